@@ -1,0 +1,111 @@
+"""Random draws that depend only on where they are used: Threefry-2x32 with 20 rounds.
+
+The draw of element `index` of rounding site `stream` at training step `step` is word ``index & 1`` of
+``threefry(key=(seed, stream), counter=(step, index >> 1))``. No state, so threads, batch splits and machines agree.
+
+References
+----------
+Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC'11, section 3.3.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from fxptrain._jit import kernel
+from fxptrain.errors import FxptrainError
+
+MAX_WORD = 0xFFFFFFFF
+MAX_INDEX = 1 << 33  # index >> 1 is a 32-bit counter word
+
+
+@kernel
+def _mix(x0, x1, rotation):  # type: ignore[no-untyped-def]
+    """One Threefry round on two uint32 words."""
+    x0 = np.uint32(x0 + x1)
+    x1 = np.uint32(np.uint32(x1 << np.uint32(rotation)) | np.uint32(x1 >> np.uint32(32 - rotation)))
+    return x0, np.uint32(x1 ^ x0)
+
+
+@kernel
+def threefry2x32(key0, key1, counter0, counter1):  # type: ignore[no-untyped-def]
+    """Two uint32 words from a key and a counter of two uint32 words each."""
+    k0, k1 = np.uint32(key0), np.uint32(key1)
+    k2 = np.uint32(np.uint32(0x1BD11BDA) ^ k0 ^ k1)
+    x0, x1 = np.uint32(counter0 + k0), np.uint32(counter1 + k1)
+    x0, x1 = _mix(x0, x1, 13)
+    x0, x1 = _mix(x0, x1, 15)
+    x0, x1 = _mix(x0, x1, 26)
+    x0, x1 = _mix(x0, x1, 6)
+    x0, x1 = np.uint32(x0 + k1), np.uint32(x1 + k2 + np.uint32(1))
+    x0, x1 = _mix(x0, x1, 17)
+    x0, x1 = _mix(x0, x1, 29)
+    x0, x1 = _mix(x0, x1, 16)
+    x0, x1 = _mix(x0, x1, 24)
+    x0, x1 = np.uint32(x0 + k2), np.uint32(x1 + k0 + np.uint32(2))
+    x0, x1 = _mix(x0, x1, 13)
+    x0, x1 = _mix(x0, x1, 15)
+    x0, x1 = _mix(x0, x1, 26)
+    x0, x1 = _mix(x0, x1, 6)
+    x0, x1 = np.uint32(x0 + k0), np.uint32(x1 + k1 + np.uint32(3))
+    x0, x1 = _mix(x0, x1, 17)
+    x0, x1 = _mix(x0, x1, 29)
+    x0, x1 = _mix(x0, x1, 16)
+    x0, x1 = _mix(x0, x1, 24)
+    x0, x1 = np.uint32(x0 + k1), np.uint32(x1 + k2 + np.uint32(4))
+    x0, x1 = _mix(x0, x1, 13)
+    x0, x1 = _mix(x0, x1, 15)
+    x0, x1 = _mix(x0, x1, 26)
+    x0, x1 = _mix(x0, x1, 6)
+    return np.uint32(x0 + k2), np.uint32(x1 + k0 + np.uint32(5))
+
+
+@kernel
+def fill_draws(seed, stream, step, start, count, out):  # type: ignore[no-untyped-def]
+    """Write the draws of elements ``start .. start + count`` to ``out[:count]`` (uint32)."""
+    head = start & 1
+    if head and count > 0:
+        out[0] = threefry2x32(seed, stream, step, start >> 1)[1]
+    pairs = (count - head) >> 1
+    first = (start + head) >> 1
+    for i in range(pairs):
+        w0, w1 = threefry2x32(seed, stream, step, np.uint32(first + i))
+        out[head + 2 * i] = w0
+        out[head + 2 * i + 1] = w1
+    if head + 2 * pairs < count:
+        out[count - 1] = threefry2x32(seed, stream, step, np.uint32(first + pairs))[0]
+
+
+def draws(seed: int, stream: int, step: int, count: int, start: int = 0) -> npt.NDArray[np.uint32]:
+    """Draws of the elements ``start .. start + count`` of one rounding site at one step.
+
+    Parameters
+    ----------
+    seed, stream, step : int
+        Key and first counter word, each 0 to 2**32 - 1.
+    count, start : int
+        How many draws, from which element on; elements are numbered below 2**33.
+
+    Returns
+    -------
+    uint32 array (count,)
+
+    Raises
+    ------
+    FxptrainError
+        If a number is out of its range.
+
+    Examples
+    --------
+    >>> [hex(word) for word in draws(0, 0, 0, 2).tolist()]
+    ['0x6b200159', '0x99ba4efe']
+    """
+    for name, value in (("seed", seed), ("stream", stream), ("step", step)):
+        if not 0 <= value <= MAX_WORD:
+            raise FxptrainError(f"`{name}` (={value}) must be 0 to {MAX_WORD}.")
+    if count < 0 or start < 0 or start + count > MAX_INDEX:
+        raise FxptrainError(f"Elements {start} to {start + count} are outside 0 to {MAX_INDEX}.")
+    out = np.empty(count, np.uint32)
+    fill_draws(np.uint32(seed), np.uint32(stream), np.uint32(step), start, count, out)
+    return out
