@@ -1,0 +1,56 @@
+"""Train neural networks with integers only.
+
+The names below are loaded on first use, so that ``import fxptrain`` and ``fxptrain --help`` stay fast; what they do is
+said in the modules they come from.
+
+Examples
+--------
+>>> import fxptrain
+>>> recipe = fxptrain.load_recipe("glyphs")
+>>> recipe.name, recipe.optimizer.method
+('glyphs', 'sqpu')
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fxptrain.data import load_data as load_data
+    from fxptrain.errors import FxptrainError as FxptrainError
+    from fxptrain.evaluation import evaluate as evaluate
+    from fxptrain.evaluation import load_run as load_run
+    from fxptrain.evaluation import predict as predict
+    from fxptrain.fixed.format import FxP as FxP
+    from fxptrain.recipe import Recipe as Recipe
+    from fxptrain.recipe import load_recipe as load_recipe
+    from fxptrain.training import train as train
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "FxP": "fxptrain.fixed.format",
+    "FxptrainError": "fxptrain.errors",
+    "Recipe": "fxptrain.recipe",
+    "evaluate": "fxptrain.evaluation",
+    "load_data": "fxptrain.data",
+    "load_recipe": "fxptrain.recipe",
+    "load_run": "fxptrain.evaluation",
+    "predict": "fxptrain.evaluation",
+    "train": "fxptrain.training",
+}
+
+__all__ = [*_HOME, "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name from its module."""
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """Public names, loaded or not."""
+    return sorted(__all__)
