@@ -1,11 +1,8 @@
-"""Random draws that depend only on where they are used: Threefry-2x32 with 20 rounds.
+"""Random draws that depend only on where they are used: which word of the generator belongs to which element.
 
 The draw of element `index` of rounding site `stream` at training step `step` is word ``index & 1`` of
 ``threefry(key=(seed, stream), counter=(step, index >> 1))``. No state, so threads, batch splits and machines agree.
-
-References
-----------
-Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC'11, section 3.3.
+What does not belong here: the generator itself (`threefry`).
 """
 
 from __future__ import annotations
@@ -15,61 +12,27 @@ import numpy.typing as npt
 
 from fxptrain._jit import kernel
 from fxptrain.errors import FxptrainError
+from fxptrain.fixed.threefry import LANES, threefry2x32, threefry_lanes
+
+__all__ = ["draws", "fill_draws", "threefry2x32"]
 
 MAX_WORD = 0xFFFFFFFF
 MAX_INDEX = 1 << 33  # index >> 1 is a 32-bit counter word
 
 
 @kernel
-def _mix(x0, x1, rotation):  # type: ignore[no-untyped-def]
-    """One Threefry round on two uint32 words."""
-    x0 = np.uint32(x0 + x1)
-    x1 = np.uint32(np.uint32(x1 << np.uint32(rotation)) | np.uint32(x1 >> np.uint32(32 - rotation)))
-    return x0, np.uint32(x1 ^ x0)
-
-
-@kernel
-def threefry2x32(key0, key1, counter0, counter1):  # type: ignore[no-untyped-def]
-    """Two uint32 words from a key and a counter of two uint32 words each."""
-    k0, k1 = np.uint32(key0), np.uint32(key1)
-    k2 = np.uint32(np.uint32(0x1BD11BDA) ^ k0 ^ k1)
-    x0, x1 = np.uint32(counter0 + k0), np.uint32(counter1 + k1)
-    x0, x1 = _mix(x0, x1, 13)
-    x0, x1 = _mix(x0, x1, 15)
-    x0, x1 = _mix(x0, x1, 26)
-    x0, x1 = _mix(x0, x1, 6)
-    x0, x1 = np.uint32(x0 + k1), np.uint32(x1 + k2 + np.uint32(1))
-    x0, x1 = _mix(x0, x1, 17)
-    x0, x1 = _mix(x0, x1, 29)
-    x0, x1 = _mix(x0, x1, 16)
-    x0, x1 = _mix(x0, x1, 24)
-    x0, x1 = np.uint32(x0 + k2), np.uint32(x1 + k0 + np.uint32(2))
-    x0, x1 = _mix(x0, x1, 13)
-    x0, x1 = _mix(x0, x1, 15)
-    x0, x1 = _mix(x0, x1, 26)
-    x0, x1 = _mix(x0, x1, 6)
-    x0, x1 = np.uint32(x0 + k0), np.uint32(x1 + k1 + np.uint32(3))
-    x0, x1 = _mix(x0, x1, 17)
-    x0, x1 = _mix(x0, x1, 29)
-    x0, x1 = _mix(x0, x1, 16)
-    x0, x1 = _mix(x0, x1, 24)
-    x0, x1 = np.uint32(x0 + k1), np.uint32(x1 + k2 + np.uint32(4))
-    x0, x1 = _mix(x0, x1, 13)
-    x0, x1 = _mix(x0, x1, 15)
-    x0, x1 = _mix(x0, x1, 26)
-    x0, x1 = _mix(x0, x1, 6)
-    return np.uint32(x0 + k2), np.uint32(x1 + k0 + np.uint32(5))
-
-
-@kernel
 def fill_draws(seed, stream, step, start, count, out):  # type: ignore[no-untyped-def]
-    """Write the draws of elements ``start .. start + count`` to ``out[:count]`` (uint32)."""
+    """Write the draws of elements ``start .. start + count`` to ``out[:count]`` (C-contiguous uint32)."""
+    seed, stream, step = np.uint32(seed), np.uint32(stream), np.uint32(step)
     head = start & 1
     if head and count > 0:
-        out[0] = threefry2x32(seed, stream, step, start >> 1)[1]
+        out[0] = threefry2x32(seed, stream, step, np.uint32(start >> 1))[1]
     pairs = (count - head) >> 1
     first = (start + head) >> 1
-    for i in range(pairs):
+    wide = pairs - pairs % LANES if pairs > 0 else 0
+    for i in range(0, wide, LANES):
+        threefry_lanes(seed, stream, step, np.uint32(first + i), out, head + 2 * i)
+    for i in range(wide, pairs):
         w0, w1 = threefry2x32(seed, stream, step, np.uint32(first + i))
         out[head + 2 * i] = w0
         out[head + 2 * i + 1] = w1

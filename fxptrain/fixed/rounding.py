@@ -39,10 +39,7 @@ def shift_stochastic(acc, shift, draw):  # type: ignore[no-untyped-def]
     """``acc * 2**-shift`` rounded up with probability equal to the dropped fraction (int64), by a 32-bit draw."""
     if shift <= 0:
         return np.int64(acc) << np.int64(-shift)
-    if shift <= 32:
-        low = np.int64(draw) >> np.int64(32 - shift)
-    else:
-        low = np.int64(draw) << np.int64(shift - 32)
+    low = np.int64(draw) >> np.int64(32 - shift) if shift <= 32 else np.int64(draw) << np.int64(shift - 32)
     return (np.int64(acc) + low) >> np.int64(shift)
 
 
