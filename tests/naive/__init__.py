@@ -1,0 +1,98 @@
+"""The independent oracle: every rule of the arithmetic as plain-Python loops on int and Fraction.
+
+Nothing here imports the package it judges; NumPy is only the container (object arrays of Python integers, so nothing
+can wrap). What does not belong here: speed, checks of the user's input, anything clever.
+"""
+
+from .adapt import DelayedScale, adapt_frac, fitting_frac, regrid
+from .containers import exact, largest, zeros
+from .conv import (
+    conv2d_bias_gradient,
+    conv2d_forward,
+    conv2d_input_error,
+    conv2d_weight_gradient,
+    depthwise_bias_gradient,
+    depthwise_forward,
+    depthwise_input_error,
+    depthwise_weight_gradient,
+    output_length,
+)
+from .draws import draw, draw_array, threefry2x32
+from .linear import linear_bias_gradient, linear_forward, linear_input_error, linear_weight_gradient
+from .loss import exact_cross_entropy, exact_softmax, squared_error
+from .model import NaiveModel, Parameter, Rule, Stage
+from .multiplier import Multiplier
+from .pool import (
+    avgpool2d_forward,
+    avgpool2d_input_error,
+    global_avgpool_forward,
+    global_avgpool_input_error,
+    maxpool2d_forward,
+    maxpool2d_input_error,
+)
+from .rounding import (
+    raw_range,
+    requantize,
+    requantize_array,
+    round_half_even,
+    round_shift,
+    round_stochastic,
+    saturate,
+)
+from .stage import add_bias, error_mask, fused_stage, relu
+from .update import align, momentum_update, ste_master_frac, weight_update
+
+__all__ = [
+    "DelayedScale",
+    "Multiplier",
+    "NaiveModel",
+    "Parameter",
+    "Rule",
+    "Stage",
+    "adapt_frac",
+    "add_bias",
+    "align",
+    "avgpool2d_forward",
+    "avgpool2d_input_error",
+    "conv2d_bias_gradient",
+    "conv2d_forward",
+    "conv2d_input_error",
+    "conv2d_weight_gradient",
+    "depthwise_bias_gradient",
+    "depthwise_forward",
+    "depthwise_input_error",
+    "depthwise_weight_gradient",
+    "draw",
+    "draw_array",
+    "error_mask",
+    "exact",
+    "exact_cross_entropy",
+    "exact_softmax",
+    "fitting_frac",
+    "fused_stage",
+    "global_avgpool_forward",
+    "global_avgpool_input_error",
+    "largest",
+    "linear_bias_gradient",
+    "linear_forward",
+    "linear_input_error",
+    "linear_weight_gradient",
+    "maxpool2d_forward",
+    "maxpool2d_input_error",
+    "momentum_update",
+    "output_length",
+    "raw_range",
+    "regrid",
+    "relu",
+    "requantize",
+    "requantize_array",
+    "round_half_even",
+    "round_shift",
+    "round_stochastic",
+    "saturate",
+    "squared_error",
+    "ste_master_frac",
+    "threefry2x32",
+    "weight_update",
+    "zeros",
+]

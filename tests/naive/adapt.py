@@ -1,0 +1,55 @@
+"""Scales that follow the data: delayed scaling of the errors and the adaptation of a tensor's format."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+from .containers import Ints
+from .rounding import raw_range, requantize_array
+
+HOLD = 64  # steps in a row that must have fitted a finer scale
+FRAC_LIMIT = 90
+
+
+def fitting_frac(magnitude: int, frac_acc: int, bits: int) -> int:
+    """Largest f, up to the limit, at which `magnitude` (an accumulator with frac_acc) is within the range of `bits`."""
+    high = raw_range(bits)[1]
+    for frac in range(FRAC_LIMIT, -FRAC_LIMIT, -1):
+        if magnitude <= high * Fraction(2) ** (frac_acc - frac):
+            return frac
+    return -FRAC_LIMIT
+
+
+@dataclass
+class DelayedScale:
+    """Fraction bits of an error tensor, known before the step; `observe` moves them after it."""
+
+    frac: int
+    calm: int = 0
+
+    def observe(self, magnitude: int, frac_acc: int, bits: int) -> None:
+        """Coarsen at once to fit the largest accumulator of the step; refine one bit after 64 calm steps."""
+        fit = FRAC_LIMIT + 1 if magnitude == 0 else fitting_frac(magnitude, frac_acc, bits)
+        if fit < self.frac:
+            self.frac, self.calm = fit, 0
+        elif fit > self.frac:
+            self.calm += 1
+            if self.calm == HOLD:
+                self.frac, self.calm = min(self.frac + 1, FRAC_LIMIT), 0
+        else:
+            self.calm = 0
+
+
+def adapt_frac(frac: int, bits: int, *, saturated: int, total: int, max_abs: int) -> int:
+    """Next fraction bits of a tensor: one fewer above a saturated share of 2**-12, one more below a quarter range."""
+    if total and Fraction(saturated, total) > Fraction(1, 2**12):
+        return frac - 1
+    if max_abs < 2 ** (bits - 3):
+        return frac + 1
+    return frac
+
+
+def regrid(values: Ints, frac_from: int, frac_to: int, bits: int, draws: Ints | None = None) -> Ints:
+    """The same numbers on another grid of the same width: exact when finer, rounded once when coarser."""
+    return requantize_array(values, frac_from - frac_to, bits, draws)[0]

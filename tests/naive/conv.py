@@ -1,0 +1,131 @@
+"""Convolution and depthwise convolution: exact sums forward and both gradients, as one loop over the same taps.
+
+x : (n, h, w, ci); w : (kh, kw, ci, co), depthwise (kh, kw, c); acc and error : (n, oh, ow, co).
+What does not belong here: rounding, formats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from .containers import Ints, exact, zeros
+
+Pair = tuple[int, int]
+
+
+def output_length(length: int, kernel: int, stride: int, padding: int) -> int:
+    """How many windows fit into a padded axis."""
+    return (length + 2 * padding - kernel) // stride + 1
+
+
+def taps(image: Pair, kernel: Pair, stride: Pair, padding: Pair) -> Iterator[tuple[Pair, Pair, Pair]]:
+    """Every (output position, kernel position, input position) that meets; positions in the padding are skipped."""
+    oh = output_length(image[0], kernel[0], stride[0], padding[0])
+    ow = output_length(image[1], kernel[1], stride[1], padding[1])
+    for i in range(oh):
+        for j in range(ow):
+            for a in range(kernel[0]):
+                for b in range(kernel[1]):
+                    y = i * stride[0] + a - padding[0]
+                    x = j * stride[1] + b - padding[1]
+                    if 0 <= y < image[0] and 0 <= x < image[1]:
+                        yield (i, j), (a, b), (y, x)
+
+
+def conv2d_forward(x: Ints, w: Ints, bias: Ints | None = None, stride: Pair = (1, 1), padding: Pair = (0, 0)) -> Ints:
+    """``acc[n, i, j, o] = bias[o] + sum x[n, y, x, c] * w[a, b, c, o]``; bias in accumulator units."""
+    x, w = exact(x), exact(w)
+    n, h, width, ci = x.shape
+    kh, kw, _, co = w.shape
+    oh = output_length(h, kh, stride[0], padding[0])
+    ow = output_length(width, kw, stride[1], padding[1])
+    acc = zeros((n, oh, ow, co))
+    if bias is not None:
+        acc += exact(bias)
+    for s in range(n):
+        for (i, j), (a, b), (y, z) in taps((h, width), (kh, kw), stride, padding):
+            for o in range(co):
+                for c in range(ci):
+                    acc[s, i, j, o] += x[s, y, z, c] * w[a, b, c, o]
+    return acc
+
+
+def conv2d_input_error(
+    error: Ints, w: Ints, input_shape: tuple[int, ...], stride: Pair = (1, 1), padding: Pair = (0, 0)
+) -> Ints:
+    """Error by the input: every tap sends its error back through its weight."""
+    error, w = exact(error), exact(w)
+    kh, kw, ci, co = w.shape
+    acc = zeros(input_shape)
+    for s in range(input_shape[0]):
+        for (i, j), (a, b), (y, z) in taps((input_shape[1], input_shape[2]), (kh, kw), stride, padding):
+            for o in range(co):
+                for c in range(ci):
+                    acc[s, y, z, c] += error[s, i, j, o] * w[a, b, c, o]
+    return acc
+
+
+def conv2d_weight_gradient(x: Ints, error: Ints, kernel: Pair, stride: Pair = (1, 1), padding: Pair = (0, 0)) -> Ints:
+    """Gradient by the weights, summed over the batch."""
+    x, error = exact(x), exact(error)
+    n, h, width, ci = x.shape
+    co = error.shape[3]
+    gradient = zeros((*kernel, ci, co))
+    for s in range(n):
+        for (i, j), (a, b), (y, z) in taps((h, width), kernel, stride, padding):
+            for o in range(co):
+                for c in range(ci):
+                    gradient[a, b, c, o] += x[s, y, z, c] * error[s, i, j, o]
+    return gradient
+
+
+def conv2d_bias_gradient(error: Ints) -> Ints:
+    """Gradient by the bias: the sum of the error over samples and positions."""
+    error = exact(error)
+    n, oh, ow, co = error.shape
+    gradient = zeros((co,))
+    for s in range(n):
+        for i in range(oh):
+            for j in range(ow):
+                for o in range(co):
+                    gradient[o] += error[s, i, j, o]
+    return gradient
+
+
+def _spread(w: Ints) -> Ints:
+    """Depthwise weights as the convolution they are: channel c sees channel c only."""
+    kh, kw, channels = w.shape
+    full = zeros((kh, kw, channels, channels))
+    for c in range(channels):
+        full[:, :, c, c] = w[:, :, c]
+    return full
+
+
+def depthwise_forward(
+    x: Ints, w: Ints, bias: Ints | None = None, stride: Pair = (1, 1), padding: Pair = (0, 0)
+) -> Ints:
+    """Convolve channel by channel: a convolution whose weights are diagonal in (ci, co)."""
+    return conv2d_forward(x, _spread(exact(w)), bias, stride, padding)
+
+
+def depthwise_input_error(
+    error: Ints, w: Ints, input_shape: tuple[int, ...], stride: Pair = (1, 1), padding: Pair = (0, 0)
+) -> Ints:
+    """Error by the input of a depthwise convolution."""
+    return conv2d_input_error(error, _spread(exact(w)), input_shape, stride, padding)
+
+
+def depthwise_weight_gradient(
+    x: Ints, error: Ints, kernel: Pair, stride: Pair = (1, 1), padding: Pair = (0, 0)
+) -> Ints:
+    """Gradient by depthwise weights: the diagonal of the convolution's."""
+    full = conv2d_weight_gradient(x, error, kernel, stride, padding)
+    gradient = zeros(full.shape[:3])
+    for c in range(full.shape[2]):
+        gradient[:, :, c] = full[:, :, c, c]
+    return gradient
+
+
+def depthwise_bias_gradient(error: Ints) -> Ints:
+    """Gradient by the bias of a depthwise convolution."""
+    return conv2d_bias_gradient(error)
