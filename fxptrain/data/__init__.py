@@ -1,0 +1,22 @@
+"""Floor 3, what a model learns from: data sets from files or built in, normalization, and which samples come when."""
+
+from fxptrain.data.batches import batches, epoch_order, split_validation
+from fxptrain.data.dataset import Dataset, Split, make_split
+from fxptrain.data.glyphs import glyphs
+from fxptrain.data.normalization import Normalization, input_table, quantize_inputs
+from fxptrain.data.sources import NAMES, load_data
+
+__all__ = [
+    "NAMES",
+    "Dataset",
+    "Normalization",
+    "Split",
+    "batches",
+    "epoch_order",
+    "glyphs",
+    "input_table",
+    "load_data",
+    "make_split",
+    "quantize_inputs",
+    "split_validation",
+]

@@ -1,0 +1,228 @@
+"""What a data set is: two splits of inputs and labels, checked once when they are made.
+
+What does not belong here: file formats (`idx`, `npz`, `csv`), where files are found (`sources`), normalization.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from fxptrain.errors import DataError
+
+MAX_CLASSES: Final = 4096  # more than this are no classes but values
+
+Inputs = npt.NDArray[Any]
+Labels = npt.NDArray[np.int32]
+
+
+def check_finite(inputs: Inputs, where: str) -> None:
+    """Reject NaN and infinities in `inputs` (n, ...), naming the first row that has one."""
+    rows = 4096  # bounds the temporary mask
+    for start in range(0, len(inputs), rows):
+        finite = np.isfinite(inputs[start : start + rows])
+        if not finite.all():
+            first = tuple(int(i) for i in np.argwhere(~finite)[0])
+            value = inputs[start : start + rows][first]
+            raise DataError(f"{where}: row {start + first[0]} holds {value}. Remove the row or fill in a real number.")
+
+
+def check_labels(labels: npt.NDArray[Any], classes: int, where: str) -> None:
+    """Reject labels outside ``0 .. classes - 1``, naming the first sample that has one."""
+    wrong = np.flatnonzero((labels < 0) | (labels >= classes))
+    if wrong.size:
+        raise DataError(f"{where}: label {labels[wrong[0]]} of sample {wrong[0]} is out of range; "
+                        f"the classes are 0 to {classes - 1}.")
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Inputs and their labels.
+
+    Parameters
+    ----------
+    inputs : uint8 array (n, h, w, c), or float32 array (n, h, w, c)
+        Pixels 0 to 255, or real numbers that are quantized once before training.
+    labels : int32 array (n,)
+        Class numbers.
+
+    Raises
+    ------
+    DataError
+        If dtypes, shapes or lengths do not fit, or a real number is not finite. `make_split` converts first.
+    """
+
+    inputs: Inputs
+    labels: Labels
+
+    def __post_init__(self) -> None:
+        """Check what every reader of a split relies on."""
+        if self.inputs.dtype not in (np.uint8, np.float32) or self.inputs.ndim != 4:
+            raise DataError(f"`inputs` are {self.inputs.dtype} of shape {self.inputs.shape}; "
+                            "they must be uint8 or float32 of shape (n, h, w, c).")
+        if 0 in self.inputs.shape[1:]:
+            raise DataError(f"`inputs` of shape {self.inputs.shape} hold no values.")
+        if not self.inputs.flags.c_contiguous:
+            raise DataError("`inputs` must be C-contiguous; use np.ascontiguousarray.")
+        if self.labels.dtype != np.int32 or self.labels.ndim != 1:
+            raise DataError(f"`labels` are {self.labels.dtype} of shape {self.labels.shape}; "
+                            "they must be int32 of shape (n,).")
+        if len(self.inputs) != len(self.labels):
+            raise DataError(f"There are {len(self.inputs)} inputs but {len(self.labels)} labels.")
+        if self.inputs.dtype == np.float32:
+            check_finite(self.inputs, "`inputs`")
+
+    def __len__(self) -> int:
+        """Count the samples."""
+        return len(self.labels)
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """Shape (h, w, c) of one input."""
+        h, w, c = self.inputs.shape[1:]
+        return h, w, c
+
+    def take(self, indices: npt.NDArray[np.int64] | slice) -> Split:
+        """Copy the samples at `indices`, in that order."""
+        return Split(np.ascontiguousarray(self.inputs[indices]), np.ascontiguousarray(self.labels[indices]))
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A training split, a test split and the names of the classes.
+
+    Parameters
+    ----------
+    name : str
+        Shown in messages and reports.
+    train, test : Split
+        Of the same input shape and dtype; the training split is not empty.
+    classes : tuple of str
+        Name of each class; labels are 0 to ``len(classes) - 1``.
+
+    Raises
+    ------
+    DataError
+        If the splits do not fit together or a label has no class.
+    """
+
+    name: str
+    train: Split
+    test: Split
+    classes: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        """Check that the two splits belong together."""
+        for title, split in (("training", self.train), ("test", self.test)):
+            if len(split) == 0:
+                raise DataError(f"{self.name}: the {title} split has no samples.")
+            check_labels(split.labels, len(self.classes), f"{self.name}, {title} split")
+        if self.train.input_shape != self.test.input_shape or self.train.inputs.dtype != self.test.inputs.dtype:
+            raise DataError(f"{self.name}: training inputs are {self.train.inputs.dtype} {self.train.input_shape}, "
+                            f"test inputs {self.test.inputs.dtype} {self.test.input_shape}; they must be alike.")
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """Shape (h, w, c) of one input."""
+        return self.train.input_shape
+
+    def fitted(self, input_shape: tuple[int, int, int], class_count: int) -> Dataset:
+        """Make the data set fit a model: its input shape and number of classes.
+
+        A table of features (shape (1, 1, features)) takes any shape of as many values, an image may become a vector of
+        its values in row-major order; class numbers that do not occur here get their number as a name.
+
+        Parameters
+        ----------
+        input_shape : (h, w, c)
+            What the model reads.
+        class_count : int
+            How many outputs the model has.
+
+        Raises
+        ------
+        DataError
+            If the inputs have another shape or a label has no output.
+        """
+        input_shape = (input_shape[0], input_shape[1], input_shape[2])  # a list compares unequal
+        flat = self.input_shape[:2] == (1, 1) or input_shape[:2] == (1, 1)
+        if input_shape != self.input_shape and not (flat and np.prod(input_shape) == np.prod(self.input_shape)):
+            raise DataError(f"{self.name}: inputs have shape {self.input_shape}, the model reads {input_shape}. "
+                            "Use other data or a model with this input shape.")
+        for title, split in (("training", self.train), ("test", self.test)):
+            check_labels(split.labels, class_count, f"{self.name}, {title} split, for a model of {class_count} outputs")
+        more = tuple(str(i) for i in range(len(self.classes), class_count))
+        train, test = (replace(s, inputs=s.inputs.reshape(-1, *input_shape)) for s in (self.train, self.test))
+        return Dataset(self.name, train, test, (self.classes + more)[:class_count])
+
+
+def make_split(inputs: Inputs, labels: npt.NDArray[Any], where: str) -> Split:
+    """Convert arrays as they come from files to a `Split`; `where` begins the error messages.
+
+    Parameters
+    ----------
+    inputs : array (n, features), (n, h, w) or (n, h, w, c)
+        uint8 stays as it is; everything else becomes float32.
+    labels : int array (n,) or (n, 1)
+        Class numbers from 0.
+
+    Raises
+    ------
+    DataError
+        If a shape, dtype or value cannot be used.
+    """
+    if inputs.dtype.kind not in "uif":
+        raise DataError(f"{where}: inputs have dtype {inputs.dtype}; they must be integers or real numbers.")
+    if inputs.ndim not in (2, 3, 4):
+        raise DataError(f"{where}: inputs have shape {inputs.shape}; "
+                        "they must be (n, features), (n, h, w) or (n, h, w, c).")
+    numbers = _class_numbers(labels, where)
+    if len(inputs) != len(numbers):
+        raise DataError(f"{where}: there are {len(inputs)} inputs but {len(numbers)} labels.")
+    if 0 in inputs.shape[1:]:
+        raise DataError(f"{where}: inputs of shape {inputs.shape} hold no values.")
+    h, w, c = (1, 1, inputs.shape[1]) if inputs.ndim == 2 else (*inputs.shape[1:], 1)[:3]
+    with np.errstate(over="ignore"):  # beyond float32 becomes infinite and is reported as such
+        values = np.ascontiguousarray(inputs, np.uint8 if inputs.dtype == np.uint8 else np.float32)
+    if values.dtype == np.float32:
+        check_finite(values, where)
+    return Split(values.reshape(-1, h, w, c), numbers)
+
+
+def _class_numbers(labels: npt.NDArray[Any], where: str) -> Labels:
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.ndim != 1 or labels.dtype.kind not in "ui":
+        raise DataError(f"{where}: labels are {labels.dtype} of shape {labels.shape}; "
+                        "they must be integer class numbers of shape (n,).")
+    check_labels(labels, MAX_CLASSES, where)
+    return np.ascontiguousarray(labels, np.int32)
+
+
+def numbered_classes(train: Split) -> tuple[str, ...]:
+    """Name the classes 0 to the largest label of the training split by their numbers."""
+    return tuple(str(i) for i in range(int(train.labels.max(initial=-1)) + 1))
+
+
+def pixels_or_reals(*inputs: Inputs) -> tuple[Inputs, ...]:
+    """Decide for all splits together whether whole numbers are pixels (uint8) or real numbers (left as they are).
+
+    uint8 arrays are pixels. Other numbers are pixels when all of them are whole, within 0 to 255, and one is above 1
+    (a table of zeros and ones holds features, not black and almost black).
+    """
+    if all(array.dtype == np.uint8 for array in inputs):
+        return inputs
+    if any(array.dtype.kind not in "uif" or array.size == 0 for array in inputs):
+        return inputs
+    whole = all(
+        array.dtype.kind in "ui" or bool(np.all(part == np.trunc(part)))
+        for array in inputs
+        for part in np.array_split(array, max(1, len(array) // 4096))
+    )
+    low, high = min(array.min() for array in inputs), max(array.max() for array in inputs)
+    if whole and low >= 0 and 1 < high <= 255:
+        return tuple(np.ascontiguousarray(array, np.uint8) for array in inputs)
+    return tuple(array if array.dtype != np.uint8 else array.astype(np.float32) for array in inputs)
