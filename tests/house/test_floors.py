@@ -10,6 +10,7 @@ FLOORS = {
     "nn": 2,
     "data": 3,
     "recipe": 3,
+    "recipe_errors": 3,
     "metrics": 3,
     "checkpoint": 3,
     "memory": 3,
@@ -22,7 +23,7 @@ FLOORS = {
     "__main__": 6,
     "testing": 6,
 }
-SIBLINGS = {("training", "evaluation"), ("_jit", "errors"), ("__main__", "cli")}
+SIBLINGS = {("training", "evaluation"), ("_jit", "errors"), ("recipe", "recipe_errors"), ("__main__", "cli")}
 LAZY = "__init__"  # names its exports for type checkers; what it loads at run time is checked in tests/test_init.py
 
 

@@ -1,0 +1,86 @@
+"""What a recipe's mistake is called: one line from the validation library's list of errors.
+
+What does not belong here: the rules themselves (`recipe`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import fields, is_dataclass
+from difflib import get_close_matches
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+_UNKNOWN = {"extra_forbidden", "unexpected_keyword_argument"}
+
+
+MAX_SHOWN = 60
+
+
+def suggestion(name: str, names: Iterable[str]) -> str:
+    """End of a sentence on an unknown name: the nearest valid one, or all of them where none is near.
+
+    Examples
+    --------
+    >>> "No colour 'rad'" + suggestion("rad", ["red", "green"])
+    "No colour 'rad'; did you mean 'red'?"
+    """
+    known = list(names)
+    close = get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else f"; there are {', '.join(known)}."
+
+
+def explain(error: ValidationError, root: type[BaseModel], layers: Any) -> str:
+    """The first mistake in one line (an unknown key before what else it causes), and how many more there are.
+
+    Parameters
+    ----------
+    error : ValidationError
+    root : model class
+        What was validated; its sections are dataclasses.
+    layers : union of dataclasses
+        The kinds of layers, told apart by ``type``.
+    """
+    all_errors = sorted(error.errors(include_url=False), key=lambda item: item["type"] not in _UNKNOWN)
+    kinds = {_type_name(kind): kind for kind in get_args(layers)}
+    more = f" (and {len(all_errors) - 1} more)" if len(all_errors) > 1 else ""
+    return _one(all_errors[0], root, kinds) + more
+
+
+def _one(item: Any, root: type[BaseModel], kinds: dict[str, type]) -> str:
+    location = [part for part in item["loc"] if part not in kinds]
+    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")
+    if item["type"] in _UNKNOWN:
+        names = _names(item["loc"], root, kinds)
+        parent = path.rpartition(".")[0]
+        place = f"[{parent}]" if parent else "a recipe"
+        return f"`{path}` is no key of {place}{suggestion(str(location[-1]), names)}"
+    if item["type"] in {"union_tag_invalid", "union_tag_not_found"}:
+        given = item["input"].get("type") if isinstance(item["input"], dict) else item["input"]
+        if given is None:
+            return f"`{path}` has no `type`; there are {', '.join(kinds)}."
+        return f"`{path}.type` (={given!r}) is no kind of layer{suggestion(str(given), kinds)}"
+    if item["type"] == "value_error":
+        return f"{item['ctx']['error']}."
+    if item["type"] == "missing":
+        return f"`{path}` is missing."
+    given, message = repr(item["input"]), item["msg"][0].lower() + item["msg"][1:]
+    return f"`{path}` (={given if len(given) <= MAX_SHOWN else given[:MAX_SHOWN] + '...'}): {message}."
+
+
+def _names(location: tuple[Any, ...], root: type[BaseModel], kinds: dict[str, type]) -> list[str]:
+    """Valid names where an unknown one stands."""
+    layer = next((kinds[part] for part in location if part in kinds), None)
+    if layer is not None:
+        return [field.name for field in fields(layer)]
+    if len(location) == 1:
+        return list(root.model_fields)
+    annotation = root.model_fields[location[0]].annotation
+    section = next((kind for kind in (annotation, *get_args(annotation)) if is_dataclass(kind)), None)
+    return [field.name for field in fields(section)] if section is not None else []
+
+
+def _type_name(kind: type) -> str:
+    """The ``type`` of a kind of layer: the default of that field."""
+    return str(next(field.default for field in fields(kind) if field.name == "type"))
