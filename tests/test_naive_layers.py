@@ -187,7 +187,7 @@ def wide_model(parameter=0, element=0, change=0):
         naive.Stage("linear", 6, 200, 24, *tensors[4:]),
     ]
     stages[1].input_scale, stages[2].input_scale = naive.DelayedScale(16), naive.DelayedScale(8)
-    return naive.NaiveModel(stages, input_frac=0, error_bits=200)
+    return naive.NaiveModel(stages, input_frac=0, error_bits=200, layers=7)
 
 
 @pytest.mark.parametrize("parameter", range(6))

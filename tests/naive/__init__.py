@@ -19,7 +19,7 @@ from .conv import (
 )
 from .draws import draw, draw_array, threefry2x32
 from .linear import linear_bias_gradient, linear_forward, linear_input_error, linear_weight_gradient
-from .loss import exact_cross_entropy, exact_softmax, squared_error
+from .loss import exact_cross_entropy, exact_softmax, integer_cross_entropy, integer_squared_error, squared_error
 from .model import NaiveModel, Parameter, Rule, Stage
 from .multiplier import Multiplier
 from .pool import (
@@ -40,7 +40,7 @@ from .rounding import (
     saturate,
 )
 from .stage import add_bias, error_mask, fused_stage, relu
-from .update import align, momentum_update, ste_master_frac, weight_update
+from .update import align, initialize, momentum_update, ste_master_frac, weight_update
 
 __all__ = [
     "DelayedScale",
@@ -72,6 +72,9 @@ __all__ = [
     "fused_stage",
     "global_avgpool_forward",
     "global_avgpool_input_error",
+    "initialize",
+    "integer_cross_entropy",
+    "integer_squared_error",
     "largest",
     "linear_bias_gradient",
     "linear_forward",

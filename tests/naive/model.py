@@ -6,19 +6,20 @@ A stage is one linear operation with the max-pool and ReLU behind it; it owns th
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from . import conv, linear, pool
 from .adapt import DelayedScale, fitting_frac
-from .containers import Ints, exact, largest
+from .containers import Ints, exact, largest, zeros
 from .draws import draw_array
+from .loss import integer_cross_entropy
 from .multiplier import Multiplier
 from .rounding import requantize_array
 from .stage import StageOutput, add_bias, error_mask, fused_stage
 from .update import momentum_update, weight_update
 
-LossError = Callable[[Ints, int], tuple[Ints, int]]  # (logits, step) -> error and its fraction bits
+Loss = Callable[[list[int], int, int], tuple[list[int], int, int]]  # (logits, frac, label) -> errors, their frac, loss
 FORWARD, INPUT_ERROR = 0, 1
 
 
@@ -160,6 +161,9 @@ class NaiveModel:
     stages: list[Stage]
     input_frac: int
     error_bits: int
+    layers: int  # number of layers as specified; the loss counts as one more
+    loss: Loss = integer_cross_entropy
+    loss_scale: DelayedScale = field(default_factory=lambda: DelayedScale(0))
     seed: int = 0
     saturation_mask: bool = True
     forward_stochastic: bool = True
@@ -213,20 +217,35 @@ class NaiveModel:
             saved[number].x, before.bits, has_relu=before.has_relu, saturation=self.saturation_mask
         )
         acc, frac_acc = acc * mask, frac_e + added
-        scale = stage.input_scale
+        return self._round_error(acc, frac_acc, stage.input_scale, stage.layer, step, calibrate=calibrate)
+
+    def _round_error(
+        self, acc: Ints, frac_acc: int, scale: DelayedScale, layer: int, step: int, *, calibrate: bool
+    ) -> tuple[Ints, int]:
+        """Requantize an error at the scale it has, then let the scale see the accumulators."""
         if calibrate:
             scale.frac, scale.calm = fitting_frac(largest(acc), frac_acc, self.error_bits), 0
         frac = scale.frac
-        words = self.words(stage.layer, INPUT_ERROR, step, acc.shape, stochastic=self.error_stochastic)
-        rounded = requantize_array(acc, frac_acc - frac, self.error_bits, words)[0] * mask
+        words = self.words(layer, INPUT_ERROR, step, acc.shape, stochastic=self.error_stochastic)
+        rounded, _ = requantize_array(acc, frac_acc - frac, self.error_bits, words)
         if not calibrate:
             scale.observe(largest(acc), frac_acc, self.error_bits)
         return rounded, frac
 
-    def train_step(self, x: Ints, step: int, loss_error: LossError, rule: Rule) -> Ints:
-        """One step on one batch: forward, loss error, backward, update of every parameter; returns the logits."""
+    def loss_error(self, logits: Ints, labels: Sequence[int], step: int) -> tuple[Ints, int, int]:
+        """Requantized error of the logits, its fraction bits, and the loss summed over the batch."""
+        acc, frac_acc, total = zeros(logits.shape), 0, 0
+        for s, label in enumerate(labels):
+            acc[s], frac_acc, loss = self.loss(logits[s].tolist(), self.stages[-1].frac, int(label))
+            total += loss
+        error, frac = self._round_error(acc, frac_acc, self.loss_scale, self.layers, step, calibrate=False)
+        return error, frac, total
+
+    def train_step(self, x: Ints, labels: Sequence[int], step: int, rule: Rule) -> tuple[int, int]:
+        """One step on one batch: forward, loss error, backward, every update; returns loss sum and correct answers."""
         logits, saved = self.forward(x, step)
-        gradients = self.backward(*loss_error(logits, step), saved, step)
+        error, frac_error, loss = self.loss_error(logits, labels, step)
+        gradients = self.backward(error, frac_error, saved, step)
         for stage, found, kept in zip(self.stages, gradients, saved, strict=True):
             if found is None:
                 continue
@@ -245,4 +264,5 @@ class NaiveModel:
                             stage.layer, kind, step, shape, stochastic=rule.stochastic
                         ),
                     )
-        return logits
+        correct = sum(row.index(max(row)) == label for row, label in zip(logits.tolist(), labels, strict=True))
+        return loss, correct

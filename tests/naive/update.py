@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from .containers import Ints, zeros
+from .draws import threefry2x32
 from .multiplier import Multiplier
 from .rounding import requantize
 
@@ -11,7 +13,7 @@ LIMIT = 2**61
 
 def align(value: int, frac_from: int, frac_to: int) -> int:
     """Bring a term to `frac_to` fraction bits: left shifts saturate at 2**61, right shifts (at most 63) floor."""
-    if frac_to >= frac_from:
+    if frac_to > frac_from:
         return min(max(value * 2 ** (frac_to - frac_from), -LIMIT), LIMIT)
     return value // 2 ** min(frac_from - frac_to, 63)
 
@@ -49,3 +51,13 @@ def weight_update(
 def ste_master_frac(frac: int, bits: int) -> int:
     """Fraction bits of the 32-bit master copy of a tensor in FxP(bits, frac): the same range, 32 - bits finer."""
     return frac + 32 - bits
+
+
+def initialize(count: int, bound: Multiplier, *, bits: int, seed: int, stream: int, stochastic: bool) -> Ints:
+    """Uniform raw values in (-bound, bound): word 0 of block i makes element i, word 1 rounds it."""
+    values = zeros((count,))
+    for index in range(count):
+        uniform, word = threefry2x32((seed, stream), (0, index))
+        acc = (2 * uniform + 1 - 2**32) * bound.mantissa
+        values[index] = requantize(acc, 32 + bound.shift, bits, word if stochastic else None)
+    return values

@@ -1,0 +1,145 @@
+"""The update of parameters, regridding and alignment, element by element as the oracle does."""
+
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from fxptrain.kernels.update import BLOCK, GUARD, Term, UpdateSite, align, compact_rows, initialize, regrid, update
+from tests import naive
+
+CONSTANTS = st.one_of(st.just(0.0), st.floats(2.0**-30, 8.0)).map(naive.Multiplier.from_real)
+FRACS = st.integers(-8, 40)
+
+
+@given(st.integers(-(2**62), 2**62), st.integers(-80, 80))
+@example(1, 61)
+@example(1, 62)
+@example(-1, 63)
+@example(-5, -64)
+def test_align(value, left):
+    """Saturates at 2**61 to the left, floors to the right, however far."""
+    assert align(np.int64(value), left) == naive.align(value, 0, left)
+
+
+@given(
+    st.data(),
+    st.tuples(st.integers(2, 32), st.integers(2, 32)),
+    st.tuples(FRACS, FRACS, FRACS),
+    st.tuples(CONSTANTS, CONSTANTS, CONSTANTS),
+    st.integers(1, 300),
+    st.booleans(),
+)
+def test_update(data, bits, fracs, constants, batch, stochastic):
+    """Weights and momentum of a few gradient elements, in the middle of a tensor."""
+    momentum_bits, weight_bits = bits
+    frac_m, frac_g, frac_w = fracs
+    mu, decay, gamma = constants
+    start, source, count = 3, 2, 5
+
+    def values(width, size):
+        low, high = naive.raw_range(width)
+        elements = st.one_of(st.integers(low, high), st.integers(-2, 1))
+        return np.array(data.draw(st.lists(elements, min_size=size, max_size=size)), np.int64)
+
+    weights, momentum = values(weight_bits, 10), values(momentum_bits, 10)
+    gradient = values(40, source + count)
+    mean = naive.Multiplier.from_ratio(1, batch)
+    site = UpdateSite(
+        keep=Term(mu.mantissa, GUARD - mu.shift),
+        gradient=Term(mean.mantissa, frac_m + GUARD - frac_g - mean.shift),
+        decay=Term(decay.mantissa, frac_m + GUARD - frac_w - decay.shift),
+        rate=Term(gamma.mantissa, frac_w + GUARD - frac_m - gamma.shift),
+        momentum_low=naive.raw_range(momentum_bits)[0],
+        momentum_high=naive.raw_range(momentum_bits)[1],
+        low=naive.raw_range(weight_bits)[0],
+        high=naive.raw_range(weight_bits)[1],
+        stochastic=stochastic,
+        seed=1,
+        momentum_stream=2,
+        stream=3,
+        step=4,
+    )
+    new_weights, new_momentum = weights.tolist(), momentum.tolist()
+    for index in range(start, start + count):
+        new_momentum[index] = naive.momentum_update(
+            new_momentum[index],
+            int(gradient[source + index - start]),
+            new_weights[index],
+            fracs=fracs,
+            mu=mu,
+            batch=batch,
+            decay=decay,
+            bits=momentum_bits,
+            draw=naive.draw(1, 2, 4, index) if stochastic else None,
+        )
+        new_weights[index] = naive.weight_update(
+            new_weights[index],
+            new_momentum[index],
+            frac_w=frac_w,
+            frac_m=frac_m,
+            gamma=gamma,
+            bits=weight_bits,
+            draw=naive.draw(1, 3, 4, index) if stochastic else None,
+        )
+    draws = np.empty((2, BLOCK), np.uint32)
+    result = update(weights, momentum, start, gradient, source, count, site, *draws)
+    assert weights.tolist() == new_weights
+    assert momentum.tolist() == new_momentum
+    touched = slice(start, start + count)
+    assert result[3] == max(map(abs, new_weights[touched]))
+    assert result[4] == max(map(abs, new_momentum[touched]))
+
+
+def test_update_draws_go_on_behind_a_block():
+    """Parameters in two and a bit blocks have the draws of their own indices: the update is the same in pieces."""
+    one, rate = naive.Multiplier.from_real(1.0), naive.Multiplier.from_real(0.3)
+    none = Term(0, 0)
+    gradient = Term(one.mantissa, GUARD - one.shift)
+    site = UpdateSite(
+        *(none, gradient, none, Term(rate.mantissa, GUARD - rate.shift), -128, 127, -128, 127, True, 1, 2, 3, 4)
+    )
+    count = 2 * BLOCK + 77
+    gradients = (np.arange(count) * 37 % 19 - 9).astype(np.int64)
+    draws = np.empty((2, BLOCK), np.uint32)
+    whole, pieces = np.zeros((2, count), np.int8), np.zeros((2, count), np.int8)
+    update(*whole, 0, gradients, 0, count, site, *draws)
+    for start, size in ((0, 5), (5, BLOCK + 10), (BLOCK + 15, BLOCK + 62)):
+        update(*pieces, start, gradients, start, size, site, *draws)
+    assert whole.tolist() == pieces.tolist()
+    for index in (0, BLOCK - 1, BLOCK, count - 1):
+        word = naive.draw(1, 3, 4, index)
+        m = int(gradients[index])
+        assert whole[:, index].tolist() == [
+            naive.weight_update(0, m, frac_w=0, frac_m=0, gamma=rate, bits=8, draw=word),
+            m,
+        ]
+
+
+def test_compact_rows():
+    """Padded rows move together, in place."""
+    gradient = np.arange(12)
+    compact_rows(gradient, 3, 4, 2)
+    assert gradient[:6].tolist() == [0, 1, 4, 5, 8, 9]
+
+
+@pytest.mark.parametrize("stochastic", [False, True])
+@pytest.mark.parametrize("bound", ["0.4", "9", "100"])
+def test_initialize(bound, stochastic):
+    """Uniform words times the bound, rounded with the other word of the block."""
+    values = np.empty(50, np.int8)
+    multiplier = naive.Multiplier.from_real(float(bound))
+    initialize(values, multiplier.mantissa, multiplier.shift, -32, 31, stochastic, 5, 6)
+    expected = naive.initialize(50, multiplier, bits=6, seed=5, stream=6, stochastic=stochastic)
+    assert values.tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("shift", range(-3, 4))
+@pytest.mark.parametrize("stochastic", [False, True])
+def test_regrid(shift, stochastic):
+    """All 6-bit values on a grid some bits coarser or finer."""
+    values = np.arange(-32, 32, dtype=np.int8)
+    words = naive.draw_array(1, 2, 3, values.shape) if stochastic else None
+    expected = naive.regrid(values, shift, 0, 6, words)
+    regrid(values, shift, -32, 31, stochastic, 1, 2, 3)
+    assert values.tolist() == expected.tolist()
