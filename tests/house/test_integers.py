@@ -16,6 +16,7 @@ REAL_ATTRIBUTES = REAL_BUILTINS | {
     *("true_divide", "divide", "mean", "average", "std", "var", "sqrt", "exp", "exp2", "log", "log2", "power"),
     *("sin", "cos", "tan", "linspace", "random"),
 }
+INTEGER_MATH = {"comb", "gcd", "isqrt", "lcm", "prod"}
 SCANNED = [
     path
     for folder in ("fixed", "kernels")
@@ -37,6 +38,8 @@ def complaint(node: ast.AST) -> str | None:
             return f"`.{name}`"
         case ast.Import(names=names) if any(alias.name in {"math", "cmath", "random"} for alias in names):
             return "import of real arithmetic"
+        case ast.ImportFrom(module="math", names=names) if all(alias.name in INTEGER_MATH for alias in names):
+            return None
         case ast.ImportFrom(module="math" | "cmath" | "random"):
             return "import of real arithmetic"
     return None
