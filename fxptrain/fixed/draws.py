@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from fxptrain._jit import kernel
 from fxptrain.errors import FxptrainError
+from fxptrain.fixed.format import is_integer
 from fxptrain.fixed.threefry import LANES, threefry2x32, threefry_lanes
 
 __all__ = ["draws", "fill_draws", "threefry2x32"]
@@ -57,18 +58,21 @@ def draws(seed: int, stream: int, step: int, count: int, start: int = 0) -> npt.
     Raises
     ------
     FxptrainError
-        If a number is out of its range.
+        If a number is no integer or out of its range.
 
     Examples
     --------
     >>> [hex(word) for word in draws(0, 0, 0, 2).tolist()]
     ['0x6b200159', '0x99ba4efe']
     """
-    for name, value in (("seed", seed), ("stream", stream), ("step", step)):
-        if not 0 <= value <= MAX_WORD:
+    named = {"seed": seed, "stream": stream, "step": step, "count": count, "start": start}
+    for name, value in named.items():
+        if not is_integer(value):
+            raise FxptrainError(f"`{name}` (={value!r}) must be an integer.")
+        if name in ("seed", "stream", "step") and not 0 <= value <= MAX_WORD:
             raise FxptrainError(f"`{name}` (={value}) must be 0 to {MAX_WORD}.")
     if count < 0 or start < 0 or start + count > MAX_INDEX:
         raise FxptrainError(f"Elements {start} to {start + count} are outside 0 to {MAX_INDEX}.")
     out = np.empty(count, np.uint32)
-    fill_draws(np.uint32(seed), np.uint32(stream), np.uint32(step), start, count, out)
+    fill_draws(np.uint32(seed), np.uint32(stream), np.uint32(step), int(start), int(count), out)
     return out

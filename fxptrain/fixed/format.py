@@ -7,13 +7,20 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from typing import Any, TypeGuard
 
 import numpy as np
+import numpy.typing as npt
 
 from fxptrain.errors import FormatError
 
 MIN_BITS, MAX_BITS = 2, 32
 MAX_FRAC = 96  # |frac_bits| of any format; beyond it a shift between two formats could leave the int64 range
+
+
+def is_integer(value: object) -> TypeGuard[int]:
+    """Whether `value` is a Python or NumPy integer; a bool is none."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
 @dataclass(frozen=True, order=True)
@@ -49,13 +56,17 @@ class FxP:
         """Reject numbers that make no format."""
         for name in ("total_bits", "frac_bits"):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | np.integer):
+            if not is_integer(value):
                 raise FormatError(f"`{name}` (={value!r}) must be an integer.")
             object.__setattr__(self, name, int(value))
         if not MIN_BITS <= self.total_bits <= MAX_BITS:
             raise FormatError(f"`total_bits` (={self.total_bits}) must be {MIN_BITS} to {MAX_BITS}.")
         if abs(self.frac_bits) > MAX_FRAC:
             raise FormatError(f"`frac_bits` (={self.frac_bits}) must be {-MAX_FRAC} to {MAX_FRAC}.")
+
+    def __repr__(self) -> str:
+        """Show it as it is made."""
+        return f"FxP({self.total_bits}, {self.frac_bits})"
 
     @classmethod
     def parse(cls, text: str) -> FxP:
@@ -100,3 +111,25 @@ class FxP:
     def with_frac(self, frac_bits: int) -> FxP:
         """Same width, other binary point."""
         return replace(self, frac_bits=frac_bits)
+
+    def checked(self, raw: npt.ArrayLike) -> npt.NDArray[np.signedinteger[Any]]:
+        """`raw` as an array of `dtype`, after checking that it is integer and fits.
+
+        Raises
+        ------
+        FormatError
+            If it does not; nothing is rounded or saturated here.
+        """
+        array = np.asarray(raw)
+        if array.dtype.kind not in "iu":
+            raise FormatError(
+                f"`raw` has dtype {array.dtype}; raw values are integers. Use `quantize` for real numbers."
+            )
+        low, high = int(array.min(initial=0)), int(array.max(initial=0))
+        if low < self.min_raw or high > self.max_raw:
+            worst = low if low < self.min_raw else high
+            raise FormatError(
+                f"`raw` holds {worst}, but {self!r} holds {self.min_raw} to {self.max_raw}. "
+                "Use `requantize` to saturate."
+            )
+        return array.astype(self.dtype, copy=False)

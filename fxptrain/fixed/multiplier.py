@@ -14,6 +14,7 @@ from typing import NoReturn
 import numpy as np
 
 from fxptrain.errors import FxptrainError
+from fxptrain.fixed.format import is_integer
 
 MANTISSA_BITS = 15
 MIN_SHIFT, MAX_SHIFT = -48, 128
@@ -77,7 +78,7 @@ class Multiplier:
         """
         if isinstance(x, bool | np.bool_) or not isinstance(x, Real):
             raise FxptrainError(f"A multiplier is made from a real number, not from {x!r}.")
-        if not math.isfinite(x):
+        if not isinstance(x, Rational) and not math.isfinite(x):
             raise FxptrainError(f"A multiplier must be finite, not {x!r}.")
         exact = Fraction(x) if isinstance(x, Rational) else Fraction(*float(x).as_integer_ratio())
         return cls.from_ratio(exact.numerator, exact.denominator)
@@ -135,7 +136,7 @@ class Multiplier:
 
 
 def _integer(name: str, value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+    if not is_integer(value):
         raise FxptrainError(f"`{name}` (={value!r}) must be an integer.")
     return int(value)
 

@@ -1,0 +1,139 @@
+"""How fixed-point arrays behave inside NumPy: what has an exact meaning works, everything else is a clear error.
+
+What does not belong here: arithmetic (`array`, `exact`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+import numpy as np
+
+from fxptrain.errors import FormatError, FxptrainError
+
+OPERATORS = {
+    "add": "__add__",
+    "subtract": "__sub__",
+    "multiply": "__mul__",
+    "matmul": "__matmul__",
+    "maximum": "maximum",
+    "minimum": "minimum",
+    "negative": "__neg__",
+    "positive": "__pos__",
+    "absolute": "__abs__",
+    "equal": "__eq__",
+    "not_equal": "__ne__",
+    "less": "__lt__",
+    "less_equal": "__le__",
+    "greater": "__gt__",
+    "greater_equal": "__ge__",
+    **dict.fromkeys(("divide", "floor_divide", "remainder", "fmod", "divmod", "reciprocal"), "__truediv__"),
+}
+REFLECTED = {"__add__": "__radd__", "__sub__": "__rsub__", "__mul__": "__rmul__", "__matmul__": "__rmatmul__",
+             "__lt__": "__gt__", "__le__": "__ge__", "__gt__": "__lt__", "__ge__": "__le__",
+             "__truediv__": "__rtruediv__"}  # fmt: skip
+WAY_OUT = "Work on `.raw` with its `.format`, or on `.dequantize()`."
+
+
+class NoDivision:
+    """Division operators that say why there is none: a quotient has no finite binary expansion."""
+
+    __slots__ = ()
+
+    def __truediv__(self, other: Any) -> NoReturn:
+        """Refuse."""
+        _refuse_division(other)
+
+    def __rtruediv__(self, other: Any) -> NoReturn:
+        """Refuse."""
+        _refuse_division(self)
+
+    __floordiv__ = __mod__ = __divmod__ = __truediv__
+    __rfloordiv__ = __rmod__ = __rdivmod__ = __rtruediv__
+
+
+def _refuse_division(divisor: Any) -> NoReturn:
+    raw = divisor.raw if isinstance(divisor, NoDivision) else np.asarray(divisor)  # type: ignore[attr-defined]
+    zeros = raw.size - np.count_nonzero(raw)
+    if zeros:
+        raise FxptrainError(f"Division by zero: {zeros} of {raw.size} divisors are 0; fixed point has no infinity.")
+    raise FxptrainError(
+        "Division has no exact fixed-point result. Multiply by a quantized reciprocal, or use `>>` for powers of two."
+    )
+
+
+class NumPyProtocols:
+    """NumPy's three protocols for a class with operators, `raw` and `format`."""
+
+    __slots__ = ()
+
+    def __bool__(self) -> bool:
+        """Truth of a single element; of more, NumPy's own error."""
+        return bool(self.raw)  # type: ignore[attr-defined]
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> NoReturn:
+        """Refuse: raw integers and real values would both be plausible."""
+        raise FormatError(f"An FxPArray does not become a plain array silently. {WAY_OUT}")
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
+        """``np.add(a, b)`` and the like, by the operators."""
+        name = OPERATORS.get(ufunc.__name__)
+        if name is None or method != "__call__" or options:
+            call = f"np.{ufunc.__name__}" + ("" if method == "__call__" else f".{method}")
+            with_options = f" with {', '.join(options)}" if options else ""
+            raise FormatError(f"`{call}`{with_options} has no exact fixed-point form. {WAY_OUT}")
+        if isinstance(inputs[0], NumPyProtocols):
+            return getattr(inputs[0], name)(*inputs[1:])
+        return getattr(inputs[1], REFLECTED.get(name, name))(inputs[0])
+
+    def __array_function__(self, function: Callable[..., Any], types: Any, args: Any, options: Any) -> Any:
+        """The few functions that only move elements, and `np.sum`."""
+        handler = FUNCTIONS.get(function)
+        if handler is None:
+            raise FormatError(f"`np.{function.__name__}` has no exact fixed-point form. {WAY_OUT}")
+        return handler(*args, **options)
+
+
+def _joined(function: Callable[..., Any]) -> Callable[..., Any]:
+    def join(arrays: Sequence[Any], axis: int = 0) -> Any:
+        first = arrays[0]
+        for array in arrays:
+            if not isinstance(array, NumPyProtocols) or array.format != first.format:  # type: ignore[attr-defined]
+                other = getattr(array, "format", type(array).__name__)
+                raise FormatError(
+                    f"`np.{function.__name__}` joins arrays of one format, not {getattr(first, 'format', 'none')} and "
+                    f"{other}. Requantize them to one format first."
+                )
+        return type(first)(function([array.raw for array in arrays], axis=axis), first.format)
+
+    return join
+
+
+def _raw_of(function: Callable[..., Any]) -> Callable[..., Any]:
+    def call(array: Any, *args: Any, **options: Any) -> Any:
+        return function(array.raw, *args, **options)
+
+    return call
+
+
+def _method(name: str) -> Callable[..., Any]:
+    def call(array: Any, *args: Any, **options: Any) -> Any:
+        return getattr(array, name)(*args, **options)
+
+    return call
+
+
+FUNCTIONS: dict[Any, Callable[..., Any]] = {
+    np.concatenate: _joined(np.concatenate),
+    np.stack: _joined(np.stack),
+    np.reshape: _method("reshape"),
+    np.transpose: _method("transpose"),
+    np.sum: _method("sum"),
+    np.shape: _raw_of(np.shape),
+    np.ndim: _raw_of(np.ndim),
+    np.size: _raw_of(np.size),
+    np.argmax: _raw_of(np.argmax),
+    np.argmin: _raw_of(np.argmin),
+    np.argsort: _raw_of(np.argsort),
+}
