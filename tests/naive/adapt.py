@@ -9,7 +9,7 @@ from .containers import Ints
 from .rounding import raw_range, requantize_array
 
 HOLD = 64  # steps in a row that must have fitted a finer scale
-FRAC_LIMIT = 90
+FRAC_LIMIT = 60
 
 
 def fitting_frac(magnitude: int, frac_acc: int, bits: int) -> int:
@@ -30,22 +30,25 @@ class DelayedScale:
 
     def observe(self, magnitude: int, frac_acc: int, bits: int) -> None:
         """Coarsen at once to fit the largest accumulator of the step; refine one bit after 64 calm steps."""
-        fit = FRAC_LIMIT + 1 if magnitude == 0 else fitting_frac(magnitude, frac_acc, bits)
+        fit = fitting_frac(magnitude, frac_acc, bits)
         if fit < self.frac:
             self.frac, self.calm = fit, 0
         elif fit > self.frac:
             self.calm += 1
             if self.calm == HOLD:
-                self.frac, self.calm = min(self.frac + 1, FRAC_LIMIT), 0
+                self.frac, self.calm = self.frac + 1, 0
         else:
             self.calm = 0
 
 
 def adapt_frac(frac: int, bits: int, *, saturated: int, total: int, max_abs: int) -> int:
-    """Next fraction bits of a tensor: one fewer above a saturated share of 2**-12, one more below a quarter range."""
+    """Next fraction bits of a tensor: one fewer above a saturated share of 2**-12, one more below a quarter range.
+
+    A tensor of zeros says nothing about its range and stays.
+    """
     if total and Fraction(saturated, total) > Fraction(1, 2**12):
         return frac - 1
-    if max_abs < 2 ** (bits - 3):
+    if 0 < max_abs < Fraction(2) ** (bits - 3):
         return frac + 1
     return frac
 

@@ -222,10 +222,10 @@ class NaiveModel:
     def _round_error(
         self, acc: Ints, frac_acc: int, scale: DelayedScale, layer: int, step: int, *, calibrate: bool
     ) -> tuple[Ints, int]:
-        """Requantize an error at the scale it has, then let the scale see the accumulators."""
+        """Requantize an error at the scale it has, never finer than its sums; then let the scale see them."""
         if calibrate:
             scale.frac, scale.calm = fitting_frac(largest(acc), frac_acc, self.error_bits), 0
-        frac = scale.frac
+        frac = min(scale.frac, frac_acc)
         words = self.words(layer, INPUT_ERROR, step, acc.shape, stochastic=self.error_stochastic)
         rounded, _ = requantize_array(acc, frac_acc - frac, self.error_bits, words)
         if not calibrate:
