@@ -1,0 +1,146 @@
+"""Checkpoint files: integer arrays and plain values in one file that is either whole or refused.
+
+Layout, little-endian: magic (8 bytes), version (uint32), header length (uint32), file size (uint64), SHA-256 of all
+that follows (32 bytes); then the header, JSON with the values and each array's name, type and shape; then the arrays'
+bytes in that order. What does not belong here: what the values mean, and when a checkpoint is written (`training`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import struct
+from collections.abc import Iterable
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fxptrain.errors import CheckpointError
+
+MAGIC = b"FXPTRAIN"
+VERSION = 1
+_PREAMBLE = struct.Struct("<8sIIQ32s")
+_TYPES = {"i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8"}
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+
+def write_atomically(path: Path, parts: Iterable[bytes]) -> None:
+    """Replace `path` by a file of `parts`; whatever happens, it is the whole old file or the whole new one.
+
+    The new content goes to a temporary file in the same directory, is flushed to the disk, takes the name, and the
+    directory is flushed in turn.
+
+    Raises
+    ------
+    CheckpointError
+        If the file cannot be written; the old one stays.
+    """
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            for part in parts:
+                file.write(part)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        flush_directory(path.parent)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise CheckpointError(f"{path} cannot be written ({error.strerror or error}).") from error
+
+
+def flush_directory(directory: Path) -> None:
+    """Have the names of a directory on the disk."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_checkpoint(path: Path, values: dict[str, Any], arrays: Arrays) -> None:
+    """Write a checkpoint atomically.
+
+    Parameters
+    ----------
+    path : Path
+        In an existing directory.
+    values : dict
+        Anything JSON can hold; NumPy integers become integers.
+    arrays : dict of int arrays
+        The training state.
+
+    Raises
+    ------
+    CheckpointError
+        If the file cannot be written.
+
+    Notes
+    -----
+    An array that is not integer is a bug of ours and fails an assertion: the training state has no floats.
+    """
+    stored = {name: np.ascontiguousarray(a, a.dtype.newbyteorder("<")) for name, a in arrays.items()}
+    for name, array in stored.items():
+        assert array.dtype.kind in "iu", f"{name} is {array.dtype}"
+    layout = [[name, array.dtype.str[1:], list(array.shape)] for name, array in stored.items()]
+    header = json.dumps({"values": values, "arrays": layout}, default=int, allow_nan=False).encode()
+    body = [header, *(array.tobytes() for array in stored.values())]
+    digest = hashlib.sha256()
+    for part in body:
+        digest.update(part)
+    size = _PREAMBLE.size + sum(len(part) for part in body)
+    write_atomically(path, [_PREAMBLE.pack(MAGIC, VERSION, len(header), size, digest.digest()), *body])
+
+
+def read_checkpoint(path: Path) -> tuple[dict[str, Any], Arrays]:
+    """Values and arrays of a checkpoint.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is missing, foreign, of another version, cut off or changed.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"The checkpoint {path} cannot be read ({error.strerror or error}).") from error
+    if data[: len(MAGIC)] != MAGIC[: len(data)] or not data:
+        raise CheckpointError(f"{path} is no checkpoint of fxptrain.")
+    if len(data) < _PREAMBLE.size:
+        raise CheckpointError(f"The checkpoint {path} is cut off after {len(data)} bytes.")
+    _, version, header_size, size, checksum = _PREAMBLE.unpack_from(data)
+    if version != VERSION:
+        raise CheckpointError(f"The checkpoint {path} has version {version}; this fxptrain reads version {VERSION}.")
+    if len(data) != size:
+        raise CheckpointError(f"The checkpoint {path} has {len(data)} bytes instead of {size}: it is cut off.")
+    body = memoryview(data)[_PREAMBLE.size :]
+    if hashlib.sha256(body).digest() != checksum:
+        raise CheckpointError(f"The checkpoint {path} is damaged: its checksum does not match.")
+    return _parse(body, header_size, path)
+
+
+def _parse(body: memoryview, header_size: int, path: Path) -> tuple[dict[str, Any], Arrays]:
+    """Header and arrays of a body whose checksum is right; what still fails was written wrong."""
+    try:
+        header = json.loads(bytes(body[:header_size]))
+        arrays, at = {}, header_size
+        for name, code, shape in header["arrays"]:
+            if code not in _TYPES:
+                raise ValueError(f"array {name} has type {code}")
+            dtype = np.dtype(f"<{code}")
+            end = at + prod(shape) * dtype.itemsize
+            piece = np.frombuffer(body[at:end], dtype).reshape(shape)
+            arrays[name] = piece.astype(dtype.newbyteorder("="))  # a copy: writable and free of the file's bytes
+            at = end
+        if at != len(body):
+            raise ValueError(f"{len(body) - at} bytes are left over")
+        return header["values"], arrays
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"The checkpoint {path} does not describe itself consistently ({error}).") from error

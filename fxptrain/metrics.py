@@ -1,0 +1,108 @@
+"""Metrics of a run: JSON lines on disk, and the real numbers that reports make of integer counters.
+
+What does not belong here: counting (the engine does), and when records are written (`training`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from fxptrain.errors import CheckpointError
+
+LOSS_BITS = 16  # a loss sum has this many fractional bits, in natural-log units
+
+
+def mean_loss(loss_sum: int, samples: int) -> float | None:
+    """Mean loss of a sample in natural-log units; None without samples."""
+    return loss_sum / (samples << LOSS_BITS) if samples else None
+
+
+def share(part: int, whole: int) -> float | None:
+    """``part / whole``; None of nothing."""
+    return part / whole if whole else None
+
+
+def headroom_bits(largest: int, max_raw: int) -> int:
+    """How many bits of the range stayed unused: by how many the largest magnitude could have been shifted left.
+
+    Examples
+    --------
+    >>> headroom_bits(127, 127), headroom_bits(31, 127), headroom_bits(0, 127)
+    (0, 2, 7)
+    """
+    return max(max_raw.bit_length() - largest.bit_length(), 0)
+
+
+class MetricsFile:
+    """JSON lines, appended, each record flushed to the disk.
+
+    Parameters
+    ----------
+    path : Path
+        The file; made when missing.
+    keep : int
+        Bytes of it to keep: what a checkpoint had seen. The rest, of steps that will be repeated, is cut off.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is shorter than `keep`, or cannot be written.
+    """
+
+    def __init__(self, path: Path, keep: int = 0) -> None:
+        """Open and cut off."""
+        self.path = path
+        try:
+            with path.open("ab") as file:
+                size = file.tell()
+                if size < keep:
+                    raise CheckpointError(f"{path} has {size} bytes, fewer than the {keep} its checkpoint has seen.")
+                file.truncate(keep)
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise CheckpointError(f"{path} cannot be written ({error.strerror or error}).") from error
+        self.size = keep
+
+    def append(self, record: dict[str, Any]) -> None:
+        """Write one record and have it on the disk.
+
+        Raises
+        ------
+        CheckpointError
+            If it cannot be written.
+        """
+        line = (json.dumps(record, default=int, allow_nan=False) + "\n").encode()
+        try:
+            with self.path.open("ab") as file:
+                file.write(line)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise CheckpointError(f"{self.path} cannot be written ({error.strerror or error}).") from error
+        self.size += len(line)
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """All records of a metrics file; a last line that was cut off by a crash is left out.
+
+    Raises
+    ------
+    CheckpointError
+        If the file cannot be read or another line is no record.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CheckpointError(f"{path} cannot be read ({error}).") from error
+    whole, _, _ = text.rpartition("\n")
+    records = []
+    for number, line in enumerate(whole.splitlines(), 1):
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise CheckpointError(f"{path}, line {number}: no JSON ({error.msg}).") from error
+        records.append(record)
+    return records
