@@ -1,8 +1,8 @@
 """Floor 3, what a model learns from: data sets from files or built in, normalization, and which samples come when."""
 
-from fxptrain.data.batches import batches, epoch_order, split_validation
+from fxptrain.data.batches import batch_slices, epoch_order, split_validation
 from fxptrain.data.dataset import Dataset, Split, make_split
-from fxptrain.data.glyphs import glyphs
+from fxptrain.data.glyphs import draw_glyphs
 from fxptrain.data.normalization import Normalization, input_table, quantize_inputs
 from fxptrain.data.sources import NAMES, load_data
 
@@ -11,9 +11,9 @@ __all__ = [
     "Dataset",
     "Normalization",
     "Split",
-    "batches",
+    "batch_slices",
+    "draw_glyphs",
     "epoch_order",
-    "glyphs",
     "input_table",
     "load_data",
     "make_split",

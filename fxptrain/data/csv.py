@@ -88,7 +88,7 @@ def _read_table(path: Path, file: IO[str]) -> _Table:
     cells = next(csv.reader([first]), [])
     header = [cell.strip() for cell in cells] if _is_header(cells) else None
     column = _label_column(header)
-    if header is None:
+    if header is None and cells:
         lines = itertools.chain([first], lines)
     start = next(lines, None)
     if start is None:

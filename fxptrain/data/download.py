@@ -9,10 +9,12 @@ import hashlib
 import os
 import tempfile
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
+from contextlib import closing
 from http.client import HTTPException
 from pathlib import Path
 from typing import IO, Final
+from urllib.error import HTTPError
 
 from fxptrain.errors import DataError
 
@@ -63,12 +65,13 @@ def download(address: str, target: Path, size: int, sha256: str, progress: Progr
 def _fetch(address: str, file: IO[bytes], name: str, size: int, sha256: str, progress: Progress | None) -> None:
     """Copy `address` into `file` and check it; one byte more than `size` is enough to know it is wrong."""
     digest, done = hashlib.sha256(), 0
-    for chunk in _chunks(address, size + 1):
-        file.write(chunk)
-        digest.update(chunk)
-        done += len(chunk)
-        if progress is not None:
-            progress(name, min(done, size), size)
+    with closing(_chunks(address, size + 1)) as chunks:
+        for chunk in chunks:
+            file.write(chunk)
+            digest.update(chunk)
+            done += len(chunk)
+            if progress is not None:
+                progress(name, min(done, size), size)
     if done != size:
         amount = f"ended after {done} of" if done < size else "is longer than"
         raise DataError(f"The download of {address} {amount} {size} bytes. Try again.")
@@ -77,7 +80,7 @@ def _fetch(address: str, file: IO[bytes], name: str, size: int, sha256: str, pro
                         "the file was changed on the way or at its source; it is not used.")
 
 
-def _chunks(address: str, limit: int) -> Iterator[bytes]:
+def _chunks(address: str, limit: int) -> Generator[bytes, None, None]:
     """Yield what the server sends, up to `limit` bytes."""
     try:
         with urllib.request.urlopen(address, timeout=TIMEOUT) as response:
@@ -85,5 +88,7 @@ def _chunks(address: str, limit: int) -> Iterator[bytes]:
                 limit -= len(chunk)
                 yield chunk
     except (OSError, HTTPException) as error:  # refused, unknown host, time-out, HTTP status, cut connection
+        if isinstance(error, HTTPError):
+            error.close()  # it is also the answer, with an open connection
         reason = getattr(error, "reason", None) or error
         raise DataError(f"Cannot fetch {address} ({' '.join(str(reason).split())}).") from error

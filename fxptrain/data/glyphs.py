@@ -155,7 +155,7 @@ def _split(step: int, samples: int) -> Split:
     return Split(inputs[..., np.newaxis], labels)
 
 
-def glyphs() -> Dataset:
+def draw_glyphs() -> Dataset:
     """Draw the built-in data set: 10,000 training and 2,000 test images of ten glyphs, always the same ones.
 
     Returns
@@ -170,7 +170,7 @@ def glyphs() -> Dataset:
 
     Examples
     --------
-    >>> glyphs().train.inputs.shape
+    >>> draw_glyphs().train.inputs.shape
     (10000, 28, 28, 1)
     """
     return Dataset("glyphs", _split(0, TRAIN_SAMPLES), _split(1, TEST_SAMPLES), tuple(GLYPHS))

@@ -15,7 +15,7 @@ from fxptrain.data.catalog import CATALOG, NamedSet
 from fxptrain.data.csv import load_csv
 from fxptrain.data.dataset import Dataset
 from fxptrain.data.download import Progress, download
-from fxptrain.data.glyphs import glyphs
+from fxptrain.data.glyphs import draw_glyphs
 from fxptrain.data.idx import find_parts, load_idx
 from fxptrain.data.npz import load_npz
 from fxptrain.errors import DataError
@@ -44,7 +44,7 @@ def load_data(name_or_path: str | os.PathLike[str], *, progress: Progress | None
     """
     text = os.fspath(name_or_path)
     if text == "glyphs":
-        return glyphs()
+        return draw_glyphs()
     if text in CATALOG:
         known = CATALOG[text]
         return load_idx(find_named(known, progress), known.name, known.classes)
