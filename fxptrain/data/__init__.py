@@ -1,9 +1,9 @@
 """Floor 3, what a model learns from: data sets from files or built in, normalization, and which samples come when."""
 
-from fxptrain.data.batches import batch_slices, epoch_order, split_validation
 from fxptrain.data.dataset import Dataset, Split, make_split
 from fxptrain.data.glyphs import draw_glyphs
 from fxptrain.data.normalization import Normalization, input_table, quantize_inputs
+from fxptrain.data.ordering import batches, epoch_order, split_validation
 from fxptrain.data.sources import NAMES, load_data
 
 __all__ = [
@@ -11,7 +11,7 @@ __all__ = [
     "Dataset",
     "Normalization",
     "Split",
-    "batch_slices",
+    "batches",
     "draw_glyphs",
     "epoch_order",
     "input_table",

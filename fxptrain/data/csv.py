@@ -17,8 +17,8 @@ from typing import IO, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from fxptrain.data.batches import hold_out
 from fxptrain.data.dataset import MAX_CLASSES, Dataset, make_split, pixels_or_reals
+from fxptrain.data.ordering import hold_out
 from fxptrain.errors import DataError
 
 LABEL_NAMES: Final = ("label", "class", "target")

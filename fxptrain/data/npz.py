@@ -13,8 +13,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from fxptrain.data.batches import hold_out
 from fxptrain.data.dataset import Dataset, make_split, numbered_classes, pixels_or_reals
+from fxptrain.data.ordering import hold_out
 from fxptrain.errors import DataError
 
 NAMES: Final = (

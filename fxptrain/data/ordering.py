@@ -53,12 +53,12 @@ def epoch_order(samples: int, seed: int, epoch: int) -> npt.NDArray[np.int64]:
     return _permutation(samples, seed, streams.SHUFFLE, epoch)
 
 
-def batch_slices(samples: int, batch_size: int) -> Iterator[slice]:
+def batches(samples: int, batch_size: int) -> Iterator[slice]:
     """Cut ``0 .. samples`` into slices of `batch_size`; the last one may be smaller.
 
     Examples
     --------
-    >>> [(batch.start, batch.stop) for batch in batch_slices(10, 4)]
+    >>> [(batch.start, batch.stop) for batch in batches(10, 4)]
     [(0, 4), (4, 8), (8, 10)]
     """
     if batch_size < 1:

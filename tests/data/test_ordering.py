@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fxptrain.data import streams
-from fxptrain.data.batches import batch_slices, epoch_order, hold_out, split_validation
 from fxptrain.data.dataset import Split
+from fxptrain.data.ordering import batches, epoch_order, hold_out, split_validation
 from fxptrain.errors import DataError, FxptrainError
 from tests.naive.draws import draw
 
@@ -43,7 +43,7 @@ def test_orders_differ() -> None:
 
 def test_ties_keep_the_order_of_the_samples(monkeypatch: pytest.MonkeyPatch) -> None:
     """Equal keys do not make the result depend on the sorting algorithm."""
-    monkeypatch.setattr("fxptrain.data.batches.draws", lambda seed, stream, step, count: np.zeros(count, np.uint32))
+    monkeypatch.setattr("fxptrain.data.ordering.draws", lambda seed, stream, step, count: np.zeros(count, np.uint32))
     assert epoch_order(1000, 0, 0).tolist() == list(range(1000))
 
 
@@ -66,7 +66,7 @@ def test_order_errors() -> None:
 @given(st.integers(0, 200), st.integers(1, 70))
 def test_batches(samples: int, batch_size: int) -> None:
     """Every sample once, in order; all batches full but the last."""
-    parts = list(batch_slices(samples, batch_size))
+    parts = list(batches(samples, batch_size))
     assert [i for part in parts for i in range(part.start, part.stop)] == list(range(samples))
     assert all(part.stop - part.start == batch_size for part in parts[:-1])
     assert all(0 < part.stop - part.start <= batch_size for part in parts)
@@ -75,7 +75,7 @@ def test_batches(samples: int, batch_size: int) -> None:
 def test_batches_error() -> None:
     """A batch has one sample or more; said at the call, not at the first batch."""
     with pytest.raises(DataError, match=r"`batch_size` \(=0\) must be 1 or more"):
-        batch_slices(10, 0)
+        batches(10, 0)
 
 
 @given(st.integers(1, 60), st.data())
