@@ -72,24 +72,44 @@ def _broadcast_pair(builder: ir.IRBuilder, pointer: ir.Value) -> ir.Value:
     return builder.bitcast(spread, ir.VectorType(I16, 2 * HOST.lanes))
 
 
+def _finish_tile(builder: ir.IRBuilder, sums: list[list[ir.Value]], targets: list[ir.Value], lift: Any, add: Any) -> None:
+    """Write ``sums << lift`` over or onto the output rows, row after row, so that rows may overlap."""
+    element = targets[0].type.pointee
+    vector = ir.VectorType(element, HOST.lanes)
+    amount = builder.insert_element(ir.Constant(vector, ir.Undefined), builder.trunc(lift, element) if element == I32
+                                    else lift, ir.Constant(I32, 0))
+    lifts = builder.shuffle_vector(amount, ir.Constant(vector, ir.Undefined),
+                                   ir.Constant(ir.VectorType(I32, HOST.lanes), [0] * HOST.lanes))
+    for target, row in zip(targets, sums, strict=True):
+        for v, slot in enumerate(row):
+            pointer = builder.bitcast(builder.gep(target, [I64(HOST.lanes * v)]), vector.as_pointer())
+            total = builder.load(slot)
+            lifted = builder.shl(total if element == I32 else builder.sext(total, vector), lifts)
+            value = cgutils.alloca_once_value(builder, lifted)
+            with builder.if_then(add):
+                builder.store(builder.add(builder.load(pointer, align=4), lifted), value)
+            builder.store(builder.load(value), pointer, align=4)
+
+
 def _emit_tile(context: Any, builder: ir.IRBuilder, signature: Any, args: Any, rows: int, vectors: int) -> ir.Value:
-    """IR of one tile: zero the accumulators, run the three loops, add to or overwrite the output rows in order."""
-    (a, a_base, a_rows, row, a_strides, b, b_base, b_strides, counts, out, out_base, out_rows, add) = args
-    (a_ty, _, rows_ty, _, _, b_ty, _, _, _, out_ty, _, out_rows_ty, _) = signature.args
+    """IR of one tile: zero the accumulators, run the three loops, finish."""
+    a, a_base, a_rows, row, a_strides, b, b_base, b_strides, counts, out, out_base, out_rows, lift, add = args
 
-    def data(ty: Any, value: ir.Value) -> ir.Value:
-        return context.make_array(ty)(context, builder, value).data
+    def data(position: int) -> ir.Value:
+        return context.make_array(signature.args[position])(context, builder, args[position]).data
 
-    def offsets(ty: Any, value: ir.Value) -> list[ir.Value]:
-        pointer = data(ty, value)
-        return [builder.load(builder.gep(pointer, [builder.add(row, I64(r))])) for r in range(rows)]
+    def row_pointers(start: ir.Value, base: ir.Value, table: int) -> list[ir.Value]:
+        entries = builder.gep(data(table), [row])
+        offsets = [builder.load(builder.gep(entries, [I64(r)])) for r in range(rows)]
+        return [builder.gep(start, [builder.add(base, offset)]) for offset in offsets]
 
-    vector = ir.VectorType(I32, HOST.lanes)
+    zero = ir.Constant(ir.VectorType(I32, HOST.lanes), [0] * HOST.lanes)
     pairs = ir.VectorType(I16, 2 * HOST.lanes)
-    a_start, b_start, out_start = data(a_ty, a), builder.gep(data(b_ty, b), [b_base]), data(out_ty, out)
-    a_pointers = [builder.gep(a_start, [builder.add(a_base, offset)]) for offset in offsets(rows_ty, a_rows)]
-    sums = [[cgutils.alloca_once_value(builder, ir.Constant(vector, [0] * HOST.lanes)) for _ in range(vectors)]
-            for _ in range(rows)]
+    a_pointers = row_pointers(data(0), a_base, 2)
+    b_start = builder.gep(data(5), [b_base])
+    sums = [[cgutils.alloca_once_value(builder, zero) for _ in range(vectors)] for _ in range(rows)]
+    for slot in (slot for line in sums for slot in line):
+        builder.store(zero, slot)
     a_outer, a_segment, a_step = cgutils.unpack_tuple(builder, a_strides)
     b_outer, b_segment, b_step = cgutils.unpack_tuple(builder, b_strides)
     n_outer, n_segment, n_step = cgutils.unpack_tuple(builder, counts)
@@ -108,14 +128,7 @@ def _emit_tile(context: Any, builder: ir.IRBuilder, signature: Any, args: Any, r
                 for v in range(vectors):
                     dot = _multiply_pairs(builder, pair, columns[v])
                     builder.store(builder.add(builder.load(sums[r][v]), dot), sums[r][v])
-    for r, offset in enumerate(offsets(out_rows_ty, out_rows)):
-        for v in range(vectors):
-            element = builder.add(builder.add(out_base, offset), I64(HOST.lanes * v))
-            target = builder.bitcast(builder.gep(out_start, [element]), vector.as_pointer())
-            value = cgutils.alloca_once_value(builder, builder.load(sums[r][v]))
-            with builder.if_then(add):
-                builder.store(builder.add(builder.load(target, align=4), builder.load(value)), value)
-            builder.store(builder.load(value), target, align=4)
+    _finish_tile(builder, sums, row_pointers(data(9), out_base, 11), lift, add)
     return context.get_dummy_value()
 
 
@@ -123,11 +136,11 @@ def _tile(rows: int, vectors: int) -> Callable[..., None]:
     """Compiled tile of `rows` rows by `vectors` vectors of columns."""
 
     @intrinsic
-    def emit(typing, a, a_base, a_rows, row, a_strides, b, b_base, b_strides, counts, out, out_base, out_rows, add):  # type: ignore[no-untyped-def]
-        triple = types.UniTuple(types.int64, 3)
-        array = (a, types.int64, a_rows, types.int64, triple, b, types.int64, triple, triple, out, types.int64,
-                 out_rows, types.boolean)
-        signature = types.void(*array)
+    def emit(typing, a, a_base, a_rows, row, a_strides, b, b_base, b_strides, counts, out, out_base, out_rows, lift, add):  # type: ignore[no-untyped-def]
+        triple, number = types.UniTuple(types.int64, 3), types.int64
+        signature = types.void(
+            a, number, a_rows, number, triple, b, number, triple, triple, out, number, out_rows, number, types.boolean
+        )
 
         def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
             return _emit_tile(context, builder, signature, args, rows, vectors)
@@ -137,7 +150,78 @@ def _tile(rows: int, vectors: int) -> Callable[..., None]:
     return emit
 
 
-_wide = _tile(HOST.rows, HOST.vectors)
-_narrow = _tile(HOST.rows, 1)
-_single_wide = _tile(1, HOST.vectors)
-_single = _tile(1, 1)
+ROWS, COLUMNS = HOST.rows, HOST.lanes * HOST.vectors
+HALF_ROWS, LANES = HOST.rows // 2, HOST.lanes
+_full_wide, _half_wide, _single_wide = (_tile(rows, HOST.vectors) for rows in (ROWS, HALF_ROWS, 1))
+_full_narrow, _half_narrow, _single_narrow = (_tile(rows, 1) for rows in (ROWS, HALF_ROWS, 1))
+
+
+@kernel
+def _rows_wide(a, ab, a_rows, rows, a_s, b, bb, b_s, counts, out, ob, out_rows, lift, add):  # type: ignore[no-untyped-def]
+    """All rows of one block of `COLUMNS` columns."""
+    row = 0
+    while row + ROWS <= rows:
+        _full_wide(a, ab, a_rows, row, a_s, b, bb, b_s, counts, out, ob, out_rows, lift, add)
+        row += ROWS
+    if row + HALF_ROWS <= rows:
+        _half_wide(a, ab, a_rows, row, a_s, b, bb, b_s, counts, out, ob, out_rows, lift, add)
+        row += HALF_ROWS
+    while row < rows:
+        _single_wide(a, ab, a_rows, row, a_s, b, bb, b_s, counts, out, ob, out_rows, lift, add)
+        row += 1
+
+
+@kernel
+def _rows_narrow(a, ab, a_rows, rows, a_s, b, bb, b_s, counts, out, ob, out_rows, lift, add):  # type: ignore[no-untyped-def]
+    """All rows of one block of `LANES` columns."""
+    row = 0
+    while row + ROWS <= rows:
+        _full_narrow(a, ab, a_rows, row, a_s, b, bb, b_s, counts, out, ob, out_rows, lift, add)
+        row += ROWS
+    if row + HALF_ROWS <= rows:
+        _half_narrow(a, ab, a_rows, row, a_s, b, bb, b_s, counts, out, ob, out_rows, lift, add)
+        row += HALF_ROWS
+    while row < rows:
+        _single_narrow(a, ab, a_rows, row, a_s, b, bb, b_s, counts, out, ob, out_rows, lift, add)
+        row += 1
+
+
+@kernel
+def _blocks(a, ab, a_rows, rows, a_s, b, bb, columns, b_s, counts, out, ob, out_rows, lift, add):  # type: ignore[no-untyped-def]
+    """All column blocks; the int32 chains run over all of `counts`."""
+    column = 0
+    while column + COLUMNS <= columns:
+        _rows_wide(a, ab, a_rows, rows, a_s, b, bb + 2 * column, b_s, counts, out, ob + column, out_rows, lift, add)
+        column += COLUMNS
+    while column < columns:
+        _rows_narrow(a, ab, a_rows, rows, a_s, b, bb + 2 * column, b_s, counts, out, ob + column, out_rows, lift, add)
+        column += LANES
+
+
+@kernel
+def product(
+    a, a_base, a_rows, rows, a_strides, b, b_base, columns, b_strides, counts, flush, out, out_base, out_rows, lift, add
+):  # type: ignore[no-untyped-def]
+    """``out[row, column] (+)= sum over pairs of a[row] . b[column] << lift``, exact.
+
+    The pair of row `r` at loop position (i, j, s) starts at ``a[a_base + a_rows[r] + (i, j, s) . a_strides]``, that of
+    column `c` at ``b[b_base + 2 c + (i, j, s) . b_strides]``; the sum goes to ``out[out_base + out_rows[r] + c]``.
+
+    Bound: no int32 chain is longer than `flush` pairs, or the caller has proved that int32 holds every sum.
+    """
+    outer, segments, steps = counts
+    if outer * segments * steps <= flush:
+        _blocks(a, a_base, a_rows, rows, a_strides, b, b_base, columns, b_strides, counts, out, out_base, out_rows, lift,
+                add)
+        return
+    many_segments = max(1, min(segments, flush // steps))
+    many_steps = min(steps, flush)
+    for i in range(outer):
+        for j in range(0, segments, many_segments):
+            for s in range(0, steps, many_steps):
+                part = (1, min(many_segments, segments - j), min(many_steps, steps - s))
+                a_at = a_base + i * a_strides[0] + j * a_strides[1] + s * a_strides[2]
+                b_at = b_base + i * b_strides[0] + j * b_strides[1] + s * b_strides[2]
+                _blocks(a, a_at, a_rows, rows, a_strides, b, b_at, columns, b_strides, part, out, out_base, out_rows,
+                        lift, add)
+                add = True

@@ -1,0 +1,117 @@
+"""Pooling that stands alone: overlapping max-pooling and averages. (Max-pooling behind a convolution is fused there.)
+
+Windows that do not fit are dropped. An average is the window's sum times an integer multiplier, requantized once.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from fxptrain._jit import kernel
+from fxptrain.kernels.requantize import finish_row, mask_row
+
+
+class Window(NamedTuple):
+    """Window size and stride of a pooling layer."""
+
+    h: int
+    w: int
+    sh: int
+    sw: int
+
+
+@kernel
+def maxpool_forward(x, window, y, winners):  # type: ignore[no-untyped-def]
+    """Largest value and first winning position (row-major) of each window: x (n, h, w, c) to y (n, oh, ow, c)."""
+    for n in range(y.shape[0]):
+        for oh in range(y.shape[1]):
+            for ow in range(y.shape[2]):
+                top, left = oh * window.sh, ow * window.sw
+                for c in range(y.shape[3]):
+                    best, winner = x[n, top, left, c], 0
+                    for t in range(1, window.h * window.w):
+                        value = x[n, top + t // window.w, left + t % window.w, c]
+                        if value > best:
+                            best, winner = value, t
+                    y[n, oh, ow, c] = best
+                    winners[n, oh, ow, c] = winner
+
+
+@kernel
+def averagepool_forward(x, window, mantissa, relu, site, acc, draws, y):  # type: ignore[no-untyped-def]
+    """Window sum times `mantissa` (int64 `acc`, one output row), rectified, requantized; returns (saturated, largest)."""
+    channels = y.shape[3]
+    row = y.shape[2] * channels
+    flat_y = y.reshape(y.size)
+    saturated, largest = 0, 0
+    for n in range(y.shape[0]):
+        for oh in range(y.shape[1]):
+            for ow in range(y.shape[2]):
+                at = ow * channels
+                for c in range(channels):
+                    acc[at + c] = 0
+                for i in range(window.h):
+                    for j in range(window.w):
+                        for c in range(channels):
+                            acc[at + c] += x[n, oh * window.sh + i, ow * window.sw + j, c]
+                for c in range(channels):
+                    value = acc[at + c] * mantissa
+                    acc[at + c] = max(value, np.int64(0)) if relu else value
+            element = (n * y.shape[1] + oh) * row
+            over, peak = finish_row(acc, row, site, site.first + element, draws, flat_y, element)
+            saturated += over
+            largest = max(largest, peak)
+    return saturated, largest
+
+
+@kernel
+def _finish_error(acc, x, n, pass_low, pass_high, site, best, draws, out):  # type: ignore[no-untyped-def]
+    """Mask and requantize the int64 input error of one sample; returns (saturated, largest absolute sum)."""
+    size = x.shape[1] * x.shape[2] * x.shape[3]
+    row = x.shape[2] * x.shape[3]
+    flat_x, flat_out = x.reshape(x.size), out.reshape(out.size)
+    saturated, largest = 0, 0
+    for start in range(0, size, row):
+        element = n * size + start
+        largest = max(largest, mask_row(acc, start, flat_x, element, row, pass_low, pass_high, best))
+        saturated += finish_row(best, row, site, site.first + element, draws, flat_out, element)[0]
+    return saturated, largest
+
+
+@kernel
+def maxpool_input_error(error, winners, x, window, pass_low, pass_high, site, acc, best, draws, out):  # type: ignore[no-untyped-def]
+    """Errors added at their windows' winners: error (n, oh, ow, c) to out (n, h, w, c)."""
+    saturated, largest = 0, 0
+    for n in range(error.shape[0]):
+        acc[: x.shape[1] * x.shape[2] * x.shape[3]] = 0
+        for oh in range(error.shape[1]):
+            for ow in range(error.shape[2]):
+                for c in range(error.shape[3]):
+                    t = np.int64(winners[n, oh, ow, c])
+                    h, w = oh * window.sh + t // window.w, ow * window.sw + t % window.w
+                    acc[(h * x.shape[2] + w) * x.shape[3] + c] += error[n, oh, ow, c]
+        over, peak = _finish_error(acc, x, n, pass_low, pass_high, site, best, draws, out)
+        saturated += over
+        largest = max(largest, peak)
+    return saturated, largest
+
+
+@kernel
+def averagepool_input_error(error, x, window, mantissa, pass_low, pass_high, site, acc, best, draws, out):  # type: ignore[no-untyped-def]
+    """Every error times `mantissa`, added to all positions of its window: error (n, oh, ow, c) to out (n, h, w, c)."""
+    saturated, largest = 0, 0
+    for n in range(error.shape[0]):
+        acc[: x.shape[1] * x.shape[2] * x.shape[3]] = 0
+        for oh in range(error.shape[1]):
+            for ow in range(error.shape[2]):
+                for i in range(window.h):
+                    for j in range(window.w):
+                        at = ((oh * window.sh + i) * x.shape[2] + ow * window.sw + j) * x.shape[3]
+                        for c in range(error.shape[3]):
+                            acc[at + c] += np.int64(error[n, oh, ow, c]) * mantissa
+        over, peak = _finish_error(acc, x, n, pass_low, pass_high, site, best, draws, out)
+        saturated += over
+        largest = max(largest, peak)
+    return saturated, largest

@@ -1,0 +1,128 @@
+"""The parameter update on the parameters' own grid: momentum and weights, each rounded once.
+
+Every term is brought to `GUARD` bits below the target's least significant bit (left shift, saturating, or floor right
+shift), the terms are summed and the sum is rounded once. A floor at 28 guard bits is below what a 32-bit draw resolves.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from fxptrain._jit import kernel
+from fxptrain.fixed.draws import fill_draws, threefry2x32
+from fxptrain.fixed.rounding import shift_half_even, shift_stochastic
+
+GUARD = 28
+LIMIT = 1 << 61
+
+
+class Term(NamedTuple):
+    """One term of an update sum: ``mantissa * value``, then a left shift (negative: floor right shift)."""
+
+    mantissa: int
+    left: int
+
+
+class UpdateSite(NamedTuple):
+    """One array's update at one step: the terms, the two roundings and the ranges."""
+
+    keep: Term  # mu * momentum
+    gradient: Term  # gradient / batch
+    decay: Term  # lambda * weight
+    rate: Term  # gamma * new momentum
+    momentum_low: int
+    momentum_high: int
+    low: int
+    high: int
+    stochastic: bool
+    seed: int
+    momentum_stream: int
+    stream: int
+    step: int
+
+
+@kernel
+def align(value, left):  # type: ignore[no-untyped-def]
+    """``value * 2**left`` as int64: saturated at +-2**61 to the left, floor to the right."""
+    if left <= 0:
+        return value >> min(-left, 63)
+    limit = np.int64(LIMIT) >> min(left, 61)
+    return min(max(value, -limit), limit) << min(left, 61)
+
+
+BLOCK = 1024  # parameters whose draws are made at a time
+
+
+@kernel
+def compact_rows(gradient, rows, columns, channels):  # type: ignore[no-untyped-def]
+    """Close the gaps of flat gradient rows (rows, columns) in place, so that they lie (rows, channels)."""
+    if columns == channels:
+        return
+    for r in range(rows):
+        for c in range(channels):
+            gradient[r * channels + c] = gradient[r * columns + c]
+
+
+@kernel
+def update(weights, momentum, start, gradient, source, count, site, momentum_draws, draws):  # type: ignore[no-untyped-def]
+    """Update `count` parameters of flat `weights` and `momentum` from `start` on by ``gradient[source ...]``.
+
+    Returns (weights with momentum that stayed as they were, saturated weights, saturated momenta, largest absolute
+    weight, largest absolute momentum).
+    """
+    still, over, momentum_over, largest, momentum_largest = 0, 0, 0, np.int64(0), np.int64(0)
+    seed, step = np.uint32(site.seed), np.uint32(site.step)
+    for block in range(0, count, BLOCK):
+        here = min(BLOCK, count - block)
+        base, at = start + block, source + block
+        if site.stochastic:
+            fill_draws(seed, np.uint32(site.momentum_stream), step, base, here, momentum_draws)
+            fill_draws(seed, np.uint32(site.stream), step, base, here, draws)
+        for i in range(here):
+            weight, old = np.int64(weights[base + i]), np.int64(momentum[base + i])
+            total = align(old * site.keep.mantissa, site.keep.left)
+            total += align(np.int64(gradient[at + i]) * site.gradient.mantissa, site.gradient.left)
+            total += align(weight * site.decay.mantissa, site.decay.left)
+            value = shift_stochastic(total, GUARD, momentum_draws[i]) if site.stochastic else shift_half_even(total, GUARD)
+            new = min(max(value, np.int64(site.momentum_low)), np.int64(site.momentum_high))
+            momentum_over += new != value
+            momentum_largest = max(momentum_largest, abs(new))
+            momentum[base + i] = new
+            total = (weight << GUARD) - align(new * site.rate.mantissa, site.rate.left)
+            value = shift_stochastic(total, GUARD, draws[i]) if site.stochastic else shift_half_even(total, GUARD)
+            kept = min(max(value, np.int64(site.low)), np.int64(site.high))
+            over += kept != value
+            still += (kept == weight) & (new != 0)
+            largest = max(largest, abs(kept))
+            weights[base + i] = kept
+    return still, over, momentum_over, largest, momentum_largest
+
+
+@kernel
+def regrid(values, shift, low, high, stochastic, seed, stream, step):  # type: ignore[no-untyped-def]
+    """Move flat `values` to a grid `shift` bits coarser (negative: finer), in place: round, saturate."""
+    for i in range(values.size):
+        value = np.int64(values[i])
+        if stochastic and shift > 0:
+            words = threefry2x32(np.uint32(seed), np.uint32(stream), np.uint32(step), np.uint32(i >> 1))
+            value = shift_stochastic(value, shift, words[i & 1])
+        else:
+            value = shift_half_even(value, shift)
+        values[i] = min(max(value, np.int64(low)), np.int64(high))
+
+
+@kernel
+def initialize(values, mantissa, shift, low, high, stochastic, seed, stream):  # type: ignore[no-untyped-def]
+    """Uniform values in ``(-b, b)``, ``b = mantissa * 2**-shift`` steps of the grid, rounded onto it, to flat `values`.
+
+    Element `i` is ``(2 u + 1 - 2**32) * b * 2**-32`` with word 0 of block `i`, rounded (stochastically by word 1).
+    Bound: |2 u + 1 - 2**32| < 2**32 times a 15-bit mantissa fits in int64.
+    """
+    for i in range(values.size):
+        uniform, rounding = threefry2x32(np.uint32(seed), np.uint32(stream), np.uint32(0), np.uint32(i))
+        total = (2 * np.int64(uniform) + 1 - (np.int64(1) << 32)) * mantissa
+        drop = 32 + shift
+        value = shift_stochastic(total, drop, rounding) if stochastic else shift_half_even(total, drop)
+        values[i] = min(max(value, np.int64(low)), np.int64(high))

@@ -1,0 +1,49 @@
+"""How sums are made exact: which digits the operands are split into and how long an int32 chain may be.
+
+The one place that decides accumulator widths; kernels only follow.
+"""
+
+from __future__ import annotations
+
+from fxptrain.errors import FormatError
+from fxptrain.kernels.conv import Chain
+from fxptrain.kernels.pack import Digits
+
+INT32_LIMIT = 1 << 31
+WORTHWHILE_TERMS = 48  # a shorter int32 chain costs more in flushes than a second plane of digits
+ROW_DIGIT_BITS, COLUMN_DIGIT_BITS = 8, 15
+UNBOUNDED = 1 << 62
+
+
+def plan_chain(row_bits: int, column_bits: int) -> Chain:
+    """Cheapest exact accumulation of products of a `row_bits` by a `column_bits` operand into int64.
+
+    One plane of int16 each where an int32 chain of a worthwhile length cannot overflow; else the row operand in 8-bit
+    digits, and a column operand of more than 16 bits in 15-bit digits.
+    """
+    if row_bits <= 16 and column_bits <= 16:
+        terms = (INT32_LIMIT - 1) >> (row_bits + column_bits - 2)
+        if terms >= WORTHWHILE_TERMS:
+            return Chain(Digits(1, 0), Digits(1, 0), max(terms // 2, 1))
+    rows = Digits(-(-row_bits // ROW_DIGIT_BITS), ROW_DIGIT_BITS)
+    columns = Digits(1, 0) if column_bits <= 16 else Digits(-(-column_bits // COLUMN_DIGIT_BITS), COLUMN_DIGIT_BITS)
+    column_magnitude = column_bits - 1 if columns.planes == 1 else COLUMN_DIGIT_BITS
+    return Chain(rows, columns, ((INT32_LIMIT - 1) >> (ROW_DIGIT_BITS - 1 + column_magnitude)) // 2)
+
+
+NARROW = Chain(Digits(1, 0), Digits(1, 0), UNBOUNDED)  # for sums proved to fit int32: partial sums may wrap
+
+
+def fits_int32(largest_sum: int, shift: int) -> bool:
+    """Whether sums up to `largest_sum`, to be rounded by a right shift, can be held and rounded in int32."""
+    return 0 <= shift <= 30 and largest_sum + (1 << shift) < INT32_LIMIT
+
+
+def require_int64(name: str, what: str, bits: int, terms: int, way_out: str) -> None:
+    """Raise unless `terms` products of `bits` magnitude bits in all, with guard bits for the rest, stay in int64."""
+    needed = bits + (terms - 1).bit_length() + 2
+    if needed > 63:
+        raise FormatError(
+            f"Layer {name!r}: the {what} sums {terms} products of {bits} bits and needs {needed} bits; "
+            f"an exact sum has 63. {way_out}"
+        )

@@ -1,0 +1,79 @@
+"""One block of memory for a training step: buffers with lifetimes, laid out so that those that never meet share bytes.
+
+What does not belong here: what the buffers are for (each stage declares its own).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+import numpy.typing as npt
+
+ALIGNMENT = 64
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """One array of the step: its extent and the moments between which it holds something.
+
+    `kind` is what a memory table groups by: saved, index, error, scratch, panel, gradient, table ...
+    """
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+    dtype: npt.DTypeLike
+    first: int = 0
+    last: int = 1 << 30
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of the array itself."""
+        return prod(self.shape) * np.dtype(self.dtype).itemsize
+
+    @property
+    def room(self) -> int:
+        """Bytes it takes in the arena."""
+        return -(-self.bytes // ALIGNMENT) * ALIGNMENT
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Where every buffer lies, and how many bytes the arena has."""
+
+    buffers: tuple[Buffer, ...]
+    offsets: tuple[int, ...]
+    total: int
+
+    def allocate(self) -> dict[str, npt.NDArray[np.generic]]:
+        """One zeroed arena of exactly `total` bytes (plus alignment) and a view of it for every buffer."""
+        block = np.zeros(self.total + ALIGNMENT, np.uint8)
+        start = -block.ctypes.data % ALIGNMENT
+        views: dict[str, npt.NDArray[np.generic]] = {}
+        for buffer, offset in zip(self.buffers, self.offsets, strict=True):
+            piece = block[start + offset : start + offset + buffer.bytes]
+            views[buffer.name] = piece.view(buffer.dtype).reshape(buffer.shape)
+        return views
+
+
+def lay_out(buffers: Iterable[Buffer]) -> Plan:
+    """Place buffers greedily, largest first, each at the lowest offset free during its whole lifetime."""
+    ordered = sorted(buffers, key=lambda buffer: (-buffer.room, buffer.first, buffer.name))
+    offsets: list[int] = []
+    for index, buffer in enumerate(ordered):
+        taken = sorted(
+            (offsets[i], offsets[i] + other.room)
+            for i, other in enumerate(ordered[:index])
+            if other.first <= buffer.last and buffer.first <= other.last
+        )
+        at = 0
+        for low, high in taken:
+            if at + buffer.room <= low:
+                break
+            at = max(at, high)
+        offsets.append(at)
+    total = max((at + buffer.room for at, buffer in zip(offsets, ordered, strict=True)), default=0)
+    return Plan(tuple(ordered), tuple(offsets), total)

@@ -1,0 +1,139 @@
+"""Formats that live through training: their counters, their adaptation, and the delayed scale of errors.
+
+What does not belong here: what a format is (`fixed.format`), and moving parameters to a new grid (`parameters`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from fxptrain.fixed.format import FxP
+
+MIN_ADAPTIVE_FRAC, MAX_ADAPTIVE_FRAC, MAX_MOMENTUM_FRAC = -12, 30, 60
+SATURATED_SHARE_BITS = 12  # widen when more than 2**-12 of the values saturated
+MAX_ERROR_FRAC = 60
+CALM_STEPS = 64
+
+
+@dataclass
+class Counts:
+    """What a tensor's roundings reported since the last reset."""
+
+    saturated: int = 0
+    total: int = 0
+    largest: int = 0
+
+    def add(self, saturated: int, total: int, largest: int) -> None:
+        """Add one call's report."""
+        self.saturated += saturated
+        self.total += total
+        self.largest = max(self.largest, largest)
+
+
+@dataclass
+class TensorFormat:
+    """Format of one tensor, with counters for its adaptation and for telemetry.
+
+    In mode ``auto``, `adapt` gives one bit of range when more than 2**-12 of the values saturated, and takes one when
+    the largest stayed under a quarter of the range.
+    """
+
+    name: str
+    format: FxP
+    adaptive: bool
+    max_frac: int = MAX_ADAPTIVE_FRAC
+    interval: Counts = field(default_factory=Counts)
+    epoch: Counts = field(default_factory=Counts)
+    changes: int = 0
+
+    def note(self, saturated: int, total: int, largest: int) -> None:
+        """Count one call's report."""
+        self.interval.add(saturated, total, largest)
+        self.epoch.add(saturated, total, largest)
+
+    def adapt(self) -> int:
+        """Adapt to the interval's counters and start a new one; returns by how many bits frac_bits changed."""
+        seen, self.interval = self.interval, Counts()
+        if not self.adaptive or not seen.total:
+            return 0
+        change = 0
+        if seen.saturated << SATURATED_SHARE_BITS > seen.total:
+            change = -1
+        elif 0 < seen.largest < 1 << max(self.format.total_bits - 3, 0):
+            change = 1
+        return self.move(change)
+
+    def move(self, change: int) -> int:
+        """Change frac_bits within the adaptive limits; returns by how many bits."""
+        frac = min(max(self.format.frac_bits + change, MIN_ADAPTIVE_FRAC), self.max_frac)
+        change = frac - self.format.frac_bits
+        self.changes += change != 0
+        self.format = self.format.with_frac(frac)
+        return change
+
+    def state(self) -> dict[str, Any]:
+        """JSON-able state; the epoch's counters are telemetry and belong to it, so that resuming repeats them."""
+        return {
+            "frac_bits": self.format.frac_bits,
+            "changes": self.changes,
+            "interval": [self.interval.saturated, self.interval.total, self.interval.largest],
+            "epoch": [self.epoch.saturated, self.epoch.total, self.epoch.largest],
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Take over what `state` returned."""
+        self.format = self.format.with_frac(state["frac_bits"])
+        self.changes = state["changes"]
+        self.interval, self.epoch = Counts(*state["interval"]), Counts(*state["epoch"])
+
+
+@dataclass
+class ErrorScale:
+    """Delayed scaling of one error tensor: the frac_bits of a step are known before the step's data.
+
+    When the largest sum of a step does not fit, the scale rises to fit it from the next step on; when `CALM_STEPS` steps
+    in a row would have fitted a scale finer by a bit, it falls by one bit.
+    """
+
+    name: str
+    bits: int
+    frac: int
+    calm: int = 0
+    epoch: Counts = field(default_factory=Counts)
+
+    @property
+    def max_raw(self) -> int:
+        """Largest raw error; the scale is fitted to it on both sides."""
+        return (1 << (self.bits - 1)) - 1
+
+    def at(self, sum_frac: int) -> FxP:
+        """Format of this step's errors: never finer than the sums they are rounded from."""
+        return FxP(self.bits, min(self.frac, sum_frac))
+
+    def fitting(self, largest: int, sum_frac: int) -> int:
+        """The finest frac_bits at which an absolute sum `largest` (with `sum_frac` bits) does not saturate."""
+        if largest == 0:
+            return MAX_ERROR_FRAC
+        shift = largest.bit_length() - self.max_raw.bit_length()
+        if (largest << max(-shift, 0)) > (self.max_raw << max(shift, 0)):
+            shift += 1
+        return max(min(sum_frac - shift, MAX_ERROR_FRAC), -MAX_ERROR_FRAC)
+
+    def note(self, largest: int, sum_frac: int) -> None:
+        """Apply the rule to the largest absolute sum of a finished step."""
+        fitting = self.fitting(largest, sum_frac)
+        self.calm = self.calm + 1 if fitting > self.frac else 0
+        if fitting < self.frac:
+            self.frac = fitting
+        elif self.calm == CALM_STEPS:
+            self.frac, self.calm = self.frac + 1, 0
+
+    def state(self) -> list[int]:
+        """JSON-able state of the rule and of the epoch's counters."""
+        return [self.frac, self.calm, self.epoch.saturated, self.epoch.total, self.epoch.largest]
+
+    def load(self, state: list[int]) -> None:
+        """Take over what `state` returned."""
+        self.frac, self.calm = state[0], state[1]
+        self.epoch = Counts(*state[2:])

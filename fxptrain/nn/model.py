@@ -1,0 +1,260 @@
+"""A model: its stages, their parameters and formats, and the state that training carries from step to step.
+
+What does not belong here: running it (`step`, `inference`) and files (`checkpoint`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fxptrain.errors import CheckpointError, RecipeError
+from fxptrain.fixed.convert import quantize
+from fxptrain.fixed.format import FxP
+from fxptrain.fixed.multiplier import Multiplier
+from fxptrain.nn import spec as s
+from fxptrain.nn.conv import ProductStage
+from fxptrain.nn.depthwise import DepthwiseStage
+from fxptrain.nn.formats import MAX_ERROR_FRAC, MAX_MOMENTUM_FRAC, ErrorScale, TensorFormat
+from fxptrain.nn.fuse import build_stages
+from fxptrain.nn.parameters import IntArray, ParameterArray, UpdateRule
+from fxptrain.nn.pool import MaxPoolStage
+from fxptrain.nn.stage import Stage
+
+PROBABILITY_FRAC = 30
+MAX_SEED = 0xFFFFFFFF
+
+
+@dataclass(frozen=True)
+class InputScale:
+    """How pixels become real numbers: ``(pixel / 255 - mean) / std``."""
+
+    mean: float = 0.0
+    std: float = 1.0
+
+    def real(self) -> npt.NDArray[np.float64]:
+        """Real values of the 256 pixels."""
+        return (np.arange(256) / 255 - self.mean) / self.std
+
+
+class Model:
+    """Stages with integer parameters; built by `Model.build`.
+
+    Attributes
+    ----------
+    stages : list of Stage
+        What forward runs, in order.
+    input_form : TensorFormat
+        Format of the input; `table` (256,) maps pixels to raw integers in it.
+    step : int
+        Finished training steps; part of every draw.
+    """
+
+    def __init__(self, model: s.ModelSpec, formats: s.FormatSpec, optimizer: s.OptimizerSpec, seed: int) -> None:
+        if not 0 <= seed <= MAX_SEED:
+            raise RecipeError(f"`seed` (={seed}) must be 0 to {MAX_SEED}.")
+        self.spec, self.formats, self.optimizer, self.seed = model, formats, optimizer, seed
+        self.rule = UpdateRule(
+            optimizer.method, Multiplier.from_real(optimizer.momentum), Multiplier.from_real(optimizer.weight_decay)
+        )
+        self.stages: list[Stage] = build_stages(model)
+        self.step = 0
+        self.calibrated = False
+        self.input_form: TensorFormat
+        self.table: IntArray
+
+    @classmethod
+    def build(
+        cls,
+        model: s.ModelSpec,
+        formats: s.FormatSpec,
+        optimizer: s.OptimizerSpec,
+        *,
+        input_scale: InputScale | None = None,
+        seed: int = 0,
+    ) -> Model:
+        """A freshly initialized model.
+
+        Raises
+        ------
+        FxptrainError
+            Layers that do not fit together, formats that make no sense, sums that int64 cannot hold.
+        """
+        built = cls(model, formats, optimizer, seed)
+        built._set_input(input_scale or InputScale())
+        built._set_formats()
+        built._set_parameters()
+        return built
+
+    # Building ----------------------------------------------------------------------------------------------------
+
+    def _set_input(self, scale: InputScale) -> None:
+        """Input format: the activations' in mode ``fixed``, else the finest that holds every pixel."""
+        real = scale.real()
+        if self.formats.mode == "fixed":
+            form = self._fixed("activation")
+        else:
+            bits = self.formats.activation_bits
+            whole = int(np.ceil(np.log2(max(np.abs(real).max(), 2.0**-16))))
+            form = FxP(bits, bits - 1 - whole)
+            if quantize(real, form)[1]:
+                form = form.with_frac(form.frac_bits - 1)
+        self.input_form = TensorFormat("input", form, adaptive=False)
+        self.table = quantize(real, form)[0]
+
+    def _fixed(self, kind: str) -> FxP:
+        bits, frac = getattr(self.formats, f"{kind}_bits"), getattr(self.formats, f"{kind}_frac")
+        if frac is None:
+            raise RecipeError(f'Formats of mode "fixed" need `{kind}_frac`. Give it, or use mode "auto".')
+        return FxP(bits, frac)
+
+    def _parametric(self) -> list[ProductStage | DepthwiseStage]:
+        return [stage for stage in self.stages if isinstance(stage, ProductStage | DepthwiseStage)]
+
+    def _set_formats(self) -> None:
+        """Chain the stages' formats: the output of one is the input of the next."""
+        auto = self.formats.mode == "auto"
+        form, relu = self.input_form, False
+        for stage in self.stages:
+            stage.x_form, stage.producer_relu = form, relu
+            if not isinstance(stage, MaxPoolStage):
+                bits = self.formats.activation_bits
+                start = FxP(bits, bits - 4) if auto else self._fixed("activation")
+                form, relu = TensorFormat(f"{stage.name}.output", start, adaptive=auto), stage.relu
+            stage.y_form = form
+            stage.error_scale = ErrorScale(f"{stage.name}.error", self.formats.error_bits, MAX_ERROR_FRAC)
+
+    def _set_parameters(self) -> None:
+        parametric = self._parametric()
+        ends = (parametric[0], parametric[-1])
+        for stage in parametric:
+            layer = self.spec.layers[stage.layer]
+            assert isinstance(layer, s.Conv2d | s.DepthwiseConv2d | s.Linear)
+            bits = self.formats.param_bits
+            auto = self.formats.mode == "auto"
+            start = FxP(bits, bits - 1 if stage in ends else bits) if auto else self._fixed("param")
+            form = TensorFormat(f"{stage.name}.weights", start, adaptive=auto)
+            momentum = self._momentum_form(stage.name)
+            shape, fan_in = _parameter_shape(stage)
+            arrays = [ParameterArray("weights", shape, stage.layer, form, momentum, self.rule)]
+            if layer.bias:
+                channels = stage.out_shape[2]
+                arrays.append(ParameterArray("bias", (channels,), stage.layer, form, momentum, self.rule))
+            for array in arrays:
+                array.initialize(fan_in, self.seed)
+            stage.parameters = tuple(arrays)
+
+    def _momentum_form(self, name: str) -> TensorFormat:
+        bits = self.formats.momentum_bits or self.formats.param_bits
+        frac = self.formats.momentum_frac
+        start = FxP(bits, frac if frac is not None else bits)
+        adaptive = self.formats.mode == "auto" and frac is None
+        return TensorFormat(f"{name}.momentum", start, adaptive=adaptive, max_frac=MAX_MOMENTUM_FRAC)
+
+    def check_widths(self, batch: int) -> None:
+        """Raise `FormatError` where a sum of a batch of that size cannot be proved to stay exact."""
+        for stage in self._parametric():
+            stage.check_widths(batch)
+        elements = max(max(stage.out_elements, stage.in_elements) for stage in self.stages) * batch
+        if elements >= 1 << 32:
+            raise RecipeError(f"`batch_size` (={batch}) needs {elements} draws a step; a step has 2**32. Use a smaller batch.")
+
+    # Formats in motion -------------------------------------------------------------------------------------------
+
+    def tensor_formats(self) -> list[TensorFormat]:
+        """Every tracked format once, in layer order."""
+        found: list[TensorFormat] = []
+        for stage in self.stages:
+            for parameter in stage.parameters[:1]:
+                found += [parameter.form, parameter.momentum_form]
+            if not isinstance(stage, MaxPoolStage):
+                found.append(stage.y_form)
+        return found
+
+    def error_formats(self) -> tuple[list[FxP], list[int]]:
+        """Per stage, this step's format of its output error and the fractional bits of the sums behind it."""
+        last = self.stages[-1].y_form.format.frac_bits
+        sum_frac = PROBABILITY_FRAC if self.spec.loss == "cross-entropy" else last
+        formats: list[FxP] = []
+        sums: list[int] = []
+        for stage in reversed(self.stages):
+            formats.append(stage.error_scale.at(sum_frac))
+            sums.append(sum_frac)
+            sum_frac = formats[-1].frac_bits + stage.error_sum_frac
+        return formats[::-1], sums[::-1]
+
+    def adapt(self) -> None:
+        """Adapt all adaptive formats to their counters and move the parameters to their new grids."""
+        for stage in self.stages:
+            if stage.parameters:
+                first = stage.parameters[0]
+                change, momentum_change = first.form.adapt(), first.momentum_form.adapt()
+                for parameter in stage.parameters:
+                    parameter.regrid(change, momentum_change, self.seed, self.step)
+            if not isinstance(stage, MaxPoolStage):
+                stage.y_form.adapt()
+                if stage.parameters and stage.y_form.adaptive:
+                    finest = stage.x_form.format.frac_bits + stage.parameters[0].form.format.frac_bits
+                    stage.y_form.move(min(finest - stage.y_form.format.frac_bits, 0))
+
+    # State -------------------------------------------------------------------------------------------------------
+
+    def state_arrays(self) -> dict[str, IntArray]:
+        """Every integer array of the training state, by ``<layer>.<array>``."""
+        return {
+            f"{stage.layer}.{name}": array
+            for stage in self.stages
+            for parameter in stage.parameters
+            for name, array in parameter.arrays().items()
+        }
+
+    def state_numbers(self) -> dict[str, Any]:
+        """The rest of the training state: integers only, JSON-able."""
+        return {
+            "step": self.step,
+            "seed": self.seed,
+            "calibrated": int(self.calibrated),
+            "formats": {form.name: form.state() for form in self.tensor_formats()},
+            "error_scales": {stage.error_scale.name: stage.error_scale.state() for stage in self.stages},
+            "still": {
+                f"{stage.layer}.{parameter.name}": [parameter.still, parameter.updates]
+                for stage in self.stages
+                for parameter in stage.parameters
+            },
+        }
+
+    def load_state(self, arrays: dict[str, IntArray], numbers: dict[str, Any]) -> None:
+        """Take over a state of the same model; raises `CheckpointError` where it does not fit."""
+        try:
+            for form in self.tensor_formats():
+                form.load(numbers["formats"][form.name])
+            for stage in self.stages:
+                stage.error_scale.load(numbers["error_scales"][stage.error_scale.name])
+                for parameter in stage.parameters:
+                    parameter.load(arrays, f"{stage.layer}.")
+                    parameter.still, parameter.updates = numbers["still"][f"{stage.layer}.{parameter.name}"]
+            self.step, self.seed, self.calibrated = numbers["step"], numbers["seed"], bool(numbers["calibrated"])
+        except (KeyError, TypeError, IndexError) as error:
+            raise CheckpointError(f"The state does not belong to this model: {error!r} is missing or malformed.") from error
+
+    def weights_sha256(self) -> str:
+        """SHA-256 over all parameters in layer order (little-endian bytes of weights, then bias)."""
+        digest = hashlib.sha256()
+        for stage in self.stages:
+            for parameter in stage.parameters:
+                values = parameter.values
+                digest.update(values.astype(values.dtype.newbyteorder("<")).tobytes())
+        return digest.hexdigest()
+
+
+def _parameter_shape(stage: ProductStage | DepthwiseStage) -> tuple[tuple[int, ...], int]:
+    """Shape of a stage's weights and its fan-in."""
+    if isinstance(stage, DepthwiseStage):
+        return (*stage.kernel, stage.in_shape[2]), stage.kernel[0] * stage.kernel[1]
+    if stage.linear:
+        return (stage.inner, stage.channels), stage.inner
+    return (*stage.kernel, stage.inner, stage.channels), stage.taps * stage.inner

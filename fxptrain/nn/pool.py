@@ -1,0 +1,121 @@
+"""Stages without parameters: max-pooling that stands alone, and averages (`kernels.pool`)."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from fxptrain.fixed.format import FxP
+from fxptrain.fixed.multiplier import Multiplier
+from fxptrain.kernels import pool
+from fxptrain.nn.arena import Buffer
+from fxptrain.nn.parameters import IntArray
+from fxptrain.nn.spec import Pair
+from fxptrain.nn.stage import Moment, Report, Shape, Stage, Views
+
+
+class _PoolStage(Stage):
+    """What both pools share: windows, shapes and the scratch of the input error."""
+
+    def __init__(self, layer: int, name: str, in_shape: Shape, *, size: Pair, stride: Pair, relu: bool = False) -> None:
+        out = tuple((extent - s) // step + 1 for extent, s, step in zip(in_shape[:2], size, stride, strict=True))
+        super().__init__(layer, name, in_shape, (out[0], out[1], in_shape[2]), relu)
+        self.window = pool.Window(*size, *stride)
+
+    @property
+    def macs(self) -> int:
+        """None: pooling multiplies nothing that grows with the model."""
+        return 0
+
+    def scratch(self, phase: str, batch: int) -> list[Buffer]:
+        """Working memory of one thread."""
+        if phase == "gradient":
+            return []
+        row = (self.out_shape[1] if phase == "forward" else self.in_shape[1]) * self.in_shape[2]
+        return [
+            Buffer("acc", "scratch", (row if phase == "forward" else self.in_elements,), np.int64),
+            Buffer("best", "scratch", (row,), np.int64),
+            Buffer("draws", "scratch", (row,), np.uint32),
+        ]
+
+
+class MaxPoolStage(_PoolStage):
+    """Max-pooling that cannot be fused: overlapping windows, or nothing before it to fuse with. Exact, no rounding."""
+
+    pools = True
+
+    @property
+    def error_sum_frac(self) -> int:
+        """Errors are only added."""
+        return 0
+
+    def forward(
+        self, x: IntArray, y: IntArray, winners: npt.NDArray[np.uint8], moment: Moment, shared: Views, scratch: Views
+    ) -> Report:
+        """See `Stage.forward`."""
+        pool.maxpool_forward(x, self.window, y, winners)
+        return Report(0, 0, 0)
+
+    def input_error(
+        self,
+        error: IntArray,
+        winners: npt.NDArray[np.uint8],
+        x: IntArray,
+        out: IntArray,
+        formats: tuple[FxP, FxP],
+        mask: bool,
+        moment: Moment,
+        shared: Views,
+        scratch: Views,
+    ) -> Report:
+        """See `Stage.input_error`."""
+        site = self.error_site(min(formats[0].frac_bits - formats[1].frac_bits, 62), formats[1], moment)
+        saturated, largest = pool.maxpool_input_error(
+            error, winners, x, self.window, *self.pass_bounds(mask), site, scratch["acc"], scratch["best"],
+            scratch["draws"], out,
+        )  # fmt: skip
+        return Report(saturated, out.size, largest)
+
+
+class AveragePoolStage(_PoolStage):
+    """Means: the window's sum times an integer multiplier for 1/count, requantized."""
+
+    def __init__(self, layer: int, name: str, in_shape: Shape, *, size: Pair, stride: Pair, relu: bool = False) -> None:
+        super().__init__(layer, name, in_shape, size=size, stride=stride, relu=relu)
+        self.multiplier = Multiplier.from_ratio(1, size[0] * size[1])
+
+    @property
+    def error_sum_frac(self) -> int:
+        """The multiplier's fractional bits."""
+        return self.multiplier.shift
+
+    def forward(
+        self, x: IntArray, y: IntArray, winners: npt.NDArray[np.uint8], moment: Moment, shared: Views, scratch: Views
+    ) -> Report:
+        """See `Stage.forward`."""
+        shift = self.x_form.format.frac_bits + self.multiplier.shift - self.y_form.format.frac_bits
+        saturated, largest = pool.averagepool_forward(
+            x, self.window, self.multiplier.mantissa, self.relu, self.forward_site(shift, moment), scratch["acc"],
+            scratch["draws"], y,
+        )  # fmt: skip
+        return Report(saturated, y.size, largest)
+
+    def input_error(
+        self,
+        error: IntArray,
+        winners: npt.NDArray[np.uint8],
+        x: IntArray,
+        out: IntArray,
+        formats: tuple[FxP, FxP],
+        mask: bool,
+        moment: Moment,
+        shared: Views,
+        scratch: Views,
+    ) -> Report:
+        """See `Stage.input_error`."""
+        site = self.error_site(min(formats[0].frac_bits + self.error_sum_frac - formats[1].frac_bits, 62), formats[1], moment)
+        saturated, largest = pool.averagepool_input_error(
+            error, x, self.window, self.multiplier.mantissa, *self.pass_bounds(mask), site, scratch["acc"],
+            scratch["best"], scratch["draws"], out,
+        )  # fmt: skip
+        return Report(saturated, out.size, largest)

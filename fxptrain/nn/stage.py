@@ -1,0 +1,167 @@
+"""What every executable stage of a model offers to the training step.
+
+A stage is one requantizing layer together with the ReLU and the pooling that fuse into it. It knows its formats and its
+neighbours' and nothing of optimizers, batches or threads: it computes forward, the input error, and blocks of exact
+gradient rows, on arrays handed to it.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from fxptrain.fixed.format import FxP
+from fxptrain.kernels.requantize import RoundSite
+from fxptrain.nn.arena import Buffer
+from fxptrain.nn.formats import ErrorScale, TensorFormat
+from fxptrain.nn.parameters import IntArray, ParameterArray
+from fxptrain.nn.streams import Site, stream
+
+Shape = tuple[int, int, int]
+Views = Mapping[str, npt.NDArray[Any]]
+NO_WINNERS = np.empty((0, 0, 0, 0), np.uint8)
+
+
+class Moment(NamedTuple):
+    """When a rounding happens: seed, step, and where the handed samples lie in the whole batch."""
+
+    seed: int
+    step: int
+    first_sample: int
+    stochastic_forward: bool
+    stochastic_error: bool
+
+
+class Report(NamedTuple):
+    """What a call reports of its roundings: saturated values, all values, largest absolute raw value or sum."""
+
+    saturated: int
+    total: int
+    largest: int
+
+
+@dataclass(frozen=True)
+class GradientBlock:
+    """A part of one parameter array whose gradient is computed at once.
+
+    `runs` maps the flat gradient to the parameters: (parameter start, gradient start, count).
+    """
+
+    parameter: ParameterArray
+    first: int
+    channels: int
+    runs: tuple[tuple[int, int, int], ...]
+
+
+class Stage(ABC):
+    """A fused layer; subclasses are final."""
+
+    pools = False  # whether winners are recorded
+
+    def __init__(self, layer: int, name: str, in_shape: Shape, out_shape: Shape, relu: bool) -> None:
+        self.layer, self.name, self.in_shape, self.out_shape, self.relu = layer, name, in_shape, out_shape, relu
+        self.x_form: TensorFormat
+        self.y_form: TensorFormat
+        self.error_scale: ErrorScale  # of the error at this stage's output
+        self.producer_relu = False
+        self.parameters: tuple[ParameterArray, ...] = ()
+
+    @property
+    def out_elements(self) -> int:
+        """Elements of one output sample."""
+        return self.out_shape[0] * self.out_shape[1] * self.out_shape[2]
+
+    @property
+    def in_elements(self) -> int:
+        """Elements of one input sample."""
+        return self.in_shape[0] * self.in_shape[1] * self.in_shape[2]
+
+    @property
+    @abstractmethod
+    def macs(self) -> int:
+        """Multiply-accumulates of one forward sample."""
+
+    @property
+    @abstractmethod
+    def error_sum_frac(self) -> int:
+        """What the sums of the input error have more fractional bits than the output error."""
+
+    def prepare(self, views: Views, training: bool) -> None:  # noqa: B027  (only parametric stages pack anything)
+        """Pack the weights for this step."""
+
+    def shared(self, training: bool) -> list[Buffer]:
+        """Buffers written by `prepare` and read by all threads."""
+        return []
+
+    @abstractmethod
+    def scratch(self, phase: str, batch: int) -> list[Buffer]:
+        """Buffers one thread needs in `phase` (``forward``, ``error`` or ``gradient``) of a batch of that size."""
+
+    @abstractmethod
+    def forward(
+        self, x: IntArray, y: IntArray, winners: npt.NDArray[np.uint8], moment: Moment, shared: Views, scratch: Views
+    ) -> Report:
+        """Output y (n, oh, ow, co) of x (n, h, w, ci), both raw."""
+
+    @abstractmethod
+    def input_error(
+        self,
+        error: IntArray,
+        winners: npt.NDArray[np.uint8],
+        x: IntArray,
+        out: IntArray,
+        formats: tuple[FxP, FxP],
+        mask: bool,
+        moment: Moment,
+        shared: Views,
+        scratch: Views,
+    ) -> Report:
+        """Error at the input from the error at the output; `formats` are theirs (output's, input's)."""
+
+    def blocks(self, threads: int) -> list[GradientBlock]:
+        """The gradient blocks of all parameters, enough for `threads` to work side by side."""
+        return []
+
+    def gradient(
+        self, block: GradientBlock, x: IntArray, error: IntArray, winners: npt.NDArray[np.uint8], scratch: Views
+    ) -> IntArray:
+        """Exact gradient of a block over all samples, flat, in scratch memory."""
+        raise NotImplementedError
+
+    def forward_site(self, shift: int, moment: Moment) -> RoundSite:
+        """Rounding site of the output."""
+        form = self.y_form.format
+        return RoundSite(
+            shift,
+            moment.stochastic_forward,
+            form.min_raw,
+            form.max_raw,
+            moment.seed,
+            stream(self.layer, Site.FORWARD),
+            moment.step,
+            moment.first_sample * self.out_elements,
+        )
+
+    def error_site(self, shift: int, form: FxP, moment: Moment) -> RoundSite:
+        """Rounding site of the input error."""
+        return RoundSite(
+            shift,
+            moment.stochastic_error,
+            form.min_raw,
+            form.max_raw,
+            moment.seed,
+            stream(self.layer, Site.INPUT_ERROR),
+            moment.step,
+            moment.first_sample * self.in_elements,
+        )
+
+    def pass_bounds(self, saturation_mask: bool) -> tuple[int, int]:
+        """Error passes where ``low < x < high``: where the producer's ReLU was open and its output not saturated."""
+        form = self.x_form.format
+        low = 0 if self.producer_relu else (form.min_raw if saturation_mask else form.min_raw - 1)
+        return low, form.max_raw if saturation_mask else form.max_raw + 1
