@@ -39,6 +39,8 @@ class DataSpec:
         Samples taken out of the training split to validate on after each epoch.
     split_seed : int
         Which samples those are; apart from the seed of the run, so that runs can be compared.
+    limit : int, optional
+        Train on the first so many of the remaining samples only.
     """
 
     name: str = "glyphs"
@@ -46,6 +48,7 @@ class DataSpec:
     std: Annotated[float, Field(gt=0)] | None = None
     validation: Annotated[int, Field(ge=0)] = 0
     split_seed: Seed = 0
+    limit: Count | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

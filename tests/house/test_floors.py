@@ -14,7 +14,9 @@ FLOORS = {
     "metrics": 3,
     "checkpoint": 3,
     "memory": 3,
+    "run_directory": 4,
     "evaluation": 4,
+    "task": 4,
     "progress": 4,
     "training": 4,
     "export": 4,
@@ -23,7 +25,16 @@ FLOORS = {
     "__main__": 6,
     "testing": 6,
 }
-SIBLINGS = {("training", "evaluation"), ("_jit", "errors"), ("recipe", "recipe_errors"), ("__main__", "cli")}
+SIBLINGS = {
+    ("_jit", "errors"),
+    ("recipe", "recipe_errors"),
+    ("evaluation", "run_directory"),
+    ("training", "run_directory"),
+    ("training", "evaluation"),
+    ("training", "task"),
+    ("training", "progress"),
+    ("__main__", "cli"),
+}
 LAZY = "__init__"  # names its exports for type checkers; what it loads at run time is checked in tests/test_init.py
 
 
