@@ -25,12 +25,14 @@ MAX_INDEX = 1 << 33  # index >> 1 is a 32-bit counter word
 def fill_draws(seed, stream, step, start, count, out):  # type: ignore[no-untyped-def]
     """Write the draws of elements ``start .. start + count`` to ``out[:count]`` (C-contiguous uint32)."""
     seed, stream, step = np.uint32(seed), np.uint32(stream), np.uint32(step)
+    if count <= 0:
+        return
     head = start & 1
-    if head and count > 0:
+    if head:
         out[0] = threefry2x32(seed, stream, step, np.uint32(start >> 1))[1]
     pairs = (count - head) >> 1
     first = (start + head) >> 1
-    wide = pairs - pairs % LANES if pairs > 0 else 0
+    wide = pairs - pairs % LANES
     for i in range(0, wide, LANES):
         threefry_lanes(seed, stream, step, np.uint32(first + i), out, head + 2 * i)
     for i in range(wide, pairs):
