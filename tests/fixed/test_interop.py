@@ -1,0 +1,91 @@
+"""Inside NumPy: what has an exact meaning works, the rest says what to do instead."""
+
+import numpy as np
+import pytest
+
+from fxptrain.errors import FormatError, FxptrainError
+from fxptrain.fixed import FxP, FxPArray
+
+A = FxPArray([[24, -4], [0, 8]], FxP(8, 4))
+
+
+@pytest.mark.parametrize(
+    ("ufunc", "method"),
+    [
+        (np.add, "__add__"),
+        (np.subtract, "__sub__"),
+        (np.multiply, "__mul__"),
+        (np.matmul, "__matmul__"),
+        (np.maximum, "maximum"),
+        (np.minimum, "minimum"),
+    ],
+)
+def test_binary_functions_are_the_operators(ufunc, method):
+    """``np.add(a, b)`` is ``a + b``."""
+    result = ufunc(A, A.T)
+    expected = getattr(A, method)(A.T)
+    assert result.format == expected.format
+    assert result.raw.tolist() == expected.raw.tolist()
+
+
+def test_unary_functions_and_comparisons():
+    """Negative, absolute, positive, and comparisons with the integer on either side."""
+    assert np.negative(A).raw.tolist() == (-A).raw.tolist()
+    assert np.abs(A).raw.tolist() == abs(A).raw.tolist()
+    assert np.positive(A) is A
+    assert np.greater(A, 0).tolist() == np.less(0, A).tolist() == [[True, False], [False, True]]
+    assert np.equal(A, A).all()
+    assert not np.not_equal(A, A).any()
+    assert np.subtract(np.int64(1), A).raw.tolist() == (1 - A).raw.tolist()
+    assert np.maximum(0, A).raw.tolist() == np.maximum(A, 0).raw.tolist() == [[24, 0], [0, 8]]
+
+
+def test_functions_that_move_elements():
+    """Join, stack, reshape, transpose, sum, and questions about shape and order."""
+    assert np.concatenate([A, A]).shape == (4, 2)
+    assert np.concatenate([A, A], axis=1).format == FxP(8, 4)
+    assert np.stack([A, A], axis=2).raw[..., 1].tolist() == A.raw.tolist()
+    assert np.reshape(A, (4,)).raw.tolist() == [24, -4, 0, 8]
+    assert np.transpose(A).raw.tolist() == A.T.raw.tolist()
+    assert np.sum(A, axis=0).raw.tolist() == [24, 4]
+    assert (np.shape(A), np.ndim(A), np.size(A)) == ((2, 2), 2, 4)
+    assert np.argmax(A) == 0
+    assert np.argmin(A, axis=1).tolist() == [1, 0]
+
+
+def test_integer_arrays_do_not_mix_in_through_numpy():
+    """A bare array on the left is refused like one on the right."""
+    with pytest.raises(FormatError, match="does not combine with the int64 array"):
+        np.zeros((2, 2), np.int64) + A
+    with pytest.raises(FxptrainError, match="no exact fixed-point result"):
+        np.divide(A, 2)
+    with pytest.raises(FxptrainError, match="Division by zero: 1 of 4"):
+        np.divide(2, A)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: np.sqrt(A), "`np.sqrt` has no exact fixed-point form"),
+        (lambda: np.add.reduce(A), "`np.add.reduce` has no exact"),
+        (lambda: np.add(A, A, out=np.zeros((2, 2))), "`np.add` with out has no exact"),
+        (lambda: np.mean(A), "`np.mean` has no exact"),
+        (lambda: np.asarray(A), "does not become a plain array silently"),
+        (lambda: np.array(A, dtype=float), "Work on `.raw` with its `.format`, or on `.dequantize"),
+        (
+            lambda: np.concatenate([A, FxPArray([[1, 2]], FxP(8, 5))]),
+            r"arrays of one format, not FxP\(8, 4\) and FxP\(8, 5\)",
+        ),
+        (lambda: np.stack([A, np.zeros((2, 2))]), r"not FxP\(8, 4\) and ndarray"),
+    ],
+)
+def test_everything_else(call, message):
+    """Functions without an exact result are refused with a way out."""
+    with pytest.raises(FormatError, match=message):
+        call()
+
+
+def test_truth_of_many_is_ambiguous():
+    """As for NumPy's arrays."""
+    with pytest.raises(ValueError, match="ambiguous"):
+        bool(A)
