@@ -19,6 +19,7 @@ from fxptrain.checkpoint import Arrays, read_checkpoint
 from fxptrain.data import Dataset, Normalization, Split, load_data, quantize_inputs
 from fxptrain.errors import CheckpointError, DataError
 from fxptrain.metrics import mean_loss, share
+from fxptrain.nn import inference
 from fxptrain.nn.model import InputScale, Model
 from fxptrain.recipe import Recipe
 from fxptrain.run_directory import RunDirectory
@@ -35,7 +36,7 @@ class Run:
     recipe : Recipe
         With the mean and std of its data filled in.
     model : Model
-        ``model.state_arrays()`` are the trained integers, ``model.logits(inputs)`` their outputs.
+        ``model.state_arrays()`` are the trained integers.
     classes : tuple of str
         Names of the classes.
     directory : Path, optional
@@ -114,13 +115,13 @@ def model_inputs(recipe: Recipe, model: Model, inputs: npt.NDArray[Any]) -> npt.
     if inputs.dtype == np.uint8:
         return inputs
     scale = Normalization(recipe.data.mean or 0.0, recipe.data.std or 1.0)
-    return quantize_inputs(inputs, model.input_format, scale)
+    return quantize_inputs(inputs, model.input_form.format, scale)
 
 
 def evaluate_split(recipe: Recipe, model: Model, split: Split, threads: int) -> Evaluation:
     """Loss and accuracy on a split, rounded half to even."""
     begin = time.perf_counter()
-    loss_sum, correct = model.evaluate(model_inputs(recipe, model, split.inputs), split.labels, threads)
+    loss_sum, correct = inference.evaluate(model, model_inputs(recipe, model, split.inputs), split.labels, threads)
     seconds = time.perf_counter() - begin
     return Evaluation(mean_loss(loss_sum, len(split)) or 0.0, share(correct, len(split)) or 0.0, len(split), seconds)
 
@@ -177,7 +178,7 @@ def predict(run: Run | str | Path, inputs: npt.NDArray[Any], *, threads: int | N
         raise DataError(f"`inputs` are {inputs.dtype} of shape {inputs.shape}; a sample has shape {shape}.")
     pixels = inputs.dtype == np.uint8
     values = np.ascontiguousarray(inputs if pixels else inputs.astype(np.float32)).reshape(-1, *shape)
-    return run.model.logits(model_inputs(run.recipe, run.model, values), threads or available_threads())
+    return inference.logits(run.model, model_inputs(run.recipe, run.model, values), threads or available_threads())
 
 
 def describe(run: Run) -> dict[str, Any]:
@@ -192,4 +193,17 @@ def describe(run: Run) -> dict[str, Any]:
         "steps": run.progress["step"],
         "weights_sha256": run.model.weights_sha256(),
         "state_bytes": sum(array.nbytes for array in run.model.state_arrays().values()),
+    }
+
+
+def summarize(run: Run, result: Evaluation) -> dict[str, Any]:
+    """What ``fxptrain evaluate --json`` prints."""
+    validated = run.progress["validation_correct"]
+    return describe(run) | {
+        "test_accuracy": result.accuracy,
+        "test_loss": result.loss,
+        "validation_accuracy": None if validated is None else share(validated, run.recipe.data.validation),
+        "images_per_second": result.samples / result.seconds,
+        "seconds": result.seconds,
+        "run": None if run.directory is None else str(run.directory),
     }

@@ -22,6 +22,7 @@ from fxptrain.data import Dataset, batches, epoch_order
 from fxptrain.errors import CheckpointError
 from fxptrain.evaluation import Run, available_threads, build_model, describe, evaluate_split, model_inputs, restored
 from fxptrain.metrics import MetricsFile, mean_loss, share
+from fxptrain.nn import inference
 from fxptrain.nn.schedule import EarlyStopping
 from fxptrain.nn.step import TrainingStep
 from fxptrain.progress import NANOSECONDS, Position, Progress
@@ -157,7 +158,7 @@ class _Loop:
         position = self.position
         begin = time.perf_counter_ns()
         rate = self.schedule.rate(position.step)
-        result = self.step.run(self.inputs[chosen], self.task.train.labels[chosen], lr=rate)
+        result = self.step.run(self.inputs[chosen], self.task.train.labels[chosen], rate)
         if self._warm:
             position.timed_samples += len(chosen)
             position.timed_nanoseconds += time.perf_counter_ns() - begin
@@ -196,7 +197,7 @@ class _Loop:
         """Loss and accuracy on the validation split; the schedule and early stopping hear of them."""
         position, split = self.position, self.task.validation
         inputs = model_inputs(self.recipe, self.model, split.inputs)
-        loss, correct = (int(x) for x in self.model.evaluate(inputs, split.labels, self.threads))
+        loss, correct = inference.evaluate(self.model, inputs, split.labels, self.threads)
         position.validation_correct = correct
         if position.best_loss is None or loss < position.best_loss:
             position.best_epoch, position.best_loss, position.best_correct = position.epoch, loss, correct

@@ -20,6 +20,7 @@ FLOORS = {
     "progress": 4,
     "training": 4,
     "export": 4,
+    "report": 5,
     "experiments": 5,
     "cli": 6,
     "__main__": 6,
