@@ -179,12 +179,12 @@ def wide_model(parameter=0, element=0, change=0):
     tensors = []
     for shape in ((2, 2, 1, 2), (2,), (1, 2, 2), (2,), (8, 3), (3,)):
         raw = naive.exact(pattern(shape, 2**12))
-        tensors.append(naive.Parameter(raw, 200, 8, naive.zeros(shape), 200, 0))
+        tensors.append(naive.Parameter(raw, naive.Form(200, 8), naive.zeros(shape), naive.Form(200, 0)))
     tensors[parameter].raw.reshape(-1)[element] += change
     stages = [
-        naive.Stage("conv2d", 0, 200, 8, *tensors[:2], padding=(1, 1), max_pool=((2, 2), (2, 1)), has_relu=True),
-        naive.Stage("depthwise-conv2d", 3, 200, 16, *tensors[2:4], stride=(2, 1), has_relu=True),
-        naive.Stage("linear", 6, 200, 24, *tensors[4:]),
+        naive.Stage("conv2d", 0, naive.Form(200, 8), *tensors[:2], (1, 1), (1, 1), (1, 1), ((2, 2), (2, 1)), True),
+        naive.Stage("depthwise-conv2d", 3, naive.Form(200, 16), *tensors[2:4], stride=(2, 1), has_relu=True),
+        naive.Stage("linear", 6, naive.Form(200, 24), *tensors[4:]),
     ]
     stages[1].input_scale, stages[2].input_scale = naive.DelayedScale(16), naive.DelayedScale(8)
     return naive.NaiveModel(stages, input_frac=0, error_bits=200, layers=7)
@@ -195,11 +195,11 @@ def test_model_gradient_is_the_difference_quotient(parameter):
     """One more unit in a weight changes the loss <logits, error> by the weight's gradient times the unit."""
     x, error = pattern((2, 4, 5, 1), 3), naive.exact(pattern((2, 3), 1))
     model = wide_model()
-    logits, saved = model.forward(x, 0)
-    weights, bias, frac_e = model.backward(error, 0, saved, 0)[parameter // 2]
-    gradient, frac = ((weights, frac_e + saved[parameter // 2].frac_x), (bias, frac_e))[parameter % 2]
+    logits, saved = model.forward(x)
+    owner = model.stages[parameter // 2].parameters[parameter % 2]
+    gradient, frac = next(entry[1:] for entry in model.backward(error, 0, saved) if entry[0] is owner)
     assert any(gradient.reshape(-1).tolist())
     for element, found in enumerate(gradient.reshape(-1).tolist()):
-        moved, _ = wide_model(parameter, element, 1).forward(x, 0)
+        moved, _ = wide_model(parameter, element, 1).forward(x)
         change = Fraction(inner(moved - logits, error), 2**24)
         assert change == Fraction(found, 2**frac) * Fraction(1, 2**8)

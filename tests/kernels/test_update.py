@@ -29,8 +29,9 @@ def test_align(value, left):
     st.tuples(CONSTANTS, CONSTANTS, CONSTANTS),
     st.integers(1, 300),
     st.booleans(),
+    st.integers(0, 16),
 )
-def test_update(data, bits, fracs, constants, batch, stochastic):
+def test_update(data, bits, fracs, constants, batch, stochastic, drop):
     """Weights and momentum of a few gradient elements, in the middle of a tensor."""
     momentum_bits, weight_bits = bits
     frac_m, frac_g, frac_w = fracs
@@ -43,11 +44,11 @@ def test_update(data, bits, fracs, constants, batch, stochastic):
         return np.array(data.draw(st.lists(elements, min_size=size, max_size=size)), np.int64)
 
     weights, momentum = values(weight_bits, 10), values(momentum_bits, 10)
-    gradient = values(40, source + count)
+    gradient = values(46 + drop, source + count)
     mean = naive.Multiplier.from_ratio(1, batch)
     site = UpdateSite(
         keep=Term(mu.mantissa, GUARD - mu.shift),
-        gradient=Term(mean.mantissa, frac_m + GUARD - frac_g - mean.shift),
+        gradient=Term(mean.mantissa, frac_m + GUARD - frac_g - mean.shift + drop, drop),
         decay=Term(decay.mantissa, frac_m + GUARD - frac_w - decay.shift),
         rate=Term(gamma.mantissa, frac_w + GUARD - frac_m - gamma.shift),
         momentum_low=naive.raw_range(momentum_bits)[0],
@@ -70,6 +71,7 @@ def test_update(data, bits, fracs, constants, batch, stochastic):
             mu=mu,
             batch=batch,
             decay=decay,
+            gradient_bits=47 + drop,
             bits=momentum_bits,
             draw=naive.draw(1, 2, 4, index) if stochastic else None,
         )

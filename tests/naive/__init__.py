@@ -4,7 +4,7 @@ Nothing here imports the package it judges; NumPy is only the container (object 
 can wrap). What does not belong here: speed, checks of the user's input, anything clever.
 """
 
-from .adapt import DelayedScale, adapt_frac, fitting_frac, regrid
+from .adapt import DelayedScale, Form, adapt_frac, fitting_frac, regrid
 from .containers import exact, largest, zeros
 from .conv import (
     conv2d_bias_gradient,
@@ -18,10 +18,12 @@ from .conv import (
     output_length,
 )
 from .draws import draw, draw_array, threefry2x32
+from .layer import Stage
 from .linear import linear_bias_gradient, linear_forward, linear_input_error, linear_weight_gradient
 from .loss import exact_cross_entropy, exact_softmax, integer_cross_entropy, integer_squared_error, squared_error
-from .model import NaiveModel, Parameter, Rule, Stage
+from .model import NaiveModel
 from .multiplier import Multiplier
+from .parameter import Parameter, Rule, momentum_frac_that_fits
 from .pool import (
     avgpool2d_forward,
     avgpool2d_input_error,
@@ -40,10 +42,11 @@ from .rounding import (
     saturate,
 )
 from .stage import add_bias, error_mask, fused_stage, relu
-from .update import align, initialize, momentum_update, ste_master_frac, weight_update
+from .update import align, initialize, momentum_update, weight_update
 
 __all__ = [
     "DelayedScale",
+    "Form",
     "Multiplier",
     "NaiveModel",
     "Parameter",
@@ -82,6 +85,7 @@ __all__ = [
     "linear_weight_gradient",
     "maxpool2d_forward",
     "maxpool2d_input_error",
+    "momentum_frac_that_fits",
     "momentum_update",
     "output_length",
     "raw_range",
@@ -94,7 +98,6 @@ __all__ = [
     "round_stochastic",
     "saturate",
     "squared_error",
-    "ste_master_frac",
     "threefry2x32",
     "weight_update",
     "zeros",

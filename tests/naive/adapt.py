@@ -53,6 +53,36 @@ def adapt_frac(frac: int, bits: int, *, saturated: int, total: int, max_abs: int
     return frac
 
 
+@dataclass
+class Form:
+    """Width and fraction bits of a tensor, and what was counted since they were last adapted."""
+
+    bits: int
+    frac: int
+    adaptive: bool = False
+    finest: int = 30
+    coarsest: int = -12
+    saturated: int = 0
+    total: int = 0
+    max_abs: int = 0
+
+    def note(self, saturated: int, total: int, max_abs: int) -> None:
+        """Count one rounding of the tensor."""
+        self.saturated, self.total = self.saturated + saturated, self.total + total
+        self.max_abs = max(self.max_abs, max_abs)
+
+    def adapt(self) -> int:
+        """Adapt within the limits and start counting anew; returns the change of the fraction bits."""
+        before = self.frac
+        if self.adaptive and self.total:
+            wanted = adapt_frac(
+                self.frac, self.bits, saturated=self.saturated, total=self.total, max_abs=self.max_abs
+            )
+            self.frac = min(max(wanted, self.coarsest), self.finest)
+        self.saturated = self.total = self.max_abs = 0
+        return self.frac - before
+
+
 def regrid(values: Ints, frac_from: int, frac_to: int, bits: int, draws: Ints | None = None) -> Ints:
     """The same numbers on another grid of the same width: exact when finer, rounded once when coarser."""
     return requantize_array(values, frac_from - frac_to, bits, draws)[0]

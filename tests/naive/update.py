@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from .containers import Ints, zeros
 from .draws import threefry2x32
 from .multiplier import Multiplier
 from .rounding import requantize
 
 GUARD = 28
+GRADIENT_BITS = 47  # of a gradient before its 15-bit mantissa
 LIMIT = 2**61
+MASTER_BITS = 32  # of the copies that STE updates, which have the range of their tensor
 
 
 def align(value: int, frac_from: int, frac_to: int) -> int:
@@ -18,7 +22,7 @@ def align(value: int, frac_from: int, frac_to: int) -> int:
     return value // 2 ** min(frac_from - frac_to, 63)
 
 
-def momentum_update(
+def momentum_sum(
     momentum: int,
     gradient: int,
     weight: int,
@@ -27,30 +31,34 @@ def momentum_update(
     mu: Multiplier,
     batch: int,
     decay: Multiplier,
-    bits: int,
-    draw: int | None,
+    gradient_bits: int = 0,
 ) -> int:
-    """``R(mu * m + G / B + lambda * w)``; `fracs` are those of momentum, gradient and weight."""
+    """``mu * m + G / B + lambda * w`` with guard bits; `fracs` are those of momentum, gradient and weight.
+
+    A gradient that may have more than 47 bits is floored to 47.
+    """
     frac_m, frac_g, frac_w = fracs
     mean = Multiplier.from_ratio(1, batch)
     guarded = frac_m + GUARD
     acc = align(mu.mantissa * momentum, frac_m + mu.shift, guarded)
-    acc += align(gradient * mean.mantissa, frac_g + mean.shift, guarded)
-    acc += align(decay.mantissa * weight, frac_w + decay.shift, guarded)
-    return requantize(acc, GUARD, bits, draw)
+    drop = max(gradient_bits - GRADIENT_BITS, 0)
+    acc += align(gradient // 2**drop * mean.mantissa, frac_g - drop + mean.shift, guarded)
+    return acc + align(decay.mantissa * weight, frac_w + decay.shift, guarded)
 
 
-def weight_update(
-    weight: int, momentum: int, *, frac_w: int, frac_m: int, gamma: Multiplier, bits: int, draw: int | None
-) -> int:
-    """``saturate(R(w - gamma * m))`` on the weights' own grid."""
-    acc = weight * 2**GUARD - align(gamma.mantissa * momentum, frac_m + gamma.shift, frac_w + GUARD)
-    return requantize(acc, GUARD, bits, draw)
+def weight_sum(weight: int, momentum: int, *, frac_w: int, frac_m: int, gamma: Multiplier) -> int:
+    """``w - gamma * m`` with guard bits on the weights' own grid."""
+    return weight * 2**GUARD - align(gamma.mantissa * momentum, frac_m + gamma.shift, frac_w + GUARD)
 
 
-def ste_master_frac(frac: int, bits: int) -> int:
-    """Fraction bits of the 32-bit master copy of a tensor in FxP(bits, frac): the same range, 32 - bits finer."""
-    return frac + 32 - bits
+def momentum_update(momentum: int, gradient: int, weight: int, *, bits: int, draw: int | None, **terms: Any) -> int:
+    """``saturate(R(mu * m + G / B + lambda * w))``; `terms` are those of `momentum_sum`."""
+    return requantize(momentum_sum(momentum, gradient, weight, **terms), GUARD, bits, draw)
+
+
+def weight_update(weight: int, momentum: int, *, bits: int, draw: int | None, **terms: Any) -> int:
+    """``saturate(R(w - gamma * m))``; `terms` are those of `weight_sum`."""
+    return requantize(weight_sum(weight, momentum, **terms), GUARD, bits, draw)
 
 
 def initialize(count: int, bound: Multiplier, *, bits: int, seed: int, stream: int, stochastic: bool) -> Ints:

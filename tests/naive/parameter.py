@@ -1,0 +1,106 @@
+"""One tensor of parameters: its grid, its momentum's, with STE its master copy; updated element by element.
+
+What does not belong here: where gradients come from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+
+from .adapt import Form, regrid
+from .containers import Ints, largest
+from .multiplier import Multiplier
+from .rounding import requantize_array
+from .update import GUARD, MASTER_BITS, momentum_sum, weight_sum
+
+Words = Callable[[int], Ints | None]  # kind of rounding site -> draws of the tensor, None for half to even
+MOMENTUM, VALUE, VALUE_REGRID, MOMENTUM_REGRID = 2, 3, 8, 9  # kinds for weights; biases: the second row below
+BIAS_KINDS = {MOMENTUM: 4, VALUE: 5, VALUE_REGRID: 10, MOMENTUM_REGRID: 11}
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Constants and roundings of the update."""
+
+    mu: Multiplier
+    decay: Multiplier
+    gamma: Multiplier
+    stochastic: bool  # SQPU: yes; HTEQPU and STE: no
+
+
+@dataclass
+class Parameter:
+    """Weights or biases of one layer; both share the two forms."""
+
+    raw: Ints
+    form: Form
+    momentum: Ints
+    momentum_form: Form
+    is_bias: bool = False
+    master: Ints | None = None
+
+    def kind(self, weight_kind: int) -> int:
+        """Kind of rounding site of this tensor."""
+        return BIAS_KINDS[weight_kind] if self.is_bias else weight_kind
+
+    def extra(self, form: Form) -> int:
+        """Bits below the working grid: those of the 32-bit copies with STE, none otherwise."""
+        return 0 if self.master is None else MASTER_BITS - form.bits
+
+    def update(self, gradient: Ints, frac_g: int, rule: Rule, batch: int, words: Words, bits_g: int = 0) -> None:
+        """Momentum, then weights, each rounded once; what happened is noted in the forms."""
+        target = self.raw if self.master is None else self.master
+        extra, momentum_extra = self.extra(self.form), self.extra(self.momentum_form)
+        frac_w, frac_m = self.form.frac + extra, self.momentum_form.frac + momentum_extra
+        bits, momentum_bits = self.form.bits + extra, self.momentum_form.bits + momentum_extra
+        sums = self.momentum.copy()
+        for i in range(target.size):
+            sums.reshape(-1)[i] = momentum_sum(
+                self.momentum.reshape(-1)[i],
+                gradient.reshape(-1)[i],
+                target.reshape(-1)[i],
+                fracs=(frac_m, frac_g, frac_w),
+                mu=rule.mu,
+                batch=batch,
+                decay=rule.decay,
+                gradient_bits=bits_g,
+            )
+        self.momentum, momentum_over = requantize_array(sums, GUARD, momentum_bits, words(self.kind(MOMENTUM)))
+        for i in range(target.size):
+            sums.reshape(-1)[i] = weight_sum(
+                target.reshape(-1)[i], self.momentum.reshape(-1)[i], frac_w=frac_w, frac_m=frac_m, gamma=rule.gamma
+            )
+        updated, over = requantize_array(sums, GUARD, bits, words(self.kind(VALUE)))
+        self.form.note(over, target.size, min(largest(updated) // 2**extra, 2 ** (self.form.bits - 1) - 1))
+        self.momentum_form.note(momentum_over, target.size, largest(self.momentum) // 2**momentum_extra)
+        self._set(updated)
+
+    def _set(self, updated: Ints) -> None:
+        """Take over new weights; with STE they are the master copy, from which the working weights follow."""
+        if self.master is None:
+            self.raw = updated
+        else:
+            self.master = updated
+            self.raw = requantize_array(updated, self.extra(self.form), self.form.bits)[0]
+
+    def regrid(self, change: int, momentum_change: int, words: Words) -> None:
+        """Move to grids finer by so many bits; the forms have moved already."""
+        if change:
+            target = self.raw if self.master is None else self.master
+            draws = words(self.kind(VALUE_REGRID))
+            self._set(regrid(target, 0, change, self.form.bits + self.extra(self.form), draws))
+        if momentum_change:
+            draws = words(self.kind(MOMENTUM_REGRID))
+            bits = self.momentum_form.bits + self.extra(self.momentum_form)
+            self.momentum = regrid(self.momentum, 0, momentum_change, bits, draws)
+
+
+def momentum_frac_that_fits(peaks: list[tuple[int, int]], batch: int, bits: int) -> int:
+    """Finest fraction bits, at most 60, that hold 8 times every mean gradient of (largest sum, its fraction bits)."""
+    real = max((8 * peak / Fraction(2) ** frac / batch for peak, frac in peaks), default=Fraction(0))
+    for frac in range(60, -60, -1):
+        if real * Fraction(2) ** frac <= 2 ** (bits - 1) - 1:
+            return frac
+    return -60
