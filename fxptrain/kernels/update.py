@@ -19,10 +19,14 @@ LIMIT = 1 << 61
 
 
 class Term(NamedTuple):
-    """One term of an update sum: ``mantissa * value``, then a left shift (negative: floor right shift)."""
+    """One term of an update sum: ``mantissa * (value >> drop)``, then a left shift (negative: floor right shift).
+
+    `drop` is zero but for gradients of more than 47 bits, whose product with a 15-bit mantissa would leave int64.
+    """
 
     mantissa: int
     left: int
+    drop: int = 0
 
 
 class UpdateSite(NamedTuple):
@@ -83,7 +87,7 @@ def update(weights, momentum, start, gradient, source, count, site, momentum_dra
         for i in range(here):
             weight, old = np.int64(weights[base + i]), np.int64(momentum[base + i])
             total = align(old * site.keep.mantissa, site.keep.left)
-            total += align(np.int64(gradient[at + i]) * site.gradient.mantissa, site.gradient.left)
+            total += align((np.int64(gradient[at + i]) >> site.gradient.drop) * site.gradient.mantissa, site.gradient.left)
             total += align(weight * site.decay.mantissa, site.decay.left)
             value = shift_stochastic(total, GUARD, momentum_draws[i]) if site.stochastic else shift_half_even(total, GUARD)
             new = min(max(value, np.int64(site.momentum_low)), np.int64(site.momentum_high))

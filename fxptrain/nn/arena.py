@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 ALIGNMENT = 64
+FOREVER = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Buffer:
     shape: tuple[int, ...]
     dtype: npt.DTypeLike
     first: int = 0
-    last: int = 1 << 30
+    last: int = FOREVER
 
     @property
     def bytes(self) -> int:

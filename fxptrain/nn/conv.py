@@ -173,7 +173,7 @@ class ProductStage(Stage):
         require_int64(self.name, "output", self._x_bits + self._w_bits - 2, terms + 1, out)
         require_int64(self.name, "input error", self.error_scale.bits + self._w_bits - 2, self.taps * self.channels, out)
         positions = batch * self.out_shape[0] * self.out_shape[1]
-        require_int64(self.name, "weight gradient", self._x_bits + self.error_scale.bits - 2 + 15, positions, out)
+        require_int64(self.name, "weight gradient", self._x_bits + self.error_scale.bits - 2, positions, out)
 
     # Memory ------------------------------------------------------------------------------------------------------
 
@@ -185,7 +185,7 @@ class ProductStage(Stage):
         found = [
             Buffer("panels", "panel", (forward,), np.int16),
             Buffer("bias", "panel", (g.columns,), np.int64),
-            Buffer("sums", "panel", (max(self.channels, self.inner),), np.int64),
+            Buffer("sums", "scratch", (max(self.channels, self.inner),), np.int64, last=-1),
         ]
         if training:
             planes = self._error_static.column_digits.planes
@@ -223,9 +223,7 @@ class ProductStage(Stage):
         planes = chain.row_digits.planes
         channels = self._block_channels(1)
         g, _ = self.geometry(SAMPLE_BLOCK, channels)
-        image = g.image
-        single = (image.h + 2 * image.ph) * (image.w + 2 * image.pw) * channels
-        group = self._group(single)
+        single, group = self._group()
         spread = group * g.oh_used * _up(g.ow_used, 2) * g.columns
         return [
             Buffer("padded", "scratch", (planes * (single + (g.kw + g.sw) * channels),), np.int16),
@@ -235,8 +233,12 @@ class ProductStage(Stage):
             Buffer("bias_gradient", "gradient", (g.columns,), np.int64),
         ]
 
-    def _group(self, single: int) -> int:
-        return max(1, min(GROUP_SAMPLES, GROUP_BYTES // (4 * single)))
+    def _group(self) -> tuple[int, int]:
+        """Elements of one padded image of the largest gradient block, and how many images are paired at a time."""
+        channels = self._block_channels(1)
+        image = self.geometry(SAMPLE_BLOCK, channels)[0].image
+        single = (image.h + 2 * image.ph) * (image.w + 2 * image.pw) * channels
+        return single, max(1, min(GROUP_SAMPLES, GROUP_BYTES // (4 * single)))
 
     def _block_channels(self, threads: int) -> int:
         most = min(BLOCK_CHANNELS, self.inner) if self.linear else self.inner
@@ -346,10 +348,9 @@ class ProductStage(Stage):
         g, _ = self.geometry(SAMPLE_BLOCK, block.channels)
         gradient[: self.taps * block.channels * g.columns] = 0
         for part, images, g, tables in self._images(len(x), block.channels):
-            single = (g.image.h + 2 * g.image.ph) * (g.image.w + 2 * g.image.pw) * block.channels
             conv.conv2d_weight_gradient(
                 self._shaped(x, part, images, self.inner), self._shaped(error, part, images, self.channels), winners,
-                block.first, g, chain, tables, self._group(single), scratch["padded"], scratch["paired"],
+                block.first, g, chain, tables, self._group()[1], scratch["padded"], scratch["paired"],
                 scratch["spread"], gradient,
             )  # fmt: skip
         compact_rows(gradient, self.taps * block.channels, g.columns, self.channels)

@@ -65,7 +65,7 @@ class DepthwiseStage(Stage):
         require_int64(self.name, "output", x + w - 2, taps + 1, out)
         require_int64(self.name, "input error", e + w - 2, taps, out)
         positions = batch * self.out_shape[0] * self.out_shape[1]
-        require_int64(self.name, "weight gradient", x + e - 2 + 15, positions, out)
+        require_int64(self.name, "weight gradient", x + e - 2, positions, out)
 
     def shared(self, training: bool) -> list[Buffer]:
         """The aligned bias."""

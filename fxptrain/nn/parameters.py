@@ -22,6 +22,7 @@ from fxptrain.nn.streams import Site, stream
 
 IntArray = npt.NDArray[np.signedinteger[Any]]
 MASTER_BITS = 32
+GRADIENT_BITS = 47  # a gradient term's bits before its 15-bit mantissa
 NO_DRAWS = np.empty(0, np.uint32)
 
 
@@ -46,17 +47,19 @@ class UpdateRule:
 
 @dataclass(frozen=True)
 class UpdateMoment:
-    """When an update happens and how strong it is."""
+    """When an update happens, how strong it is, and what the gradient looks like: its fraction and magnitude bits."""
 
     seed: int
     step: int
     rate: Multiplier
     batch: int
     gradient_frac: int
+    gradient_bits: int
 
 
-def _term(multiplier: Multiplier, frac: int, target_frac: int) -> Term:
-    return Term(multiplier.mantissa, target_frac + GUARD - frac - multiplier.shift)
+def _term(multiplier: Multiplier, frac: int, target_frac: int, bits: int = 0) -> Term:
+    drop = max(0, bits - GRADIENT_BITS)
+    return Term(multiplier.mantissa, target_frac + GUARD - frac - multiplier.shift + drop, drop)
 
 
 class ParameterArray:
@@ -135,7 +138,9 @@ class ParameterArray:
         value, momentum = self._value_format, self._momentum_format
         return UpdateSite(
             keep=_term(self.rule.momentum, momentum.frac_bits, momentum.frac_bits),
-            gradient=_term(Multiplier.from_ratio(1, moment.batch), moment.gradient_frac, momentum.frac_bits),
+            gradient=_term(
+                Multiplier.from_ratio(1, moment.batch), moment.gradient_frac, momentum.frac_bits, moment.gradient_bits
+            ),
             decay=_term(self.rule.decay, value.frac_bits, momentum.frac_bits),
             rate=_term(moment.rate, momentum.frac_bits, value.frac_bits),
             momentum_low=momentum.min_raw,

@@ -45,7 +45,8 @@ class UpdateSink(Sink):
         for i, stage in enumerate(model.stages):
             for parameter in stage.parameters:
                 frac = _gradient_frac(model, i, parameter, errors)
-                self.sites[id(parameter)] = parameter.site(UpdateMoment(model.seed, model.step, rate, batch, frac))
+                moment = UpdateMoment(model.seed, model.step, rate, batch, frac, stage.gradient_bits(parameter, batch))
+                self.sites[id(parameter)] = parameter.site(moment)
                 self.reports[id(parameter)] = []
                 self.parameters.append(parameter)
 

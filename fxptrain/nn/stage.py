@@ -127,6 +127,12 @@ class Stage(ABC):
         """The gradient blocks of all parameters, enough for `threads` to work side by side."""
         return []
 
+    def gradient_bits(self, parameter: ParameterArray, batch: int) -> int:
+        """Magnitude bits of an exact gradient over `batch` samples."""
+        terms = batch * self.out_shape[0] * self.out_shape[1]
+        x_bits = 0 if parameter.is_bias else self.x_form.format.total_bits - 1
+        return x_bits + self.error_scale.bits - 1 + terms.bit_length()
+
     def gradient(
         self, block: GradientBlock, x: IntArray, error: IntArray, winners: npt.NDArray[np.uint8], scratch: Views
     ) -> IntArray:

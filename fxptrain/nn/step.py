@@ -7,7 +7,7 @@ back without waiting for the others; then gradient blocks are computed over the 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,7 +79,7 @@ class TrainingStep:
         self.model, self.batch_size = model, batch_size
         self.piece = min(micro_batch or batch_size, batch_size)
         self.team = Team(threads)
-        self.space = Workspace(model, self.piece, threads, training=True)
+        self.space = Workspace(model, self.piece, threads, training=True, pieces=self.piece < batch_size)
         self.blocks = [(i, block) for i, stage in enumerate(model.stages) for block in stage.blocks(threads)]
         self.blocks.sort(key=lambda entry: -entry[1].runs[0][2] * len(entry[1].runs) * model.stages[entry[0]].macs)
         self.accumulator = Accumulator(model) if self.piece < batch_size else None
@@ -250,5 +250,3 @@ class TrainingStep:
                 self._gradients(part, sink)
         return passed
 
-
-SinkFactory = Callable[[Model], Sink]

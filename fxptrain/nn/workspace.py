@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from fxptrain.fixed.format import FxP
 from fxptrain.kernels.update import BLOCK
-from fxptrain.nn.arena import Buffer, Plan, lay_out
+from fxptrain.nn.arena import FOREVER, Buffer, Plan, lay_out
 from fxptrain.nn.model import Model
 from fxptrain.nn.parameters import IntArray
 from fxptrain.nn.stage import NO_WINNERS, Stage, Views
@@ -34,44 +34,67 @@ def _batch_buffers(stage: Stage, at: int, stages: int, batch: int, training: boo
     return found
 
 
-def plan_buffers(model: Model, batch: int, threads: int, training: bool) -> list[Buffer]:
-    """All buffers of a step (or of inference) with their lifetimes.
+PACKING = -1  # the moment of `Stage.prepare`
 
-    Moments: stage i runs forward at i, its input error at 2 S - i, its gradients at 2 S + 1 + i. With several threads
-    only a thread's own scratch follows the moments; what the batch shares lives through the whole step.
+
+def shared_buffers(model: Model, batch: int, *, training: bool, pieces: bool = False) -> list[Buffer]:
+    """What the whole batch shares: inputs, outputs, winners, errors and packed weights.
+
+    Moments: weights are packed at `PACKING`, stage i runs forward at i, its input error at 2 S - i, its gradients at
+    2 S + 1 + i. With micro-batches (`pieces`) the packed weights outlive every piece.
     """
     stages = len(model.stages)
     buffers = [Buffer("input", "saved", (batch, *model.spec.input_shape), model.input_form.format.dtype)]
     for at, stage in enumerate(model.stages):
-        shared = _batch_buffers(stage, at, stages, batch, training)
-        shared += [replace(b, name=f"{stage.name}.{b.name}", last=2 * stages) for b in stage.shared(training)]
-        buffers += shared if threads == 1 else [replace(b, first=0) for b in shared]
+        buffers += _batch_buffers(stage, at, stages, batch, training)
+        for b in stage.shared(training):
+            last = b.last if pieces or not training else min(b.last, 2 * stages)
+            buffers.append(replace(b, name=f"{stage.name}.{b.name}", first=PACKING, last=last))
+    return buffers
+
+
+def thread_buffers(model: Model, batch: int, thread: int, *, training: bool) -> list[Buffer]:
+    """Scratch of one thread, at the moments of `shared_buffers`."""
+    stages = len(model.stages)
+    buffers: list[Buffer] = []
+    for at, stage in enumerate(model.stages):
         moments = {"forward": at, "error": 2 * stages - at, "gradient": 2 * stages + 1 + at}
         for phase in PHASES if training else PHASES[:1]:
             if phase == "error" and at == 0:
                 continue  # nobody wants the error at the model's input
-            for thread in range(threads):
-                buffers += [
-                    replace(b, name=f"{stage.name}.{phase}.{b.name}@{thread}", first=moments[phase], last=moments[phase])
-                    for b in stage.scratch(phase, batch)
-                ]
+            moment = moments[phase]
+            buffers += [
+                replace(b, name=f"{stage.name}.{phase}.{b.name}@{thread}", first=moment, last=moment)
+                for b in stage.scratch(phase, batch)
+            ]
     if training:
         classes = model.stages[-1].out_elements
-        for thread in range(threads):
-            buffers += [
-                Buffer(f"{LOSS}.acc@{thread}", "scratch", (classes,), np.int64, stages, stages),
-                Buffer(f"{LOSS}.draws@{thread}", "scratch", (classes,), np.uint32, stages, stages),
-                Buffer(f"{UPDATE}.draws@{thread}", "scratch", (2, BLOCK), np.uint32, 2 * stages + 1),
-            ]
+        buffers += [
+            Buffer(f"{LOSS}.acc@{thread}", "scratch", (classes,), np.int64, stages, stages),
+            Buffer(f"{LOSS}.draws@{thread}", "scratch", (classes,), np.uint32, stages, stages),
+            Buffer(f"{UPDATE}.draws@{thread}", "scratch", (2, BLOCK), np.uint32, 2 * stages + 1),
+        ]
     return buffers
 
 
-class Workspace:
-    """One arena and the views into it, by stage, phase and thread."""
+def plan_memory(model: Model, batch: int, threads: int, *, training: bool, pieces: bool = False) -> list[Plan]:
+    """The arenas of a step: one for a single thread; else one that is shared and one for each thread.
 
-    def __init__(self, model: Model, batch: int, threads: int, *, training: bool) -> None:
-        self.plan: Plan = lay_out(plan_buffers(model, batch, threads, training))
-        views = self.plan.allocate()
+    Threads do not keep step with each other, so lifetimes only hold within a thread.
+    """
+    shared = shared_buffers(model, batch, training=training, pieces=pieces)
+    own = [thread_buffers(model, batch, thread, training=training) for thread in range(threads)]
+    if threads == 1:
+        return [lay_out(shared + own[0])]
+    return [lay_out([replace(b, first=PACKING, last=FOREVER) for b in shared]), *map(lay_out, own)]
+
+
+class Workspace:
+    """The arenas and the views into them, by stage, phase and thread."""
+
+    def __init__(self, model: Model, batch: int, threads: int, *, training: bool, pieces: bool = False) -> None:
+        self.plans = plan_memory(model, batch, threads, training=training, pieces=pieces)
+        views = {name: view for plan in self.plans for name, view in plan.allocate().items()}
         self.input: IntArray = views["input"]
         self.y: list[IntArray] = [views[f"{stage.name}.y"] for stage in model.stages]
         self.winners: list[npt.NDArray[np.uint8]] = [views.get(f"{stage.name}.winners", NO_WINNERS) for stage in model.stages]
@@ -84,6 +107,11 @@ class Workspace:
         }
         self.loss = [_under(views, f"{LOSS}.", f"@{thread}") for thread in range(threads)]
         self.update = [_under(views, f"{UPDATE}.", f"@{thread}") for thread in range(threads)]
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of all arenas."""
+        return sum(plan.total for plan in self.plans)
 
     def winners_of(self, stage: int, part: slice) -> npt.NDArray[np.uint8]:
         """Pool winners of some samples (an empty array where the stage does not pool)."""
