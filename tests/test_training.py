@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -195,7 +196,7 @@ def test_plateau_halves(tmp_path: Path) -> None:
     recipe = small_recipe(schedule__type="plateau", schedule__patience=1, schedule__lr=1.0, training__epochs=6)
     train(recipe, data=small_data(), out=tmp_path)
     records = read_metrics(tmp_path / "metrics.jsonl")
-    for before, after in zip(records, records[1:], strict=False):
+    for before, after in pairwise(records):
         assert after["lr"] == before["lr"] / (2 if before["lr_halved"] else 1)
     assert any(record["lr_halved"] for record in records)
 

@@ -73,7 +73,7 @@ def _read_npz(path: Path) -> npt.NDArray[Any]:
 def _read_csv(path: Path) -> npt.NDArray[Any]:
     with path.open(encoding="utf-8-sig") as file:
         first = file.readline().strip().split(",")
-    return np.loadtxt(path, np.float32, delimiter=",", ndmin=2, encoding="utf-8-sig", skiprows=_is_header(first))
+    return np.loadtxt(path, np.float32, delimiter=",", ndmin=2, encoding="utf-8-sig", skiprows=int(_is_header(first)))
 
 
 def _is_header(cells: list[str]) -> bool:
