@@ -93,9 +93,8 @@ def conv2d_forward(x, panels, bias, lift, relu, g, chain, tables, site, padded, 
                             p * chain.row_digits.bits + q * chain.column_digits.bits, p + q > 0)
             for row in range(rows):
                 element = (n * pooled_rows + first + row) * row_elements
-                top = acc[row * g.pool_h * g.ow_used * g.columns :]
-                pool_row(top, tables.windows, g.pool_w * g.columns, pooled_width, g.co, bias, lift, relu, best,
-                         flat_winners, element)
+                pool_row(acc, row * g.pool_h * g.ow_used * g.columns, tables.windows, g.pool_w * g.columns, pooled_width,
+                         g.co, bias, lift, relu, best, flat_winners, element)
                 over, peak = finish_row(best, row_elements, site, site.first + element, draws, flat_y, element)
                 saturated += over
                 largest = max(largest, peak)

@@ -56,22 +56,23 @@ def pad_sample(x, n, first, image, digits, plane_size, out):  # type: ignore[no-
     for p in range(digits.planes):
         for h in range(image.h):
             for w in range(spans):
-                source = ((n * image.h + h) * image.w + w) * channels + first
-                target = p * plane_size + (h + image.ph) * stride + (w + image.pw) * image.c
+                source = np.uint64(((n * image.h + h) * image.w + w) * channels + first)
+                target = np.uint64(p * plane_size + (h + image.ph) * stride + (w + image.pw) * image.c)
                 if digits.planes == 1:
-                    for i in range(span):
+                    for i in range(np.uint64(span)):
                         out[target + i] = flat[source + i]
                 else:
-                    for i in range(span):
+                    for i in range(np.uint64(span)):
                         out[target + i] = digit(flat[source + i], p, digits)
 
 
 @kernel
 def pair_positions(a, count, skip, out, base):  # type: ignore[no-untyped-def]
     """``out[base + 2 i], out[base + 2 i + 1] = a[i], a[i + skip]``: neighbouring positions side by side."""
+    first, second, to = a[:count], a[skip : skip + count], out[base : base + 2 * count]
     for i in range(count):
-        out[base + 2 * i] = a[i]
-        out[base + 2 * i + 1] = a[i + skip]
+        to[2 * i] = first[i]
+        to[2 * i + 1] = second[i]
 
 
 @kernel
@@ -80,41 +81,55 @@ def unpool_error(error, winners, n, g, digits, stride, out):  # type: ignore[no-
 
     Every position that a window covers is written; `stride` >= channels, the rest stays.
     """
-    window = g.pool_h * g.pool_w
-    width = g.ow_used
-    plane_size = g.oh_used * width * stride
-    for t in range(window):
-        for row in range(g.oh_used // g.pool_h):
-            for p in range(width // g.pool_w):
-                position = (row * g.pool_h + t // g.pool_w) * width + p * g.pool_w + t % g.pool_w
-                for plane in range(digits.planes):
-                    at = plane * plane_size + position * stride
-                    for c in range(g.co):
-                        value = digit(error[n, row, p, c], plane, digits)
-                        out[at + c] = value if window == 1 or winners[n, row, p, c] == t else np.int16(0)
+    window, width = g.pool_h * g.pool_w, g.ow_used
+    rows, columns = g.oh_used // g.pool_h, width // g.pool_w
+    flat, won = error.reshape(error.size), winners.reshape(winners.size)
+    channels = np.uint64(g.co)
+    for plane in range(digits.planes):
+        for oh in range(g.oh_used):
+            for ow in range(width):
+                t = (oh % g.pool_h) * g.pool_w + ow % g.pool_w
+                source = np.uint64(((n * rows + oh // g.pool_h) * columns + ow // g.pool_w) * g.co)
+                at = np.uint64(((plane * g.oh_used + oh) * width + ow) * stride)
+                if digits.planes > 1:
+                    for c in range(channels):
+                        value = digit(flat[source + c], plane, digits)
+                        out[at + c] = value if window == 1 or won[source + c] == t else np.int16(0)
+                elif window == 1:
+                    for c in range(channels):
+                        out[at + c] = flat[source + c]
+                else:
+                    for c in range(channels):
+                        out[at + c] = flat[source + c] if won[source + c] == t else np.int16(0)
 
 
 @kernel
 def unpool_error_pairs(error, winners, n, g, columns, base, out):  # type: ignore[no-untyped-def]
     """The same for errors of up to 16 bits, two neighbouring positions paired: ``out[base:][oh][ow / 2][columns][2]``."""
-    window = g.pool_h * g.pool_w
-    width = g.ow_used
+    window, width = g.pool_h * g.pool_w, g.ow_used
     pairs = (width + 1) // 2
-    for row in range(g.oh_used // g.pool_h):
-        for i in range(g.pool_h):
-            at_row = base + (row * g.pool_h + i) * pairs * columns * 2
-            for p in range(width // g.pool_w):
-                for j in range(g.pool_w):
-                    position = p * g.pool_w + j
-                    at = at_row + (position // 2) * columns * 2 + position % 2
-                    t = i * g.pool_w + j
-                    for c in range(g.co):
-                        value = np.int16(error[n, row, p, c])
-                        out[at + 2 * c] = value if window == 1 or winners[n, row, p, c] == t else np.int16(0)
-            if width % 2:
-                at = at_row + (width // 2) * columns * 2 + 1
-                for c in range(g.co):
-                    out[at + 2 * c] = 0
+    rows, across = g.oh_used // g.pool_h, width // g.pool_w
+    flat, won = error.reshape(error.size), winners.reshape(winners.size)
+    two, one, channels = np.uint64(2), np.uint64(1), np.uint64(g.co)
+    for oh in range(g.oh_used):
+        line = (n * rows + oh // g.pool_h) * across
+        top = (oh % g.pool_h) * g.pool_w
+        for q in range(pairs):
+            left, right = 2 * q, min(2 * q + 1, width - 1)
+            t0, t1 = top + left % g.pool_w, top + right % g.pool_w
+            t1 = t1 if right > left else -1  # an odd row's last position has no partner
+            first = np.uint64((line + left // g.pool_w) * g.co)
+            second = np.uint64((line + right // g.pool_w) * g.co)
+            at = np.uint64(base + (oh * pairs + q) * columns * 2)
+            if window == 1:
+                keep = np.int16(right > left)
+                for c in range(channels):
+                    out[at + two * c] = flat[first + c]
+                    out[at + two * c + one] = np.int16(flat[second + c]) * keep
+            else:
+                for c in range(channels):
+                    out[at + two * c] = flat[first + c] if won[first + c] == t0 else np.int16(0)
+                    out[at + two * c + one] = flat[second + c] if won[second + c] == t1 else np.int16(0)
 
 
 @kernel
@@ -122,19 +137,22 @@ def pack_forward(w, taps, run, columns_used, columns, digits, out):  # type: ign
     """Weights (taps, run, co) to ``out[plane][tap][run / 2][columns][2]``, an odd run completed with zeros."""
     pairs = (run + 1) // 2
     plane_size = taps * pairs * columns * 2
+    two, one = np.uint64(2), np.uint64(1)
     for plane in range(digits.planes):
         for tap in range(taps):
             for k in range(pairs):
-                at = plane * plane_size + (tap * pairs + k) * columns * 2
-                first, second = (tap * run + 2 * k) * columns_used, (tap * run + 2 * k + 1) * columns_used
-                if digits.planes == 1 and 2 * k + 1 < run:
-                    for c in range(columns_used):
-                        out[at + 2 * c] = w[first + c]
-                        out[at + 2 * c + 1] = w[second + c]
+                at = np.uint64(plane * plane_size + (tap * pairs + k) * columns * 2)
+                first = np.uint64((tap * run + 2 * k) * columns_used)
+                second = first + np.uint64(columns_used)
+                paired = 2 * k + 1 < run
+                if digits.planes == 1 and paired:
+                    for c in range(np.uint64(columns_used)):
+                        out[at + two * c] = w[first + c]
+                        out[at + two * c + one] = w[second + c]
                 else:
-                    for c in range(columns_used):
-                        out[at + 2 * c] = digit(w[first + c], plane, digits)
-                        out[at + 2 * c + 1] = digit(w[second + c], plane, digits) if 2 * k + 1 < run else np.int16(0)
+                    for c in range(np.uint64(columns_used)):
+                        out[at + two * c] = digit(w[first + c], plane, digits)
+                        out[at + two * c + one] = digit(w[second + c], plane, digits) if paired else np.int16(0)
 
 
 @kernel
@@ -142,14 +160,22 @@ def pack_transposed(w, taps, run, channels, columns, digits, out):  # type: igno
     """Weights (taps, run, co) to ``out[plane][tap][co / 2][columns][2]``, columns along the run: the input error's operand."""
     pairs = (channels + 1) // 2
     plane_size = taps * pairs * columns * 2
+    two, one, skip = np.uint64(2), np.uint64(1), np.uint64(channels)
     for plane in range(digits.planes):
         for tap in range(taps):
             for c in range(pairs):
-                at = plane * plane_size + (tap * pairs + c) * columns * 2
-                for k in range(run):
-                    source = (tap * run + k) * channels + 2 * c
-                    out[at + 2 * k] = digit(w[source], plane, digits)
-                    out[at + 2 * k + 1] = digit(w[source + 1], plane, digits) if 2 * c + 1 < channels else np.int16(0)
+                at = np.uint64(plane * plane_size + (tap * pairs + c) * columns * 2)
+                source = np.uint64(tap * run * channels + 2 * c)
+                if digits.planes == 1 and 2 * c + 1 < channels:
+                    for k in range(np.uint64(run)):
+                        out[at + two * k] = w[source + k * skip]
+                        out[at + two * k + one] = w[source + k * skip + one]
+                else:
+                    for k in range(np.uint64(run)):
+                        out[at + two * k] = digit(w[source + k * skip], plane, digits)
+                        out[at + two * k + one] = np.int16(0)
+                        if 2 * c + 1 < channels:
+                            out[at + two * k + one] = digit(w[source + k * skip + one], plane, digits)
 
 
 @kernel

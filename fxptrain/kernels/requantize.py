@@ -45,6 +45,7 @@ def round_row(acc, count, site, draws, out, base):  # type: ignore[no-untyped-de
         half = kind((one << kind((shift - 1) & width)) - one)
     down, up = np.uint32((32 - min(shift, 32)) & 31), kind((max(shift, 32) - 32) & width)
     saturated, largest = kind(0), kind(0)
+    here = out[base : base + count]
     for i in range(count):
         value = acc[i]
         if shift <= 0:
@@ -56,7 +57,7 @@ def round_row(acc, count, site, draws, out, base):  # type: ignore[no-untyped-de
         kept = min(max(value, low), high)
         saturated = kind(saturated + kind(kept != value))
         largest = max(largest, max(kept, kind(-kept)))
-        out[base + i] = kept
+        here[i] = kept
     return np.int64(saturated), np.int64(largest)
 
 
@@ -69,31 +70,46 @@ def finish_row(acc, count, site, first, draws, out, base):  # type: ignore[no-un
 
 
 @kernel
-def pool_row(acc, windows, position_step, positions, channels, bias, lift, relu, best, winners, winner_base):  # type: ignore[no-untyped-def]
+def _pool_four(acc, windows, start, channels, bias, lift, floor, best, at, winners, winner_at):  # type: ignore[no-untyped-def]
+    """`pool_row` of one 2 x 2 window, the usual case, in one pass that vectorizes."""
+    kind = acc.dtype.type
+    w0, w1 = np.uint64(windows[0] + start), np.uint64(windows[1] + start)
+    w2, w3 = np.uint64(windows[2] + start), np.uint64(windows[3] + start)
+    at, winner_at = np.uint64(at), np.uint64(winner_at)
+    for c in range(np.uint64(channels)):
+        v0, v1, v2, v3 = acc[w0 + c], acc[w1 + c], acc[w2 + c], acc[w3 + c]
+        left, right = max(v0, v1), max(v2, v3)
+        top = max(left, right)
+        first = kind(0) if v0 == left else kind(1)
+        second = kind(2) if v2 == right else kind(3)
+        best[at + c] = max(kind(kind(top << kind(lift)) + bias[c]), floor)
+        winners[winner_at + c] = np.uint8(first if left == top else second)
+
+
+@kernel
+def pool_row(acc, base, windows, position_step, positions, channels, bias, lift, relu, best, winners, winner_base):  # type: ignore[no-untyped-def]
     """Largest accumulator of each window, plus bias, rectified.
 
-    ``acc[windows[t] + p * position_step + c]`` is entry `t` of window `p`; ``best[p * channels + c]`` receives the
-    result, ``winners[winner_base + p * channels + c]`` the first winning `t` (not written for windows of one).
+    ``acc[base + windows[t] + p * position_step + c]`` is entry `t` of window `p`; ``best[p * channels + c]`` receives the
+    result, ``winners[winner_base + p * channels + c]`` the first winning `t` (not written for windows of one). `bias`
+    has the dtype of `acc`.
     """
     kind = acc.dtype.type
     floor = kind(0) if relu else kind(np.iinfo(acc.dtype).min)
     for p in range(positions):
-        start, target = p * position_step, p * channels
+        start, target = base + p * position_step, p * channels
+        if windows.size == 4:
+            _pool_four(acc, windows, start, channels, bias, lift, floor, best, target, winners, winner_base + target)
+            continue
         for c in range(channels):
-            best[target + c] = acc[windows[0] + start + c]
-        if windows.size > 1:
-            for c in range(channels):
-                winners[winner_base + target + c] = 0
+            top, winner = acc[windows[0] + start + c], 0
             for t in range(1, windows.size):
-                at = windows[t] + start
-                for c in range(channels):
-                    value = acc[at + c]
-                    better = value > best[target + c]
-                    best[target + c] = value if better else best[target + c]
-                    winners[winner_base + target + c] = np.uint8(t) if better else winners[winner_base + target + c]
-        for c in range(channels):
-            value = kind(kind(best[target + c] << kind(lift)) + bias[c])
-            best[target + c] = max(value, floor)
+                value = acc[windows[t] + start + c]
+                if value > top:
+                    top, winner = value, t
+            best[target + c] = max(kind(kind(top << kind(lift)) + bias[c]), floor)
+            if windows.size > 1:
+                winners[winner_base + target + c] = winner
 
 
 @kernel
@@ -101,9 +117,10 @@ def mask_row(acc, acc_base, x, x_base, count, pass_low, pass_high, best):  # typ
     """Accumulators where ``pass_low < x < pass_high``, else zero, to `best`; returns the largest absolute one."""
     kind = acc.dtype.type
     largest = kind(0)
+    sums, inputs = acc[acc_base : acc_base + count], x[x_base : x_base + count]
     for i in range(count):
-        value = acc[acc_base + i]
-        inside = (x[x_base + i] > pass_low) & (x[x_base + i] < pass_high)
+        value = sums[i]
+        inside = (inputs[i] > pass_low) & (inputs[i] < pass_high)
         value = value if inside else kind(0)
         largest = max(largest, max(value, kind(-value)))
         best[i] = value

@@ -48,12 +48,60 @@ class UpdateSite(NamedTuple):
 
 
 @kernel
-def align(value, left):  # type: ignore[no-untyped-def]
-    """``value * 2**left`` as int64: saturated at +-2**61 to the left, floor to the right."""
-    if left <= 0:
-        return value >> min(-left, 63)
-    limit = np.int64(LIMIT) >> min(left, 61)
-    return min(max(value, -limit), limit) << min(left, 61)
+def align(value, limit, left, right):  # type: ignore[no-untyped-def]
+    """``value * 2**left`` saturated at +-2**61, or the floor of ``value * 2**-right``; one of the shifts is zero."""
+    return (min(max(value, -limit), limit) << left) >> right
+
+
+@kernel
+def _shifts(left):  # type: ignore[no-untyped-def]
+    """Arguments of `align` for a shift to the left (negative: to the right)."""
+    up, down = min(max(left, 0), 62), min(max(-left, 0), 63)
+    limit = np.int64(LIMIT) >> np.int64(up) if left > 0 else np.int64(np.iinfo(np.int64).max)
+    return limit, np.int64(up), np.int64(down)
+
+
+@kernel
+def _term(value, term, limit, left, right):  # type: ignore[no-untyped-def]
+    return align((np.int64(value) >> term.drop) * np.int64(np.int32(term.mantissa)), limit, left, right)
+
+
+@kernel
+def _update_momentum(weights, momentum, gradient, site, draws):  # type: ignore[no-untyped-def]
+    """``m <- R(mu m + G / B + lambda w)`` for one block; returns (saturated, largest)."""
+    limit0, left0, right0 = _shifts(site.keep.left)
+    limit1, left1, right1 = _shifts(site.gradient.left)
+    limit2, left2, right2 = _shifts(site.decay.left)
+    low, high = np.int64(site.momentum_low), np.int64(site.momentum_high)
+    over, largest = np.int64(0), np.int64(0)
+    for i in range(weights.size):
+        total = _term(momentum[i], site.keep, limit0, left0, right0)
+        total += _term(gradient[i], site.gradient, limit1, left1, right1)
+        total += _term(weights[i], site.decay, limit2, left2, right2)
+        value = shift_stochastic(total, GUARD, draws[i]) if site.stochastic else shift_half_even(total, GUARD)
+        new = min(max(value, low), high)
+        over += np.int64(new != value)
+        largest = max(largest, abs(new))
+        momentum[i] = new
+    return over, largest
+
+
+@kernel
+def _update_weights(weights, momentum, site, draws):  # type: ignore[no-untyped-def]
+    """``w <- R(w - gamma m)`` for one block; returns (unmoved weights with momentum, saturated, largest)."""
+    limit, left, right = _shifts(site.rate.left)
+    low, high = np.int64(site.low), np.int64(site.high)
+    still, over, largest = np.int64(0), np.int64(0), np.int64(0)
+    for i in range(weights.size):
+        weight, pull = np.int64(weights[i]), np.int64(momentum[i])
+        total = (weight << np.int64(GUARD)) - _term(pull, site.rate, limit, left, right)
+        value = shift_stochastic(total, GUARD, draws[i]) if site.stochastic else shift_half_even(total, GUARD)
+        kept = min(max(value, low), high)
+        over += np.int64(kept != value)
+        still += np.int64((kept == weight) & (pull != 0))
+        largest = max(largest, abs(kept))
+        weights[i] = kept
+    return still, over, largest
 
 
 BLOCK = 1024  # parameters whose draws are made at a time
@@ -76,31 +124,24 @@ def update(weights, momentum, start, gradient, source, count, site, momentum_dra
     Returns (weights with momentum that stayed as they were, saturated weights, saturated momenta, largest absolute
     weight, largest absolute momentum).
     """
-    still, over, momentum_over, largest, momentum_largest = 0, 0, 0, np.int64(0), np.int64(0)
+    still, over, momentum_over = np.int64(0), np.int64(0), np.int64(0)
+    largest, momentum_largest = np.int64(0), np.int64(0)
     seed, step = np.uint32(site.seed), np.uint32(site.step)
     for block in range(0, count, BLOCK):
         here = min(BLOCK, count - block)
-        base, at = start + block, source + block
+        base = start + block
         if site.stochastic:
             fill_draws(seed, np.uint32(site.momentum_stream), step, base, here, momentum_draws)
             fill_draws(seed, np.uint32(site.stream), step, base, here, draws)
-        for i in range(here):
-            weight, old = np.int64(weights[base + i]), np.int64(momentum[base + i])
-            total = align(old * site.keep.mantissa, site.keep.left)
-            total += align((np.int64(gradient[at + i]) >> site.gradient.drop) * site.gradient.mantissa, site.gradient.left)
-            total += align(weight * site.decay.mantissa, site.decay.left)
-            value = shift_stochastic(total, GUARD, momentum_draws[i]) if site.stochastic else shift_half_even(total, GUARD)
-            new = min(max(value, np.int64(site.momentum_low)), np.int64(site.momentum_high))
-            momentum_over += new != value
-            momentum_largest = max(momentum_largest, abs(new))
-            momentum[base + i] = new
-            total = (weight << GUARD) - align(new * site.rate.mantissa, site.rate.left)
-            value = shift_stochastic(total, GUARD, draws[i]) if site.stochastic else shift_half_even(total, GUARD)
-            kept = min(max(value, np.int64(site.low)), np.int64(site.high))
-            over += kept != value
-            still += (kept == weight) & (new != 0)
-            largest = max(largest, abs(kept))
-            weights[base + i] = kept
+        some_weights, some_momentum = weights[base : base + here], momentum[base : base + here]
+        some_gradient = gradient[source + block : source + block + here]
+        more, peak = _update_momentum(some_weights, some_momentum, some_gradient, site, momentum_draws)
+        momentum_over += more
+        momentum_largest = max(momentum_largest, peak)
+        unmoved, more, peak = _update_weights(some_weights, some_momentum, site, draws)
+        still += unmoved
+        over += more
+        largest = max(largest, peak)
     return still, over, momentum_over, largest, momentum_largest
 
 

@@ -284,7 +284,7 @@ class ProductStage(Stage):
         for part, images, g, tables in self._images(len(x), self.inner):
             here = site._replace(first=site.first + part.start * self.out_elements)
             over, peak = conv.conv2d_forward(
-                self._shaped(x, part, images, self.inner), shared["panels"], shared["bias"], lift, self.relu, g,
+                self._shaped(x, part, images, self.inner), shared["panels"], shared["bias"].astype(kind), lift, self.relu, g,
                 self.forward_chain, tables, here, scratch["padded"], scratch["acc"].view(kind), scratch["best"].view(kind),
                 scratch["draws"], self._shaped(y, part, images, self.channels), winners,
             )  # fmt: skip
