@@ -25,7 +25,7 @@ from fxptrain.metrics import MetricsFile, mean_loss, share
 from fxptrain.nn import inference
 from fxptrain.nn.schedule import EarlyStopping
 from fxptrain.nn.step import TrainingStep
-from fxptrain.progress import NANOSECONDS, Position, Progress
+from fxptrain.progress import NANOSECONDS, Position, Progress, epoch_line
 from fxptrain.recipe import Recipe, load_recipe
 from fxptrain.run_directory import RunDirectory
 from fxptrain.task import Task, prepare
@@ -187,7 +187,7 @@ class _Loop:
         record |= {"images_per_second": position.images_per_second, "tensors": self.model.telemetry(reset=True)}
         if self.metrics is not None and self.directory is not None:
             self.metrics.append(record)
-            self.directory.log(", ".join(f"{key} {value}" for key, value in record.items() if key != "tensors"))
+            self.directory.log(epoch_line(record, self.recipe.training.epochs))
         if position.best_epoch == position.epoch:
             self._save_best()
         self._save()
