@@ -12,6 +12,7 @@ from typing import Any
 from fxptrain.evaluation import build_model, describe, load_run
 from fxptrain.fixed.format import FxP
 from fxptrain.metrics import headroom_bits, read_metrics, share
+from fxptrain.nn.describe import layer_table
 from fxptrain.recipe import Recipe, load_recipe, recipe_names
 from fxptrain.run_directory import RunDirectory
 
@@ -51,7 +52,7 @@ def _of_recipe(recipe: Recipe) -> dict[str, Any]:
 
 
 def _of_model(recipe: Recipe, model: Any) -> dict[str, Any]:
-    layers = model.layer_table()
+    layers = layer_table(model)
     return {
         "description": recipe.description,
         "layers": [{key: _plain(value) for key, value in layer.items()} for layer in layers],

@@ -23,6 +23,7 @@ from fxptrain.errors import CheckpointError
 from fxptrain.evaluation import Run, available_threads, build_model, describe, evaluate_split, model_inputs, restored
 from fxptrain.metrics import MetricsFile, mean_loss, share
 from fxptrain.nn import inference
+from fxptrain.nn.describe import telemetry
 from fxptrain.nn.schedule import EarlyStopping
 from fxptrain.nn.step import TrainingStep
 from fxptrain.progress import NANOSECONDS, Position, Progress, epoch_line
@@ -184,7 +185,7 @@ class _Loop:
         position.batch = position.loss_sum = position.correct = position.samples = 0
         if len(self.task.validation):
             record |= self._validate()
-        record |= {"images_per_second": position.images_per_second, "tensors": self.model.telemetry(reset=True)}
+        record |= {"images_per_second": position.images_per_second, "tensors": telemetry(self.model, reset=True)}
         if self.metrics is not None and self.directory is not None:
             self.metrics.append(record)
             self.directory.log(epoch_line(record, self.recipe.training.epochs))

@@ -101,6 +101,7 @@ class ErrorScale:
     frac: int
     calm: int = 0
     epoch: Counts = field(default_factory=Counts)
+    changes: int = 0
 
     @property
     def max_raw(self) -> int:
@@ -123,17 +124,20 @@ class ErrorScale:
     def note(self, largest: int, sum_frac: int) -> None:
         """Apply the rule to the largest absolute sum of a finished step."""
         fitting = self.fitting(largest, sum_frac)
+        before = self.frac
         self.calm = self.calm + 1 if fitting > self.frac else 0
         if fitting < self.frac:
             self.frac = fitting
         elif self.calm == CALM_STEPS:
             self.frac, self.calm = self.frac + 1, 0
+        self.changes += self.frac != before
 
     def state(self) -> list[int]:
         """JSON-able state of the rule and of the epoch's counters."""
-        return [self.frac, self.calm, self.epoch.saturated, self.epoch.total, self.epoch.largest]
+        counts = self.epoch
+        return [self.frac, self.calm, self.changes, counts.saturated, counts.total, counts.largest]
 
     def load(self, state: list[int]) -> None:
         """Take over what `state` returned."""
-        self.frac, self.calm = state[0], state[1]
-        self.epoch = Counts(*state[2:])
+        self.frac, self.calm, self.changes = state[:3]
+        self.epoch = Counts(*state[3:])

@@ -219,8 +219,17 @@ class TrainingStep:
                 report = share.outputs[i]
                 if report.total:
                     stage.y_form.note(report.saturated, report.total, report.largest)
-                stage.error_scale.epoch.add(share.errors[i].saturated, share.errors[i].total, 0)
-            stage.error_scale.note(max(int(share.errors[i].largest) for share in passed), self._formats[1][i])
+            self._note_errors(i, [share.errors[i] for share in passed])
+
+    def _note_errors(self, i: int, reports: list[Report]) -> None:
+        """Count a stage's errors and apply the rule of their scale to the largest sum."""
+        scale = self.model.stages[i].error_scale
+        form, sum_frac = self._formats[0][i], self._formats[1][i]
+        largest = max(int(report.largest) for report in reports)
+        peak = min(largest >> (sum_frac - form.frac_bits), form.max_raw)
+        for report in reports:
+            scale.epoch.add(int(report.saturated), report.total, peak)
+        scale.note(largest, sum_frac)
 
     # Calibration -------------------------------------------------------------------------------------------------
 

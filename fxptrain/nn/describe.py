@@ -1,0 +1,79 @@
+"""What a model looks like from outside: a row a layer, and the counters of every tensor.
+
+What does not belong here: showing it (`report`, `cli`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fxptrain.fixed.format import FxP
+from fxptrain.nn.formats import Counts
+from fxptrain.nn.model import Model
+
+
+def layer_table(model: Model) -> list[dict[str, Any]]:
+    """One row a stage: shapes, formats, parameters, multiply-accumulates and bytes of one sample and of the parameters."""
+    rows = []
+    for stage in model.stages:
+        weights = stage.parameters[0].form.format if stage.parameters else None
+        momentum = stage.parameters[0].momentum_form.format if stage.parameters else None
+        rows.append(
+            {
+                "layer": stage.name + (" + relu" if stage.relu else ""),
+                "input": stage.in_shape,
+                "output": stage.out_shape,
+                "parameter_format": weights,
+                "momentum_format": momentum,
+                "output_format": stage.y_form.format,
+                "parameters": sum(parameter.flat.size for parameter in stage.parameters),
+                "macs": stage.macs,
+                "bytes": sum(array.nbytes for parameter in stage.parameters for array in parameter.arrays().values()),
+            }
+        )
+    return rows
+
+
+def _row(name: str, form: FxP, counts: Counts, changes: int) -> dict[str, Any]:
+    return {
+        "name": name,
+        "total_bits": form.total_bits,
+        "frac_bits": form.frac_bits,
+        "saturated": counts.saturated,
+        "total": counts.total,
+        "max_raw": counts.largest,
+        "frac_changes": changes,
+    }
+
+
+def telemetry(model: Model, *, reset: bool = False) -> list[dict[str, Any]]:
+    """Counters of every tensor since the last reset: saturated values, largest raw value, format changes, dead updates.
+
+    Weights also report `updates` and `updates_to_zero`: updates with momentum that left a weight where it was.
+    """
+    rows = []
+    for stage in model.stages:
+        if stage.parameters:
+            form = stage.parameters[0].form
+            row = _row(form.name, form.format, form.epoch, form.changes)
+            row["updates"] = sum(parameter.updates for parameter in stage.parameters)
+            row["updates_to_zero"] = sum(parameter.still for parameter in stage.parameters)
+            rows.append(row)
+            form = stage.parameters[0].momentum_form
+            rows.append(_row(form.name, form.format, form.epoch, form.changes))
+        if stage.y_form is not stage.x_form:
+            rows.append(_row(stage.y_form.name, stage.y_form.format, stage.y_form.epoch, stage.y_form.changes))
+        scale = stage.error_scale
+        rows.append(_row(scale.name, FxP(scale.bits, scale.frac), scale.epoch, scale.changes))
+    if reset:
+        _reset(model)
+    return rows
+
+
+def _reset(model: Model) -> None:
+    for form in model.tensor_formats():
+        form.epoch, form.changes = Counts(), 0
+    for stage in model.stages:
+        stage.error_scale.epoch, stage.error_scale.changes = Counts(), 0
+        for parameter in stage.parameters:
+            parameter.still = parameter.updates = 0
