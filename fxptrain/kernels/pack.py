@@ -105,7 +105,7 @@ def unpool_error(error, winners, n, g, digits, stride, out):  # type: ignore[no-
 
 @kernel
 def unpool_error_pairs(error, winners, n, g, columns, base, out):  # type: ignore[no-untyped-def]
-    """The same for errors of up to 16 bits, two neighbouring positions paired: ``out[base:][oh][ow / 2][columns][2]``."""
+    """The same for errors of up to 16 bits, neighbouring positions paired: ``out[base:][oh][ow / 2][columns][2]``."""
     window, width = g.pool_h * g.pool_w, g.ow_used
     pairs = (width + 1) // 2
     rows, across = g.oh_used // g.pool_h, width // g.pool_w
@@ -157,7 +157,10 @@ def pack_forward(w, taps, run, columns_used, columns, digits, out):  # type: ign
 
 @kernel
 def pack_transposed(w, taps, run, channels, columns, digits, out):  # type: ignore[no-untyped-def]
-    """Weights (taps, run, co) to ``out[plane][tap][co / 2][columns][2]``, columns along the run: the input error's operand."""
+    """Weights (taps, run, co) to ``out[plane][tap][co / 2][columns][2]``, columns along the run, for the input error.
+
+    Columns beyond the run are zero: their sums fall on the accumulators of the next position.
+    """
     pairs = (channels + 1) // 2
     plane_size = taps * pairs * columns * 2
     two, one, skip = np.uint64(2), np.uint64(1), np.uint64(channels)
@@ -165,6 +168,7 @@ def pack_transposed(w, taps, run, channels, columns, digits, out):  # type: igno
         for tap in range(taps):
             for c in range(pairs):
                 at = np.uint64(plane * plane_size + (tap * pairs + c) * columns * 2)
+                out[at + two * np.uint64(run) : at + two * np.uint64(columns)] = 0
                 source = np.uint64(tap * run * channels + 2 * c)
                 if digits.planes == 1 and 2 * c + 1 < channels:
                     for k in range(np.uint64(run)):
@@ -180,7 +184,7 @@ def pack_transposed(w, taps, run, channels, columns, digits, out):  # type: igno
 
 @kernel
 def largest_channel_sum(w, rows, channels, sums):  # type: ignore[no-untyped-def]
-    """Largest over the channels of the sum over rows of ``|w[row, channel]|`` (w flat): the tightest cheap overflow bound."""
+    """Largest over the channels of the sum over rows of ``|w[row, channel]|`` (w flat): a tight, cheap overflow bound."""
     for c in range(channels):
         sums[c] = 0
     for row in range(rows):

@@ -56,7 +56,7 @@ def align(value, limit, left, right):  # type: ignore[no-untyped-def]
 @kernel
 def _shifts(left):  # type: ignore[no-untyped-def]
     """Arguments of `align` for a shift to the left (negative: to the right)."""
-    up, down = min(max(left, 0), 62), min(max(-left, 0), 63)
+    up, down = min(max(left, 0), 61), min(max(-left, 0), 63)
     limit = np.int64(LIMIT) >> np.int64(up) if left > 0 else np.int64(np.iinfo(np.int64).max)
     return limit, np.int64(up), np.int64(down)
 

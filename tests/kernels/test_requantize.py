@@ -73,7 +73,8 @@ def test_pool_row(data, kh, kw, channels, relu, lift):
     row = positions * kw * channels
     windows = np.array([a * row + b * channels for a in range(kh) for b in range(kw)], np.int64)
     best, winners = np.empty(positions * channels, np.int32), np.full(positions * channels + 1, 99, np.uint8)
-    pool_row(acc, windows, kw * channels, positions, channels, bias, lift, relu, best, winners, 1)
+    ahead = np.concatenate([np.full(5, 100, np.int32), acc])
+    pool_row(ahead, 5, windows, kw * channels, positions, channels, bias, lift, relu, best, winners, 1)
     values, window = naive.maxpool2d_forward(acc.reshape(shape), (kh, kw))
     values = values * 2**lift + bias
     values = naive.relu(values) if relu else values

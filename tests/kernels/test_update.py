@@ -5,7 +5,18 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from fxptrain.kernels.update import BLOCK, GUARD, Term, UpdateSite, align, compact_rows, initialize, regrid, update
+from fxptrain.kernels.update import (
+    BLOCK,
+    GUARD,
+    Term,
+    UpdateSite,
+    _shifts,
+    align,
+    compact_rows,
+    initialize,
+    regrid,
+    update,
+)
 from tests import naive
 
 CONSTANTS = st.one_of(st.just(0.0), st.floats(2.0**-30, 8.0)).map(naive.Multiplier.from_real)
@@ -19,7 +30,7 @@ FRACS = st.integers(-8, 40)
 @example(-5, -64)
 def test_align(value, left):
     """Saturates at 2**61 to the left, floors to the right, however far."""
-    assert align(np.int64(value), left) == naive.align(value, 0, left)
+    assert align(np.int64(value), *_shifts(left)) == naive.align(value, 0, left)
 
 
 @given(
