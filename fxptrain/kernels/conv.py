@@ -1,8 +1,8 @@
 """Convolution forward, its input error and its weight gradient, arranged for `dot.product`.
 
 A linear layer is the 1 x 1 convolution whose positions are the samples, so it has no kernels of its own.
-Letters: n sample, h w input position, ci co channels, kh kw kernel, oh ow output position; ``run = kw * ci`` is what one
-kernel row reads, contiguous in an NHWC sample. Weights are (kh, kw, ci, co).
+Letters: n sample, h w input position, ci co channels, kh kw kernel, oh ow output position; ``run = kw * ci`` is what
+one kernel row reads, contiguous in an NHWC sample. Weights are (kh, kw, ci, co).
 """
 
 from __future__ import annotations
@@ -88,13 +88,40 @@ def conv2d_forward(x, panels, bias, lift, relu, g, chain, tables, site, padded, 
             positions = rows * g.pool_h * g.ow_used
             for p in range(chain.row_digits.planes):
                 for q in range(chain.column_digits.planes):
-                    product(padded, p * plane + first * g.pool_h * g.sh * stride, tables.forward_in, positions, strides,
-                            panels, q * panel, g.columns, columns, counts, chain.flush, acc, 0, tables.forward_out,
-                            p * chain.row_digits.bits + q * chain.column_digits.bits, p + q > 0)
+                    product(
+                        padded,
+                        p * plane + first * g.pool_h * g.sh * stride,
+                        tables.forward_in,
+                        positions,
+                        strides,
+                        panels,
+                        q * panel,
+                        g.columns,
+                        columns,
+                        counts,
+                        chain.flush,
+                        acc,
+                        0,
+                        tables.forward_out,
+                        p * chain.row_digits.bits + q * chain.column_digits.bits,
+                        p + q > 0,
+                    )
             for row in range(rows):
                 element = (n * pooled_rows + first + row) * row_elements
-                pool_row(acc, row * g.pool_h * g.ow_used * g.columns, tables.windows, g.pool_w * g.columns, pooled_width,
-                         g.co, bias, lift, relu, best, flat_winners, element)
+                pool_row(
+                    acc,
+                    row * g.pool_h * g.ow_used * g.columns,
+                    tables.windows,
+                    g.pool_w * g.columns,
+                    pooled_width,
+                    g.co,
+                    bias,
+                    lift,
+                    relu,
+                    best,
+                    flat_winners,
+                    element,
+                )
                 over, peak = finish_row(best, row_elements, site, site.first + element, draws, flat_y, element)
                 saturated += over
                 largest = max(largest, peak)
@@ -102,13 +129,15 @@ def conv2d_forward(x, panels, bias, lift, relu, g, chain, tables, site, padded, 
 
 
 @kernel
-def conv2d_input_error(error, winners, x, panels, pass_low, pass_high, g, chain, tables, site, spread, acc, best, draws, out):  # type: ignore[no-untyped-def]
+def conv2d_input_error(  # type: ignore[no-untyped-def]
+    error, winners, x, panels, pass_low, pass_high, g, chain, tables, site, spread, acc, best, draws, out
+):  # fmt: skip
     """Input error: every output error times the kernel, added where it came from, masked by x, requantized once.
 
     error (n, oh, ow, co) pooled, out (n, h, w, ci). Returns (values that saturated, largest absolute sum).
     """
     image = g.image
-    run, even = g.kw * image.c, (g.co + 1) // 2 * 2
+    even = (g.co + 1) // 2 * 2
     stride = (image.w + 2 * image.pw) * image.c
     positions = g.oh_used * g.ow_used
     plane, panel = positions * even, g.kh * even * g.run_columns
@@ -124,9 +153,24 @@ def conv2d_input_error(error, winners, x, panels, pass_low, pass_high, g, chain,
             for q in range(chain.column_digits.planes):
                 lift = p * chain.row_digits.bits + q * chain.column_digits.bits
                 for kh in range(g.kh):
-                    product(spread, p * plane, tables.error_in, positions, (0, 0, 2), panels,
-                            q * panel + kh * even * g.run_columns, g.run_columns, (0, 0, 2 * g.run_columns),
-                            (1, 1, even // 2), chain.flush, acc, kh * stride, tables.error_out, lift, True)
+                    product(
+                        spread,
+                        p * plane,
+                        tables.error_in,
+                        positions,
+                        (0, 0, 2),
+                        panels,
+                        q * panel + kh * even * g.run_columns,
+                        g.run_columns,
+                        (0, 0, 2 * g.run_columns),
+                        (1, 1, even // 2),
+                        chain.flush,
+                        acc,
+                        kh * stride,
+                        tables.error_out,
+                        lift,
+                        True,
+                    )
         for h in range(image.h):
             element = (n * image.h + h) * row
             inside = (h + image.ph) * stride + image.pw * image.c
@@ -161,9 +205,24 @@ def conv2d_weight_gradient(x, error, winners, first, g, chain, tables, group, pa
                 pair_positions(padded[p * slack :], single, g.sw * image.c, paired, 2 * (p * group + s) * single)
             unpool_error_pairs(error, winners, n + s, g, g.columns, s * spread_size, spread)
         for p in range(planes):
-            product(paired, 2 * p * group * single, tables.gradient_in, rows, a_strides, spread, 0, g.columns,
-                    b_strides, (samples, g.oh_used, pairs), chain.flush, gradient, 0, tables.gradient_out,
-                    p * chain.row_digits.bits, True)
+            product(
+                paired,
+                2 * p * group * single,
+                tables.gradient_in,
+                rows,
+                a_strides,
+                spread,
+                0,
+                g.columns,
+                b_strides,
+                (samples, g.oh_used, pairs),
+                chain.flush,
+                gradient,
+                0,
+                tables.gradient_out,
+                p * chain.row_digits.bits,
+                True,
+            )
 
 
 @kernel

@@ -42,8 +42,20 @@ def depthwise_forward(x, weights, bias, lift, relu, g, tables, site, acc, best, 
                             for c in range(g.co):
                                 acc[at + c] += kind(x[n, top + kh, left + kw, c]) * kind(weights[kh, kw, c])
             element = (n * pooled_rows + row) * row_elements
-            pool_row(acc, 0, tables.windows, g.pool_w * g.co, pooled_width, g.co, bias, lift, relu, best, flat_winners,
-                     element)
+            pool_row(
+                acc,
+                0,
+                tables.windows,
+                g.pool_w * g.co,
+                pooled_width,
+                g.co,
+                bias,
+                lift,
+                relu,
+                best,
+                flat_winners,
+                element,
+            )
             over, peak = finish_row(best, row_elements, site, site.first + element, draws, flat_y, element)
             saturated += over
             largest = max(largest, peak)

@@ -1,11 +1,11 @@
 """The one fast primitive: a register tile of sums of products of int16 pairs.
 
-Everything that multiplies in this package arranges its operands for `tile`. To add an instruction set, add a `PairDot` to
-`_host_pair_dot`; all of them compute the same exact integers modulo 2**32.
+Everything that multiplies in this package arranges its operands for `product`. To add an instruction set, add a
+`PairDot` to `_host_pair_dot`; all of them compute the same exact integers modulo 2**32.
 
-The form is *broadcast*: one 32-bit load takes a pair of neighbouring int16 of the row operand and broadcasts it against a
-vector of pairs of the column operand, so no horizontal sums are needed and a convolution needs no im2col: the address of
-the pair is the patch's. Rows are found through a table of offsets, the reduction runs over three nested strides.
+The form is *broadcast*: one 32-bit load takes a pair of neighbouring int16 of the row operand and broadcasts it against
+a vector of pairs of the column operand, so no horizontal sums are needed and a convolution needs no im2col: the address
+of the pair is the patch's. Rows are found through a table of offsets, the reduction runs over three nested strides.
 """
 
 from __future__ import annotations
@@ -72,14 +72,18 @@ def _broadcast_pair(builder: ir.IRBuilder, pointer: ir.Value) -> ir.Value:
     return builder.bitcast(spread, ir.VectorType(I16, 2 * HOST.lanes))
 
 
-def _finish_tile(builder: ir.IRBuilder, sums: list[list[ir.Value]], targets: list[ir.Value], lift: Any, add: Any) -> None:
+def _finish_tile(
+    builder: ir.IRBuilder, sums: list[list[ir.Value]], targets: list[ir.Value], lift: Any, add: Any
+) -> None:
     """Write ``sums << lift`` over or onto the output rows, row after row, so that rows may overlap."""
     element = targets[0].type.pointee
     vector = ir.VectorType(element, HOST.lanes)
-    amount = builder.insert_element(ir.Constant(vector, ir.Undefined), builder.trunc(lift, element) if element == I32
-                                    else lift, ir.Constant(I32, 0))
-    lifts = builder.shuffle_vector(amount, ir.Constant(vector, ir.Undefined),
-                                   ir.Constant(ir.VectorType(I32, HOST.lanes), [0] * HOST.lanes))
+    amount = builder.insert_element(
+        ir.Constant(vector, ir.Undefined), builder.trunc(lift, element) if element == I32 else lift, ir.Constant(I32, 0)
+    )
+    lifts = builder.shuffle_vector(
+        amount, ir.Constant(vector, ir.Undefined), ir.Constant(ir.VectorType(I32, HOST.lanes), [0] * HOST.lanes)
+    )
     for target, row in zip(targets, sums, strict=True):
         for v, slot in enumerate(row):
             pointer = builder.bitcast(builder.gep(target, [I64(HOST.lanes * v)]), vector.as_pointer())
@@ -93,7 +97,7 @@ def _finish_tile(builder: ir.IRBuilder, sums: list[list[ir.Value]], targets: lis
 
 def _emit_tile(context: Any, builder: ir.IRBuilder, signature: Any, args: Any, rows: int, vectors: int) -> ir.Value:
     """IR of one tile: zero the accumulators, run the three loops, finish."""
-    a, a_base, a_rows, row, a_strides, b, b_base, b_strides, counts, out, out_base, out_rows, lift, add = args
+    _, a_base, _, row, a_strides, _, b_base, b_strides, counts, _, out_base, _, lift, add = args
 
     def data(position: int) -> ir.Value:
         return context.make_array(signature.args[position])(context, builder, args[position]).data
@@ -136,7 +140,9 @@ def _tile(rows: int, vectors: int) -> Callable[..., None]:
     """Compiled tile of `rows` rows by `vectors` vectors of columns."""
 
     @intrinsic
-    def emit(typing, a, a_base, a_rows, row, a_strides, b, b_base, b_strides, counts, out, out_base, out_rows, lift, add):  # type: ignore[no-untyped-def]
+    def emit(  # type: ignore[no-untyped-def]
+        typing, a, a_base, a_rows, row, a_strides, b, b_base, b_strides, counts, out, out_base, out_rows, lift, add
+    ):  # fmt: skip
         triple, number = types.UniTuple(types.int64, 3), types.int64
         signature = types.void(
             a, number, a_rows, number, triple, b, number, triple, triple, out, number, out_rows, number, types.boolean
@@ -147,7 +153,7 @@ def _tile(rows: int, vectors: int) -> Callable[..., None]:
 
         return signature, generate
 
-    return emit
+    return emit  # type: ignore[no-any-return]
 
 
 ROWS, COLUMNS = HOST.rows, HOST.lanes * HOST.vectors
@@ -199,9 +205,9 @@ def _blocks(a, ab, a_rows, rows, a_s, b, bb, columns, b_s, counts, out, ob, out_
 
 
 @kernel
-def product(
+def product(  # type: ignore[no-untyped-def]
     a, a_base, a_rows, rows, a_strides, b, b_base, columns, b_strides, counts, flush, out, out_base, out_rows, lift, add
-):  # type: ignore[no-untyped-def]
+):  # fmt: skip
     """``out[row, column] (+)= sum over pairs of a[row] . b[column] << lift``, exact.
 
     The pair of row `r` at loop position (i, j, s) starts at ``a[a_base + a_rows[r] + (i, j, s) . a_strides]``, that of
@@ -211,8 +217,23 @@ def product(
     """
     outer, segments, steps = counts
     if outer * segments * steps <= flush:
-        _blocks(a, a_base, a_rows, rows, a_strides, b, b_base, columns, b_strides, counts, out, out_base, out_rows, lift,
-                add)
+        _blocks(
+            a,
+            a_base,
+            a_rows,
+            rows,
+            a_strides,
+            b,
+            b_base,
+            columns,
+            b_strides,
+            counts,
+            out,
+            out_base,
+            out_rows,
+            lift,
+            add,
+        )
         return
     many_segments = max(1, min(segments, flush // steps))
     many_steps = min(steps, flush)
@@ -222,6 +243,21 @@ def product(
                 part = (1, min(many_segments, segments - j), min(many_steps, steps - s))
                 a_at = a_base + i * a_strides[0] + j * a_strides[1] + s * a_strides[2]
                 b_at = b_base + i * b_strides[0] + j * b_strides[1] + s * b_strides[2]
-                _blocks(a, a_at, a_rows, rows, a_strides, b, b_at, columns, b_strides, part, out, out_base, out_rows,
-                        lift, add)
+                _blocks(
+                    a,
+                    a_at,
+                    a_rows,
+                    rows,
+                    a_strides,
+                    b,
+                    b_at,
+                    columns,
+                    b_strides,
+                    part,
+                    out,
+                    out_base,
+                    out_rows,
+                    lift,
+                    add,
+                )
                 add = True

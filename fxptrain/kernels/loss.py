@@ -3,12 +3,13 @@
 Softmax cross-entropy, per sample, from raw logits z with `frac` fractional bits (-13 to 33):
 
 1. ``d = max(z) - z >= 0``; ``t = (d * LOG2_E) >> (13 + frac)`` is d / ln 2 with 16 fractional bits (floor).
-2. ``v = 2**-t`` with 30 fractional bits: a table of 257 entries over the fraction, linear between them, shifted right by
-   the integer part (floor); zero from 31 on.
+2. ``v = 2**-t`` with 30 fractional bits: a table of 257 entries over the fraction, linear between them, shifted right
+   by the integer part (floor); zero from 31 on.
 3. ``p = (v << 30) // sum(v)``; the error ``p - onehot`` has 30 fractional bits and is requantized once.
-4. loss = ``ln(sum(v)) + d[label]`` with 16 fractional bits, the logarithm by a table of 257 entries, linear between them.
+4. loss = ``ln(sum(v)) + d[label]`` with 16 fractional bits; the logarithm by a table of 257 entries, linear between.
 
-The tables are made with integers only. Bounds, tested against exact arithmetic: |p - exact| < 2**-14, |loss - exact| < 2**-12.
+The tables are made with integers only. Bounds, tested against exact arithmetic: |p - exact| < 2**-14,
+|loss - exact| < 2**-12.
 """
 
 from __future__ import annotations
@@ -72,8 +73,10 @@ def log2_fixed(value):  # type: ignore[no-untyped-def]
     whole = 0
     while value >> (whole + 1):
         whole += 1
-    fraction = ((value - (np.int64(1) << whole)) << 16) >> whole if whole <= 46 else (
-        (value - (np.int64(1) << whole)) >> (whole - 16)
+    fraction = (
+        ((value - (np.int64(1) << whole)) << 16) >> whole
+        if whole <= 46
+        else ((value - (np.int64(1) << whole)) >> (whole - 16))
     )
     k, rest = fraction >> 8, fraction & 255
     return (np.int64(whole) << 16) + LOG2[k] + (((LOG2[k + 1] - LOG2[k]) * rest) >> 8)
@@ -97,7 +100,7 @@ def _mark(acc, largest):  # type: ignore[no-untyped-def]
 
 @kernel
 def cross_entropy(logits, frac, labels, site, acc, draws, error):  # type: ignore[no-untyped-def]
-    """Errors (n, classes) and (loss sum with 16 fractional bits, correct, largest absolute error with 30, saturated)."""
+    """Errors (n, classes); returns (loss sum with 16 fractional bits, correct, largest error with 30, saturated)."""
     classes = logits.shape[1]
     flat = error.reshape(error.size)
     loss, correct, largest, saturated = np.int64(0), 0, np.int64(0), 0

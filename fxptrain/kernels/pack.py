@@ -184,7 +184,7 @@ def pack_transposed(w, taps, run, channels, columns, digits, out):  # type: igno
 
 @kernel
 def largest_channel_sum(w, rows, channels, sums):  # type: ignore[no-untyped-def]
-    """Largest over the channels of the sum over rows of ``|w[row, channel]|`` (w flat): a tight, cheap overflow bound."""
+    """Largest over the channels of the sum over rows of ``|w[row, channel]|``, a tight and cheap overflow bound."""
     for c in range(channels):
         sums[c] = 0
     for row in range(rows):

@@ -1,5 +1,6 @@
-"""Pooling that stands alone: overlapping max-pooling and averages. (Max-pooling behind a convolution is fused there.)
+"""Pooling that stands alone: overlapping max-pooling and averages.
 
+Max-pooling behind a convolution is fused there.
 Windows that do not fit are dropped. An average is the window's sum times an integer multiplier, requantized once.
 """
 
@@ -41,7 +42,7 @@ def maxpool_forward(x, window, y, winners):  # type: ignore[no-untyped-def]
 
 @kernel
 def averagepool_forward(x, window, mantissa, relu, site, acc, draws, y):  # type: ignore[no-untyped-def]
-    """Window sum times `mantissa` (int64 `acc`, one output row), rectified, requantized; returns (saturated, largest)."""
+    """Window sum times `mantissa` (int64 `acc`, one output row), rectified, requantized; (saturated, largest)."""
     channels = y.shape[3]
     row = y.shape[2] * channels
     flat_y = y.reshape(y.size)

@@ -90,9 +90,9 @@ def _pool_four(acc, windows, start, channels, bias, lift, floor, best, at, winne
 def pool_row(acc, base, windows, position_step, positions, channels, bias, lift, relu, best, winners, winner_base):  # type: ignore[no-untyped-def]
     """Largest accumulator of each window, plus bias, rectified.
 
-    ``acc[base + windows[t] + p * position_step + c]`` is entry `t` of window `p`; ``best[p * channels + c]`` receives the
-    result, ``winners[winner_base + p * channels + c]`` the first winning `t` (not written for windows of one). `bias`
-    has the dtype of `acc`.
+    ``acc[base + windows[t] + p * position_step + c]`` is entry `t` of window `p`; ``best[p * channels + c]`` receives
+    the result, ``winners[winner_base + p * channels + c]`` the first winning `t` (not written for windows of one).
+    `bias` has the dtype of `acc`.
     """
     kind = acc.dtype.type
     floor = kind(0) if relu else kind(np.iinfo(acc.dtype).min)

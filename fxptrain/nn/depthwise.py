@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fxptrain.fixed.format import FxP
 from fxptrain.kernels import conv, depthwise
+from fxptrain.kernels.pack import Image
 from fxptrain.nn.accumulate import fits_int32, require_int64
 from fxptrain.nn.arena import Buffer
-from fxptrain.nn.conv import make_tables
+from fxptrain.nn.layout import make_tables
 from fxptrain.nn.parameters import IntArray, ParameterArray
 from fxptrain.nn.spec import Pair
-from fxptrain.nn.stage import GradientBlock, Moment, Report, Shape, Stage, Views
+from fxptrain.nn.stage import ErrorCall, ForwardCall, GradientBlock, Report, Shape, Stage, Views
 
 
 class DepthwiseStage(Stage):
@@ -38,7 +38,7 @@ class DepthwiseStage(Stage):
         self.kernel, self.pool, self.pools = kernel, pool, pool != (1, 1)
         self.positions = height * width
         oh, ow = self.out_shape[0] * pool[0], self.out_shape[1] * pool[1]
-        image = conv.Image(*in_shape, *padding)
+        image = Image(*in_shape, *padding)
         self.geometry = conv.Geometry(image, *kernel, in_shape[2], *stride, *pool, oh, ow, 1, in_shape[2], 0)
         self.tables = make_tables(self.geometry)
 
@@ -94,41 +94,29 @@ class DepthwiseStage(Stage):
             views["bias"][:] = self.parameters[1].flat
             views["bias"][:] <<= max(self.x_form.format.frac_bits, 0)
 
-    def forward(
-        self, x: IntArray, y: IntArray, winners: npt.NDArray[np.uint8], moment: Moment, shared: Views, scratch: Views
-    ) -> Report:
+    def forward(self, call: ForwardCall) -> Report:
         """See `Stage.forward`."""
-        frac_x, weights = self.x_form.format.frac_bits, self.weights.form.format
+        frac_x, weights, scratch = self.x_form.format.frac_bits, self.weights.form.format, call.scratch
         shift = weights.frac_bits + max(frac_x, 0) - self.y_form.format.frac_bits
         bits = self.x_form.format.total_bits + weights.total_bits - 2
-        bound = (self.kernel[0] * self.kernel[1] << bits) + int(np.abs(shared["bias"]).max())
+        bias = call.shared["bias"]
+        bound = (self.kernel[0] * self.kernel[1] << bits) + int(np.abs(bias).max())
         kind = np.int32 if frac_x >= 0 and fits_int32(bound, shift) else np.int64
         saturated, largest = depthwise.depthwise_forward(
-            x, self.weights.values, shared["bias"], max(-frac_x, 0), self.relu, self.geometry, self.tables,
-            self.forward_site(shift, moment), scratch["acc"].view(kind), scratch["best"].view(kind), scratch["draws"], y,
-            winners,
+            call.x, self.weights.values, bias.astype(kind), max(-frac_x, 0), self.relu, self.geometry, self.tables,
+            self.forward_site(shift, call.moment), scratch["acc"].view(kind), scratch["best"].view(kind),
+            scratch["draws"], call.y, call.winners,
         )  # fmt: skip
-        return Report(saturated, y.size, largest)
+        return Report(saturated, call.y.size, largest)
 
-    def input_error(
-        self,
-        error: IntArray,
-        winners: npt.NDArray[np.uint8],
-        x: IntArray,
-        out: IntArray,
-        formats: tuple[FxP, FxP],
-        mask: bool,
-        moment: Moment,
-        shared: Views,
-        scratch: Views,
-    ) -> Report:
+    def input_error(self, call: ErrorCall) -> Report:
         """See `Stage.input_error`."""
-        shift = formats[0].frac_bits + self.error_sum_frac - formats[1].frac_bits
+        site = self.error_site(self.error_shift(call), call.formats[1], call.moment)
         saturated, largest = depthwise.depthwise_input_error(
-            error, winners, x, self.weights.values, *self.pass_bounds(mask), self.geometry,
-            self.error_site(min(shift, 62), formats[1], moment), scratch["acc"], scratch["best"], scratch["draws"], out,
+            call.error, call.winners, call.x, self.weights.values, *self.pass_bounds(call.mask), self.geometry, site,
+            call.scratch["acc"], call.scratch["best"], call.scratch["draws"], call.out,
         )  # fmt: skip
-        return Report(saturated, out.size, largest)
+        return Report(saturated, call.out.size, largest)
 
     def blocks(self, threads: int) -> list[GradientBlock]:
         """All weights at once, then the bias."""

@@ -13,7 +13,7 @@ from fxptrain.nn.model import Model
 
 
 def layer_table(model: Model) -> list[dict[str, Any]]:
-    """One row a stage: shapes, formats, parameters, multiply-accumulates and bytes of one sample and of the parameters."""
+    """One row a stage: shapes, formats, parameters, multiply-accumulates of a sample, bytes of the parameter state."""
     rows = []
     for stage in model.stages:
         weights = stage.parameters[0].form.format if stage.parameters else None

@@ -92,8 +92,8 @@ class TensorFormat:
 class ErrorScale:
     """Delayed scaling of one error tensor: the frac_bits of a step are known before the step's data.
 
-    When the largest sum of a step does not fit, the scale rises to fit it from the next step on; when `CALM_STEPS` steps
-    in a row would have fitted a scale finer by a bit, it falls by one bit.
+    When the largest sum of a step does not fit, the scale rises to fit it from the next step on; when `CALM_STEPS`
+    steps in a row would have fitted a scale finer by a bit, it falls by one bit.
     """
 
     name: str

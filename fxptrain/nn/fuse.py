@@ -1,4 +1,4 @@
-"""From a model's specification to executable stages: shapes checked, ReLU and max-pooling fused into what precedes them.
+"""From a model's specification to executable stages: shapes checked, ReLU and max-pooling fused.
 
 Fusion is exact (rounding is monotone), so it changes no bit; see the README on the arithmetic.
 """
@@ -18,11 +18,14 @@ from fxptrain.nn.stage import Shape, Stage
 def _check_extents(name: str, shape: Shape, kernel: s.Pair, stride: s.Pair, padding: s.Pair) -> None:
     """Raise unless a window fits into the padded input."""
     if min(*kernel, *stride) < 1 or min(padding) < 0:
-        raise ShapeError(f"Layer {name!r}: kernel {kernel} and stride {stride} must be positive, padding {padding} not negative.")
+        raise ShapeError(
+            f"Layer {name!r}: kernel {kernel} and stride {stride} must be positive, padding {padding} at least 0."
+        )
     for axis, (extent, size, pad) in enumerate(zip(shape[:2], kernel, padding, strict=True)):
         if extent + 2 * pad < size:
             raise ShapeError(
-                f"Layer {name!r}: window {kernel} is larger than its input {shape[:2]} with padding {padding} along axis {axis}. "
+                f"Layer {name!r}: window {kernel} is larger than its input {shape[:2]} with padding {padding} "
+                f"along axis {axis}. "
                 "Use a smaller window or more padding."
             )
 
@@ -31,7 +34,9 @@ def _fusible_pool(layer: s.LayerSpec) -> bool:
     return isinstance(layer, s.MaxPool2d) and layer.stride in (None, layer.size)
 
 
-def _follow(layers: Sequence[s.LayerSpec], index: int, shape: tuple[int, int], pooling: bool) -> tuple[int, bool, s.Pair]:
+def _follow(
+    layers: Sequence[s.LayerSpec], index: int, shape: tuple[int, int], pooling: bool
+) -> tuple[int, bool, s.Pair]:
     """ReLUs and one fusible pool behind layer `index`: (next index, relu, pool)."""
     relu, pool = False, (1, 1)
     while index < len(layers):
@@ -55,21 +60,35 @@ def _out(shape: Shape, kernel: s.Pair, stride: s.Pair, padding: s.Pair) -> tuple
     )
 
 
-def _convolution(layer: s.Conv2d | s.DepthwiseConv2d, layers: Sequence[s.LayerSpec], index: int, shape: Shape) -> tuple[Stage, int]:
+def _convolution(
+    layer: s.Conv2d | s.DepthwiseConv2d, layers: Sequence[s.LayerSpec], index: int, shape: Shape
+) -> tuple[Stage, int]:
     name = f"{index}.{layer.type}"
     _check_extents(name, shape, layer.kernel, layer.stride, layer.padding)
     out = _out(shape, layer.kernel, layer.stride, layer.padding)
     after, relu, pool = _follow(layers, index + 1, out, True)
     if isinstance(layer, s.DepthwiseConv2d):
-        return DepthwiseStage(index, name, shape, kernel=layer.kernel, stride=layer.stride, padding=layer.padding,
-                              pool=pool, relu=relu), after
+        return DepthwiseStage(
+            index, name, shape, kernel=layer.kernel, stride=layer.stride, padding=layer.padding, pool=pool, relu=relu
+        ), after
     if layer.channels < 1:
         raise ShapeError(f"Layer {name!r}: `channels` (={layer.channels}) must be positive.")
-    return ProductStage(index, name, shape, layer.channels, kernel=layer.kernel, stride=layer.stride,
-                        padding=layer.padding, pool=pool, relu=relu), after
+    return ProductStage(
+        index,
+        name,
+        shape,
+        layer.channels,
+        kernel=layer.kernel,
+        stride=layer.stride,
+        padding=layer.padding,
+        pool=pool,
+        relu=relu,
+    ), after
 
 
-def _pooling(layer: s.MaxPool2d | s.AvgPool2d | s.GlobalAvgPool, layers: Sequence[s.LayerSpec], index: int, shape: Shape) -> tuple[Stage, int]:
+def _pooling(
+    layer: s.MaxPool2d | s.AvgPool2d | s.GlobalAvgPool, layers: Sequence[s.LayerSpec], index: int, shape: Shape
+) -> tuple[Stage, int]:
     name = f"{index}.{layer.type}"
     size = shape[:2] if isinstance(layer, s.GlobalAvgPool) else layer.size
     stride = size if isinstance(layer, s.GlobalAvgPool) else (layer.stride or layer.size)

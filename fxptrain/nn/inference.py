@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,10 +11,10 @@ import numpy.typing as npt
 from fxptrain.errors import FxptrainError, ShapeError
 from fxptrain.kernels import loss
 from fxptrain.kernels.requantize import RoundSite
-from fxptrain.nn.conv import SAMPLE_BLOCK
+from fxptrain.nn.layout import SAMPLE_BLOCK
 from fxptrain.nn.model import Model
 from fxptrain.nn.parameters import IntArray
-from fxptrain.nn.stage import Moment
+from fxptrain.nn.stage import ForwardCall, Moment
 from fxptrain.nn.threads import Team, shares
 from fxptrain.nn.workspace import Workspace
 
@@ -21,7 +22,7 @@ CHUNK = 64  # samples of one thread at a time
 NO_ROUNDING = RoundSite(0, False, 0, 0, 0, 0, 0, 0)
 
 
-def load_input(model: Model, inputs: npt.NDArray[np.generic], out: IntArray) -> None:
+def load_input(model: Model, inputs: npt.NDArray[Any], out: IntArray) -> None:
     """Raw input integers of some samples: pixels through the table, raw integers as they are."""
     if inputs.dtype == np.uint8:
         model.table.take(inputs, out=out, mode="clip")
@@ -60,7 +61,8 @@ def _logits(model: Model, inputs: npt.NDArray[np.generic], threads: int) -> Iter
             load_input(model, here[part], x)
             for i, stage in enumerate(model.stages):
                 y = space.y[i][part]
-                stage.forward(x, y, space.winners_of(i, part), moment, space.shared[i], space.scratch["forward", worker][i])
+                scratch = space.scratch["forward", worker][i]
+                stage.forward(ForwardCall(x, y, space.winners_of(i, part), moment, space.shared[i], scratch))
                 x = y
 
         team.run(run, len(parts))
@@ -89,10 +91,12 @@ def logits(model: Model, inputs: npt.NDArray[np.generic], threads: int = 1) -> n
     return out
 
 
-def evaluate(model: Model, inputs: npt.NDArray[np.generic], labels: npt.NDArray[np.int32], threads: int = 1) -> tuple[int, int]:
+def evaluate(
+    model: Model, inputs: npt.NDArray[np.generic], labels: npt.NDArray[np.int32], threads: int = 1
+) -> tuple[int, int]:
     """Sum of the losses (16 fractional bits) and number of correct classes over all samples."""
     frac = model.stages[-1].y_form.format.frac_bits
-    function = loss.cross_entropy if model.spec.loss == "cross-entropy" else loss.squared_error
+    function: Any = loss.cross_entropy if model.spec.loss == "cross-entropy" else loss.squared_error
     total, correct = 0, 0
     classes = model.stages[-1].out_elements
     acc, draws = np.empty(classes, np.int64), np.empty(0, np.uint32)

@@ -161,7 +161,9 @@ class Model:
             stage.check_widths(batch)
         elements = max(max(stage.out_elements, stage.in_elements) for stage in self.stages) * batch
         if elements >= 1 << 32:
-            raise RecipeError(f"`batch_size` (={batch}) needs {elements} draws a step; a step has 2**32. Use a smaller batch.")
+            raise RecipeError(
+                f"`batch_size` (={batch}) needs {elements} draws a step; a step has 2**32. Use a smaller batch."
+            )
 
     # Formats in motion -------------------------------------------------------------------------------------------
 
@@ -239,7 +241,9 @@ class Model:
                     parameter.still, parameter.updates = numbers["still"][f"{stage.layer}.{parameter.name}"]
             self.step, self.seed, self.calibrated = numbers["step"], numbers["seed"], bool(numbers["calibrated"])
         except (KeyError, TypeError, IndexError) as error:
-            raise CheckpointError(f"The state does not belong to this model: {error!r} is missing or malformed.") from error
+            raise CheckpointError(
+                f"The state does not belong to this model: {error!r} is missing or malformed."
+            ) from error
 
     def weights_sha256(self) -> str:
         """SHA-256 over all parameters in layer order (little-endian bytes of weights, then bias)."""

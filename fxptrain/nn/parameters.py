@@ -120,12 +120,20 @@ class ParameterArray:
         return stream(self.layer, twins[site] if self.is_bias else site)
 
     def initialize(self, fan_in: int, seed: int) -> None:
-        """Uniform in +-1/sqrt(fan_in), rounded onto the grid (stochastically for SQPU: see the README on dead layers)."""
+        """Uniform in +-1/sqrt(fan_in), rounded onto the grid; stochastically for SQPU, so that no layer starts dead."""
         bound = Multiplier.from_ratio(isqrt((1 << 60) // fan_in), 1 << 30)
         form = self._value_format
         target = self.flat if self.master is None else self.master
-        initialize(target, bound.mantissa, bound.shift - form.frac_bits, form.min_raw, form.max_raw, self.rule.stochastic,
-                   seed, self._stream(Site.WEIGHT_INIT))
+        initialize(
+            target,
+            bound.mantissa,
+            bound.shift - form.frac_bits,
+            form.min_raw,
+            form.max_raw,
+            self.rule.stochastic,
+            seed,
+            self._stream(Site.WEIGHT_INIT),
+        )
         self._refresh_working()
 
     def _refresh_working(self) -> None:
@@ -167,7 +175,8 @@ class ParameterArray:
     def note(self, reports: list[tuple[int, int, int, int, int, int]]) -> None:
         """Count the reports of all calls of one step, and refresh the working weights."""
         self._refresh_working()
-        drop, momentum_drop = (self._extra, MASTER_BITS - self.momentum_form.format.total_bits) if self.rule.master else (0, 0)
+        drop = self._extra if self.rule.master else 0
+        momentum_drop = MASTER_BITS - self.momentum_form.format.total_bits if self.rule.master else 0
         for still, over, momentum_over, largest, momentum_largest, count in reports:
             self.still += still
             self.updates += count
@@ -179,11 +188,27 @@ class ParameterArray:
         value, momentum = self._value_format, self._momentum_format
         target = self.flat if self.master is None else self.master
         if change:
-            regrid(target, -change, value.min_raw, value.max_raw, self.rule.stochastic, seed,
-                   self._stream(Site.WEIGHT_REGRID), step)
+            regrid(
+                target,
+                -change,
+                value.min_raw,
+                value.max_raw,
+                self.rule.stochastic,
+                seed,
+                self._stream(Site.WEIGHT_REGRID),
+                step,
+            )
         if momentum_change:
-            regrid(self.momentum, -momentum_change, momentum.min_raw, momentum.max_raw, self.rule.stochastic, seed,
-                   self._stream(Site.WEIGHT_MOMENTUM_REGRID), step)
+            regrid(
+                self.momentum,
+                -momentum_change,
+                momentum.min_raw,
+                momentum.max_raw,
+                self.rule.stochastic,
+                seed,
+                self._stream(Site.WEIGHT_MOMENTUM_REGRID),
+                step,
+            )
         self._refresh_working()
 
     def arrays(self) -> dict[str, IntArray]:
@@ -199,5 +224,7 @@ class ParameterArray:
             found = arrays.get(f"{prefix}{name}")
             if found is None or found.shape != array.shape or found.dtype != array.dtype:
                 have = "nothing" if found is None else f"{found.dtype} {found.shape}"
-                raise CheckpointError(f"Array {prefix + name!r} must be {array.dtype} {array.shape}; the file has {have}.")
+                raise CheckpointError(
+                    f"Array {prefix + name!r} must be {array.dtype} {array.shape}; the file has {have}."
+                )
             array[...] = found

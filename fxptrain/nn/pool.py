@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
-from fxptrain.fixed.format import FxP
 from fxptrain.fixed.multiplier import Multiplier
 from fxptrain.kernels import pool
 from fxptrain.nn.arena import Buffer
-from fxptrain.nn.parameters import IntArray
 from fxptrain.nn.spec import Pair
-from fxptrain.nn.stage import Moment, Report, Shape, Stage, Views
+from fxptrain.nn.stage import ErrorCall, ForwardCall, Report, Shape, Stage
 
 
 class _PoolStage(Stage):
@@ -49,32 +46,19 @@ class MaxPoolStage(_PoolStage):
         """Errors are only added."""
         return 0
 
-    def forward(
-        self, x: IntArray, y: IntArray, winners: npt.NDArray[np.uint8], moment: Moment, shared: Views, scratch: Views
-    ) -> Report:
+    def forward(self, call: ForwardCall) -> Report:
         """See `Stage.forward`."""
-        pool.maxpool_forward(x, self.window, y, winners)
+        pool.maxpool_forward(call.x, self.window, call.y, call.winners)
         return Report(0, 0, 0)
 
-    def input_error(
-        self,
-        error: IntArray,
-        winners: npt.NDArray[np.uint8],
-        x: IntArray,
-        out: IntArray,
-        formats: tuple[FxP, FxP],
-        mask: bool,
-        moment: Moment,
-        shared: Views,
-        scratch: Views,
-    ) -> Report:
+    def input_error(self, call: ErrorCall) -> Report:
         """See `Stage.input_error`."""
-        site = self.error_site(min(formats[0].frac_bits - formats[1].frac_bits, 62), formats[1], moment)
+        scratch, site = call.scratch, self.error_site(self.error_shift(call), call.formats[1], call.moment)
         saturated, largest = pool.maxpool_input_error(
-            error, winners, x, self.window, *self.pass_bounds(mask), site, scratch["acc"], scratch["best"],
-            scratch["draws"], out,
+            call.error, call.winners, call.x, self.window, *self.pass_bounds(call.mask), site,
+            scratch["acc"], scratch["best"], scratch["draws"], call.out,
         )  # fmt: skip
-        return Report(saturated, out.size, largest)
+        return Report(saturated, call.out.size, largest)
 
 
 class AveragePoolStage(_PoolStage):
@@ -89,33 +73,20 @@ class AveragePoolStage(_PoolStage):
         """The multiplier's fractional bits."""
         return self.multiplier.shift
 
-    def forward(
-        self, x: IntArray, y: IntArray, winners: npt.NDArray[np.uint8], moment: Moment, shared: Views, scratch: Views
-    ) -> Report:
+    def forward(self, call: ForwardCall) -> Report:
         """See `Stage.forward`."""
         shift = self.x_form.format.frac_bits + self.multiplier.shift - self.y_form.format.frac_bits
         saturated, largest = pool.averagepool_forward(
-            x, self.window, self.multiplier.mantissa, self.relu, self.forward_site(shift, moment), scratch["acc"],
-            scratch["draws"], y,
+            call.x, self.window, self.multiplier.mantissa, self.relu, self.forward_site(shift, call.moment),
+            call.scratch["acc"], call.scratch["draws"], call.y,
         )  # fmt: skip
-        return Report(saturated, y.size, largest)
+        return Report(saturated, call.y.size, largest)
 
-    def input_error(
-        self,
-        error: IntArray,
-        winners: npt.NDArray[np.uint8],
-        x: IntArray,
-        out: IntArray,
-        formats: tuple[FxP, FxP],
-        mask: bool,
-        moment: Moment,
-        shared: Views,
-        scratch: Views,
-    ) -> Report:
+    def input_error(self, call: ErrorCall) -> Report:
         """See `Stage.input_error`."""
-        site = self.error_site(min(formats[0].frac_bits + self.error_sum_frac - formats[1].frac_bits, 62), formats[1], moment)
+        scratch, site = call.scratch, self.error_site(self.error_shift(call), call.formats[1], call.moment)
         saturated, largest = pool.averagepool_input_error(
-            error, x, self.window, self.multiplier.mantissa, *self.pass_bounds(mask), site, scratch["acc"],
-            scratch["best"], scratch["draws"], out,
+            call.error, call.x, self.window, self.multiplier.mantissa, *self.pass_bounds(call.mask), site,
+            scratch["acc"], scratch["best"], scratch["draws"], call.out,
         )  # fmt: skip
-        return Report(saturated, out.size, largest)
+        return Report(saturated, call.out.size, largest)

@@ -58,9 +58,7 @@ def scaled_with_batch(rate: Multiplier, batch_size: int) -> Multiplier:
 
 def _times_ratio(rate: Multiplier, numerator: int, denominator: int) -> Multiplier:
     """``rate * numerator / denominator``, rounded once."""
-    return Multiplier.from_ratio(
-        rate.mantissa * numerator << max(-rate.shift, 0), denominator << max(rate.shift, 0)
-    )
+    return Multiplier.from_ratio(rate.mantissa * numerator << max(-rate.shift, 0), denominator << max(rate.shift, 0))
 
 
 @dataclass
@@ -107,7 +105,9 @@ class Schedule:
     ) -> None:
         """Check the numbers; nothing is computed yet."""
         for name, value, least in (
-            ("total_steps", total_steps, 1), ("warmup_steps", warmup_steps, 0), ("patience", patience, 1)
+            ("total_steps", total_steps, 1),
+            ("warmup_steps", warmup_steps, 0),
+            ("patience", patience, 1),
         ):
             if value < least:
                 raise FxptrainError(f"`{name}` (={value}) must be at least {least}.")

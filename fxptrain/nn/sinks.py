@@ -70,7 +70,9 @@ class Accumulator(Sink):
     def __init__(self, model: Model) -> None:
         self.model = model
         self.sums: dict[int, npt.NDArray[np.int64]] = {
-            id(parameter): np.zeros(parameter.flat.size, np.int64) for stage in model.stages for parameter in stage.parameters
+            id(parameter): np.zeros(parameter.flat.size, np.int64)
+            for stage in model.stages
+            for parameter in stage.parameters
         }
 
     @property

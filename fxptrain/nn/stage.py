@@ -45,6 +45,31 @@ class Report(NamedTuple):
     largest: int
 
 
+class ForwardCall(NamedTuple):
+    """Arrays of one forward call: x (n, h, w, ci), y (n, oh, ow, co) and the pool winners, raw; memory to work in."""
+
+    x: IntArray
+    y: IntArray
+    winners: npt.NDArray[np.uint8]
+    moment: Moment
+    shared: Views
+    scratch: Views
+
+
+class ErrorCall(NamedTuple):
+    """Arrays of one input-error call: error at the output and `out` at the input x; `formats` are theirs, in order."""
+
+    error: IntArray
+    winners: npt.NDArray[np.uint8]
+    x: IntArray
+    out: IntArray
+    formats: tuple[FxP, FxP]
+    mask: bool
+    moment: Moment
+    shared: Views
+    scratch: Views
+
+
 @dataclass(frozen=True)
 class GradientBlock:
     """A part of one parameter array whose gradient is computed at once.
@@ -103,25 +128,12 @@ class Stage(ABC):
         """Buffers one thread needs in `phase` (``forward``, ``error`` or ``gradient``) of a batch of that size."""
 
     @abstractmethod
-    def forward(
-        self, x: IntArray, y: IntArray, winners: npt.NDArray[np.uint8], moment: Moment, shared: Views, scratch: Views
-    ) -> Report:
-        """Output y (n, oh, ow, co) of x (n, h, w, ci), both raw."""
+    def forward(self, call: ForwardCall) -> Report:
+        """Write the output y of x."""
 
     @abstractmethod
-    def input_error(
-        self,
-        error: IntArray,
-        winners: npt.NDArray[np.uint8],
-        x: IntArray,
-        out: IntArray,
-        formats: tuple[FxP, FxP],
-        mask: bool,
-        moment: Moment,
-        shared: Views,
-        scratch: Views,
-    ) -> Report:
-        """Error at the input from the error at the output; `formats` are theirs (output's, input's)."""
+    def input_error(self, call: ErrorCall) -> Report:
+        """Write the error at the input from the error at the output; reports the largest absolute sum."""
 
     def blocks(self, threads: int) -> list[GradientBlock]:
         """The gradient blocks of all parameters, enough for `threads` to work side by side."""
@@ -152,6 +164,10 @@ class Stage(ABC):
             moment.step,
             moment.first_sample * self.out_elements,
         )
+
+    def error_shift(self, call: ErrorCall) -> int:
+        """Right shift from the sums of the input error to its format (62 drops everything that int64 can hold)."""
+        return min(call.formats[0].frac_bits + self.error_sum_frac - call.formats[1].frac_bits, 62)
 
     def error_site(self, shift: int, form: FxP, moment: Moment) -> RoundSite:
         """Rounding site of the input error."""

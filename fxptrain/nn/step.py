@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,12 +19,12 @@ from fxptrain.fixed.format import FxP
 from fxptrain.fixed.multiplier import Multiplier
 from fxptrain.kernels import loss
 from fxptrain.kernels.requantize import RoundSite
-from fxptrain.nn.conv import SAMPLE_BLOCK
 from fxptrain.nn.inference import check_inputs, load_input
+from fxptrain.nn.layout import SAMPLE_BLOCK
 from fxptrain.nn.model import Model
 from fxptrain.nn.parameters import IntArray
 from fxptrain.nn.sinks import Accumulator, LargestSink, Sink, UpdateSink
-from fxptrain.nn.stage import Moment, Report
+from fxptrain.nn.stage import ErrorCall, ForwardCall, Moment, Report
 from fxptrain.nn.streams import Site, stream
 from fxptrain.nn.threads import Team, shares
 from fxptrain.nn.workspace import Workspace
@@ -86,7 +87,7 @@ class TrainingStep:
         self._formats: tuple[list[FxP], list[int]] = ([], [])
 
     def run(self, inputs: Inputs, labels: Labels, rate: Multiplier) -> StepResult:
-        """Train on one batch: inputs (n, h, w, c), labels (n,), n <= batch_size; returns what was measured on the way."""
+        """Train on one batch: inputs (n, h, w, c), labels (n,), n <= batch_size; returns what forward measured."""
         model = self.model
         self._check(inputs, labels)
         if not model.calibrated:
@@ -110,7 +111,9 @@ class TrainingStep:
     def _check(self, inputs: Inputs, labels: Labels) -> None:
         check_inputs(self.model, inputs)
         if not 1 <= len(inputs) <= self.batch_size or len(inputs) != len(labels):
-            raise FxptrainError(f"A step takes 1 to {self.batch_size} samples with a label each; got {len(inputs)} and {len(labels)}.")
+            raise FxptrainError(
+                f"A step takes 1 to {self.batch_size} samples with a label each; got {len(inputs)} and {len(labels)}."
+            )
         classes = self.model.stages[-1].out_elements
         if labels.min() < 0 or labels.max() >= classes:
             raise FxptrainError(f"`labels` reach {labels.min()} to {labels.max()}; the model has {classes} classes.")
@@ -141,7 +144,9 @@ class TrainingStep:
         """Forward, loss and input errors of one piece of the batch."""
         here, there = inputs[piece], labels[piece]
         parts = shares(len(here), self.team.size, SAMPLE_BLOCK)
-        return self.team.run(lambda worker: self._pass_share(here, there, parts[worker], worker, piece.start), len(parts))
+        return self.team.run(
+            lambda worker: self._pass_share(here, there, parts[worker], worker, piece.start), len(parts)
+        )
 
     def _pass_share(self, inputs: Inputs, labels: Labels, part: slice, worker: int, offset: int) -> _Passed:
         model, space = self.model, self.space
@@ -152,20 +157,21 @@ class TrainingStep:
         )  # fmt: skip
         load_input(model, inputs[part], space.input[part])
         outputs = [
-            stage.forward(self._x(i, part), space.y[i][part], space.winners_of(i, part), moment, space.shared[i],
-                          space.scratch["forward", worker][i])
+            stage.forward(
+                ForwardCall(self._x(i, part), space.y[i][part], space.winners_of(i, part), moment, space.shared[i],
+                            space.scratch["forward", worker][i])
+            )
             for i, stage in enumerate(model.stages)
         ]  # fmt: skip
         loss_sum, correct, report = self._loss(labels[part], part, worker, moment)
         errors = [report]
         for i in range(len(model.stages) - 1, 0, -1):
-            errors.append(
-                model.stages[i].input_error(
-                    space.error[i][part], space.winners_of(i, part), self._x(i, part), space.error[i - 1][part],
-                    (self._formats[0][i], self._formats[0][i - 1]), optimizer.saturation_mask, moment, space.shared[i],
-                    space.scratch["error", worker][i],
-                )
+            call = ErrorCall(
+                space.error[i][part], space.winners_of(i, part), self._x(i, part), space.error[i - 1][part],
+                (self._formats[0][i], self._formats[0][i - 1]), optimizer.saturation_mask, moment, space.shared[i],
+                space.scratch["error", worker][i],
             )  # fmt: skip
+            errors.append(model.stages[i].input_error(call))
         return _Passed(loss_sum, correct, outputs, errors[::-1])
 
     def _x(self, stage: int, part: slice) -> IntArray:
@@ -182,7 +188,7 @@ class TrainingStep:
             sum_frac - form.frac_bits, moment.stochastic_error, form.min_raw, form.max_raw, moment.seed,
             stream(len(model.spec.layers), Site.INPUT_ERROR), moment.step, moment.first_sample * elements,
         )  # fmt: skip
-        function = loss.cross_entropy if model.spec.loss == "cross-entropy" else loss.squared_error
+        function: Any = loss.cross_entropy if model.spec.loss == "cross-entropy" else loss.squared_error
         scratch = space.loss[worker]
         loss_sum, correct, largest, saturated = function(
             space.y[last][part].reshape(-1, elements), model.stages[last].y_form.format.frac_bits, labels, site,
@@ -234,7 +240,7 @@ class TrainingStep:
     # Calibration -------------------------------------------------------------------------------------------------
 
     def _calibrate(self, inputs: Inputs, labels: Labels) -> None:
-        """Before the first step: fit every error scale, from the loss down, then the momentum formats, to this batch."""
+        """Before the first step: fit every error scale, from the loss down, then the momentum formats."""
         stages = self.model.stages
         for i in range(len(stages) - 1, -1, -1):
             passed = self._whole_pass(inputs, labels)
@@ -258,4 +264,3 @@ class TrainingStep:
             if sink is not None:
                 self._gradients(part, sink)
         return passed
-

@@ -6,6 +6,7 @@ What does not belong here: running anything (`step`, `inference`).
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -94,10 +95,14 @@ class Workspace:
 
     def __init__(self, model: Model, batch: int, threads: int, *, training: bool, pieces: bool = False) -> None:
         self.plans = plan_memory(model, batch, threads, training=training, pieces=pieces)
-        views = {name: view for plan in self.plans for name, view in plan.allocate().items()}
+        views: dict[str, npt.NDArray[Any]] = {
+            name: view for plan in self.plans for name, view in plan.allocate().items()
+        }
         self.input: IntArray = views["input"]
         self.y: list[IntArray] = [views[f"{stage.name}.y"] for stage in model.stages]
-        self.winners: list[npt.NDArray[np.uint8]] = [views.get(f"{stage.name}.winners", NO_WINNERS) for stage in model.stages]
+        self.winners: list[npt.NDArray[np.uint8]] = [
+            views.get(f"{stage.name}.winners", NO_WINNERS) for stage in model.stages
+        ]
         self.error: list[IntArray] = [views[f"{stage.name}.error"] for stage in model.stages] if training else []
         self.shared = [_under(views, f"{stage.name}.", "") for stage in model.stages]
         self.scratch = {

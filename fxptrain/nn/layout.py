@@ -1,0 +1,108 @@
+"""How samples become images for the product kernels, and the row offsets the kernels read.
+
+A convolution's samples are images. A linear layer is a 1 x 1 convolution whose positions are the samples:
+`SAMPLE_BLOCK` of them make one image row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from fxptrain.kernels.conv import Geometry, Tables
+from fxptrain.kernels.dot import COLUMN_MULTIPLE
+from fxptrain.kernels.pack import Image
+from fxptrain.nn.parameters import IntArray
+from fxptrain.nn.spec import Pair
+
+SAMPLE_BLOCK = 16
+FORWARD_POSITIONS = 32  # output positions computed at a time: enough rows for full register tiles
+
+
+def round_up(number: int, multiple: int) -> int:
+    """The next multiple."""
+    return -(-number // multiple) * multiple
+
+
+def _offsets(*terms: npt.NDArray[np.int64] | range) -> npt.NDArray[np.int64]:
+    """Row-major table of all sums of one entry of each term."""
+    total = np.zeros(1, np.int64)
+    for term in terms:
+        total = (total[:, None] + np.asarray(term, np.int64)[None, :]).ravel()
+    return total
+
+
+def make_tables(g: Geometry) -> Tables:
+    """Row offsets of every product of a geometry."""
+    image, even = g.image, round_up(g.co, 2)
+    stride = (image.w + 2 * image.pw) * image.c
+    rows = range(g.block * g.pool_h)
+    across = range(0, g.ow_used * g.sw * image.c, g.sw * image.c)
+    positions = g.oh_used * g.ow_used
+    taps = g.kh * g.kw * image.c
+    return Tables(
+        forward_in=_offsets(np.array(rows) * g.sh * stride, across),
+        forward_out=np.arange(g.block * g.pool_h * g.ow_used) * g.columns,
+        error_in=np.arange(positions) * even,
+        error_out=_offsets(np.arange(g.oh_used) * g.sh * stride, across),
+        gradient_in=2 * _offsets(np.arange(g.kh) * stride, np.arange(g.kw) * image.c, range(image.c)),
+        gradient_out=np.arange(taps) * g.columns,
+        windows=_offsets(np.arange(g.pool_h) * g.ow_used * g.columns, np.arange(g.pool_w) * g.columns),
+    )
+
+
+class Images(NamedTuple):
+    """Some samples as images of one geometry."""
+
+    part: slice
+    number: int
+    geometry: Geometry
+    tables: Tables
+
+    def of(self, array: IntArray) -> IntArray:
+        """The part of (n, h, w, c) as (number, h, w, c); samples of a linear layer as positions."""
+        piece = array[self.part]
+        if self.geometry.image.h == 1 and len(piece) != self.number:
+            return piece.reshape(self.number, 1, len(piece) // self.number, piece.size // len(piece))
+        return piece
+
+
+class Layout:
+    """Geometries of one convolution (or linear layer), by sample and channel counts."""
+
+    def __init__(
+        self, in_shape: tuple[int, int, int], out_shape: tuple[int, int, int], kernel: Pair, stride: Pair,
+        padding: Pair, pool: Pair, *, linear: bool,
+    ) -> None:  # fmt: skip
+        self.in_shape, self.out_shape, self.linear = in_shape, out_shape, linear
+        self.kernel, self.stride, self.padding, self.pool = kernel, stride, padding, pool
+        self._made: dict[tuple[int, int], tuple[Geometry, Tables]] = {}
+
+    def geometry(self, channels: int, width: int = SAMPLE_BLOCK) -> tuple[Geometry, Tables]:
+        """Geometry for `channels` input channels; `width` samples in a row for a linear layer (else ignored)."""
+        key = (width if self.linear else 0, channels)
+        if key not in self._made:
+            h, w = (1, width) if self.linear else self.in_shape[:2]
+            oh, ow = (1, width) if self.linear else (self.out_shape[0] * self.pool[0], self.out_shape[1] * self.pool[1])
+            block = 1 if self.linear else max(1, min(self.out_shape[0], FORWARD_POSITIONS // (self.pool[0] * ow)))
+            out_channels = self.out_shape[2]
+            g = Geometry(
+                Image(h, w, channels, *self.padding), *self.kernel, out_channels, *self.stride, *self.pool, oh, ow,
+                block, round_up(out_channels, COLUMN_MULTIPLE), round_up(self.kernel[1] * channels, COLUMN_MULTIPLE),
+            )  # fmt: skip
+            self._made[key] = (g, make_tables(g))
+        return self._made[key]
+
+    def images(self, samples: int, channels: int) -> Iterator[Images]:
+        """Samples as images: one a sample, or for a linear layer rows of `SAMPLE_BLOCK` and the rest."""
+        if not self.linear:
+            yield Images(slice(0, samples), samples, *self.geometry(channels))
+            return
+        whole, rest = divmod(samples, SAMPLE_BLOCK)
+        if whole:
+            yield Images(slice(0, whole * SAMPLE_BLOCK), whole, *self.geometry(channels))
+        if rest:
+            yield Images(slice(whole * SAMPLE_BLOCK, samples), 1, *self.geometry(channels, rest))
