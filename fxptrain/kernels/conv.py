@@ -149,28 +149,15 @@ def conv2d_input_error(  # type: ignore[no-untyped-def]
     for n in range(error.shape[0]):
         unpool_error(error, winners, n, g, chain.row_digits, even, spread)
         acc[:size] = 0
-        for p in range(chain.row_digits.planes):
-            for q in range(chain.column_digits.planes):
-                lift = p * chain.row_digits.bits + q * chain.column_digits.bits
-                for kh in range(g.kh):
+        for kh in range(g.kh):
+            for p in range(chain.row_digits.planes):
+                for q in range(chain.column_digits.planes):
+                    lift = p * chain.row_digits.bits + q * chain.column_digits.bits
                     product(
-                        spread,
-                        p * plane,
-                        tables.error_in,
-                        positions,
-                        (0, 0, 2),
-                        panels,
-                        q * panel + kh * even * g.run_columns,
-                        g.run_columns,
-                        (0, 0, 2 * g.run_columns),
-                        (1, 1, even // 2),
-                        chain.flush,
-                        acc,
-                        kh * stride,
-                        tables.error_out,
-                        lift,
-                        True,
-                    )
+                        spread, p * plane, tables.error_in, positions, (0, 0, 2), panels,
+                        q * panel + kh * even * g.run_columns, g.run_columns, (0, 0, 2 * g.run_columns),
+                        (1, 1, even // 2), chain.flush, acc, kh * stride, tables.error_out, lift, True,
+                    )  # fmt: skip
         for h in range(image.h):
             element = (n * image.h + h) * row
             inside = (h + image.ph) * stride + image.pw * image.c

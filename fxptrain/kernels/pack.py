@@ -31,16 +31,26 @@ class Image(NamedTuple):
 
 
 @kernel
-def digit(value, plane, digits):  # type: ignore[no-untyped-def]
-    """Digit `plane` of `value` (int16)."""
-    rest = np.int64(value)
-    half = np.int64(1) << np.int64(digits.bits - 1)
-    mask = (np.int64(1) << np.int64(digits.bits)) - np.int64(1)
-    for _ in range(plane):
-        rest = (rest - (((rest + half) & mask) - half)) >> np.int64(digits.bits)
-    if plane + 1 < digits.planes:
-        rest = ((rest + half) & mask) - half
-    return np.int16(rest)
+def digit_rule(plane, digits):  # type: ignore[no-untyped-def]
+    """What `digit` needs for one plane: (carry, shift, half, mask); the last plane keeps all that is left.
+
+    With signed digits the rest after `plane` digits is ``(value + carry) >> shift``: every digit taken off rounds to
+    nearest, and the nested floors fold into one.
+    """
+    half = (np.int64(1) << np.int64(digits.bits)) >> np.int64(1)
+    carry = np.int64(0)
+    for p in range(plane):
+        carry += half << np.int64(digits.bits * p)
+    last = plane + 1 == digits.planes
+    mask = np.int64(-1) if last else (np.int64(1) << np.int64(digits.bits)) - np.int64(1)
+    return carry, np.int64(digits.bits * plane), np.int64(0) if last else half, mask
+
+
+@kernel
+def digit(value, rule):  # type: ignore[no-untyped-def]
+    """One signed digit of `value` (int16), by the plane's `digit_rule`."""
+    carry, shift, half, mask = rule
+    return np.int16(((((np.int64(value) + carry) >> shift) + half) & mask) - half)
 
 
 @kernel
@@ -54,6 +64,7 @@ def pad_sample(x, n, first, image, digits, plane_size, out):  # type: ignore[no-
     spans, span = (1, image.w * image.c) if whole else (image.w, image.c)
     stride = (image.w + 2 * image.pw) * image.c
     for p in range(digits.planes):
+        rule = digit_rule(p, digits)
         for h in range(image.h):
             for w in range(spans):
                 source = np.uint64(((n * image.h + h) * image.w + w) * channels + first)
@@ -63,7 +74,7 @@ def pad_sample(x, n, first, image, digits, plane_size, out):  # type: ignore[no-
                         out[target + i] = flat[source + i]
                 else:
                     for i in range(np.uint64(span)):
-                        out[target + i] = digit(flat[source + i], p, digits)
+                        out[target + i] = digit(flat[source + i], rule)
 
 
 @kernel
@@ -86,6 +97,7 @@ def unpool_error(error, winners, n, g, digits, stride, out):  # type: ignore[no-
     flat, won = error.reshape(error.size), winners.reshape(winners.size)
     channels = np.uint64(g.co)
     for plane in range(digits.planes):
+        rule = digit_rule(plane, digits)
         for oh in range(g.oh_used):
             for ow in range(width):
                 t = (oh % g.pool_h) * g.pool_w + ow % g.pool_w
@@ -93,8 +105,8 @@ def unpool_error(error, winners, n, g, digits, stride, out):  # type: ignore[no-
                 at = np.uint64(((plane * g.oh_used + oh) * width + ow) * stride)
                 if digits.planes > 1:
                     for c in range(channels):
-                        value = digit(flat[source + c], plane, digits)
-                        out[at + c] = value if window == 1 or won[source + c] == t else np.int16(0)
+                        won_here = window == 1 or won[source + c] == t
+                        out[at + c] = digit(flat[source + c], rule) if won_here else np.int16(0)
                 elif window == 1:
                     for c in range(channels):
                         out[at + c] = flat[source + c]
@@ -139,6 +151,7 @@ def pack_forward(w, taps, run, columns_used, columns, digits, out):  # type: ign
     plane_size = taps * pairs * columns * 2
     two, one = np.uint64(2), np.uint64(1)
     for plane in range(digits.planes):
+        rule = digit_rule(plane, digits)
         for tap in range(taps):
             for k in range(pairs):
                 at = np.uint64(plane * plane_size + (tap * pairs + k) * columns * 2)
@@ -151,8 +164,8 @@ def pack_forward(w, taps, run, columns_used, columns, digits, out):  # type: ign
                         out[at + two * c + one] = w[second + c]
                 else:
                     for c in range(np.uint64(columns_used)):
-                        out[at + two * c] = digit(w[first + c], plane, digits)
-                        out[at + two * c + one] = digit(w[second + c], plane, digits) if paired else np.int16(0)
+                        out[at + two * c] = digit(w[first + c], rule)
+                        out[at + two * c + one] = digit(w[second + c], rule) if paired else np.int16(0)
 
 
 @kernel
@@ -165,6 +178,7 @@ def pack_transposed(w, taps, run, channels, columns, digits, out):  # type: igno
     plane_size = taps * pairs * columns * 2
     two, one, skip = np.uint64(2), np.uint64(1), np.uint64(channels)
     for plane in range(digits.planes):
+        rule = digit_rule(plane, digits)
         for tap in range(taps):
             for c in range(pairs):
                 at = np.uint64(plane * plane_size + (tap * pairs + c) * columns * 2)
@@ -176,10 +190,10 @@ def pack_transposed(w, taps, run, channels, columns, digits, out):  # type: igno
                         out[at + two * k + one] = w[source + k * skip + one]
                 else:
                     for k in range(np.uint64(run)):
-                        out[at + two * k] = digit(w[source + k * skip], plane, digits)
+                        out[at + two * k] = digit(w[source + k * skip], rule)
                         out[at + two * k + one] = np.int16(0)
                         if 2 * c + 1 < channels:
-                            out[at + two * k + one] = digit(w[source + k * skip + one], plane, digits)
+                            out[at + two * k + one] = digit(w[source + k * skip + one], rule)
 
 
 @kernel
