@@ -122,6 +122,11 @@ class ProductStage(Stage):
             found.append(Buffer("transposed", "panel", (error,), np.int16))
         return found
 
+    def table_bytes(self, threads: int) -> int:
+        """Tables of the whole layer's geometry and of its gradient blocks'."""
+        blocks = [block.channels for block in self.blocks(threads) if not block.parameter.is_bias]
+        return self.layout.table_bytes([self.inner, self._block_channels(1), *blocks])
+
     def scratch(self, phase: str, batch: int) -> list[Buffer]:
         """Working memory of one thread."""
         g, _ = self.layout.geometry(self.inner)

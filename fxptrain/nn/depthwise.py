@@ -71,6 +71,10 @@ class DepthwiseStage(Stage):
         """The aligned bias."""
         return [Buffer("bias", "panel", (self.in_shape[2],), np.int64)]
 
+    def table_bytes(self, threads: int) -> int:
+        """Tables of the one geometry."""
+        return sum(table.nbytes for table in self.tables)
+
     def scratch(self, phase: str, batch: int) -> list[Buffer]:
         """Working memory of one thread."""
         g, c = self.geometry, self.in_shape[2]

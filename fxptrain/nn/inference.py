@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from fxptrain.errors import FxptrainError, ShapeError
 from fxptrain.kernels import loss
+from fxptrain.kernels.copy import look_up
 from fxptrain.kernels.requantize import RoundSite
 from fxptrain.nn.layout import SAMPLE_BLOCK
 from fxptrain.nn.model import Model
@@ -25,7 +26,7 @@ NO_ROUNDING = RoundSite(0, False, 0, 0, 0, 0, 0, 0)
 def load_input(model: Model, inputs: npt.NDArray[Any], out: IntArray) -> None:
     """Raw input integers of some samples: pixels through the table, raw integers as they are."""
     if inputs.dtype == np.uint8:
-        model.table.take(inputs, out=out, mode="clip")
+        look_up(np.ascontiguousarray(inputs), model.table, out)
     else:
         out[...] = inputs
 
@@ -62,6 +63,7 @@ def _logits(model: Model, inputs: npt.NDArray[np.generic], threads: int) -> Iter
             for i, stage in enumerate(model.stages):
                 y = space.y[i][part]
                 scratch = space.scratch["forward", worker][i]
+                x = x.reshape(-1, *stage.in_shape)
                 stage.forward(ForwardCall(x, y, space.winners_of(i, part), moment, space.shared[i], scratch))
                 x = y
 

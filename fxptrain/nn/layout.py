@@ -6,7 +6,7 @@ A convolution's samples are images. A linear layer is a 1 x 1 convolution whose 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -93,8 +93,13 @@ class Layout:
                 Image(h, w, channels, *self.padding), *self.kernel, out_channels, *self.stride, *self.pool, oh, ow,
                 block, round_up(out_channels, COLUMN_MULTIPLE), round_up(self.kernel[1] * channels, COLUMN_MULTIPLE),
             )  # fmt: skip
-            self._made[key] = (g, make_tables(g))
+            whole = not self.linear or width == SAMPLE_BLOCK  # shorter rows read a part of the full row's tables
+            self._made[key] = (g, make_tables(g) if whole else self.geometry(channels)[1])
         return self._made[key]
+
+    def table_bytes(self, channels: Iterable[int]) -> int:
+        """Bytes of the tables of these geometries."""
+        return sum(table.nbytes for count in set(channels) for table in self.geometry(count)[1])
 
     def images(self, samples: int, channels: int) -> Iterator[Images]:
         """Samples as images: one a sample, or for a linear layer rows of `SAMPLE_BLOCK` and the rest."""

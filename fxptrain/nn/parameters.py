@@ -15,7 +15,7 @@ import numpy.typing as npt
 from fxptrain.errors import CheckpointError
 from fxptrain.fixed.format import FxP
 from fxptrain.fixed.multiplier import Multiplier
-from fxptrain.fixed.rounding import requantize
+from fxptrain.kernels.copy import narrow
 from fxptrain.kernels.update import GUARD, Term, UpdateSite, initialize, regrid, update
 from fxptrain.nn.formats import TensorFormat
 from fxptrain.nn.streams import Site, stream
@@ -139,7 +139,8 @@ class ParameterArray:
     def _refresh_working(self) -> None:
         """STE: working weights are the master copy requantized."""
         if self.master is not None:
-            self.flat[:] = requantize(self.master, self._extra, self.form.format)[0]
+            form = self.form.format
+            narrow(self.master, self._extra, form.min_raw, form.max_raw, self.flat)
 
     def site(self, moment: UpdateMoment) -> UpdateSite:
         """Everything the update kernel needs besides the arrays."""

@@ -6,12 +6,14 @@ Layers know no optimizer and the optimizer knows no layer; they meet here.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from threading import Lock
 
 import numpy as np
 import numpy.typing as npt
 
 from fxptrain.fixed.format import FxP
 from fxptrain.fixed.multiplier import Multiplier
+from fxptrain.kernels.copy import add_run
 from fxptrain.nn.formats import MAX_MOMENTUM_FRAC
 from fxptrain.nn.model import Model
 from fxptrain.nn.parameters import IntArray, ParameterArray, UpdateMoment
@@ -84,7 +86,7 @@ class Accumulator(Sink):
         """Add a block."""
         total = self.sums[id(block.parameter)]
         for start, source, count in block.runs:
-            total[start : start + count] += gradient[source : source + count]
+            add_run(gradient, source, count, total, start)
 
     def hand_over(self, sink: Sink) -> None:
         """Give the sums to another sink, whole parameter by whole parameter, and start again from zero."""
@@ -119,13 +121,15 @@ class LargestSink(Sink):
     def __init__(self, model: Model) -> None:
         self.model = model
         self.largest: dict[tuple[int, bool], int] = {}
+        self._lock = Lock()
 
     def take(self, stage: int, block: GradientBlock, gradient: IntArray, worker: int) -> None:
         """Look at a block."""
         count = sum(run[2] for run in block.runs)
         peak = max(abs(int(gradient[:count].max())), abs(int(gradient[:count].min())))
         key = (stage, block.parameter.is_bias)
-        self.largest[key] = max(self.largest.get(key, 0), peak)
+        with self._lock:  # several threads may hold blocks of one parameter
+            self.largest[key] = max(self.largest.get(key, 0), peak)
 
     def fit_momentum(self, batch: int, errors: list[FxP]) -> None:
         """Give every momentum the finest format that holds `MOMENTUM_HEADROOM` times its largest gradient."""

@@ -123,6 +123,10 @@ class Stage(ABC):
         """Buffers written by `prepare` and read by all threads."""
         return []
 
+    def table_bytes(self, threads: int) -> int:
+        """Bytes of the offset tables that the kernels read."""
+        return 0
+
     @abstractmethod
     def scratch(self, phase: str, batch: int) -> list[Buffer]:
         """Buffers one thread needs in `phase` (``forward``, ``error`` or ``gradient``) of a batch of that size."""

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from fxptrain.fixed.format import FxP
 from fxptrain.kernels.update import BLOCK
-from fxptrain.nn.arena import FOREVER, Buffer, Plan, lay_out
+from fxptrain.nn.arena import ALIGNMENT, FOREVER, Buffer, Plan, lay_out
 from fxptrain.nn.model import Model
 from fxptrain.nn.parameters import IntArray
 from fxptrain.nn.stage import NO_WINNERS, Stage, Views
@@ -88,6 +88,26 @@ def plan_memory(model: Model, batch: int, threads: int, *, training: bool, piece
     if threads == 1:
         return [lay_out(shared + own[0])]
     return [lay_out([replace(b, first=PACKING, last=FOREVER) for b in shared]), *map(lay_out, own)]
+
+
+def state_buffers(model: Model, batch: int, threads: int, *, pieces: bool = False) -> list[Buffer]:
+    """What a training step holds outside its arenas: parameters, accumulators, tables, and the batch it is handed."""
+    kinds = ("parameters", "momentum", "master")
+    found = [
+        Buffer("batch.inputs", "batch", (batch, *model.spec.input_shape), np.uint8),
+        Buffer("batch.labels", "batch", (batch,), np.int32),
+        Buffer("pixels", "table", model.table.shape, model.table.dtype),
+        Buffer("alignment", "table", (ALIGNMENT * (1 if threads == 1 else threads + 1),), np.uint8),
+    ]
+    for stage in model.stages:
+        found.append(Buffer(f"{stage.name}.tables", "table", (stage.table_bytes(threads),), np.uint8))
+        for parameter in stage.parameters:
+            for kind, (name, array) in zip(kinds, parameter.arrays().items(), strict=False):
+                found.append(Buffer(f"{stage.name}.{name}", kind, array.shape, array.dtype))
+            if pieces:
+                sums = Buffer(f"{stage.name}.{parameter.name}_sum", "accumulator", (parameter.flat.size,), np.int64)
+                found.append(sums)
+    return found
 
 
 class Workspace:
