@@ -23,6 +23,8 @@ from fxptrain.nn.inference import check_inputs, load_input
 from fxptrain.nn.layout import SAMPLE_BLOCK
 from fxptrain.nn.model import Model
 from fxptrain.nn.parameters import IntArray
+from fxptrain.nn.passed import Passed, together
+from fxptrain.nn.ranks import Group
 from fxptrain.nn.sinks import Accumulator, LargestSink, Sink, UpdateSink
 from fxptrain.nn.stage import ErrorCall, ForwardCall, Moment, Report
 from fxptrain.nn.streams import Site, stream
@@ -42,16 +44,6 @@ class StepResult:
     samples: int
 
 
-@dataclass
-class _Passed:
-    """What one thread's forward and backward pass reports."""
-
-    loss_sum: int
-    correct: int
-    outputs: list[Report]
-    errors: list[Report]
-
-
 class TrainingStep:
     """Runs training steps of a model in one arena.
 
@@ -65,6 +57,9 @@ class TrainingStep:
         Process a batch in pieces of this size, for the price of one gradient accumulator; the bits are the same.
     threads : int
         Threads; they change no bit.
+    group : Group, optional
+        Processes that train the model together: each computes its share of every batch, for the price of one gradient
+        accumulator, and all make the same update; the bits are the same.
 
     Raises
     ------
@@ -72,22 +67,35 @@ class TrainingStep:
         If a number is not positive or a sum of this batch size cannot be proved exact.
     """
 
-    def __init__(self, model: Model, batch_size: int, *, micro_batch: int | None = None, threads: int = 1) -> None:
+    def __init__(
+        self,
+        model: Model,
+        batch_size: int,
+        *,
+        micro_batch: int | None = None,
+        threads: int = 1,
+        group: Group | None = None,
+    ) -> None:
         for name, value in (("batch_size", batch_size), ("micro_batch", micro_batch or 1), ("threads", threads)):
             if value < 1:
                 raise FxptrainError(f"`{name}` (={value}) must be at least 1.")
         model.check_widths(batch_size)
         self.model, self.batch_size = model, batch_size
-        self.piece = min(micro_batch or batch_size, batch_size)
+        self.group = group or Group()
+        self.piece = min(micro_batch or batch_size, self.group.largest_share(batch_size))
         self.team = Team(threads)
-        self.space = Workspace(model, self.piece, threads, training=True, pieces=self.piece < batch_size)
+        summed = self.piece < batch_size or self.group.size > 1
+        self.space = Workspace(model, self.piece, threads, training=True, pieces=summed)
         self.blocks = [(i, block) for i, stage in enumerate(model.stages) for block in stage.blocks(threads)]
         self.blocks.sort(key=lambda entry: -entry[1].runs[0][2] * len(entry[1].runs) * model.stages[entry[0]].macs)
-        self.accumulator = Accumulator(model) if self.piece < batch_size else None
+        self.accumulator = Accumulator(model) if summed else None
         self._formats: tuple[list[FxP], list[int]] = ([], [])
 
     def run(self, inputs: Inputs, labels: Labels, rate: Multiplier) -> StepResult:
-        """Train on one batch: inputs (n, h, w, c), labels (n,), n <= batch_size; returns what forward measured."""
+        """Train on one batch: inputs (n, h, w, c), labels (n,), n <= batch_size; returns what forward measured.
+
+        Every rank of a group is given the whole batch.
+        """
         model = self.model
         self._check(inputs, labels)
         if not model.calibrated:
@@ -95,11 +103,13 @@ class TrainingStep:
         self._prepare()
         update = UpdateSink(model, self.space, rate, len(inputs), self._formats[0])
         sink: Sink = self.accumulator or update
-        passed: list[_Passed] = []
+        passed: list[Passed] = []
         for part in self._pieces(len(inputs)):
             passed += self._pass(inputs, labels, part)
             self._gradients(part, sink)
+        passed = together(self.group, passed, len(model.stages))
         if self.accumulator is not None:
+            self.group.add(self.accumulator.sums.values())
             self.accumulator.hand_over(update)
         update.finish()
         self._note(passed, len(inputs))
@@ -119,8 +129,10 @@ class TrainingStep:
             raise FxptrainError(f"`labels` reach {labels.min()} to {labels.max()}; the model has {classes} classes.")
 
     def _pieces(self, samples: int) -> Iterator[slice]:
-        for start in range(0, samples, self.piece):
-            yield slice(start, min(start + self.piece, samples))
+        """Share of a batch that this rank computes, piece by piece."""
+        share = self.group.share(samples)
+        for start in range(share.start, share.stop, self.piece):
+            yield slice(start, min(start + self.piece, share.stop))
 
     def _prepare(self) -> None:
         """Fix this step's error formats and pack the weights."""
@@ -140,7 +152,7 @@ class TrainingStep:
 
     # Samples -----------------------------------------------------------------------------------------------------
 
-    def _pass(self, inputs: Inputs, labels: Labels, piece: slice) -> list[_Passed]:
+    def _pass(self, inputs: Inputs, labels: Labels, piece: slice) -> list[Passed]:
         """Forward, loss and input errors of one piece of the batch."""
         here, there = inputs[piece], labels[piece]
         parts = shares(len(here), self.team.size, SAMPLE_BLOCK)
@@ -148,7 +160,7 @@ class TrainingStep:
             lambda worker: self._pass_share(here, there, parts[worker], worker, piece.start), len(parts)
         )
 
-    def _pass_share(self, inputs: Inputs, labels: Labels, part: slice, worker: int, offset: int) -> _Passed:
+    def _pass_share(self, inputs: Inputs, labels: Labels, part: slice, worker: int, offset: int) -> Passed:
         model, space = self.model, self.space
         optimizer = model.optimizer
         moment = Moment(
@@ -172,7 +184,7 @@ class TrainingStep:
                 space.scratch["error", worker][i],
             )  # fmt: skip
             errors.append(model.stages[i].input_error(call))
-        return _Passed(loss_sum, correct, outputs, errors[::-1])
+        return Passed(loss_sum, correct, outputs, errors[::-1])
 
     def _x(self, stage: int, part: slice) -> IntArray:
         """Input of a stage."""
@@ -218,7 +230,7 @@ class TrainingStep:
 
         self.team.run(take)
 
-    def _note(self, passed: list[_Passed], samples: int) -> None:
+    def _note(self, passed: list[Passed], samples: int) -> None:
         """Hand the merged reports to the formats and the error scales."""
         for i, stage in enumerate(self.model.stages):
             for share in passed:
@@ -251,16 +263,17 @@ class TrainingStep:
         sink: Sink = self.accumulator or largest
         self._whole_pass(inputs, labels, sink)
         if self.accumulator is not None:
+            self.group.add(self.accumulator.sums.values())
             self.accumulator.hand_over(largest)
         if self.model.formats.momentum_frac is None:
             largest.fit_momentum(len(inputs), self._formats[0])
         self.model.calibrated = True
 
-    def _whole_pass(self, inputs: Inputs, labels: Labels, sink: Sink | None = None) -> list[_Passed]:
+    def _whole_pass(self, inputs: Inputs, labels: Labels, sink: Sink | None = None) -> list[Passed]:
         self._prepare()
-        passed: list[_Passed] = []
+        passed: list[Passed] = []
         for part in self._pieces(len(inputs)):
             passed += self._pass(inputs, labels, part)
             if sink is not None:
                 self._gradients(part, sink)
-        return passed
+        return together(self.group, passed, len(self.model.stages))
