@@ -1,0 +1,99 @@
+"""Running one cell: from its configuration to what is stored of it.
+
+What does not belong here: which cells there are, and where results go.
+"""
+
+from __future__ import annotations
+
+import shutil
+import socket
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from fxptrain.data import Dataset, load_data
+from fxptrain.errors import RecipeError
+from fxptrain.metrics import headroom_bits, read_metrics, share
+from fxptrain.progress import Progress
+from fxptrain.recipe import Recipe, make_recipe
+from fxptrain.run_directory import RunDirectory
+from fxptrain.training import train
+
+Outcome = tuple[dict[str, Any], dict[str, Any]]
+Watch = Callable[[Progress], None]
+SUMMARY = (
+    *("test_accuracy", "test_loss", "validation_accuracy", "epochs", "steps", "weights_sha256", "state_bytes"),
+    *("best_epoch", "best_test_accuracy", "best_validation_accuracy"),
+)
+CURVE = ("epoch", "lr", "loss", "accuracy", "validation_loss", "validation_accuracy")
+
+
+@lru_cache(maxsize=1)
+def _data(name: str) -> Dataset:
+    """Data that the cells of a worker share."""
+    return load_data(name)
+
+
+def run_cell(config: dict[str, Any], directory: Path, watch: Watch | None = None) -> Outcome:
+    """Train what `Cell.config` says, on one thread.
+
+    Parameters
+    ----------
+    config : dict
+        Engine and recipe.
+    directory : Path
+        Where the run keeps its checkpoints: called again after a crash it goes on there.
+    watch : callable, optional
+        Called after every step.
+
+    Returns
+    -------
+    result, timing : dict
+        What is the same on every machine, and what is not.
+    """
+    recipe = make_recipe(config["recipe"], "the cell")
+    data = _data(recipe.data.name)
+    if config["engine"] == "float32":
+        from fxptrain.experiments.float32 import train_float32
+
+        return train_float32(recipe, data)
+    run = train(recipe, data=data, out=directory, resume=True, threads=1, progress=watch)
+    records = read_metrics(RunDirectory(directory).metrics)
+    result = {name: run.summary.get(name) for name in SUMMARY}
+    result["curve"] = [{name: record.get(name) for name in CURVE} for record in records]
+    result["tensors"] = [_tensor(tensor) for tensor in records[-1]["tensors"]]
+    timing = {"host": socket.gethostname()} | {name: run.summary[name] for name in ("seconds", "images_per_second")}
+    return result, timing
+
+
+def forget(directory: Path) -> None:
+    """Remove the files of a run whose result is stored."""
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+def _tensor(counters: dict[str, Any]) -> dict[str, Any]:
+    """What a tensor's counters of the last epoch say."""
+    largest = (1 << (counters["total_bits"] - 1)) - 1
+    return {
+        "name": counters["name"],
+        "total_bits": counters["total_bits"],
+        "frac_bits": counters["frac_bits"],
+        "saturated_share": share(counters["saturated"], counters["total"]),
+        "headroom_bits": headroom_bits(counters["max_raw"], largest) if counters["total"] else None,
+        "zero_update_share": share(counters.get("updates_to_zero", 0), counters.get("updates", 0)),
+    }
+
+
+def recipe_of(config: dict[str, Any]) -> Recipe:
+    """Recipe of a stored cell.
+
+    Raises
+    ------
+    RecipeError
+        If this version of the program cannot read it.
+    """
+    try:
+        return make_recipe(config["recipe"], "the cell")
+    except KeyError as error:
+        raise RecipeError(f"The stored cell lacks {error}.") from None

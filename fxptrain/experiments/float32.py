@@ -1,0 +1,185 @@
+"""The float32 baseline: the recipe's model, data order and schedule through PyTorch (extra ``bench``).
+
+What does not belong here: anything the integer engine uses.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+import time
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from fxptrain.data import Dataset, Split, batches, epoch_order
+from fxptrain.errors import FxptrainError
+from fxptrain.nn import spec as s
+from fxptrain.nn.schedule import EarlyStopping
+from fxptrain.recipe import Recipe
+from fxptrain.task import Task, prepare
+
+CHUNK = 500
+
+
+def train_float32(recipe: Recipe, data: Dataset) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Train with PyTorch's SGD on one thread; result and timing as `run_cell` gives them.
+
+    Raises
+    ------
+    FxptrainError
+        If PyTorch is not installed.
+    """
+    try:
+        torch = import_module("torch")
+    except ImportError:
+        raise FxptrainError("Engine float32 needs PyTorch: install the extra, fxptrain[bench].") from None
+    torch.set_num_threads(1)
+    torch.manual_seed(recipe.training.seed)
+    begin = time.perf_counter()
+    run = _Run(torch, prepare(recipe, data))
+    result = run.train()
+    seconds = time.perf_counter() - begin
+    speed = run.images / run.seconds if run.seconds else None
+    return result, {"host": socket.gethostname(), "seconds": seconds, "images_per_second": speed}
+
+
+class _Run:
+    """One training run."""
+
+    def __init__(self, torch: Any, task: Task) -> None:
+        self.torch, self.task, self.recipe = torch, task, task.recipe
+        self.model = _build(torch, task.recipe.model)
+        optimizer = task.recipe.optimizer
+        self.optimizer = torch.optim.SGD(
+            self.model.parameters(), lr=1.0, momentum=optimizer.momentum, weight_decay=optimizer.weight_decay
+        )
+        self.batches = list(batches(len(task.train), self.recipe.training.batch_size))
+        self.schedule = task.schedule(len(self.batches) * self.recipe.training.epochs)
+        stopping = self.recipe.early_stopping
+        self.stopping = None if stopping is None else EarlyStopping(
+            patience=stopping.patience, minimum_epochs=stopping.minimum_epochs
+        )  # fmt: skip
+        self.step, self.images, self.seconds = 0, 0, 0.0
+
+    def train(self) -> dict[str, Any]:
+        """All epochs, then the test split by the last and by the best weights."""
+        curve: list[dict[str, Any]] = []
+        best: tuple[float, int, dict[str, Any]] | None = None
+        inputs, labels = self._tensors(self.task.train)
+        for epoch in range(self.recipe.training.epochs):
+            record = {"epoch": epoch + 1, "lr": self.schedule.rate(self.step).real} | self._epoch(epoch, inputs, labels)
+            curve.append(record)
+            if not len(self.task.validation):
+                continue
+            loss, accuracy = self._evaluate(self.task.validation)
+            record |= {"validation_loss": _finite(loss), "validation_accuracy": accuracy}
+            whole = int(loss * 65536) if np.isfinite(loss) else 1 << 62
+            if best is None or whole < best[0]:
+                best = (whole, epoch + 1, {name: value.clone() for name, value in self.model.state_dict().items()})
+            self.schedule.end_epoch(whole)
+            if self.stopping is not None and self.stopping.end_epoch(whole):
+                break
+        return self._result(curve, best)
+
+    def _epoch(self, epoch: int, inputs: Any, labels: Any) -> dict[str, Any]:
+        order = self.torch.from_numpy(epoch_order(len(labels), self.recipe.training.seed, epoch))
+        begin = time.perf_counter()
+        total, correct = 0.0, 0
+        for part in self.batches:
+            chosen = order[part]
+            self.optimizer.param_groups[0]["lr"] = self.schedule.rate(self.step).real
+            logits = self.model(inputs[chosen])
+            loss = self._loss(logits, labels[chosen])
+            self.optimizer.zero_grad()
+            loss.backward()
+            self.optimizer.step()
+            total += loss.item() * len(chosen)
+            correct += int((logits.argmax(1) == labels[chosen]).sum())
+            self.step += 1
+        self.images += len(labels)
+        self.seconds += time.perf_counter() - begin
+        return {"loss": _finite(total / len(labels)), "accuracy": correct / len(labels)}
+
+    def _loss(self, logits: Any, labels: Any) -> Any:
+        functional = self.torch.nn.functional
+        if self.recipe.model.loss == "cross-entropy":
+            return functional.cross_entropy(logits, labels)
+        target = functional.one_hot(labels, logits.shape[1]).to(logits.dtype)
+        return 0.5 * ((logits - target) ** 2).sum(1).mean()
+
+    def _tensors(self, split: Split) -> tuple[Any, Any]:
+        scale = self.recipe.data
+        values = split.inputs.astype(np.float32) / (255 if split.inputs.dtype == np.uint8 else 1)
+        values = (values - (scale.mean or 0.0)) / (scale.std or 1.0)
+        inputs = self.torch.from_numpy(np.ascontiguousarray(values.transpose(0, 3, 1, 2), np.float32))
+        return inputs, self.torch.from_numpy(split.labels.astype(np.int64))
+
+    def _evaluate(self, split: Split) -> tuple[float, float]:
+        inputs, labels = self._tensors(split)
+        total, correct = 0.0, 0
+        with self.torch.no_grad():
+            for start in range(0, len(labels), CHUNK):
+                part = slice(start, start + CHUNK)
+                logits = self.model(inputs[part])
+                total += self._loss(logits, labels[part]).item() * len(logits)
+                correct += int((logits.argmax(1) == labels[part]).sum())
+        return total / len(labels), correct / len(labels)
+
+    def _result(self, curve: list[dict[str, Any]], best: tuple[float, int, dict[str, Any]] | None) -> dict[str, Any]:
+        loss, accuracy = self._evaluate(self.task.test)
+        digest, size = hashlib.sha256(), 0
+        for parameter in self.model.parameters():
+            values = parameter.detach().numpy()
+            digest.update(values.tobytes())
+            size += 2 * values.nbytes  # and the momentum
+        result = {
+            "test_accuracy": accuracy, "test_loss": _finite(loss), "epochs": len(curve), "steps": self.step,
+            "weights_sha256": digest.hexdigest(), "state_bytes": size, "curve": curve, "tensors": [],
+            "validation_accuracy": curve[-1].get("validation_accuracy"),
+        }  # fmt: skip
+        if best is not None:
+            self.model.load_state_dict(best[2])
+            result |= {"best_epoch": best[1], "best_test_accuracy": self._evaluate(self.task.test)[1]}
+            result["best_validation_accuracy"] = curve[best[1] - 1]["validation_accuracy"]
+        return result
+
+
+def _finite(value: float) -> float | None:
+    """A loss, or None where training blew up."""
+    return value if np.isfinite(value) else None
+
+
+def _build(torch: Any, model: s.ModelSpec) -> Any:
+    """The model in PyTorch, with PyTorch's own initialization (uniform in +-1/sqrt(fan_in), as the integers')."""
+    nn = torch.nn
+    shape = torch.zeros(1, model.input_shape[2], *model.input_shape[:2])
+    layers: list[Any] = []
+    for layer in model.layers:
+        match layer:
+            case s.Conv2d():
+                channels = shape.shape[1]
+                made = nn.Conv2d(channels, layer.channels, layer.kernel, layer.stride, layer.padding, bias=layer.bias)
+            case s.DepthwiseConv2d():
+                channels = shape.shape[1]
+                made = nn.Conv2d(
+                    channels, channels, layer.kernel, layer.stride, layer.padding, groups=channels, bias=layer.bias
+                )
+            case s.Linear():
+                made = nn.Linear(shape[0].numel(), layer.features, bias=layer.bias)
+            case s.MaxPool2d():
+                made = nn.MaxPool2d(layer.size, layer.stride)
+            case s.AvgPool2d():
+                made = nn.AvgPool2d(layer.size, layer.stride)
+            case s.GlobalAvgPool():
+                made = nn.AdaptiveAvgPool2d(1)
+            case s.ReLU():
+                made = nn.ReLU()
+            case s.Flatten():
+                made = nn.Flatten()
+        if isinstance(layer, s.Linear) and shape.dim() > 2:
+            layers.append(nn.Flatten())
+        layers.append(made)
+        shape = made(shape.flatten(1) if isinstance(layer, s.Linear) else shape)
+    return nn.Sequential(*layers, nn.Flatten())
