@@ -78,11 +78,13 @@ class ProductStage(Stage):
         return self.weights.form.format.total_bits
 
     @property
-    def _forward_static(self) -> Chain:
+    def forward_static(self) -> Chain:
+        """Accumulation of the output that the formats alone prove exact."""
         return plan_chain(self._x_bits, self._w_bits)
 
     @property
-    def _error_static(self) -> Chain:
+    def error_static(self) -> Chain:
+        """The same of the input error."""
         return plan_chain(self.error_scale.bits, self._w_bits)
 
     def gradient_chain(self, batch: int) -> tuple[Chain, bool]:
@@ -110,14 +112,14 @@ class ProductStage(Stage):
         """Packed weights for forward and, in training, for the input error; aligned biases."""
         g, _ = self.layout.geometry(self.inner)
         run = self.kernel[1] * self.inner
-        forward = self._forward_static.column_digits.planes * self.kernel[0] * round_up(run, 2) * g.columns
+        forward = self.forward_static.column_digits.planes * self.kernel[0] * round_up(run, 2) * g.columns
         found = [
             Buffer("panels", "panel", (forward,), np.int16),
             Buffer("bias", "panel", (g.columns,), np.int64),
             Buffer("sums", "scratch", (max(self.channels, self.inner),), np.int64, last=-1),
         ]
         if training:
-            planes = self._error_static.column_digits.planes
+            planes = self.error_static.column_digits.planes
             error = planes * self.kernel[0] * round_up(self.channels, 2) * g.run_columns
             found.append(Buffer("transposed", "panel", (error,), np.int16))
         return found
@@ -134,7 +136,7 @@ class ProductStage(Stage):
         single = (image.h + 2 * image.ph) * (image.w + 2 * image.pw) * image.c
         if phase == "forward":
             row = g.ow_used // g.pool_w * g.co
-            planes = self._forward_static.row_digits.planes
+            planes = self.forward_static.row_digits.planes
             return [
                 Buffer("padded", "scratch", (planes * (single + g.kw * image.c + 2),), np.int16),
                 Buffer("acc", "scratch", (g.block * g.pool_h * g.ow_used * g.columns,), np.int64),
@@ -143,7 +145,7 @@ class ProductStage(Stage):
             ]
         if phase == "error":
             row = image.w * image.c
-            planes = self._error_static.row_digits.planes
+            planes = self.error_static.row_digits.planes
             return [
                 Buffer("spread", "scratch", (planes * g.oh_used * g.ow_used * round_up(g.co, 2),), np.int16),
                 Buffer("acc", "scratch", (single + g.run_columns,), np.int64),
@@ -191,8 +193,8 @@ class ProductStage(Stage):
             views["bias"][:] <<= max(frac_x, 0)
         largest = int(pack.largest_channel_sum(flat, self.taps * self.inner, self.channels, views["sums"]))
         bound = (largest << (self._x_bits - 1)) + int(np.abs(views["bias"]).max())
-        self.forward_narrow = frac_x >= 0 and max(self._x_bits, self._w_bits) <= 16 and fits_int32(bound, self._shift)
-        self.forward_chain = NARROW if self.forward_narrow else self._forward_static
+        self.forward_narrow = frac_x >= 0 and max(self._x_bits, self._w_bits) <= 16 and fits_int32(bound, self.shift)
+        self.forward_chain = NARROW if self.forward_narrow else self.forward_static
         pack.pack_forward(
             flat, self.kernel[0], run, self.channels, g.columns, self.forward_chain.column_digits, views["panels"]
         )
@@ -201,13 +203,14 @@ class ProductStage(Stage):
         largest = int(pack.largest_input_sum(flat, self.taps, self.inner, self.channels, views["sums"]))
         bound = largest << (self.error_scale.bits - 1)
         self.error_narrow = self._w_bits <= 16 and fits_int32(bound, 30)
-        self.error_chain = NARROW if self.error_narrow else self._error_static
+        self.error_chain = NARROW if self.error_narrow else self.error_static
         pack.pack_transposed(
             flat, self.kernel[0], run, self.channels, g.run_columns, self.error_chain.column_digits, views["transposed"]
         )
 
     @property
-    def _shift(self) -> int:
+    def shift(self) -> int:
+        """Right shift from the sums to the output format."""
         return self.weights.form.format.frac_bits + max(self.x_form.format.frac_bits, 0) - self.y_form.format.frac_bits
 
     def forward(self, call: ForwardCall) -> Report:
@@ -216,7 +219,7 @@ class ProductStage(Stage):
         scratch, saturated, largest = call.scratch, 0, 0
         bias = call.shared["bias"].astype(kind)
         lift = max(-self.x_form.format.frac_bits, 0)
-        site = self.forward_site(self._shift, call.moment)
+        site = self.forward_site(self.shift, call.moment)
         for images in self.layout.images(len(call.x), self.inner):
             here = site._replace(first=site.first + images.part.start * self.out_elements)
             over, peak = conv.conv2d_forward(
@@ -245,7 +248,10 @@ class ProductStage(Stage):
 
     def blocks(self, threads: int) -> list[GradientBlock]:
         """Weights by ranges of input channels, then the bias."""
-        step = self._block_channels(threads)
+        return self.blocks_of(self._block_channels(threads))
+
+    def blocks_of(self, step: int) -> list[GradientBlock]:
+        """Blocks of `step` input channels, then the bias."""
         found = []
         for first in range(0, self.inner, step):
             channels = min(step, self.inner - first)

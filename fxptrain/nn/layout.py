@@ -6,7 +6,7 @@ A convolution's samples are images. A linear layer is a 1 x 1 convolution whose 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +19,7 @@ from fxptrain.nn.parameters import IntArray
 from fxptrain.nn.spec import Pair
 
 SAMPLE_BLOCK = 16
+PHASES = ("forward", "error", "gradient")
 FORWARD_POSITIONS = 32  # output positions computed at a time: enough rows for full register tiles
 
 
@@ -35,15 +36,15 @@ def _offsets(*terms: npt.NDArray[np.int64] | range) -> npt.NDArray[np.int64]:
     return total
 
 
-def make_tables(g: Geometry) -> Tables:
-    """Row offsets of every product of a geometry."""
+def make_tables(g: Geometry, phases: Container[str] = PHASES) -> Tables:
+    """Row offsets of the products of a geometry; tables of phases that are not asked for are empty."""
     image, even = g.image, round_up(g.co, 2)
     stride = (image.w + 2 * image.pw) * image.c
     rows = range(g.block * g.pool_h)
     across = range(0, g.ow_used * g.sw * image.c, g.sw * image.c)
     positions = g.oh_used * g.ow_used
     taps = g.kh * g.kw * image.c
-    return Tables(
+    made = Tables(
         forward_in=_offsets(np.array(rows) * g.sh * stride, across),
         forward_out=np.arange(g.block * g.pool_h * g.ow_used) * g.columns,
         error_in=np.arange(positions) * even,
@@ -52,6 +53,9 @@ def make_tables(g: Geometry) -> Tables:
         gradient_out=np.arange(taps) * g.columns,
         windows=_offsets(np.arange(g.pool_h) * g.ow_used * g.columns, np.arange(g.pool_w) * g.columns),
     )
+    none = np.zeros(0, np.int64)
+    kept = {name: name.split("_")[0] in phases for name in Tables._fields} | {"windows": "forward" in phases}
+    return Tables(**{name: table if kept[name] else none for name, table in made._asdict().items()})
 
 
 class Images(NamedTuple):
@@ -75,14 +79,16 @@ class Layout:
 
     def __init__(
         self, in_shape: tuple[int, int, int], out_shape: tuple[int, int, int], kernel: Pair, stride: Pair,
-        padding: Pair, pool: Pair, *, linear: bool,
+        padding: Pair, pool: Pair, *, linear: bool, width: int = SAMPLE_BLOCK, phases: Container[str] = PHASES,
     ) -> None:  # fmt: skip
+        self.width, self.phases = width, phases
         self.in_shape, self.out_shape, self.linear = in_shape, out_shape, linear
         self.kernel, self.stride, self.padding, self.pool = kernel, stride, padding, pool
         self._made: dict[tuple[int, int], tuple[Geometry, Tables]] = {}
 
-    def geometry(self, channels: int, width: int = SAMPLE_BLOCK) -> tuple[Geometry, Tables]:
-        """Geometry for `channels` input channels; `width` samples in a row for a linear layer (else ignored)."""
+    def geometry(self, channels: int, width: int | None = None) -> tuple[Geometry, Tables]:
+        """Geometry for `channels` input channels; `width` samples in a row of a linear layer (by default all)."""
+        width = width or self.width
         key = (width if self.linear else 0, channels)
         if key not in self._made:
             h, w = (1, width) if self.linear else self.in_shape[:2]
@@ -93,8 +99,8 @@ class Layout:
                 Image(h, w, channels, *self.padding), *self.kernel, out_channels, *self.stride, *self.pool, oh, ow,
                 block, round_up(out_channels, COLUMN_MULTIPLE), round_up(self.kernel[1] * channels, COLUMN_MULTIPLE),
             )  # fmt: skip
-            whole = not self.linear or width == SAMPLE_BLOCK  # shorter rows read a part of the full row's tables
-            self._made[key] = (g, make_tables(g) if whole else self.geometry(channels)[1])
+            whole = not self.linear or width == self.width  # shorter rows read a part of the full row's tables
+            self._made[key] = (g, make_tables(g, self.phases) if whole else self.geometry(channels)[1])
         return self._made[key]
 
     def table_bytes(self, channels: Iterable[int]) -> int:
@@ -102,12 +108,12 @@ class Layout:
         return sum(table.nbytes for count in set(channels) for table in self.geometry(count)[1])
 
     def images(self, samples: int, channels: int) -> Iterator[Images]:
-        """Samples as images: one a sample, or for a linear layer rows of `SAMPLE_BLOCK` and the rest."""
+        """Samples as images: one a sample, or for a linear layer rows of `width` samples and the rest."""
         if not self.linear:
             yield Images(slice(0, samples), samples, *self.geometry(channels))
             return
-        whole, rest = divmod(samples, SAMPLE_BLOCK)
+        whole, rest = divmod(samples, self.width)
         if whole:
-            yield Images(slice(0, whole * SAMPLE_BLOCK), whole, *self.geometry(channels))
+            yield Images(slice(0, whole * self.width), whole, *self.geometry(channels))
         if rest:
-            yield Images(slice(whole * SAMPLE_BLOCK, samples), 1, *self.geometry(channels, rest))
+            yield Images(slice(whole * self.width, samples), 1, *self.geometry(channels, rest))
