@@ -69,7 +69,7 @@ def available_threads() -> int:
 
 def build_model(recipe: Recipe) -> Model:
     """Model of a recipe at its start; a recipe without mean and std is taken to have 0 and 1."""
-    scale = InputScale(mean=recipe.data.mean or 0.0, std=recipe.data.std or 1.0)
+    scale = InputScale(mean=recipe.data.mean or 0.0, std=recipe.data.std or 1.0, largest=recipe.data.largest)
     return Model.build(
         recipe.model, recipe.formats, recipe.optimizer, input_scale=scale, seed=recipe.training.seed
     )
@@ -111,11 +111,14 @@ def restored(recipe: Recipe, values: dict[str, Any], arrays: Arrays, directory: 
 
 
 def model_inputs(recipe: Recipe, model: Model, inputs: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """What the model reads: pixels as they are, real numbers quantized with the recipe's mean and std."""
-    if inputs.dtype == np.uint8:
+    """What the model reads: pixels as they are, real numbers quantized with the recipe's mean and std.
+
+    For a model that was trained on real numbers (its recipe has a `largest`), whole numbers are real numbers too.
+    """
+    if inputs.dtype == np.uint8 and recipe.data.largest is None:
         return inputs
     scale = Normalization(recipe.data.mean or 0.0, recipe.data.std or 1.0)
-    return quantize_inputs(inputs, model.input_form.format, scale)
+    return quantize_inputs(inputs.astype(np.float32, copy=False), model.input_form.format, scale)
 
 
 def evaluate_split(recipe: Recipe, model: Model, split: Split, threads: int) -> Evaluation:

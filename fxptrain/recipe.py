@@ -35,6 +35,9 @@ class DataSpec:
         ``glyphs``, ``fashion-mnist``, ``mnist``, a directory of IDX files, an NPZ file or a CSV file.
     mean, std : float, optional
         Inputs become ``(x - mean) / std`` with pixels scaled to 0 .. 1; left out: those of the training split itself.
+    largest : float, optional
+        For inputs that are no pixels: the largest magnitude after that which the input format holds, beyond it they
+        saturate; left out: the largest of the training split.
     validation : int
         Samples taken out of the training split to validate on after each epoch.
     split_seed : int
@@ -46,6 +49,7 @@ class DataSpec:
     name: str = "glyphs"
     mean: float | None = None
     std: Annotated[float, Field(gt=0)] | None = None
+    largest: Annotated[float, Field(gt=0)] | None = None
     validation: Annotated[int, Field(ge=0)] = 0
     split_seed: Seed = 0
     limit: Count | None = None

@@ -9,8 +9,10 @@ import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from fxptrain.data import NAMES, Dataset, Normalization, Split, load_data, split_validation
 from fxptrain.fixed.multiplier import Multiplier
@@ -66,7 +68,7 @@ def prepare(recipe: Recipe, data: Dataset | str | None = None) -> Task:
     Parameters
     ----------
     recipe : Recipe
-        Without mean and std, those of the training split are measured and filled in.
+        Without mean and std (and, for real numbers, `largest`), those of the training split are filled in.
     data : Dataset, name or path, optional
         Instead of the recipe's.
 
@@ -84,11 +86,22 @@ def prepare(recipe: Recipe, data: Dataset | str | None = None) -> Task:
     fitted = dataset.fitted(recipe.model.input_shape, class_count(recipe))
     rest, validation = split_validation(fitted.train, recipe.data.validation, recipe.data.split_seed)
     train = rest if recipe.data.limit is None else rest.take(slice(recipe.data.limit))
-    changes: dict[str, object] = {"data.name": name}
-    if recipe.data.mean is None:
-        own = Normalization.measured(train.inputs)
-        changes |= {"data.mean": own.mean, "data.std": own.std}
-    return Task(recipe.changed(changes), train, validation, fitted.test, fitted.classes)
+    filled = recipe.changed({"data.name": name} | _scale(recipe, train.inputs))
+    return Task(filled, train, validation, fitted.test, fitted.classes)
+
+
+def _scale(recipe: Recipe, inputs: npt.NDArray[Any]) -> dict[str, float]:
+    """What the recipe leaves open of the inputs' scale, measured on the training split."""
+    data, found = recipe.data, {}
+    if data.mean is None or data.std is None:
+        own = Normalization.measured(inputs)
+        found = {"data.mean": own.mean, "data.std": own.std}
+    if inputs.dtype != np.uint8 and data.largest is None:
+        mean, std = found.get("data.mean", data.mean), found.get("data.std", data.std)
+        assert mean is not None
+        assert std is not None
+        found["data.largest"] = max(abs((float(x) - mean) / std) for x in (inputs.min(), inputs.max()))
+    return found
 
 
 def class_count(recipe: Recipe) -> int:

@@ -5,7 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fxptrain.data import Normalization, quantize_inputs
 from fxptrain.errors import DataError
+from fxptrain.evaluation import build_model
 from fxptrain.fixed.multiplier import Multiplier
 from fxptrain.recipe import make_recipe
 from fxptrain.task import class_count, prepare
@@ -27,6 +29,20 @@ def test_normalization_is_measured_on_what_is_trained_on() -> None:
     assert task.recipe.data.std == pytest.approx(real.std(), rel=1e-12)
     given = prepare(small_recipe(data__mean=0.5, data__std=2.0), small_data()).recipe
     assert (given.data.mean, given.data.std) == (0.5, 2.0)
+
+
+def test_real_numbers_have_a_largest() -> None:
+    """The largest normalized magnitude of the training split is measured, and the input format holds it."""
+    task = prepare(small_recipe(), small_data(real=True))
+    data = task.recipe.data
+    assert data.largest == pytest.approx(np.abs((task.train.inputs - data.mean) / data.std).max(), rel=1e-6)
+    form = build_model(task.recipe).input_form.format
+    assert form.max < 2 * data.largest
+    raw = quantize_inputs(task.train.inputs, form, Normalization(data.mean, data.std))
+    assert form.min_raw < raw.min()
+    assert raw.max() < form.max_raw
+    assert prepare(small_recipe(data__largest=9.0), small_data(real=True)).recipe.data.largest == 9.0
+    assert prepare(small_recipe(), small_data()).recipe.data.largest is None
 
 
 def test_paths_become_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,14 +31,22 @@ MAX_SEED = 0xFFFFFFFF
 
 @dataclass(frozen=True)
 class InputScale:
-    """How pixels become real numbers: ``(pixel / 255 - mean) / std``."""
+    """How inputs become real numbers: ``(x - mean) / std``, where x is ``pixel / 255`` or a real number as it is.
+
+    Pixels have a largest value; for other inputs `largest` says which magnitude, after that, their format must hold.
+    """
 
     mean: float = 0.0
     std: float = 1.0
+    largest: float | None = None
 
     def real(self) -> npt.NDArray[np.float64]:
         """Real values of the 256 pixels."""
         return (np.arange(256) / 255 - self.mean) / self.std
+
+    def held(self) -> npt.NDArray[np.float64]:
+        """Values that the input format must hold."""
+        return self.real() if self.largest is None else np.array([-self.largest, self.largest])
 
 
 class Model:
@@ -93,18 +101,18 @@ class Model:
     # Building ----------------------------------------------------------------------------------------------------
 
     def _set_input(self, scale: InputScale) -> None:
-        """Input format: the activations' in mode ``fixed``, else the finest that holds every pixel."""
-        real = scale.real()
+        """Input format: the activations' in mode ``fixed``, else the finest that holds every input."""
+        held = scale.held()
         if self.formats.mode == "fixed":
             form = self._fixed("activation")
         else:
             bits = self.formats.activation_bits
-            whole = int(np.ceil(np.log2(max(np.abs(real).max(), 2.0**-16))))
+            whole = int(np.ceil(np.log2(max(np.abs(held).max(), 2.0**-16))))
             form = FxP(bits, bits - 1 - whole)
-            if quantize(real, form)[1]:
+            if quantize(held, form)[1]:
                 form = form.with_frac(form.frac_bits - 1)
         self.input_form = TensorFormat("input", form, adaptive=False)
-        self.table = quantize(real, form)[0]
+        self.table = quantize(scale.real(), form)[0]
 
     def _fixed(self, kind: str) -> FxP:
         bits, frac = getattr(self.formats, f"{kind}_bits"), getattr(self.formats, f"{kind}_frac")
