@@ -72,20 +72,25 @@ def train(recipe: str | None, out: Path | None, resume: bool, threads: int | Non
     """Train RECIPE: one of the shipped ones (see `fxptrain info`) or a TOML file; `glyphs` by default.
 
     A run directory holds the configuration, a checkpoint per epoch, metrics and a log. Stopped at any moment, even
-    with kill -9, it goes on with `--resume --out DIR`.
+    with kill -9, it goes on with `--resume --out DIR`. Started by `mpirun -n N` (extra `mpi`), N processes share
+    every batch, and the bits are those of one.
     """
+    from fxptrain.nn.ranks import world
     from fxptrain.report import summary_text
     from fxptrain.training import train as run_training
 
     chosen = _chosen_recipe(recipe, out, resume).changed(_options(given))
     out = out or Path("runs") / f"{chosen.name}-{datetime.now():%Y%m%d-%H%M%S}"
+    _fetch(chosen.data.name)
     try:
-        with _progress() as bar:
-            result = run_training(chosen, out=out, resume=resume, threads=threads, progress=bar)
+        with world() as group, _progress() as bar:
+            shown = None if group.rank else bar
+            result = run_training(chosen, out=out, resume=resume, threads=threads, progress=shown, group=group)
     except KeyboardInterrupt:
         click.echo(f"fxptrain: stopped; go on with: fxptrain train --resume --out {out}", err=True)
         sys.exit(INTERRUPTED)
-    click.echo(json.dumps(result.summary) if as_json else summary_text(result.summary))
+    if not group.rank:
+        click.echo(json.dumps(result.summary) if as_json else summary_text(result.summary))
 
 
 @cli.command(short_help="Test accuracy of a run.")
@@ -99,6 +104,7 @@ def evaluate(run: Path, data: str | None, best: bool, threads: int | None, as_js
     from fxptrain import evaluation, report
 
     loaded = evaluation.load_run(run, best=best)
+    _fetch(data or loaded.recipe.data.name)
     result = evaluation.evaluate(loaded, data, threads=threads)
     summary = evaluation.summarize(loaded, result)
     click.echo(json.dumps(summary) if as_json else report.summary_text(summary))
@@ -206,6 +212,19 @@ def _setting(text: str) -> tuple[str, Any]:
         return key.strip(), tomllib.loads(f"x = {value}")["x"]
     except tomllib.TOMLDecodeError:
         return key.strip(), value.strip()
+
+
+def _fetch(name: str) -> None:
+    """Have a named data set on the disk, with a bar while it is downloaded; other data are somewhere already."""
+    from contextlib import closing
+
+    from fxptrain.data.catalog import CATALOG
+    from fxptrain.data.sources import find_named
+    from fxptrain.progress import DownloadBar
+
+    if name in CATALOG:
+        with closing(DownloadBar()) as bar:
+            find_named(CATALOG[name], bar)
 
 
 def _progress() -> Any:

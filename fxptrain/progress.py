@@ -99,6 +99,33 @@ class ProgressBar:
             self._bar.close()
 
 
+class DownloadBar:
+    """A `progress` callback of `load_data` for terminals: one bar per file; silent elsewhere."""
+
+    def __init__(self, file: TextIO | None = None) -> None:
+        """Nothing is shown before the first bytes."""
+        self._file = file or sys.stderr
+        self._name = ""
+        self._bar: Any = None
+
+    def __call__(self, name: str, done: int, total: int) -> None:
+        """Show how many bytes of a file are there."""
+        if not self._file.isatty():
+            return
+        if name != self._name:
+            from tqdm import tqdm  # not needed where nothing is shown
+
+            self.close()
+            self._name = name
+            self._bar = tqdm(desc=name, total=total, file=self._file, unit="B", unit_scale=True, dynamic_ncols=True)
+        self._bar.update(done - self._bar.n)
+
+    def close(self) -> None:
+        """Leave the last bar standing."""
+        if self._bar is not None:
+            self._bar.close()
+
+
 def epoch_line(record: dict[str, Any], epochs: int) -> str:
     """One line about a finished epoch.
 

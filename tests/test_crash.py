@@ -66,6 +66,18 @@ def test_kill_and_resume(command: list[str], tmp_path: Path) -> None:
         assert a | {"images_per_second": None} == b | {"images_per_second": None}
 
 
+def test_interrupt(command: list[str], tmp_path: Path) -> None:
+    """Ctrl-C says how to go on, in one line, and exits with 130."""
+    out = tmp_path / "run"
+    with subprocess.Popen([*command, "--out", str(out)], stderr=subprocess.PIPE, text=True) as process:
+        while process.poll() is None and not (out / "checkpoint.fxp").exists():
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors == f"fxptrain: stopped; go on with: fxptrain train --resume --out {out}\n"
+
+
 def test_killed_before_the_first_checkpoint(command: list[str], tmp_path: Path) -> None:
     """A directory with nothing but a lock and a temporary file is where a run starts."""
     out = tmp_path / "run"

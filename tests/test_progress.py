@@ -2,7 +2,7 @@
 
 import io
 
-from fxptrain.progress import Position, Progress, ProgressBar, epoch_line
+from fxptrain.progress import DownloadBar, Position, Progress, ProgressBar, epoch_line
 
 
 class Terminal(io.StringIO):
@@ -41,6 +41,19 @@ def test_elsewhere() -> None:
 def test_closing_unused() -> None:
     """A bar that was never shown can be closed."""
     ProgressBar(Terminal()).close()
+
+
+def test_downloads() -> None:
+    """A bar per file on a terminal, nothing elsewhere."""
+    for file in (Terminal(), io.StringIO()):
+        bar = DownloadBar(file)
+        for name in ("images.gz", "labels.gz"):
+            for done in (0, 512, 1000):
+                bar(name, done, 1000)
+        bar.close()
+        shown = file.getvalue()
+        assert ("images.gz: 100%" in shown and "labels.gz: 100%" in shown) == file.isatty()
+        assert file.isatty() or not shown
 
 
 def test_speed() -> None:
