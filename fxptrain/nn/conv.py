@@ -18,7 +18,7 @@ from fxptrain.nn.spec import Pair
 from fxptrain.nn.stage import ErrorCall, ForwardCall, GradientBlock, Report, Shape, Stage, Views
 
 GROUP_BYTES, GROUP_SAMPLES = 96 * 1024, 8  # samples paired at a time for the weight gradient stay in cache
-BLOCK_CHANNELS = 128  # input channels of one gradient block of a linear layer
+BLOCK_CHANNELS = 256  # input channels of one gradient block of a linear layer
 
 
 class ProductStage(Stage):

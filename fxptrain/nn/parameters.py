@@ -6,6 +6,7 @@ What does not belong here: gradients (the stages make them) and schedules. The u
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from math import isqrt, prod
 from typing import Any
 
@@ -55,6 +56,12 @@ class UpdateMoment:
     batch: int
     gradient_frac: int
     gradient_bits: int
+
+
+@lru_cache(maxsize=64)
+def _reciprocal(batch: int) -> Multiplier:
+    """What a gradient's sum is multiplied by to be the batch's mean."""
+    return Multiplier.from_ratio(1, batch)
 
 
 def _term(multiplier: Multiplier, frac: int, target_frac: int, bits: int = 0) -> Term:
@@ -148,7 +155,7 @@ class ParameterArray:
         return UpdateSite(
             keep=_term(self.rule.momentum, momentum.frac_bits, momentum.frac_bits),
             gradient=_term(
-                Multiplier.from_ratio(1, moment.batch), moment.gradient_frac, momentum.frac_bits, moment.gradient_bits
+                _reciprocal(moment.batch), moment.gradient_frac, momentum.frac_bits, moment.gradient_bits
             ),
             decay=_term(self.rule.decay, value.frac_bits, momentum.frac_bits),
             rate=_term(moment.rate, momentum.frac_bits, value.frac_bits),
