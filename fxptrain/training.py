@@ -24,6 +24,7 @@ from fxptrain.evaluation import Run, available_threads, build_model, describe, e
 from fxptrain.metrics import MetricsFile, mean_loss, share
 from fxptrain.nn import inference
 from fxptrain.nn.describe import telemetry
+from fxptrain.nn.ranks import Group
 from fxptrain.nn.schedule import EarlyStopping
 from fxptrain.nn.step import TrainingStep
 from fxptrain.progress import NANOSECONDS, Position, Progress, epoch_line
@@ -55,6 +56,7 @@ def train(
     threads: int | None = None,
     limit: int | None = None,
     progress: Callable[[Progress], None] | None = None,
+    group: Group | None = None,
 ) -> RunResult:
     """Train a recipe's model.
 
@@ -75,6 +77,9 @@ def train(
         Train on that many samples only (``data.limit`` of the recipe).
     progress : callable, optional
         Called with a `Progress` after every step and every epoch.
+    group : Group, optional
+        Processes that call `train` with the same arguments and share every batch (`fxptrain.nn.ranks.world` for those
+        of ``mpirun``); the bits are those of one. Only the first writes to `out`.
 
     Returns
     -------
@@ -95,9 +100,10 @@ def train(
     """
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
     task = prepare(recipe if limit is None else recipe.changed({"data.limit": limit}), data)
-    directory = None if out is None else RunDirectory(out)
+    group = group or Group()
+    directory = None if out is None or group.rank else RunDirectory(out)
     with directory or nullcontext():
-        loop = _Loop(task, directory, threads or available_threads(), progress)
+        loop = _Loop(task, directory, threads or available_threads(), progress, group)
         loop.begin(resume)
         return loop.run()
 
@@ -106,17 +112,23 @@ class _Loop:
     """One run: its model, schedule and position."""
 
     def __init__(
-        self, task: Task, directory: RunDirectory | None, threads: int, progress: Callable[[Progress], None] | None
+        self,
+        task: Task,
+        directory: RunDirectory | None,
+        threads: int,
+        progress: Callable[[Progress], None] | None,
+        group: Group,
     ) -> None:
         self.task, self.recipe, self.directory = task, task.recipe, directory
-        self.threads, self.progress = threads, progress
+        self.threads, self.progress, self.group = threads, progress, group
         training, stopping = self.recipe.training, self.recipe.early_stopping
         self.model = build_model(self.recipe)
         self.inputs = model_inputs(self.recipe, self.model, task.train.inputs)
         self.batches = list(batches(len(task.train), training.batch_size))
         self.step = TrainingStep(
-            self.model, batch_size=training.batch_size, micro_batch=training.micro_batch, threads=threads
-        )
+            self.model, batch_size=training.batch_size, micro_batch=training.micro_batch, threads=threads,
+            group=group,
+        )  # fmt: skip
         self.schedule = task.schedule(len(self.batches) * training.epochs)
         self.stopping = None if stopping is None else EarlyStopping(**asdict(stopping))
         self.position = Position()
@@ -126,13 +138,17 @@ class _Loop:
         self._since = time.perf_counter_ns()
 
     def begin(self, resume: bool) -> None:
-        """Open the run directory, and go to its last checkpoint if there is one."""
+        """Open the run directory, and go to its last checkpoint if there is one: every rank to the first one's."""
+        self.group.require_same("recipe or data", self.recipe.to_toml() + self.task.data_sha256)
+        state: _State | None = None
+        if self.directory is not None:
+            self.directory.begin(self.recipe, resume=resume)
+            if self.directory.checkpoint.exists():
+                state = read_checkpoint(self.directory.checkpoint)
+        state = self.group.from_first(state)
+        keep = 0 if state is None else self._load(*state)
         if self.directory is None:
             return
-        self.directory.begin(self.recipe, resume=resume)
-        keep = 0
-        if self.directory.checkpoint.exists():
-            keep = self._load(*read_checkpoint(self.directory.checkpoint))
         self.metrics = MetricsFile(self.directory.metrics, keep)
         at = f"epoch {self.position.epoch}, step {self.position.step}"
         self.directory.log(f"fxptrain {__version__}: {self.recipe.name} from {at}, {self.threads} threads")
@@ -261,16 +277,19 @@ class _Loop:
         run = Run(self.recipe, self.model, task.classes, path, asdict(position))
         extra: dict[str, Any] = {"test_accuracy": test.accuracy, "test_loss": test.loss}
         extra["validation_accuracy"] = share(position.validation_correct or 0, len(task.validation))
-        if position.best_epoch is not None:
-            state = self.best if self.directory is None else read_checkpoint(self.directory.best)
-            assert state is not None, "a best epoch without its state"
+        state = self.best
+        if self.directory is not None and position.best_epoch is not None:
+            state = read_checkpoint(self.directory.best)
+        if state is not None:  # the first rank alone has it where a run was resumed
             best = restored(self.recipe, *state, path)
             extra["best_epoch"] = position.best_epoch
             extra["best_validation_accuracy"] = share(position.best_correct or 0, len(task.validation))
             extra["best_test_accuracy"] = evaluate_split(self.recipe, best.model, task.test, self.threads).accuracy
         position.nanoseconds += time.perf_counter_ns() - self._since
         extra |= {"images_per_second": position.images_per_second, "seconds": position.nanoseconds / NANOSECONDS}
-        summary = describe(run) | extra | {"threads": self.threads, "run": None if path is None else str(path)}
+        extra |= {"threads": self.threads, "ranks": self.group.size, "run": None if path is None else str(path)}
+        summary = describe(run) | extra
+        self.group.require_same("weights", summary["weights_sha256"])
         if self.directory is not None:
             self.directory.write_result(summary)
             self.directory.log(f"finished: test accuracy {test.accuracy}, weights {summary['weights_sha256']}")

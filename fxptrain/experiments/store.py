@@ -158,7 +158,7 @@ class Store:
         """All sweeps of the store in the order they were begun."""
         query = "SELECT id, name, scale, code, reduction, created, definition FROM sweeps ORDER BY id"
         rows = self._database.execute(query).fetchall()
-        return [Sweep(*row[:6], definition=json.loads(row[6])) for row in rows]
+        return [Sweep(*(*row[:6], json.loads(row[6]))) for row in rows]
 
     def rows(self, sweep: Sweep) -> list[Row]:
         """All cells of a sweep in the order of its grid."""

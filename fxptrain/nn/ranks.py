@@ -6,11 +6,12 @@ does not belong here: what is exchanged and when (`step`, `training`).
 
 from __future__ import annotations
 
+import atexit
 import os
 import time
 from collections.abc import Iterable
 from importlib import import_module
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,7 @@ from fxptrain.errors import FxptrainError
 T = TypeVar("T")
 SIZE_VARIABLES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MPI_LOCALNRANKS")  # set by Open MPI, MPICH and Intel MPI
 LAST_WORDS_SECONDS = 2.0
+ABORTED = 2  # exit code
 
 
 class Group:
@@ -63,12 +65,15 @@ class Group:
         """What rank 0 passed; the others' arguments are ignored."""
         return value
 
-    def agree(self, value: str) -> bool:
-        """Whether all ranks passed the same."""
-        return True
+    def require_same(self, what: str, value: str) -> None:
+        """Raise `FxptrainError` unless all ranks passed the same value."""
 
-    def abort(self, code: int) -> None:
-        """End the other ranks, which would wait for this one for ever."""
+    def __enter__(self) -> Self:
+        """Nothing to do."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """After an error, see to it that the other ranks end too: they would wait for this one for ever."""
 
 
 class MPIGroup(Group):
@@ -101,15 +106,18 @@ class MPIGroup(Group):
         received: T = self._world.bcast(value, root=0)
         return received
 
-    def agree(self, value: str) -> bool:
-        """Whether all ranks passed the same."""
-        return len(set(self._world.allgather(value))) == 1
+    def require_same(self, what: str, value: str) -> None:
+        """Raise `FxptrainError` unless all ranks passed the same value."""
+        if len(set(self._world.allgather(value))) > 1:
+            raise FxptrainError(f"The ranks have different {what}: give all the same arguments, files and code.")
 
-    def abort(self, code: int) -> None:
-        """End all ranks; the first one has time to say why before another one ends it."""
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """After an error, end all ranks with this process: the first one speaks for all that have made its mistake."""
+        if kind is None:
+            return
         if self.rank:
             time.sleep(LAST_WORDS_SECONDS)
-        self._world.Abort(code)
+        atexit.register(self._world.Abort, ABORTED)
 
 
 def world() -> Group:
