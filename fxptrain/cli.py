@@ -81,6 +81,7 @@ def train(recipe: str | None, out: Path | None, resume: bool, threads: int | Non
 
     chosen = _chosen_recipe(recipe, out, resume).changed(_options(given))
     out = out or Path("runs") / f"{chosen.name}-{datetime.now():%Y%m%d-%H%M%S}"
+    _fetch(chosen.data.name)
     try:
         with world() as group, _progress() as bar:
             shown = None if group.rank else bar
@@ -103,6 +104,7 @@ def evaluate(run: Path, data: str | None, best: bool, threads: int | None, as_js
     from fxptrain import evaluation, report
 
     loaded = evaluation.load_run(run, best=best)
+    _fetch(data or loaded.recipe.data.name)
     result = evaluation.evaluate(loaded, data, threads=threads)
     summary = evaluation.summarize(loaded, result)
     click.echo(json.dumps(summary) if as_json else report.summary_text(summary))
@@ -210,6 +212,19 @@ def _setting(text: str) -> tuple[str, Any]:
         return key.strip(), tomllib.loads(f"x = {value}")["x"]
     except tomllib.TOMLDecodeError:
         return key.strip(), value.strip()
+
+
+def _fetch(name: str) -> None:
+    """Have a named data set on the disk, with a bar while it is downloaded; other data are somewhere already."""
+    from contextlib import closing
+
+    from fxptrain.data.catalog import CATALOG
+    from fxptrain.data.sources import find_named
+    from fxptrain.progress import DownloadBar
+
+    if name in CATALOG:
+        with closing(DownloadBar()) as bar:
+            find_named(CATALOG[name], bar)
 
 
 def _progress() -> Any:
