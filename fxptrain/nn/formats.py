@@ -43,6 +43,7 @@ class TensorFormat:
     format: FxP
     adaptive: bool
     max_frac: int = MAX_ADAPTIVE_FRAC
+    min_frac: int = MIN_ADAPTIVE_FRAC
     interval: Counts = field(default_factory=Counts)
     epoch: Counts = field(default_factory=Counts)
     changes: int = 0
@@ -66,7 +67,7 @@ class TensorFormat:
 
     def move(self, change: int) -> int:
         """Change frac_bits within the adaptive limits; returns by how many bits."""
-        frac = min(max(self.format.frac_bits + change, MIN_ADAPTIVE_FRAC), self.max_frac)
+        frac = min(max(self.format.frac_bits + change, self.min_frac), self.max_frac)
         change = frac - self.format.frac_bits
         self.changes += change != 0
         self.format = self.format.with_frac(frac)

@@ -21,6 +21,7 @@ from fxptrain.nn.conv import ProductStage
 from fxptrain.nn.depthwise import DepthwiseStage
 from fxptrain.nn.formats import MAX_ERROR_FRAC, MAX_MOMENTUM_FRAC, ErrorScale, TensorFormat
 from fxptrain.nn.fuse import build_stages
+from fxptrain.nn.limits import check_limits
 from fxptrain.nn.parameters import IntArray, ParameterArray, UpdateRule
 from fxptrain.nn.pool import MaxPoolStage
 from fxptrain.nn.stage import Stage
@@ -92,6 +93,7 @@ class Model:
         FxptrainError
             Layers that do not fit together, formats that make no sense, sums that int64 cannot hold.
         """
+        check_limits(model, formats)
         built = cls(model, formats, optimizer, seed)
         built._set_input(input_scale or InputScale())
         built._set_formats()
@@ -135,6 +137,9 @@ class Model:
                 form, relu = TensorFormat(f"{stage.name}.output", start, adaptive=auto), stage.relu
             stage.y_form = form
             stage.error_scale = ErrorScale(f"{stage.name}.error", self.formats.error_bits, MAX_ERROR_FRAC)
+        if self.spec.loss == "squared-error":  # subtracts a one from the outputs, so their grid must have it
+            form.min_frac = 0
+            form.format = form.format.with_frac(max(form.format.frac_bits, 0))
 
     def _set_parameters(self) -> None:
         parametric = self._parametric()

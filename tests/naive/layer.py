@@ -33,6 +33,7 @@ class Stage:
     padding: Pair = (0, 0)
     max_pool: tuple[Pair, Pair] | None = None  # size and stride
     has_relu: bool = False
+    input_shape: tuple[int, ...] | None = None  # (h, w, c), where a flattening layer changed it
     input_scale: DelayedScale = field(default_factory=lambda: DelayedScale(0))
 
     @property

@@ -60,6 +60,7 @@ class NaiveModel:
         is_stochastic = self.forward_stochastic if stochastic is None else stochastic
         value, frac, saved = exact(x), self.input_frac, []
         for stage in self.stages:
+            value = value if stage.input_shape is None else value.reshape(-1, *stage.input_shape)
             acc, frac_acc = stage.sums(value, frac)
             shape = acc.shape if stage.max_pool is None else pool.pooled_shape(acc.shape, *stage.max_pool)
             words = self.words(stage.layer, FORWARD, shape, stochastic=is_stochastic)

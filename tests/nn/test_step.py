@@ -1,5 +1,7 @@
 """Training steps equal the oracle's, integer by integer, over several steps; threads and pieces change no bit."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -25,6 +27,13 @@ def batch(model: Model, random: np.random.Generator, size: int) -> tuple[np.ndar
     return inputs, random.integers(0, model.stages[-1].out_elements, size).astype(np.int32)
 
 
+def poison(step: TrainingStep, random: np.random.Generator) -> None:
+    """Fill the arena with garbage: a step may rely on nothing that another one left there."""
+    block = step.space.input.base
+    assert block is not None
+    block[...] = random.integers(0, 256, block.shape, np.uint8)
+
+
 def compare(model: Model, random: np.random.Generator, sizes: list[int], **options: int) -> None:
     """Train engine and oracle side by side on batches of the given sizes."""
     twin = twin_of(model)
@@ -34,6 +43,7 @@ def compare(model: Model, random: np.random.Generator, sizes: list[int], **optio
     formats = model.formats
     for number, size in enumerate(sizes):
         inputs, labels = batch(model, random, size)
+        poison(step, random)
         result = step.run(inputs, labels, rate)
         if number == 0:
             twin.calibrate(inputs, labels.tolist(), fit_momentum=formats.momentum_frac is None)
@@ -47,7 +57,7 @@ def compare(model: Model, random: np.random.Generator, sizes: list[int], **optio
 
 @given(
     model_specs(max_side=5, max_channels=2),
-    format_specs(),
+    st.one_of(format_specs(max_bits=8), format_specs(min_bits=9)),
     optimizer_specs(),
     st.integers(0, 2**32 - 1),
     st.lists(st.integers(1, 4), min_size=STEPS, max_size=STEPS),
@@ -69,3 +79,92 @@ def test_padding_of_packed_weights_stays_zero(options: dict[str, int]) -> None:
     spec = s.ModelSpec(name="odd", input_shape=(5, 5, 3), layers=CONV_THEN_LINEAR)
     model = Model.build(spec, s.FormatSpec(error_bits=8), s.OptimizerSpec(), seed=3)
     compare(model, np.random.default_rng(0), [4, 3, 4], **options)
+
+
+def conv(channels: int, kernel: s.Pair = (3, 3), **options: Any) -> s.Conv2d:
+    """A convolution."""
+    return s.Conv2d(channels=channels, kernel=kernel, **options)
+
+
+def maxpool(size: s.Pair, stride: s.Pair | None = None) -> s.MaxPool2d:
+    """A max-pool."""
+    return s.MaxPool2d(size=size, stride=stride)
+
+
+def linear(features: int) -> s.Linear:
+    """A linear layer."""
+    return s.Linear(features=features)
+
+
+RELU, FLATTEN, DEPTHWISE = s.ReLU(), s.Flatten(), s.DepthwiseConv2d(kernel=(1, 1))
+SHAPES: dict[str, tuple[tuple[int, int, int], tuple[s.LayerSpec, ...]]] = {
+    "flatten first": ((3, 3, 2), (FLATTEN, DEPTHWISE, linear(3))),
+    "flatten between": ((3, 3, 2), (conv(2, (2, 2)), FLATTEN, DEPTHWISE, conv(2, (1, 1)), linear(3))),
+    "convolution last": ((3, 3, 2), (conv(4, (2, 2)), RELU, conv(3, (1, 2)))),
+    "average last": ((3, 3, 2), (conv(4, (2, 2)), RELU, s.GlobalAvgPool())),
+    "pool last": ((4, 4, 2), (conv(4, (1, 1)), RELU, maxpool((3, 3), (1, 1)))),
+    "pool first": ((4, 4, 2), (maxpool((2, 2), (1, 2)), conv(2, (2, 1)), linear(2))),
+    "pools in a row": (
+        (8, 8, 2),
+        (conv(4, (1, 1)), RELU, maxpool((2, 2)), maxpool((2, 2)), RELU, maxpool((2, 2), (1, 1)), linear(3)),
+    ),
+    "relu between pools": ((8, 8, 2), (conv(4, (1, 1)), maxpool((2, 2)), RELU, maxpool((2, 2)), linear(3))),
+    "relu behind averages": (
+        (8, 8, 2),
+        (conv(4, (1, 1)), s.AvgPool2d(size=(3, 2), stride=(2, 1)), RELU, s.AvgPool2d(size=(2, 2)), linear(3)),
+    ),
+    "relu last": ((3, 3, 2), (linear(4), RELU, linear(3), RELU)),
+    "large window": ((16, 16, 1), (conv(2, (1, 1)), maxpool((16, 16)), linear(3))),
+    "many channels": ((4, 4, 17), (conv(20, stride=(1, 2)), RELU, conv(33, (2, 1)), linear(3))),
+    "smallest": ((1, 1, 1), (linear(1),)),
+}
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_orders_and_shapes(name: str) -> None:
+    """Orders of layers and extents that random models seldom have."""
+    shape, layers = SHAPES[name]
+    spec = s.ModelSpec(name="edge", input_shape=shape, layers=layers)
+    model = Model.build(spec, s.FormatSpec(error_bits=8), s.OptimizerSpec(), seed=5)
+    compare(model, np.random.default_rng(1), [3, 2, 3])
+
+
+WIDE = (conv(3), RELU, maxpool((2, 2)), DEPTHWISE, linear(5), RELU, linear(3))
+
+
+@pytest.mark.parametrize(
+    ("param_bits", "activation_bits", "error_bits", "loss"),
+    [
+        (2, 2, 2, "squared-error"),
+        (3, 5, 3, "cross-entropy"),
+        (16, 16, 16, "squared-error"),
+        (24, 24, 16, "cross-entropy"),
+        (24, 8, 16, "squared-error"),
+        (4, 32, 7, "cross-entropy"),
+    ],
+)
+def test_widths(param_bits: int, activation_bits: int, error_bits: int, loss: s.Loss) -> None:
+    """From 2 to 32 bits: operands that fit the int16 products, and those that are split into digits."""
+    formats = s.FormatSpec(
+        param_bits=param_bits, activation_bits=activation_bits, error_bits=error_bits, momentum_bits=16, adapt_every=1
+    )
+    spec = s.ModelSpec(name="wide", input_shape=(4, 4, 2), layers=WIDE, loss=loss)
+    compare(Model.build(spec, formats, s.OptimizerSpec(), seed=5), np.random.default_rng(1), [3, 2, 3])
+
+
+@pytest.mark.parametrize("options", [{}, {"threads": 2}, {"micro_batch": 17}])
+def test_blocks_of_a_linear_layer(options: dict[str, int]) -> None:
+    """More inputs than one gradient block takes, more samples than one row of the product, and a rest of both."""
+    spec = s.ModelSpec(name="mlp", input_shape=(1, 1, 140), layers=(linear(20), RELU, linear(18), RELU, linear(3)))
+    model = Model.build(spec, s.FormatSpec(), s.OptimizerSpec(), seed=5)
+    compare(model, np.random.default_rng(1), [37, 16, 33], **options)
+
+
+@pytest.mark.parametrize("method", ["sqpu", "hteqpu", "ste"])
+def test_long_run(method: str) -> None:
+    """Seventy steps: past the 64 calm ones after which an error scale becomes finer, with adaptation every ten."""
+    spec = s.ModelSpec(name="tiny", input_shape=(2, 2, 1), layers=(conv(2, (2, 2)), RELU, linear(2)))
+    formats = s.FormatSpec(param_bits=6, activation_bits=6, error_bits=8, adapt_every=10)
+    model = Model.build(spec, formats, s.OptimizerSpec(method=method), seed=1)  # type: ignore[arg-type]
+    compare(model, np.random.default_rng(2), [2] * 70)
+    assert any(form.changes for form in model.tensor_formats())

@@ -13,7 +13,7 @@ OPERATIONS = (s.Conv2d, s.DepthwiseConv2d, s.Linear, s.AvgPool2d, s.GlobalAvgPoo
 
 def form_of(form: TensorFormat) -> naive.Form:
     """Copy of a tensor's format, before anything was counted."""
-    return naive.Form(form.format.total_bits, form.format.frac_bits, form.adaptive, form.max_frac)
+    return naive.Form(form.format.total_bits, form.format.frac_bits, form.adaptive, form.max_frac, form.min_frac)
 
 
 def parameters_of(arrays: tuple[ParameterArray, ...]) -> list[naive.Parameter]:
@@ -82,6 +82,8 @@ def twin_of(model: Model) -> naive.NaiveModel:
         forward_stochastic=optimizer.forward_rounding == "stochastic",
         error_stochastic=optimizer.error_rounding == "stochastic",
     )
+    for stage, part in zip(twin.stages, model.stages, strict=True):
+        stage.input_shape = part.in_shape
     assert [stage.layer for stage in twin.stages] == [stage.layer for stage in model.stages]
     return twin
 

@@ -1,0 +1,85 @@
+"""Which layers become one stage, that fusing changes no bit, and what is refused."""
+
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fxptrain.errors import FxptrainError, RecipeError, ShapeError
+from fxptrain.nn import spec as s
+from fxptrain.nn.fuse import build_stages
+from fxptrain.nn.inference import logits
+from fxptrain.nn.model import Model
+
+CONV = s.Conv2d(channels=3, kernel=(3, 3))
+POOL = s.MaxPool2d(size=(2, 2))
+OVERLAPPING = s.MaxPool2d(size=(2, 2), stride=(1, 1))
+IDENTITY = s.AvgPool2d(size=(1, 1))  # times one: the same integers, but a stage between
+
+
+def spec(*layers: s.LayerSpec, shape: tuple[int, int, int] = (8, 8, 2)) -> s.ModelSpec:
+    """A model of the given layers."""
+    return s.ModelSpec(name="drawn", input_shape=shape, layers=layers)
+
+
+@pytest.mark.parametrize(
+    ("layers", "names"),
+    [
+        ((CONV, s.ReLU(), POOL, s.Flatten(), s.Linear(features=2)), ["0.conv2d", "4.linear"]),
+        ((CONV, POOL, s.ReLU(), POOL, s.Linear(features=2)), ["0.conv2d", "3.maxpool2d", "4.linear"]),
+        ((CONV, OVERLAPPING, s.ReLU(), s.Linear(features=2)), ["0.conv2d", "1.maxpool2d", "3.linear"]),
+        ((POOL, s.Linear(features=2), s.ReLU()), ["0.maxpool2d", "1.linear"]),
+        ((CONV, IDENTITY, s.ReLU(), POOL), ["0.conv2d", "1.avgpool2d", "3.maxpool2d"]),
+    ],
+)
+def test_stages(layers: tuple[s.LayerSpec, ...], names: list[str]) -> None:
+    """ReLUs and one non-overlapping pool go into the convolution before them."""
+    assert [stage.name for stage in build_stages(spec(*layers))] == names
+
+
+def test_relu_behind_a_pool_belongs_before_it() -> None:
+    """The computing stage rectifies; both orders are the same function."""
+    stages = build_stages(spec(CONV, OVERLAPPING, s.ReLU()))
+    assert [stage.relu for stage in stages] == [True, False]
+
+
+@given(
+    st.sampled_from([s.Conv2d(channels=3, kernel=(2, 3), padding=(1, 0)), s.DepthwiseConv2d(kernel=(3, 2))]),
+    st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    st.booleans(),
+    st.sampled_from([(4, 2), (8, 5), (16, 11)]),
+    st.integers(0, 2**32 - 1),
+)
+def test_fused_is_unfused(layer: s.LayerSpec, size: s.Pair, relu: bool, form: tuple[int, int], seed: int) -> None:
+    """Pooling before the one rounding gives the integers of rounding everything, then pooling."""
+    rectify = (s.ReLU(),) if relu else ()
+    bits, frac = form
+    fracs = {"param_frac": bits - 1, "activation_frac": frac}
+    formats = s.FormatSpec(mode="fixed", param_bits=bits, activation_bits=bits, **fracs)
+    pool = s.MaxPool2d(size=size)
+    fused = Model.build(spec(layer, *rectify, pool, shape=(7, 6, 2)), formats, s.OptimizerSpec(), seed=seed)
+    apart = Model.build(spec(layer, IDENTITY, *rectify, pool, shape=(7, 6, 2)), formats, s.OptimizerSpec(), seed=seed)
+    assert (len(fused.stages), len(apart.stages)) == (1, 3)
+    x = np.random.default_rng(seed).integers(0, 256, (3, 7, 6, 2), np.uint8)
+    assert logits(fused, x).tolist() == logits(apart, x).tolist()
+
+
+@pytest.mark.parametrize(
+    ("layers", "error", "message"),
+    [
+        ((s.Conv2d(channels=2, kernel=(9, 1)),), ShapeError, "Layer '0.conv2d': window (9, 1) is larger than"),
+        ((s.Conv2d(channels=2, kernel=(0, 1)),), ShapeError, "kernel (0, 1) and stride (1, 1) must be positive"),
+        ((s.Conv2d(channels=0, kernel=(1, 1)),), ShapeError, "Layer '0.conv2d': `channels` (=0) must be positive."),
+        ((CONV, s.MaxPool2d(size=(7, 7))), ShapeError, "Layer '1.maxpool2d': window (7, 7) is larger"),
+        ((s.Linear(features=0),), ShapeError, "Layer '0.linear': `features` (=0) must be positive."),
+        ((s.ReLU(), s.Linear(features=2)), RecipeError, "Layer '0.relu' has nothing before it that computes."),
+        ((POOL, s.ReLU(), s.Linear(features=2)), RecipeError, "Layer '1.relu' has nothing before it that computes."),
+        ((POOL,), RecipeError, "Model 'drawn' has no layer with parameters."),
+    ],
+)
+def test_misfits(layers: tuple[s.LayerSpec, ...], error: type[FxptrainError], message: str) -> None:
+    """Layers that do not fit together are named."""
+    with pytest.raises(error, match=re.escape(message)):
+        build_stages(spec(*layers))
