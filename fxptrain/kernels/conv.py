@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from fxptrain._jit import kernel
-from fxptrain.kernels.dot import product
+from fxptrain.kernels.dot import ADD, ONE, PAIR, ZERO, product
 from fxptrain.kernels.pack import Digits, Image, pad_sample, pair_positions, unpool_error, unpool_error_pairs
 from fxptrain.kernels.requantize import finish_row, mask_row, pool_row
 
@@ -74,15 +74,15 @@ def conv2d_forward(x, panels, bias, lift, relu, g, chain, tables, site, padded, 
     stride = (image.w + 2 * image.pw) * image.c
     plane, panel = padded_size(image), g.kh * pairs * g.columns * 2
     plane += g.kw * image.c + 2
-    strides, counts = (0, stride, 2), (1, g.kh, pairs)
-    columns = (0, pairs * g.columns * 2, g.columns * 2)
+    strides, counts = (ZERO, stride, PAIR), (ONE, g.kh, pairs)
+    columns = (ZERO, pairs * g.columns * 2, g.columns * 2)
     pooled_rows, pooled_width = g.oh_used // g.pool_h, g.ow_used // g.pool_w
     row_elements = pooled_width * g.co
     flat_y, flat_winners = y.reshape(y.size), winners.reshape(winners.size)
     saturated, largest = 0, 0
     padded[: plane * chain.row_digits.planes] = 0
     for n in range(x.shape[0]):
-        pad_sample(x, n, 0, image, chain.row_digits, plane, padded)
+        pad_sample(x, n, ZERO, image, chain.row_digits, plane, padded)
         for first in range(0, pooled_rows, g.block):
             rows = min(g.block, pooled_rows - first)
             positions = rows * g.pool_h * g.ow_used
@@ -101,7 +101,7 @@ def conv2d_forward(x, panels, bias, lift, relu, g, chain, tables, site, padded, 
                         counts,
                         chain.flush,
                         acc,
-                        0,
+                        ZERO,
                         tables.forward_out,
                         p * chain.row_digits.bits + q * chain.column_digits.bits,
                         p + q > 0,
@@ -154,9 +154,9 @@ def conv2d_input_error(  # type: ignore[no-untyped-def]
                 for q in range(chain.column_digits.planes):
                     lift = p * chain.row_digits.bits + q * chain.column_digits.bits
                     product(
-                        spread, p * plane, tables.error_in, positions, (0, 0, 2), panels,
-                        q * panel + kh * even * g.run_columns, g.run_columns, (0, 0, 2 * g.run_columns),
-                        (1, 1, even // 2), chain.flush, acc, kh * stride, tables.error_out, lift, True,
+                        spread, p * plane, tables.error_in, positions, (ZERO, ZERO, PAIR), panels,
+                        q * panel + kh * even * g.run_columns, g.run_columns, (ZERO, ZERO, 2 * g.run_columns),
+                        (ONE, ONE, even // 2), chain.flush, acc, kh * stride, tables.error_out, lift, ADD,
                     )  # fmt: skip
         for h in range(image.h):
             element = (n * image.h + h) * row
@@ -199,16 +199,16 @@ def conv2d_weight_gradient(x, error, winners, first, g, chain, tables, group, pa
                 rows,
                 a_strides,
                 spread,
-                0,
+                ZERO,
                 g.columns,
                 b_strides,
                 (samples, g.oh_used, pairs),
                 chain.flush,
                 gradient,
-                0,
+                ZERO,
                 tables.gradient_out,
                 p * chain.row_digits.bits,
-                True,
+                ADD,
             )
 
 

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -45,6 +46,8 @@ def _host_pair_dot(features: frozenset[str]) -> PairDot:
 
 
 HOST = _host_pair_dot(target_features())
+ZERO, ONE, PAIR = np.int64(0), np.int64(1), np.int64(2)  # literals would each make another specialization of `product`
+ADD = np.bool_(True)
 COLUMN_MULTIPLE = 16  # column operands are padded to this many columns on every target, so layouts never differ
 
 
@@ -240,7 +243,7 @@ def product(  # type: ignore[no-untyped-def]
     for i in range(outer):
         for j in range(0, segments, many_segments):
             for s in range(0, steps, many_steps):
-                part = (1, min(many_segments, segments - j), min(many_steps, steps - s))
+                part = (ONE, min(many_segments, segments - j), min(many_steps, steps - s))
                 a_at = a_base + i * a_strides[0] + j * a_strides[1] + s * a_strides[2]
                 b_at = b_base + i * b_strides[0] + j * b_strides[1] + s * b_strides[2]
                 _blocks(
@@ -260,4 +263,4 @@ def product(  # type: ignore[no-untyped-def]
                     lift,
                     add,
                 )
-                add = True
+                add = ADD

@@ -166,7 +166,7 @@ class ProductStage(Stage):
             Buffer("paired", "scratch", (planes * group * 2 * single,), np.int16),
             Buffer("spread", "scratch", (spread,), np.int16),
             Buffer("gradient", "gradient", (self.taps * channels * g.columns,), np.int32 if narrow else np.int64),
-            Buffer("bias_gradient", "gradient", (g.columns,), np.int64),
+            Buffer("bias_gradient", "gradient", (g.columns,), np.int32 if narrow else np.int64),
         ]
 
     def _group(self) -> tuple[int, int]:
