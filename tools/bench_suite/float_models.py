@@ -1,0 +1,89 @@
+"""A recipe's model for float libraries: layer table, initial weights, batches, all in float32 NHWC.
+
+What does not belong here: arithmetic of a network.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import numpy.typing as npt
+
+from fxptrain.nn import spec as s
+from fxptrain.recipe import load_recipe
+from fxptrain.task import class_count
+from tools.bench_suite.samples import make_samples
+
+Float32 = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class FloatLayer:
+    """A layer with its initial weights: (kh, kw, ci, co) of a convolution, (in, out) of a linear layer, else None."""
+
+    spec: s.LayerSpec
+    weights: Float32 | None
+    bias: Float32 | None
+
+
+@dataclass(frozen=True)
+class FloatTask:
+    """Layers, normalized images (n, h, w, c), labels (n,) and the constants of SGD."""
+
+    layers: tuple[FloatLayer, ...]
+    inputs: Float32
+    labels: npt.NDArray[np.int64]
+    rate: float
+    momentum: float
+    weight_decay: float
+
+
+@cache
+def load_task(name: str) -> FloatTask:
+    """Task of a recipe; raises ValueError on layers that the peers do not have."""
+    recipe = load_recipe(name)
+    pixels, labels = make_samples(recipe.model.input_shape, class_count(recipe))
+    mean, std = recipe.data.mean or 0.0, recipe.data.std or 1.0
+    inputs = ((pixels / np.float32(255) - np.float32(mean)) / np.float32(std)).astype(np.float32)
+    return FloatTask(
+        build_layers(recipe.model), inputs, labels.astype(np.int64),
+        recipe.schedule.lr, recipe.optimizer.momentum, recipe.optimizer.weight_decay,
+    )  # fmt: skip
+
+
+def build_layers(model: s.ModelSpec) -> tuple[FloatLayer, ...]:
+    """Layers with uniform weights within +-1 / sqrt(fan-in), as PyTorch starts them."""
+    rng = np.random.default_rng(1)
+    shape: tuple[int, ...] = model.input_shape
+    layers = []
+    for layer in model.layers:
+        weights = bias = None
+        if isinstance(layer, s.Conv2d | s.Linear):
+            sizes: tuple[int, ...]
+            if isinstance(layer, s.Linear):
+                sizes = (int(np.prod(shape)), layer.features)
+            else:
+                sizes = (*layer.kernel, shape[2], layer.channels)
+            limit = np.prod(sizes[:-1]) ** -0.5
+            weights = rng.uniform(-limit, limit, sizes).astype(np.float32)
+            bias = rng.uniform(-limit, limit, sizes[-1]).astype(np.float32) if layer.bias else None
+        shape = _output_shape(layer, shape)
+        layers.append(FloatLayer(layer, weights, bias))
+    return tuple(layers)
+
+
+def _output_shape(layer: s.LayerSpec, shape: tuple[int, ...]) -> tuple[int, ...]:
+    match layer:
+        case s.Conv2d(stride=(1, 1), padding=(0, 0), kernel=(kh, kw)):
+            return shape[0] - kh + 1, shape[1] - kw + 1, layer.channels
+        case s.MaxPool2d(size=(ph, pw)) if layer.stride in (None, layer.size) and shape[0] % ph == shape[1] % pw == 0:
+            return shape[0] // ph, shape[1] // pw, shape[2]
+        case s.Linear():
+            return (layer.features,)
+        case s.Flatten():
+            return (int(np.prod(shape)),)
+        case s.ReLU():
+            return shape
+    raise ValueError(f"The benchmark's peers have no {layer} on input of shape {shape}.")

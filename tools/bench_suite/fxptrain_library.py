@@ -1,0 +1,127 @@
+"""The engine, as the benchmark sees it, and its check against the plain oracle of the tests."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import cycle
+from typing import Any
+
+import numba
+import numpy as np
+
+import fxptrain
+from fxptrain.evaluation import build_model
+from fxptrain.fixed.multiplier import Multiplier
+from fxptrain.kernels.dot import HOST
+from fxptrain.nn import spec as s
+from fxptrain.nn.inference import logits
+from fxptrain.nn.model import Model
+from fxptrain.nn.step import TrainingStep
+from fxptrain.recipe import Recipe, load_recipe
+from tools.bench_suite.cases import Case, Contender
+from tools.bench_suite.contract import Run
+from tools.bench_suite.samples import make_samples, starts
+
+LOSS_ONE = 1 << 16
+ORACLE_SIDE, ORACLE_CHANNELS, ORACLE_BATCHES = 16, 5, (5, 3)
+
+
+def recipe_of(model: str, formats: str) -> Recipe:
+    """Recipe of a model with other formats."""
+    parameters, activations, errors = Contender("fxptrain", formats).bits
+    return load_recipe(model).changed({
+        "formats.mode": "auto", "formats.param_bits": parameters, "formats.activation_bits": activations,
+        "formats.error_bits": errors,
+    })  # fmt: skip
+
+
+class FxptrainLibrary:
+    """Integer training and inference, stochastic rounding in training as the recipes have it."""
+
+    def __init__(self, threads: int) -> None:
+        self.threads = threads
+
+    def versions(self) -> dict[str, Any]:
+        """Versions, and what products are made of."""
+        unit = HOST.intrinsic or "plain vectors"
+        return {
+            "fxptrain": fxptrain.__version__,
+            "numba": numba.__version__,
+            "numpy": np.__version__,
+            "pair_dot": f"{unit}, {HOST.rows} rows x {HOST.vectors} vectors of {HOST.lanes}",
+        }
+
+    def macs(self, model: str) -> list[int]:
+        """Forward MACs of the layers, for one image."""
+        return [stage.macs for stage in build_model(recipe_of(model, "w8a8e8")).stages]
+
+    def prepare(self, contender: str, case: Case) -> Run:
+        """Training step or logits; batches are uint8 pixels."""
+        recipe = recipe_of(case.model, contender)
+        model = build_model(recipe)
+        inputs, labels = make_samples(recipe.model.input_shape, model.stages[-1].out_elements)
+        parts = cycle([slice(start, start + case.batch) for start in starts(len(inputs), case.batch)])
+        if case.mode == "inference":
+
+            def infer() -> None:
+                logits(model, inputs[next(parts)], self.threads)
+
+            return infer
+        step = TrainingStep(model, case.batch, threads=self.threads)
+        rate = Multiplier.from_real(recipe.schedule.lr)
+
+        def train() -> None:
+            part = next(parts)
+            step.run(inputs[part], labels[part], rate)
+
+        return train
+
+    def losses(self, contender: str, model: str, steps: int) -> list[float]:
+        """Mean loss of the first steps."""
+        recipe = recipe_of(model, contender)
+        built = build_model(recipe)
+        inputs, labels = make_samples(recipe.model.input_shape, built.stages[-1].out_elements)
+        step = TrainingStep(built, 64, threads=self.threads)
+        rate = Multiplier.from_real(recipe.schedule.lr)
+        parts = cycle([slice(start, start + 64) for start in starts(len(inputs), 64)])
+        results = [step.run(inputs[part], labels[part], rate) for part, _ in zip(parts, range(steps), strict=False)]
+        return [result.loss_sum / LOSS_ONE / result.samples for result in results]
+
+
+def check_against_oracle(model: str, formats: str, threads: int) -> None:
+    """Raise AssertionError unless steps and logits of a narrow copy of the model equal the oracle's."""
+    from tests import naive
+    from tests.nn.twins import assert_same, rule_of, twin_of
+
+    recipe = recipe_of(model, formats)
+    built = Model.build(_narrow(recipe.model), recipe.formats, recipe.optimizer)
+    twin = twin_of(built)
+    step = TrainingStep(built, max(ORACLE_BATCHES), threads=threads)
+    rate = Multiplier.from_real(recipe.schedule.lr)
+    rule = rule_of(built, naive.Multiplier(rate.mantissa, rate.shift))
+    rng = np.random.default_rng(0)
+    form = built.input_form.format
+    for number, size in enumerate(ORACLE_BATCHES):
+        shape = (size, *built.spec.input_shape)
+        inputs = rng.integers(form.min_raw, form.max_raw + 1, shape).astype(form.dtype)
+        labels = rng.integers(0, built.stages[-1].out_elements, size).astype(np.int32)
+        result = step.run(inputs, labels, rate)
+        if number == 0:
+            twin.calibrate(inputs, labels.tolist(), fit_momentum=True)
+        assert (result.loss_sum, result.correct) == twin.train_step(inputs, labels.tolist(), rule), "loss"
+        assert_same(built, twin)
+    expected = twin.forward(inputs, stochastic=False)[0]
+    assert logits(built, inputs, threads).tolist() == expected.tolist(), "logits"
+
+
+def _narrow(model: s.ModelSpec) -> s.ModelSpec:
+    """The same layers with few channels on small images."""
+    height, width, channels = model.input_shape
+    layers = tuple(
+        replace(layer, channels=min(layer.channels, ORACLE_CHANNELS)) if isinstance(layer, s.Conv2d)
+        else replace(layer, features=min(layer.features, 2 * ORACLE_CHANNELS)) if isinstance(layer, s.Linear)
+        else layer
+        for layer in model.layers
+    )  # fmt: skip
+    shape = (min(height, ORACLE_SIDE), min(width, ORACLE_SIDE), channels)
+    return replace(model, input_shape=shape, layers=layers)

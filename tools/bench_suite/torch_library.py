@@ -1,0 +1,109 @@
+"""PyTorch as a peer: float32 at its best setting, bf16, and the paper's fake-quantized SQPU and STE."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import cycle
+from typing import Any
+
+import torch
+from torch.nn import functional
+
+from tools.bench_suite.cases import Case
+from tools.bench_suite.contract import Run
+from tools.bench_suite.float_models import FloatTask, load_task
+from tools.bench_suite.native import loaded
+from tools.bench_suite.samples import starts
+from tools.bench_suite.torch_network import MOMENTUM, WEIGHTS, Tensor, TorchNetwork
+
+METHODS = {"torch-fp32": "float", "torch-bf16": "float", "torch-sqpu": "sqpu", "torch-ste": "ste"}
+
+
+class TorchLibrary:
+    """PyTorch on the CPU with so many threads; flushes denormals, which would slow float down."""
+
+    def __init__(self, threads: int) -> None:
+        torch.set_num_threads(threads)
+        torch.set_flush_denormal(True)
+        torch.manual_seed(0)
+
+    def versions(self) -> dict[str, Any]:
+        """PyTorch, what it uses of this CPU, and the allocator and OpenMP runtimes in its process."""
+        capability = torch.backends.cpu.get_cpu_capability()
+        return {"torch": torch.__version__, "torch_cpu": capability, "torch_loaded": loaded()}
+
+    def prepare(self, contender: str, case: Case) -> Run:
+        """Training step or logits; batches are normalized, float32, channels_last."""
+        task = load_task(case.model)
+        parts = cycle([slice(start, start + case.batch) for start in starts(len(task.inputs), case.batch)])
+        inputs, labels = _tensors(task)
+        if case.mode == "inference":
+            return _inference(contender, task, inputs, parts)
+        step = training_step(contender, task)
+
+        def train() -> None:
+            part = next(parts)
+            step(inputs[part], labels[part])
+
+        return train
+
+    def losses(self, contender: str, model: str, steps: int) -> list[float]:
+        """Mean loss of the first steps."""
+        task = load_task(model)
+        inputs, labels = _tensors(task)
+        step = training_step(contender, task)
+        parts = [slice(start, start + 64) for start in starts(len(task.inputs), 64)]
+        return [float(step(inputs[part], labels[part])) for part in (parts * steps)[:steps]]
+
+
+def _tensors(task: FloatTask) -> tuple[Tensor, Tensor]:
+    """Images as (n, c, h, w) over NHWC memory, and labels."""
+    return torch.from_numpy(task.inputs).permute(0, 3, 1, 2), torch.from_numpy(task.labels)
+
+
+def _inference(contender: str, task: FloatTask, inputs: Tensor, parts: Any) -> Run:
+    """Forward pass. For bf16 the whole network is bf16, which is faster than autocasting its weights each time."""
+    dtype = torch.bfloat16 if contender == "torch-bf16" else torch.float32
+    network = TorchNetwork(task.layers, METHODS[contender], dtype)
+    inputs = inputs.to(dtype)
+
+    def infer() -> None:
+        with torch.inference_mode():
+            network.forward(inputs[next(parts)], training=False)
+
+    return infer
+
+
+def training_step(contender: str, task: FloatTask) -> Callable[[Tensor, Tensor], Tensor]:
+    """A function that trains on one batch and returns the loss."""
+    network = TorchNetwork(task.layers, METHODS[contender])
+    parameters = network.parameters()
+    optimizer = torch.optim.SGD(
+        parameters, lr=task.rate, momentum=task.momentum, weight_decay=task.weight_decay, fused=True
+    )
+
+    def step(inputs: Tensor, labels: Tensor) -> Tensor:
+        optimizer.zero_grad(set_to_none=True)
+        if contender == "torch-bf16":
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                logits = network.forward(inputs, training=True)
+            logits = logits.float()
+        else:
+            logits = network.forward(inputs, training=True)
+        loss = functional.cross_entropy(logits, labels)
+        loss.backward()
+        optimizer.step()
+        if network.method == "sqpu":
+            _round_parameters(parameters, optimizer)
+        return loss.detach()
+
+    return step
+
+
+@torch.no_grad()  # type: ignore[untyped-decorator]
+def _round_parameters(parameters: list[Tensor], optimizer: Any) -> None:
+    """SQPU: momentum and parameters back onto their grids, stochastically."""
+    for array in parameters:
+        momentum = optimizer.state[array]["momentum_buffer"]
+        momentum.copy_(MOMENTUM.quantized(momentum, stochastic=True))
+        array.copy_(WEIGHTS.quantized(array, stochastic=True))
