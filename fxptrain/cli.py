@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fxptrain import __version__
+from fxptrain.cli_experiment import experiment
 from fxptrain.errors import FxptrainError, RecipeError
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ best_option = click.option("--best", is_flag=True, help="Use the epoch with the 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, "--version", message="%(prog)s %(version)s")
 def cli() -> None:
-    r"""Train neural networks with integers only.
+    """Train neural networks with integers only.
 
     Weights, activations, errors, gradients and momentum are integers with a power-of-two scale; the same recipe and
     seed give the same bits on every machine and with any number of threads.
@@ -42,7 +43,8 @@ def cli() -> None:
       fxptrain info gupta_cnn             what it is made of, before training
       fxptrain evaluate RUN               test accuracy of a finished run
       fxptrain predict RUN images.npy     classes of new images
-    """
+      fxptrain experiment list            sweeps: the paper's grids and your own
+    """  # noqa: D301
 
 
 @cli.command(short_help="Train a recipe; `glyphs` by default.")
@@ -233,6 +235,9 @@ def _progress() -> Any:
     from fxptrain.progress import ProgressBar
 
     return closing(ProgressBar())
+
+
+cli.add_command(experiment)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -23,6 +23,7 @@ FLOORS = {
     "report": 5,
     "experiments": 5,
     "cli": 6,
+    "cli_experiment": 6,
     "__main__": 6,
     "testing": 6,
 }
@@ -35,6 +36,7 @@ SIBLINGS = {
     ("training", "task"),
     ("training", "progress"),
     ("__main__", "cli"),
+    ("cli", "cli_experiment"),
 }
 LAZY = "__init__"  # names its exports for type checkers; what it loads at run time is checked in tests/test_init.py
 

@@ -1,0 +1,132 @@
+"""Running a sweep on many machines through dask.distributed (extra ``sweep``).
+
+The process that calls `run_on_cluster` alone has the store: it claims cells, sends their configurations to workers and
+stores what comes back. Dask runs a cell again whose worker has died. What does not belong here: anything about cells.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from fxptrain.errors import FxptrainError
+from fxptrain.evaluation import available_threads
+from fxptrain.experiments.cell import Outcome, forget, run_cell
+from fxptrain.experiments.code_version import code_version
+from fxptrain.experiments.runner import Pace, Report, explained
+from fxptrain.experiments.store import Claim, Store, Sweep
+
+RETRIES = 2  # of a cell whose worker raised an error of the machine; dask itself repeats cells of workers that died
+AHEAD = 2  # cells sent ahead for each thread of the workers
+CONNECT_SECONDS = 20
+
+
+def run_on_cluster(
+    store: Store,
+    sweep: Sweep,
+    *,
+    scheduler: str | None = None,
+    workers: int | None = None,
+    progress: Report | None = None,
+) -> None:
+    """Run all waiting cells of a sweep on dask workers.
+
+    Parameters
+    ----------
+    scheduler : str, optional
+        Address of a running scheduler, as ``tcp://10.0.0.5:8786``; without it a cluster on this machine.
+    workers : int, optional
+        Processes of the local cluster, one thread each; by default as many as there are cores.
+    progress : callable, optional
+        Called with a `SweepProgress` when cells have ended.
+
+    Raises
+    ------
+    FxptrainError
+        If dask.distributed is not installed or the scheduler cannot be reached.
+    """
+    distributed = _distributed()
+    with _client(distributed, scheduler, workers or available_threads()) as client:
+        _run(distributed, client, store, sweep, Pace(store, sweep, progress))
+
+
+def _distributed() -> Any:
+    try:
+        return import_module("distributed")
+    except ImportError:
+        raise FxptrainError("Clusters need dask.distributed: install the extra, fxptrain[sweep].") from None
+
+
+@contextmanager
+def _client(distributed: Any, scheduler: str | None, workers: int) -> Iterator[Any]:
+    if scheduler is None:
+        with (
+            distributed.LocalCluster(
+                n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None
+            ) as cluster,
+            distributed.Client(cluster) as client,
+        ):
+            yield client
+        return
+    try:
+        client = distributed.Client(scheduler, timeout=CONNECT_SECONDS)
+    except (OSError, ValueError) as error:
+        raise FxptrainError(f"No dask scheduler answers at {scheduler!r} ({error}).") from None
+    with client:
+        yield client
+
+
+def remote_cell(key: str, config: dict[str, Any], version: str) -> Outcome:
+    """What a worker does: run a cell, if it runs the same code as who sent it.
+
+    Raises
+    ------
+    FxptrainError
+        If it does not.
+    """
+    here = code_version(config["engine"])
+    if here != version:
+        raise FxptrainError(f"The worker's code ({here}) is not the sender's ({version}); install the same everywhere.")
+    directory = Path(tempfile.gettempdir()) / f"fxptrain-cells-{os.getuid()}" / key
+    try:
+        return run_cell(config, directory)
+    finally:
+        forget(directory)
+
+
+def _run(distributed: Any, client: Any, store: Store, sweep: Sweep, pace: Pace) -> None:
+    """Keep the workers busy until no cell waits; give back what they have not finished when something goes wrong."""
+    running: dict[Any, Claim] = {}
+    done = distributed.as_completed()
+    try:
+        while True:
+            room = AHEAD * max(sum(client.nthreads().values()), 1)
+            while len(running) < room and (claim := store.claim(sweep)) is not None:
+                arguments = (claim.key, claim.config, code_version(claim.config["engine"]))
+                future = client.submit(remote_cell, *arguments, key=f"cell-{claim.key}", pure=False, retries=RETRIES)
+                running[future] = claim
+                done.add(future)
+            if not running:
+                break
+            future = next(done)
+            _store_result(store, running.pop(future), future)
+            pace.tell()
+    finally:
+        for future, claim in running.items():
+            future.cancel()
+            store.give_back(claim.key)
+    pace.tell()
+
+
+def _store_result(store: Store, claim: Claim, future: Any) -> None:
+    if future.status == "finished":
+        store.finish(claim.key, *future.result())
+    elif future.status == "error":
+        store.fail(claim.key, explained(future.exception()))
+    else:
+        store.give_back(claim.key)

@@ -1,0 +1,160 @@
+"""The report of a store: tables, pictures and one HTML file that opens anywhere, without a server.
+
+What does not belong here: the numbers (`tables`), the pictures (`figures`) and the judgements (`findings`).
+"""
+
+from __future__ import annotations
+
+import base64
+from html import escape
+from importlib.util import find_spec
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from fxptrain import __version__
+from fxptrain.checkpoint import write_atomically
+from fxptrain.experiments import tables
+from fxptrain.experiments.findings import Finding, findings
+from fxptrain.experiments.store import Row, Store, Sweep
+from fxptrain.experiments.tables import Heat, percent
+
+TEMPLATE = Path(__file__).parent / "page.html"
+MEASURES = (("best epoch", tables.best_accuracy), ("last epoch", tables.last_accuracy))
+
+
+def write_report(store: Store) -> Path:
+    """Write ``tables/``, ``figures/``, ``findings.md`` and ``report.html`` beside the store.
+
+    Without matplotlib there are no figures; the report says so.
+
+    Returns
+    -------
+    Path
+        The HTML file.
+    """
+    directory = store.directory
+    parts, latest = [], {}
+    for sweep in store.sweeps():
+        rows = store.rows(sweep)
+        latest[sweep.name] = (sweep, rows)
+        name = f"{sweep.name}-{sweep.scale}" if sweep.number == 1 else f"{sweep.name}-{sweep.scale}-{sweep.number}"
+        _write(directory / "tables" / f"{name}.csv", tables.to_csv(sweep, rows))
+        _write(directory / "tables" / f"{name}.md", _markdown(sweep, rows))
+        parts.append(_section(sweep, rows, _pictures(directory / "figures", name, sweep, rows)))
+    found = findings(latest)
+    _write(directory / "findings.md", _findings_markdown(found, [sweep for sweep, _ in latest.values()]))
+    text = Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
+        version=__version__, findings=_findings_html(found), sections="\n".join(parts)
+    )
+    _write(directory / "report.html", text)
+    return directory / "report.html"
+
+
+def _write(path: Path, text: str | bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, [text if isinstance(text, bytes) else text.encode()])
+
+
+def _pictures(directory: Path, name: str, sweep: Sweep, rows: list[Row]) -> dict[str, bytes]:
+    """Save all figures as PNG and SVG; the SVGs by title."""
+    if find_spec("matplotlib") is None or not any(row.result for row in rows):
+        return {}
+    from fxptrain.experiments.figures import draw_all, load_pyplot, saved
+
+    found = {}
+    for title, figure in draw_all(sweep, rows).items():
+        for kind in ("png", "svg"):
+            picture = saved(figure, kind)
+            _write(directory / f"{name}-{title}.{kind}", picture)
+        found[title] = picture
+        load_pyplot().close(figure)
+    return found
+
+
+# Text ----------------------------------------------------------------------------------------------------------------
+
+
+def _markdown(sweep: Sweep, rows: list[Row]) -> str:
+    """All tables of a sweep."""
+    parts = [f"# {sweep.name}, {sweep.scale}", f"{_title(sweep)} Reduction: {sweep.reduction}.", _state(rows)]
+    for title, measure in MEASURES:
+        table = tables.heat(sweep, rows, measure)
+        for statistic in tables.STATISTICS:
+            parts += [f"## {statistic.capitalize()} test accuracy, {title}, %", tables.to_markdown(table, statistic)]
+    return "\n\n".join(parts)
+
+
+def _title(sweep: Sweep) -> str:
+    title = sweep.definition["title"] or sweep.name
+    return f"{title}."
+
+
+def _state(rows: list[Row]) -> str:
+    """How many cells have ended, and which of them failed."""
+    states = [row.state for row in rows]
+    text = f"{states.count('done')} of {len(rows)} cells finished"
+    return f"{text}, {states.count('failed')} failed." if "failed" in states else f"{text}."
+
+
+def _findings_markdown(found: list[Finding], sweeps: list[Sweep]) -> str:
+    lines = ["# What the paper states, on true integers", ""]
+    lines += [f"- {sweep.name}: {sweep.reduction} (code {sweep.code}, begun {sweep.created})" for sweep in sweeps]
+    for finding in found:
+        lines += ["", f"## {finding.statement}", "", f"Source: {finding.source} (doi 10.3897/jucs.164737). ",
+                  f"Measured: {finding.measured} ", f"**{finding.verdict.capitalize()}.**"]  # fmt: skip
+    return "\n".join(lines) + "\n"
+
+
+# HTML ----------------------------------------------------------------------------------------------------------------
+
+
+def _section(sweep: Sweep, rows: list[Row], pictures: dict[str, bytes]) -> str:
+    note = f"{escape(_title(sweep))} {escape(_state(rows))}"
+    head = f"<h2>{escape(sweep.name)}, scale {escape(sweep.scale)}</h2>\n<p>{note}</p>"
+    parts = [head, f'<p class="reduction">Reduction: {escape(sweep.reduction)}.</p>']
+    if not pictures:
+        parts.append("<p>No figures: nothing has finished, or <code>fxptrain[plot]</code> is not installed.</p>")
+    for title, svg in pictures.items():
+        source = base64.b64encode(svg).decode()
+        words = escape(title.replace("-", " "))
+        parts.append(f'<figure><img alt="{words}" src="data:image/svg+xml;base64,{source}"><figcaption>{words}. '
+                     f"{escape(sweep.reduction)}.</figcaption></figure>")  # fmt: skip
+    for title, measure in MEASURES:
+        table = tables.heat(sweep, rows, measure)
+        body = "\n".join(_table(table, panel) for panel in table.panels)
+        parts.append(f"<details><summary>Numbers: test accuracy, {title}, %</summary>\n{body}\n</details>")
+    failed = [row for row in rows if row.state == "failed"]
+    if failed:
+        told = (f"{', '.join(row.coordinates.values())}: {row.error or ''}" for row in failed)
+        parts.append(f"<h3>Failed cells</h3><ul>{''.join(f'<li>{escape(line)}</li>' for line in told)}</ul>")
+    facts = f"Code {sweep.code}, begun {sweep.created}."
+    return f'<section>{"".join(parts)}<p class="reduction">{escape(facts)}</p></section>'
+
+
+def _table(table: Heat, panel: str) -> str:
+    """Maximum, mean and standard deviation in each cell."""
+    columns = table.columns_of(panel)
+    head = "".join(f"<th>{escape(column)}</th>" for column in columns)
+    lines = []
+    for row in table.rows_of(panel):
+        cells = "".join(f"<td>{_cell(table.at(panel, row, column))}</td>" for column in columns)
+        lines.append(f"<tr><th>{escape(row)}</th>{cells}</tr>")
+    return (f'<div class="scroll"><table><caption>{escape(panel)}: maximum / mean &plusmn; standard deviation</caption>'
+            f"<tr><th></th>{head}</tr>{''.join(lines)}</table></div>")  # fmt: skip
+
+
+def _cell(cell: Any) -> str:
+    if cell is None:
+        return "-"
+    return f"{percent(cell.maximum)} / {percent(cell.mean)} &plusmn; {percent(cell.sd)}"
+
+
+def _findings_html(found: list[Finding]) -> str:
+    rows = "".join(
+        f"<tr><td>{escape(f.statement)}</td><td>{escape(f.source)}</td><td>{escape(f.measured)}</td>"
+        f"<td><strong>{escape(f.verdict)}</strong></td></tr>"
+        for f in found
+    )
+    head = "".join(f"<th>{word}</th>" for word in ("The paper", "where", "here", "verdict"))
+    return f'<div class="scroll"><table class="words"><tr>{head}</tr>{rows}</table></div>'

@@ -1,0 +1,193 @@
+"""Numbers of a sweep: what its cells gave, summarized over seeds, as tables of text and CSV.
+
+What does not belong here: pictures (`figures`) and judgements (`findings`).
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from statistics import fmean, stdev
+from typing import Any
+
+from fxptrain.evaluation import build_model
+from fxptrain.experiments.cell import recipe_of
+from fxptrain.experiments.grid import UNUSED
+from fxptrain.experiments.store import Row, Sweep
+from fxptrain.memory import paper_bytes
+
+Place = tuple[str, str, str]  # panel, row, column
+Measure = Callable[[Row], float | None]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Values of one place: how many seeds, their maximum, mean, minimum, and standard deviation (None of one value)."""
+
+    count: int
+    maximum: float
+    mean: float
+    minimum: float
+    sd: float | None
+
+
+def summarized(values: list[float]) -> Summary:
+    """Summary of at least one value.
+
+    Examples
+    --------
+    >>> summarized([0.5, 0.7])
+    Summary(count=2, maximum=0.7, mean=0.6, minimum=0.5, sd=0.1414213562373095)
+    """
+    return Summary(len(values), max(values), fmean(values), min(values), stdev(values) if len(values) > 1 else None)
+
+
+@dataclass(frozen=True)
+class Heat:
+    """Values of a measure by panel, row and column, in the grid's order."""
+
+    panels: list[str]
+    rows: list[str]
+    columns: list[str]
+    values: dict[Place, list[float]]
+
+    def rows_of(self, panel: str) -> list[str]:
+        """Rows of a panel: one without a name where its engine ignores the rows' axis."""
+        if any(place[0] == panel and place[1] == UNUSED for place in self.values):
+            return [UNUSED]
+        return self.rows
+
+    def columns_of(self, panel: str) -> list[str]:
+        """Columns of a panel, likewise."""
+        if any(place[0] == panel and place[2] == UNUSED for place in self.values):
+            return [UNUSED]
+        return self.columns
+
+    def at(self, panel: str, row: str, column: str) -> Summary | None:
+        """Summary of a place; None where nothing has finished."""
+        values = self.values.get((panel, row, column))
+        return summarized(values) if values else None
+
+
+def best_accuracy(row: Row) -> float | None:
+    """Test accuracy of the epoch with the lowest validation loss; without validation, of the last."""
+    result = row.result or {}
+    best = result.get("best_test_accuracy")
+    return result.get("test_accuracy") if best is None else best
+
+
+def last_accuracy(row: Row) -> float | None:
+    """Test accuracy of the last epoch."""
+    return (row.result or {}).get("test_accuracy")
+
+
+def _ordered(rows: Iterable[Row], axis: str) -> list[str]:
+    return [label for label in dict.fromkeys(row.coordinates[axis] for row in rows) if label != UNUSED]
+
+
+def heat(sweep: Sweep, rows: list[Row], measure: Measure) -> Heat:
+    """A measure of all finished cells by the axes of the grid's view."""
+    view = sweep.definition["view"]
+    values: dict[Place, list[float]] = {}
+    for row in rows:
+        value = measure(row)
+        if value is not None:
+            place = (row.coordinates[view["panels"]], row.coordinates[view["rows"]], row.coordinates[view["columns"]])
+            values.setdefault(place, []).append(value)
+    panels, lines, columns = (_ordered(rows, view[name]) for name in ("panels", "rows", "columns"))
+    return Heat(panels, lines, columns, values)
+
+
+def memory_factor(row: Row) -> float | None:
+    """Bytes of the cell by the paper's accounting over those of STE at the same widths; None of other engines."""
+    if row.config["engine"] != "integer":
+        return None
+    recipe = recipe_of(row.config)
+    model, batch = build_model(recipe), recipe.training.batch_size
+    return paper_bytes(model, recipe.optimizer.method, batch) / paper_bytes(model, "ste", batch)
+
+
+def tensor_heat(sweep: Sweep, rows: list[Row], quantity: str) -> dict[tuple[str, str], Heat]:
+    """A share counted per tensor, by panel and row of the view: tensors as rows, the view's columns as columns."""
+    view = sweep.definition["view"]
+    columns = _ordered(rows, view["columns"])
+    found: dict[tuple[str, str], dict[Place, list[float]]] = {}
+    for row in rows:
+        key = (row.coordinates[view["panels"]], row.coordinates[view["rows"]])
+        for tensor in (row.result or {}).get("tensors", []):
+            value = tensor[quantity]
+            if value is not None:
+                place = ("", tensor["name"], row.coordinates[view["columns"]])
+                found.setdefault(key, {}).setdefault(place, []).append(value)
+    return {
+        key: Heat([""], list(dict.fromkeys(place[1] for place in values)), columns, values)
+        for key, values in found.items()
+    }
+
+
+def curves(sweep: Sweep, rows: list[Row], column: str) -> dict[tuple[str, str], list[float]]:
+    """Mean validation accuracy after each epoch, by panel and row of the view, at one column."""
+    view = sweep.definition["view"]
+    found: dict[tuple[str, str], list[list[float]]] = {}
+    for row in rows:
+        if row.result is None or row.coordinates[view["columns"]] not in (column, UNUSED):
+            continue
+        line = [e.get("validation_accuracy") for e in row.result["curve"]]
+        if line and None not in line:
+            found.setdefault((row.coordinates[view["panels"]], row.coordinates[view["rows"]]), []).append(line)
+    return {
+        key: [fmean(line[epoch] for line in lines if len(line) > epoch) for epoch in range(max(map(len, lines)))]
+        for key, lines in found.items()
+    }
+
+
+CSV_RESULT = (
+    *("test_accuracy", "best_test_accuracy", "best_epoch", "validation_accuracy"),
+    *("epochs", "steps", "state_bytes", "weights_sha256"),
+)
+
+
+def to_csv(sweep: Sweep, rows: list[Row]) -> str:
+    """Every cell of a sweep, a line each, without what depends on the machine."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    axes = [axis["name"] for axis in sweep.definition["axes"]]
+    writer.writerow(["experiment", "scale", "engine", *axes, "state", *CSV_RESULT, "error", "key"])
+    for row in rows:
+        result: dict[str, Any] = row.result or {}
+        found = ["" if result.get(name) is None else result[name] for name in CSV_RESULT]
+        error = (row.error or "").splitlines()[:1]
+        where = [row.coordinates[axis] for axis in axes]
+        line = [sweep.name, sweep.scale, row.config["engine"], *where, row.state, *found, *(error or [""]), row.key]
+        writer.writerow(line)
+    return text.getvalue()
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    """A share in per cent, without the sign.
+
+    Examples
+    --------
+    >>> percent(0.8765), percent(None)
+    ('87.7', '-')
+    """
+    return "-" if value is None else f"{100 * value:.{digits}f}"
+
+
+STATISTICS = ("maximum", "mean", "sd", "minimum")
+
+
+def to_markdown(table: Heat, statistic: str) -> str:
+    """One statistic of a heat map in per cent: a table for each panel."""
+    parts = []
+    for panel in table.panels:
+        columns = table.columns_of(panel)
+        lines = [f"| {panel} | " + " | ".join(columns) + " |", "|---|" + "---:|" * len(columns)]
+        for row in table.rows_of(panel):
+            cells = [table.at(panel, row, column) for column in columns]
+            shown = [percent(None if cell is None else getattr(cell, statistic)) for cell in cells]
+            lines.append(f"| {row} | " + " | ".join(shown) + " |")
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts) + "\n"
