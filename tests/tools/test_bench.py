@@ -1,5 +1,6 @@
 """The pure parts of `tools/bench`: statistics, rows, plans, tables, the protocol and the float peer on NumPy."""
 
+import doctest
 import io
 import json
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 from fxptrain.nn import spec as s
-from tools.bench_suite import contract, figures, machine, native, plot, results, table, worker
+from tools.bench_suite import cases, contract, figures, machine, native, plot, results, table, worker
 from tools.bench_suite.cases import OWN, PEERS, Case, Contender, Plan, turns
 from tools.bench_suite.figures import Times, growth, macs_per_image, rows, significant
 from tools.bench_suite.float_models import FloatTask, build_layers
@@ -272,6 +273,14 @@ def test_layers_that_peers_do_not_have() -> None:
     model = s.ModelSpec(name="padded", input_shape=(4, 4, 1), layers=(layer,))
     with pytest.raises(ValueError, match=r"Conv2d.*padding"):
         build_layers(model)
+
+
+@pytest.mark.parametrize("module", [cases, figures, machine])
+def test_examples_in_the_docstrings(module) -> None:
+    """The examples run, outside the package too."""
+    found = doctest.testmod(module)
+    assert found.attempted
+    assert not found.failed
 
 
 def test_figures_of_no_times() -> None:
