@@ -16,6 +16,7 @@ import click
 
 from fxptrain import __version__
 from fxptrain.cli_experiment import experiment
+from fxptrain.cli_export import export, verify
 from fxptrain.errors import FxptrainError, RecipeError
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def cli() -> None:
       fxptrain info gupta_cnn             what it is made of, before training
       fxptrain evaluate RUN               test accuracy of a finished run
       fxptrain predict RUN images.npy     classes of new images
+      fxptrain export RUN --out DIR       the model, and its training, as C for microcontrollers
       fxptrain experiment list            sweeps: the paper's grids and your own
     """  # noqa: D301
 
@@ -238,6 +240,8 @@ def _progress() -> Any:
 
 
 cli.add_command(experiment)
+cli.add_command(export)
+cli.add_command(verify)
 
 
 def main(arguments: list[str] | None = None) -> int:

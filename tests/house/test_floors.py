@@ -14,6 +14,8 @@ FLOORS = {
     "metrics": 3,
     "checkpoint": 3,
     "memory": 3,
+    "memory_fit": 3,
+    "operations": 3,
     "run_directory": 4,
     "evaluation": 4,
     "task": 4,
@@ -21,9 +23,13 @@ FLOORS = {
     "training": 4,
     "export": 4,
     "report": 5,
+    "memory_report": 5,
+    "memory_plot": 5,
     "experiments": 5,
     "cli": 6,
+    "cli_memory": 6,
     "cli_experiment": 6,
+    "cli_export": 6,
     "__main__": 6,
     "testing": 6,
 }
@@ -36,7 +42,15 @@ SIBLINGS = {
     ("training", "task"),
     ("training", "progress"),
     ("__main__", "cli"),
+    ("cli", "cli_export"),
+    ("export", "evaluation"),
+    ("export", "run_directory"),
+    ("export", "task"),
     ("cli", "cli_experiment"),
+    ("memory_fit", "memory"),
+    ("memory_report", "report"),
+    ("cli", "cli_memory"),
+    ("cli_memory", "cli"),
 }
 LAZY = "__init__"  # names its exports for type checkers; what it loads at run time is checked in tests/test_init.py
 

@@ -1,0 +1,112 @@
+"""Emulated Cortex-M boards: compile an export for one, run its verification program under QEMU, count instructions.
+
+QEMU runs one instruction in 64 ns of virtual time (``-icount shift=6``), so the board's SysTick counts instructions,
+repeatably. They are instructions, not cycles. What does not belong here: comparing results (`vectors`).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from fxptrain.errors import FxptrainError
+from fxptrain.export.toolchain import STANDARD, call, runner_folder
+
+COMPILER, SIZE, EMULATOR = "arm-none-eabi-gcc", "arm-none-eabi-size", "qemu-system-arm"
+WARNINGS = ("-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror")
+NANOSECONDS = 64  # of virtual time an instruction
+STACK_BYTES = 1024
+
+
+@dataclass(frozen=True)
+class Board:
+    """A machine of QEMU: its core, memory (origin, bytes) and the clock of SysTick."""
+
+    name: str
+    machine: str
+    core: str
+    flash: tuple[int, int]
+    ram: tuple[int, int]
+    mhz: Fraction
+
+    def instructions(self, ticks: int) -> int:
+        """Instructions that passed in so many ticks."""
+        return round(Fraction(ticks * 1000, NANOSECONDS) / self.mhz)
+
+
+_K, _M = 1 << 10, 1 << 20
+_RAM = 0x20000000
+BOARDS = {
+    board.name: board
+    for board in (
+        Board("microbit", "microbit", "cortex-m0", (0, 256 * _K), (_RAM, 16 * _K), Fraction(16)),
+        Board("netduino2", "netduino2", "cortex-m3", (0x08000000, _M), (_RAM, 128 * _K), Fraction(120)),
+        Board("cortex-m0", "mps2-an385", "cortex-m0", (0, 4 * _M), (_RAM, 4 * _M), Fraction(25)),
+        Board("cortex-m3", "mps2-an385", "cortex-m3", (0, 4 * _M), (_RAM, 4 * _M), Fraction(25)),
+        Board("cortex-m4", "mps2-an386", "cortex-m4", (0, 4 * _M), (_RAM, 4 * _M), Fraction(25)),
+        Board("cortex-m33", "mps2-an505", "cortex-m33", (0x10000000, 4 * _M), (0x38000000, 4 * _M), Fraction(20)),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Image:
+    """A linked program and its bytes: `flash` of code and constants, `ram` without the stack."""
+
+    path: Path
+    flash: int
+    ram: int
+
+
+def board_folder() -> Path:
+    """Start-up code, linker script and semihosting, which belong to the checkout."""
+    folder = Path(__file__).parents[2] / "tools" / "boards"
+    if not (folder / "link.ld").is_file():
+        raise FxptrainError(
+            f"Emulated boards need the folder tools/boards of the checkout; there is none at {folder}. "
+            "Verify with `--target host`, or from a checkout."
+        )
+    return folder
+
+
+def build_image(board: Board, sources: Path, build: Path, options: Sequence[str] = ("-O2",)) -> Image:
+    """Compile and link an export with its verification program for a board.
+
+    Raises
+    ------
+    FxptrainError
+        If the compiler is missing or complains, or the program does not fit into the board's memory.
+    """
+    folder, runner = board_folder(), runner_folder()
+    memory = {"FLASH_O": board.flash[0], "FLASH_L": board.flash[1], "RAM_O": board.ram[0], "RAM_L": board.ram[1]}
+    symbols = [f"-Wl,--defsym={name}={value}" for name, value in (memory | {"STACK_L": STACK_BYTES}).items()]
+    core = ["-mthumb", f"-mcpu={board.core}", "-mfloat-abi=soft"]
+    kept = [
+        "-ffreestanding",
+        "-ffunction-sections",
+        "-fdata-sections",
+        "-Wl,--gc-sections",
+        "-nostartfiles",
+        "-nostdlib",
+    ]
+    files = [*sorted(sources.glob("*.c")), runner / "runner.c", folder / "startup.c", folder / "semihost.c"]
+    image = build / "image.elf"
+    call(
+        [COMPILER, STANDARD, *core, *options, *WARNINGS, *kept, "-T", folder / "link.ld", *symbols, "-I", sources,
+         "-I", runner, "-I", folder, *files, "-lc_nano", "-lgcc", "-o", image],
+        build, f"Compiling for {board.name}",
+    )  # fmt: skip
+    text, data, bss = map(int, call([SIZE, image], build, "Measuring the program").splitlines()[1].split()[:3])
+    return Image(image, text + data, data + bss)
+
+
+def run_image(board: Board, image: Image, vectors: bytes, build: Path, seconds: float = 600) -> tuple[bytes, int]:
+    """Run a program under QEMU on `vectors`; returns its results and the greatest depth of its stack."""
+    (build / "vectors.bin").write_bytes(vectors)
+    machine = ["-M", board.machine, "-icount", "shift=6", "-display", "none", "-monitor", "none", "-serial", "none"]
+    calls: list[str | Path] = ["-semihosting-config", "enable=on,target=native", "-kernel", image.path]
+    call([EMULATOR, *machine, *calls], build, f"The verification program on {board.name}", seconds)
+    return (build / "results.bin").read_bytes(), struct.unpack("<I", (build / "stack.bin").read_bytes())[0]

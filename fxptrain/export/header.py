@@ -1,0 +1,65 @@
+"""``--to header``: weights alone, as one C header for code that computes by itself.
+
+What does not belong here: the runtime (`c99`).
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from fxptrain.checkpoint import write_atomically
+from fxptrain.evaluation import Run
+from fxptrain.export.c99 import network_of, prepare_directory, sizes
+from fxptrain.export.layers import Layer, Network
+from fxptrain.export.plan import plan
+from fxptrain.export.source import FILE, Options, write_source
+from fxptrain.export.tables import GENERATED, about, array, c_type
+from fxptrain.fixed.format import FxP
+
+
+def _formats(name: str, form: FxP) -> list[str]:
+    """Widths of a tensor as constants; an enumeration takes negative numbers without surprises."""
+    return [f"enum {{ {name}_BITS = {form.total_bits}, {name}_FRAC = {form.frac_bits} }};"]
+
+
+def _layer(layer: Layer, prefix: str) -> list[str]:
+    """Constants and arrays of one layer, in the engine's order: (kh, kw, ci, co), (kh, kw, c) or (in, out)."""
+    stage = layer.stage
+    name = f"{prefix}_{stage.layer}"
+    parts = [f"\n/* {stage.name}{' + relu' if stage.relu else ''}: {stage.in_shape} to {stage.out_shape} */"]
+    parts += _formats(f"{name}_output".upper(), stage.y_form.format)
+    for parameter in stage.parameters:
+        form = parameter.form.format
+        if not parameter.is_bias:
+            parts += _formats(f"{name}_weights".upper(), form)
+        text = about(
+            f"{stage.name}, {parameter.name}", form, parameter.flat, " x ".join(map(str, parameter.values.shape))
+        )
+        parts.append(array(c_type(form), f"{name}_{parameter.name}", parameter.flat, text))
+    return parts
+
+
+def header(net: Network, name: str) -> str:
+    """Text of the header."""
+    prefix = re.sub(r"\W", "_", name)
+    guard = f"{prefix}_WEIGHTS_H".upper()
+    parts = [GENERATED, f"#ifndef {guard}", f"#define {guard}", "", "#include <stdint.h>", ""]
+    parts += ["/* real = raw * 2^-FRAC. A bias has the format of its layer's weights. */"]
+    parts += _formats(f"{prefix}_input".upper(), net.value)
+    table = net.model.table
+    parts.append(array(c_type(net.value), f"{prefix}_input_table", table, "raw input of pixels 0 to 255"))
+    for layer in net.layers:
+        parts += _layer(layer, prefix)
+    return "\n".join([*parts, "", "#endif", ""])
+
+
+def export_header(run: Run, directory: Path, options: Options) -> dict[str, Any]:
+    """Write ``<recipe>_weights.h``."""
+    net = network_of(run, options)
+    prepare_directory(directory)
+    name = f"{re.sub(r'[^A-Za-z0-9_]', '_', run.recipe.name)}_weights.h"
+    write_atomically(directory / name, [header(net, run.recipe.name).encode()])
+    write_source(run, options, directory)
+    return {"files": [name, FILE], "sizes": sizes(net, plan(net))}

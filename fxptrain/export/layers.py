@@ -1,0 +1,209 @@
+"""A model as the C runtime sees it: geometry, widths, storage types, parameters in the runtime's layout.
+
+What does not belong here: where arrays lie in memory (`plan`) and how C is written (`tables`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fxptrain.errors import FormatError, RecipeError
+from fxptrain.fixed.format import FxP
+from fxptrain.nn.conv import ProductStage
+from fxptrain.nn.depthwise import DepthwiseStage
+from fxptrain.nn.formats import TensorFormat
+from fxptrain.nn.model import Model
+from fxptrain.nn.parameters import ParameterArray
+from fxptrain.nn.pool import AveragePoolStage, MaxPoolStage
+from fxptrain.nn.spec import Pair
+from fxptrain.nn.stage import Stage
+
+INT32_LIMIT = 1 << 31
+LOSS_FRACS = range(-13, 34)
+KINDS = {"conv": "FXP_CONV", "depthwise": "FXP_DEPTHWISE", "maxpool": "FXP_MAXPOOL", "avgpool": "FXP_AVGPOOL"}
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One stage: a linear layer is a convolution of one position whose kernel is the whole input."""
+
+    stage: Stage
+    kind: str
+    kernel: Pair
+    stride: Pair
+    padding: Pair
+    pool: Pair
+
+    @property
+    def taps(self) -> int:
+        """Weights of one output channel."""
+        return self.kernel[0] * self.kernel[1] * (1 if self.kind == "depthwise" else self.stage.in_shape[2])
+
+    @property
+    def positions(self) -> int:
+        """Outputs of one channel of one sample."""
+        return self.stage.out_shape[0] * self.stage.out_shape[1]
+
+    @property
+    def whole(self) -> bool:
+        """Whether the kernel sees the whole input, so that no patch is gathered."""
+        return self.kernel == self.stage.in_shape[:2] and self.pool == (1, 1) and self.padding == (0, 0)
+
+    @property
+    def multiplier(self) -> tuple[int, int]:
+        """Mantissa and shift of an average pool."""
+        found = self.stage.multiplier if isinstance(self.stage, AveragePoolStage) else None
+        return (found.mantissa, found.shift) if found is not None else (0, 0)
+
+    def parameter(self, name: str) -> ParameterArray | None:
+        """The weights or the bias."""
+        return next((found for found in self.stage.parameters if found.name == name), None)
+
+
+def _layer(stage: Stage) -> Layer:
+    if isinstance(stage, ProductStage):
+        shape = stage.layout
+        kernel = stage.in_shape[:2] if stage.linear else stage.kernel
+        return Layer(stage, "conv", kernel, shape.stride, shape.padding, shape.pool)
+    if isinstance(stage, DepthwiseStage):
+        g = stage.geometry
+        return Layer(stage, "depthwise", stage.kernel, (g.sh, g.sw), (g.image.ph, g.image.pw), stage.pool)
+    assert isinstance(stage, MaxPoolStage | AveragePoolStage)
+    window = stage.window
+    kind = "maxpool" if isinstance(stage, MaxPoolStage) else "avgpool"
+    return Layer(stage, kind, (window.h, window.w), (window.sh, window.sw), (0, 0), (1, 1))
+
+
+def rows(parameter: ParameterArray, array: npt.NDArray[Any], taps: int) -> npt.NDArray[Any]:
+    """A flat (taps, co) array in the runtime's order, (co, taps); a bias as it is."""
+    return array if parameter.is_bias else np.ascontiguousarray(array.reshape(taps, -1).T).reshape(-1)
+
+
+def python_order(parameter: ParameterArray, array: npt.NDArray[Any], taps: int) -> npt.NDArray[Any]:
+    """The inverse of `rows`."""
+    return array if parameter.is_bias else np.ascontiguousarray(array.reshape(-1, taps).T).reshape(-1)
+
+
+class Network:
+    """A model prepared for export.
+
+    Parameters
+    ----------
+    model : Model
+        What is exported.
+    training : bool
+        Whether the export trains.
+    batch : int
+        Largest batch of a training step.
+    freeze : int
+        How many of the first layers with parameters stay as they are.
+
+    Raises
+    ------
+    FxptrainError
+        Where C cannot do what is asked; the message names the way out.
+    """
+
+    def __init__(self, model: Model, *, training: bool, batch: int = 1, freeze: int = 0) -> None:
+        """Check and collect; nothing is written."""
+        self.model, self.training, self.batch, self.freeze = model, training, batch, freeze
+        self.layers = [_layer(stage) for stage in model.stages]
+        parametric = [i for i, layer in enumerate(self.layers) if layer.stage.parameters]
+        if training:
+            self._check_training(parametric)
+        self.first_trained = parametric[freeze] if training else len(self.layers)
+        frac = self.forms[self._y_form(len(self.layers) - 1)].format.frac_bits
+        if frac not in LOSS_FRACS:
+            raise FormatError(
+                f"The logits have {frac} fractional bits; the loss takes {LOSS_FRACS[0]} to {LOSS_FRACS[-1]}."
+            )
+
+    def _check_training(self, parametric: list[int]) -> None:
+        model = self.model
+        if model.rule.master:
+            raise RecipeError(
+                "The method `ste` keeps 32-bit master copies, for which a microcontroller has no room; the export "
+                "trains with sqpu or hteqpu. Export without --training, or train with another method."
+            )
+        if self.batch < 1:
+            raise RecipeError(f"`batch` (={self.batch}) must be at least 1.")
+        if not 0 <= self.freeze < len(parametric):
+            raise RecipeError(f"`freeze` (={self.freeze}) must leave a layer to train: 0 to {len(parametric) - 1}.")
+        model.check_widths(self.batch)
+        elements = self.batch * max(max(stage.in_elements, stage.out_elements) for stage in model.stages)
+        if elements >= INT32_LIMIT:
+            raise RecipeError(f"`batch` (={self.batch}) makes {elements} elements of one tensor; C counts below 2**31.")
+
+    # Formats -----------------------------------------------------------------------------------------------------
+
+    @property
+    def forms(self) -> list[TensorFormat]:
+        """Rows of the runtime's formats: the input's, then per layer those of its output, parameters, momentum."""
+        found = [self.model.input_form]
+        for layer in self.layers:
+            if layer.kind != "maxpool":
+                found.append(layer.stage.y_form)
+            if layer.stage.parameters:
+                found += [layer.stage.parameters[0].form, layer.stage.parameters[0].momentum_form]
+        return found
+
+    def form_row(self, form: TensorFormat) -> int:
+        """Row of a format."""
+        return next(i for i, found in enumerate(self.forms) if found is form)
+
+    def _y_form(self, i: int) -> int:
+        return self.form_row(self.layers[i].stage.y_form)
+
+    def frozen_form(self, form: TensorFormat) -> bool:
+        """Whether a format belongs to parameters that are not trained."""
+        return any(
+            form in (layer.stage.parameters[0].form, layer.stage.parameters[0].momentum_form)
+            for layer in self.layers[: self.first_trained]
+            if layer.stage.parameters
+        )
+
+    # Widths ------------------------------------------------------------------------------------------------------
+
+    @property
+    def value(self) -> FxP:
+        """Format whose width and storage inputs and outputs of layers have."""
+        return self.model.input_form.format
+
+    @property
+    def param(self) -> FxP:
+        """The same of parameters."""
+        return next(layer.stage.parameters[0].form.format for layer in self.layers if layer.stage.parameters)
+
+    @property
+    def momentum(self) -> FxP:
+        """The same of momentum."""
+        return next(layer.stage.parameters[0].momentum_form.format for layer in self.layers if layer.stage.parameters)
+
+    @property
+    def error(self) -> FxP:
+        """The same of errors."""
+        return FxP(self.model.formats.error_bits, 0)
+
+    def sum_bits(self, family: str) -> int:
+        """32 or 64: the width that provably holds every sum of a family (``forward``, ``error``, ``gradient``)."""
+        bounds = {"forward": self._forward_bound, "error": self._error_bound, "gradient": self._gradient_bound}
+        return 32 if all(bounds[family](layer) < INT32_LIMIT for layer in self.layers) else 64
+
+    def _forward_bound(self, layer: Layer) -> int:
+        if not layer.stage.parameters:
+            return 0
+        return layer.taps << (self.value.total_bits + self.param.total_bits - 2)
+
+    def _error_bound(self, layer: Layer) -> int:
+        meetings = min(layer.kernel[0] * layer.kernel[1], layer.positions)
+        if layer.stage.parameters:
+            channels = 1 if layer.kind == "depthwise" else layer.stage.out_shape[2]
+            return meetings * channels << (self.error.total_bits + self.param.total_bits - 2)
+        return meetings * max(layer.multiplier[0], 1) << (self.error.total_bits - 1)
+
+    def _gradient_bound(self, layer: Layer) -> int:
+        return self.batch * layer.positions << (self.value.total_bits + self.error.total_bits - 2)

@@ -1,0 +1,78 @@
+/* Formats follow the data: at fixed steps every tensor's format is adapted and its parameters move to the new grid. */
+#include "fxp_formats.h"
+#include "fxp_step.h"
+
+#if FXP_TRAINING
+
+/* Rounding site of a move to a grid finer by `change` bits. */
+static fxp_site regrid_site(const fxp_model *model, const fxp_stage *s, int32_t change, int32_t bits, int32_t kind)
+{
+    return fxp_site_at(-change, FXP_UPDATE_STOCHASTIC, bits, fxp_stream(s->layer, kind), model->step);
+}
+
+/* Move (co, taps) parameters, whose draws are numbered (taps, co). */
+static void regrid_params(fxp_param *values, fxp_site site, int32_t taps, int32_t co)
+{
+    int32_t c, k;
+    for (k = 0; k < taps; k++) {
+        for (c = 0; c < co; c++) {
+            values[c * taps + k] = (fxp_param)fxp_requantize(&site, values[c * taps + k], (uint32_t)(k * co + c));
+        }
+    }
+}
+
+static void regrid_momentum(fxp_momentum *values, fxp_site site, int32_t taps, int32_t co)
+{
+    int32_t c, k;
+    for (k = 0; k < taps; k++) {
+        for (c = 0; c < co; c++) {
+            values[c * taps + k] = (fxp_momentum)fxp_requantize(&site, values[c * taps + k], (uint32_t)(k * co + c));
+        }
+    }
+}
+
+static void regrid(fxp_model *model, const fxp_stage *s, int32_t change, int32_t momentum_change)
+{
+    const int32_t taps = s->kh * s->kw * ((s->kind == FXP_DEPTHWISE) ? 1 : s->ci);
+    void *weights = model->arena + s->weights_at, *bias = model->arena + s->bias_at;
+    void *weights_momentum = model->arena + s->weights_momentum_at, *bias_momentum = model->arena + s->bias_momentum_at;
+    if (change != 0) {
+        regrid_params(weights, regrid_site(model, s, change, FXP_PARAM_BITS, FXP_SITE_WEIGHT_REGRID), taps, s->co);
+        if (s->bias != NULL) {
+            regrid_params(bias, regrid_site(model, s, change, FXP_PARAM_BITS, FXP_SITE_BIAS_REGRID), 1, s->co);
+        }
+    }
+    if (momentum_change != 0) {
+        regrid_momentum(weights_momentum,
+                        regrid_site(model, s, momentum_change, FXP_MOMENTUM_BITS, FXP_SITE_WEIGHT_MOMENTUM_REGRID), taps,
+                        s->co);
+        if (s->bias != NULL) {
+            regrid_momentum(bias_momentum,
+                            regrid_site(model, s, momentum_change, FXP_MOMENTUM_BITS, FXP_SITE_BIAS_MOMENTUM_REGRID), 1,
+                            s->co);
+        }
+    }
+}
+
+void fxp_adapt(fxp_model *model)
+{
+    int32_t i;
+    for (i = 0; i < FXP_STAGES; i++) {
+        const fxp_stage *s = &fxp_stages[i];
+        fxp_form *y = &model->forms[s->y_form];
+        if ((s->w_form >= 0) && (i >= FXP_FIRST_TRAINED)) {
+            const int32_t change = fxp_form_adapt(&model->forms[s->w_form], &fxp_form_starts[s->w_form]);
+            const int32_t momentum_change = fxp_form_adapt(&model->forms[s->w_form + 1], &fxp_form_starts[s->w_form + 1]);
+            regrid(model, s, change, momentum_change);
+        }
+        if (s->kind != FXP_MAXPOOL) {
+            (void)fxp_form_adapt(y, &fxp_form_starts[s->y_form]);
+            if ((s->w_form >= 0) && fxp_form_starts[s->y_form].adaptive) { /* never finer than the sums */
+                const int32_t excess = y->frac - (model->forms[s->x_form].frac + model->forms[s->w_form].frac);
+                (void)fxp_form_move(y, &fxp_form_starts[s->y_form], (excess > 0) ? -excess : 0);
+            }
+        }
+    }
+}
+
+#endif

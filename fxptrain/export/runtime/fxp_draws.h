@@ -1,0 +1,41 @@
+/* Random draws by Threefry-2x32 with 20 rounds: a pure function of (seed, stream, step, index). Twin of fixed/draws.py. */
+#ifndef FXP_DRAWS_H
+#define FXP_DRAWS_H
+
+#include <stdint.h>
+
+/* Kinds of rounding sites; a stream is 16 * layer + kind. */
+enum {
+    FXP_SITE_FORWARD = 0,
+    FXP_SITE_INPUT_ERROR = 1,
+    FXP_SITE_WEIGHT_MOMENTUM = 2,
+    FXP_SITE_WEIGHT = 3,
+    FXP_SITE_BIAS_MOMENTUM = 4,
+    FXP_SITE_BIAS = 5,
+    FXP_SITE_WEIGHT_REGRID = 8,
+    FXP_SITE_WEIGHT_MOMENTUM_REGRID = 9,
+    FXP_SITE_BIAS_REGRID = 10,
+    FXP_SITE_BIAS_MOMENTUM_REGRID = 11
+};
+
+static inline uint32_t fxp_stream(int32_t layer, int32_t kind)
+{
+    return (uint32_t)(16 * layer + kind);
+}
+
+/* Draws of one stream at one step. Two neighbours share a block of the generator, so the last block is kept. */
+typedef struct {
+    uint32_t stream;
+    uint32_t step;
+    uint32_t block; /* whose words these are; all ones: none yet */
+    uint32_t words[2];
+} fxp_draws;
+
+void fxp_threefry(const uint32_t key[2], const uint32_t counter[2], uint32_t words[2]);
+
+fxp_draws fxp_draws_at(uint32_t stream, uint32_t step);
+
+/* The draw of element `index`. */
+uint32_t fxp_draw(fxp_draws *draws, uint32_t index);
+
+#endif

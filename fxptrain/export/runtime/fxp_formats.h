@@ -1,0 +1,30 @@
+/* Formats that live through training: counters, adaptation, delayed scales of errors. Twin of nn/formats.py. */
+#ifndef FXP_FORMATS_H
+#define FXP_FORMATS_H
+
+#include "fxp_types.h"
+
+#if FXP_TRAINING
+
+/* Count what a rounding site reported. */
+void fxp_form_note(fxp_form *form, uint32_t saturated, uint32_t total, int32_t largest);
+
+/* Adapt a format to its counters and start counting anew; returns by how many bits frac changed. */
+int32_t fxp_form_adapt(fxp_form *form, const fxp_form_start *start);
+
+/* Change frac within the format's limits; returns by how many bits. */
+int32_t fxp_form_move(fxp_form *form, const fxp_form_start *start, int32_t change);
+
+/* The finest frac at which an absolute sum `largest` with `sum_frac` bits does not saturate an error. */
+int32_t fxp_scale_fitting(uint64_t largest, int32_t sum_frac);
+
+/* Apply the rule to the largest absolute sum of a finished step. */
+void fxp_scale_note(fxp_scale *scale, uint64_t largest, int32_t sum_frac);
+
+/* The finest frac, at most `finest`, at which a momentum holds eight times the mean of `count` gradients whose sum is
+ * at most `largest` with `frac` bits. */
+int32_t fxp_momentum_fitting(uint64_t largest, int32_t frac, int32_t count, int32_t finest);
+
+#endif
+
+#endif

@@ -1,0 +1,153 @@
+/* The half of a step that changes parameters: exact gradients, consumed by the update as soon as they are finished. */
+#include <string.h>
+
+#include "fxp_conv.h"
+#include "fxp_depthwise.h"
+#include "fxp_formats.h"
+#include "fxp_multiplier.h"
+#include "fxp_step.h"
+
+#if FXP_TRAINING
+
+static void *place(const fxp_step *step, uint32_t at)
+{
+    return step->model->arena + at;
+}
+
+static int32_t bit_length(int32_t value)
+{
+    int32_t bits = 0;
+    while (value > 0) {
+        value /= 2;
+        bits++;
+    }
+    return bits;
+}
+
+static int32_t taps_of(const fxp_stage *stage)
+{
+    return stage->kh * stage->kw * ((stage->kind == FXP_DEPTHWISE) ? 1 : stage->ci);
+}
+
+/* The update of a stage's weights, or of its bias. */
+static fxp_update_site update_site(const fxp_step *step, int32_t i, int32_t is_bias)
+{
+    static const fxp_multiplier keep = {FXP_MOMENTUM_MANTISSA, FXP_MOMENTUM_SHIFT};
+    static const fxp_multiplier decay = {FXP_DECAY_MANTISSA, FXP_DECAY_SHIFT};
+    const fxp_model *model = step->model;
+    const fxp_stage *s = &fxp_stages[i];
+    const int32_t frac_w = model->forms[s->w_form].frac, frac_m = model->forms[s->w_form + 1].frac;
+    const int32_t frac_g = step->error_frac[i] + (is_bias ? 0 : model->forms[s->x_form].frac);
+    const int32_t bits = (is_bias ? 0 : (FXP_VALUE_BITS - 1)) + FXP_ERROR_BITS - 1 + bit_length(step->count * s->oh * s->ow);
+    const fxp_multiplier mean = fxp_multiplier_ratio(1, (uint64_t)(uint32_t)step->count);
+    fxp_update_site site;
+    site.keep = fxp_term_of(keep, frac_m, frac_m, FXP_MOMENTUM_BITS - 1);
+    site.gradient = fxp_term_of(mean, frac_g, frac_m, bits);
+    site.decay = fxp_term_of(decay, frac_w, frac_m, FXP_PARAM_BITS - 1);
+    site.rate = fxp_term_of(step->rate, frac_m, frac_w, FXP_MOMENTUM_BITS - 1);
+    site.momentum_site = fxp_site_at(28, FXP_UPDATE_STOCHASTIC, FXP_MOMENTUM_BITS,
+                                     fxp_stream(s->layer, is_bias ? FXP_SITE_BIAS_MOMENTUM : FXP_SITE_WEIGHT_MOMENTUM),
+                                     model->step);
+    site.site = fxp_site_at(28, FXP_UPDATE_STOCHASTIC, FXP_PARAM_BITS,
+                            fxp_stream(s->layer, is_bias ? FXP_SITE_BIAS : FXP_SITE_WEIGHT), model->step);
+    return site;
+}
+
+/* Gradient of the weights of channel `c` over the batch to sums (taps); returns the bias's. */
+static int64_t gradient_of(const fxp_step *step, int32_t i, int32_t c, fxp_gradient_sum *sums)
+{
+    const fxp_stage *s = &fxp_stages[i];
+    const int32_t outputs = s->oh * s->ow * s->co;
+    const fxp_error *error = place(step, s->error_at);
+    const uint8_t *winners = (s->winners_at == FXP_NOWHERE) ? NULL : place(step, s->winners_at);
+    int64_t total = 0;
+    int32_t n, at;
+    memset(sums, 0, (size_t)taps_of(s) * sizeof(fxp_gradient_sum));
+    for (n = 0; n < step->count; n++) {
+        fxp_backward pass;
+        pass.stage = s;
+        pass.weights = NULL;
+        pass.x = fxp_x_of(step->model, i, n);
+        pass.winners = (winners == NULL) ? NULL : (winners + n * outputs);
+        pass.error = error + n * outputs;
+#if FXP_GRADIENT_DEPTHWISE
+        if (s->kind == FXP_DEPTHWISE) {
+            fxp_depthwise_weight_gradient(&pass, c, sums);
+        }
+#endif
+#if FXP_GRADIENT_CONV
+        if (s->kind == FXP_CONV) {
+            fxp_conv2d_weight_gradient(&pass, c, sums);
+        }
+#endif
+        for (at = c; at < outputs; at += s->co) {
+            total += pass.error[at];
+        }
+    }
+    return total;
+}
+
+static uint64_t larger(uint64_t peak, int64_t value)
+{
+    const uint64_t size = (value < 0) ? (uint64_t)-value : (uint64_t)value;
+    return (size > peak) ? size : peak;
+}
+
+/* Update channels c and, if there is one, c + 1: neighbours in the numbering of draws share blocks of the generator. */
+static void update_weights(const fxp_step *step, int32_t i, int32_t c, const fxp_gradient_sum *sums, fxp_update_site *site)
+{
+    const fxp_stage *s = &fxp_stages[i];
+    const int32_t taps = taps_of(s), channels = (c + 1 < s->co) ? 2 : 1;
+    fxp_param *weights = place(step, s->weights_at);
+    fxp_momentum *momentum = place(step, s->weights_momentum_at);
+    int32_t k, j;
+    for (k = 0; k < taps; k++) {
+        for (j = 0; j < channels; j++) {
+            const int32_t at = (c + j) * taps + k;
+            fxp_update(site, &weights[at], &momentum[at], sums[j * taps + k], (uint32_t)(k * s->co + c + j));
+        }
+    }
+}
+
+static void note(fxp_model *model, const fxp_stage *s, const fxp_update_site *site, int32_t total)
+{
+    const int32_t most = FXP_MAX_RAW(FXP_PARAM_BITS);
+    const int32_t largest = (site->site.largest > most) ? most : site->site.largest;
+    fxp_form_note(&model->forms[s->w_form], site->site.saturated, (uint32_t)total, largest);
+    fxp_form_note(&model->forms[s->w_form + 1], site->momentum_site.saturated, (uint32_t)total, site->momentum_site.largest);
+}
+
+void fxp_step_gradient(fxp_step *step, int32_t i, uint64_t *peaks)
+{
+    const fxp_stage *s = &fxp_stages[i];
+    const int32_t taps = taps_of(s);
+    fxp_gradient_sum *sums = place(step, s->gradient_at);
+    fxp_update_site weights = update_site(step, i, 0), biases = update_site(step, i, 1);
+    fxp_param *bias = place(step, s->bias_at);
+    fxp_momentum *bias_momentum = place(step, s->bias_momentum_at);
+    int32_t c, j, k;
+    for (c = 0; c < s->co; c += 2) {
+        for (j = 0; (j < 2) && (c + j < s->co); j++) {
+            const int64_t total = gradient_of(step, i, c + j, sums + j * taps);
+            if (peaks != NULL) {
+                peaks[1] = (s->bias == NULL) ? 0 : larger(peaks[1], total);
+                for (k = 0; k < taps; k++) {
+                    peaks[0] = larger(peaks[0], sums[j * taps + k]);
+                }
+            } else if (s->bias != NULL) {
+                fxp_update(&biases, &bias[c + j], &bias_momentum[c + j], total, (uint32_t)(c + j));
+            }
+        }
+        if (peaks == NULL) {
+            update_weights(step, i, c, sums, &weights);
+        }
+    }
+    if (peaks == NULL) {
+        note(step->model, s, &weights, taps * s->co);
+        if (s->bias != NULL) {
+            note(step->model, s, &biases, s->co);
+        }
+    }
+}
+
+#endif

@@ -1,0 +1,91 @@
+#include "fxp_loss.h"
+
+int32_t fxp_first_largest(const fxp_value *logits)
+{
+    int32_t c, best = 0;
+    for (c = 1; c < FXP_OUTPUTS; c++) {
+        if (logits[c] > logits[best]) {
+            best = c;
+        }
+    }
+    return best;
+}
+
+#if FXP_TRAINING && FXP_CROSS_ENTROPY
+
+#define FXP_LOG2_E 774541002 /* round(log2(e) * 2^29) */
+#define FXP_LN_2 45426       /* round(ln(2) * 2^16) */
+#define FXP_FRACTION 16
+
+/* 2^-t with 30 fractional bits for t >= 0 with 16: a table, linear between its entries. */
+static int64_t exp2_negative(int64_t t)
+{
+    const int64_t whole = fxp_shift_right(t, 16);
+    const int32_t k = (int32_t)((t / 256) % 256), rest = (int32_t)(t % 256);
+    int64_t value;
+    if (whole >= 31) {
+        return 0;
+    }
+    value = (int64_t)(fxp_exp2[k] - fxp_exp2[k + 1]) * rest;
+    return fxp_shift_right(fxp_exp2[k] - fxp_shift_right(value, 8), (int32_t)whole);
+}
+
+/* log2(value) with 16 fractional bits for value >= 1. */
+static int64_t log2_fixed(int64_t value)
+{
+    int32_t whole = 0, k, rest;
+    int64_t fraction;
+    while ((value >> (whole + 1)) != 0) {
+        whole++;
+    }
+    fraction = value - ((int64_t)1 << whole);
+    fraction = (whole <= 46) ? ((fraction * ((int64_t)1 << 16)) >> whole) : (fraction >> (whole - 16));
+    k = (int32_t)(fraction >> 8);
+    rest = (int32_t)(fraction & 255);
+    return ((int64_t)whole * 65536) + fxp_log2[k] + (((fxp_log2[k + 1] - fxp_log2[k]) * rest) >> 8);
+}
+
+int64_t fxp_loss_sums(const fxp_value *logits, int32_t frac, int32_t label, int64_t *sums)
+{
+    const int64_t top = logits[fxp_first_largest(logits)];
+    const int64_t behind = top - logits[label];
+    int64_t total = 0, loss;
+    int32_t c;
+    for (c = 0; c < FXP_OUTPUTS; c++) {
+        sums[c] = exp2_negative(fxp_shift_right((top - logits[c]) * FXP_LOG2_E, 13 + frac));
+        total += sums[c];
+    }
+    for (c = 0; c < FXP_OUTPUTS; c++) {
+        sums[c] = (sums[c] * ((int64_t)1 << FXP_PROBABILITY_FRAC)) / total;
+    }
+    sums[label] -= (int64_t)1 << FXP_PROBABILITY_FRAC;
+    loss = fxp_shift_right((log2_fixed(total) - ((int64_t)FXP_PROBABILITY_FRAC << FXP_FRACTION)) * FXP_LN_2, 16);
+    if (frac <= FXP_FRACTION) {
+        return loss + fxp_shift_left(behind, FXP_FRACTION - frac);
+    }
+    return loss + fxp_shift_right(behind, frac - FXP_FRACTION);
+}
+
+#elif FXP_TRAINING
+
+/* sum((z - onehot)^2) / 2, every term floored to 16 fractional bits. */
+int64_t fxp_loss_sums(const fxp_value *logits, int32_t frac, int32_t label, int64_t *sums)
+{
+    const int32_t drop = 2 * frac + 1 - 16;
+    int64_t loss = 0;
+    int32_t c;
+    for (c = 0; c < FXP_OUTPUTS; c++) {
+        sums[c] = logits[c];
+        if (c == label) {
+            sums[c] -= fxp_shift_left(1, frac);
+        }
+        if (drop >= 0) {
+            loss += fxp_shift_right(sums[c] * sums[c], drop);
+        } else {
+            loss += fxp_shift_left(sums[c] * sums[c], -drop);
+        }
+    }
+    return loss;
+}
+
+#endif

@@ -1,0 +1,27 @@
+/* Losses in integers: the error that starts the backward pass, and the loss value. Twin of kernels/loss.py. */
+#ifndef FXP_LOSS_H
+#define FXP_LOSS_H
+
+#include "fxp_stage.h"
+
+#if FXP_TRAINING
+
+/* Fractional bits of the sums that the loss's error is rounded from. */
+#define FXP_PROBABILITY_FRAC 30
+
+extern const int32_t fxp_exp2[257]; /* 2^(-k/256) with 30 fractional bits; generated */
+extern const int32_t fxp_log2[257]; /* log2(1 + k/256) with 16 fractional bits; generated */
+
+/* Sums (FXP_OUTPUTS) of one sample's error from its logits with `frac` fractional bits; returns the loss with 16. */
+int64_t fxp_loss_sums(const fxp_value *logits, int32_t frac, int32_t label, int64_t *sums);
+
+/* The first largest of the logits. */
+int32_t fxp_first_largest(const fxp_value *logits);
+
+#else
+
+int32_t fxp_first_largest(const fxp_value *logits);
+
+#endif
+
+#endif

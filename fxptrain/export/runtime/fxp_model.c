@@ -1,0 +1,221 @@
+#include "fxp_model.h"
+
+#include <string.h>
+
+#include "fxp.h"
+#include "fxp_conv.h"
+#include "fxp_depthwise.h"
+#include "fxp_loss.h"
+#include "fxp_pool.h"
+
+/* The arena is bytes; the plan gives every array a place aligned to 8, written before it is read. */
+static void *place(const fxp_model *model, uint32_t at)
+{
+    return model->arena + at;
+}
+
+fxp_value *fxp_x_of(const fxp_model *model, int32_t stage, int32_t sample)
+{
+    fxp_value *first = place(model, fxp_stages[stage].x_at);
+    return first + fxp_stages[stage].x_step * (uint32_t)sample;
+}
+
+fxp_value *fxp_y_of(const fxp_model *model, int32_t stage, int32_t sample)
+{
+    fxp_value *first = place(model, fxp_stages[stage].y_at);
+    return first + fxp_stages[stage].y_step * (uint32_t)sample;
+}
+
+/* Parameters that are trained have a place in the arena; the others stay where they were exported. */
+const fxp_param *fxp_weights_of(const fxp_model *model, int32_t stage)
+{
+    const fxp_stage *s = &fxp_stages[stage];
+#if FXP_TRAINING
+    if (s->weights_at != FXP_NOWHERE) {
+        return place(model, s->weights_at);
+    }
+#else
+    (void)model;
+#endif
+    return s->weights;
+}
+
+const fxp_param *fxp_bias_of(const fxp_model *model, int32_t stage)
+{
+    const fxp_stage *s = &fxp_stages[stage];
+#if FXP_TRAINING
+    if ((s->weights_at != FXP_NOWHERE) && (s->bias != NULL)) {
+        return place(model, s->bias_at);
+    }
+#else
+    (void)model;
+#endif
+    return s->bias;
+}
+
+#if FXP_TRAINING
+
+static int32_t taps_of(const fxp_stage *stage)
+{
+    return stage->kh * stage->kw * ((stage->kind == FXP_DEPTHWISE) ? 1 : stage->ci);
+}
+
+static void copy_start(fxp_model *model, int32_t i)
+{
+    const fxp_stage *s = &fxp_stages[i];
+    const size_t weights = (size_t)(taps_of(s) * s->co), biases = (size_t)s->co;
+    memcpy(place(model, s->weights_at), s->weights, weights * sizeof(fxp_param));
+    memcpy(place(model, s->weights_momentum_at), s->weights_momentum_start, weights * sizeof(fxp_momentum));
+    if (s->bias != NULL) {
+        memcpy(place(model, s->bias_at), s->bias, biases * sizeof(fxp_param));
+        memcpy(place(model, s->bias_momentum_at), s->bias_momentum_start, biases * sizeof(fxp_momentum));
+    }
+}
+
+#endif
+
+void fxp_init(fxp_model *model, void *arena)
+{
+    int32_t i;
+    model->arena = arena;
+    for (i = 0; i < FXP_FORMS; i++) {
+        model->forms[i].frac = fxp_form_starts[i].frac;
+#if FXP_TRAINING
+        model->forms[i].largest = fxp_form_starts[i].largest;
+        model->forms[i].saturated = fxp_form_starts[i].saturated;
+        model->forms[i].total = fxp_form_starts[i].total;
+#endif
+    }
+#if FXP_TRAINING
+    model->step = FXP_START_STEP;
+    model->calibrated = FXP_START_CALIBRATED;
+    for (i = 0; i < FXP_STAGES; i++) {
+        model->scales[i] = fxp_scale_starts[i];
+        if (fxp_stages[i].weights_at != FXP_NOWHERE) {
+            copy_start(model, i);
+        }
+    }
+#endif
+}
+
+void fxp_load_input(const fxp_model *model, fxp_inputs inputs, int32_t sample, int32_t place_of)
+{
+    fxp_value *x = fxp_x_of(model, 0, place_of);
+    int32_t i;
+    if (inputs.pixels == NULL) {
+        memcpy(x, inputs.raw + (size_t)sample * FXP_INPUTS, FXP_INPUTS * sizeof(fxp_value));
+        return;
+    }
+    for (i = 0; i < FXP_INPUTS; i++) {
+        x[i] = fxp_input_table[inputs.pixels[sample * FXP_INPUTS + i]];
+    }
+}
+
+fxp_site fxp_forward_site(const fxp_model *model, int32_t stage, int32_t stochastic)
+{
+    const fxp_stage *s = &fxp_stages[stage];
+    const int32_t frac_x = model->forms[s->x_form].frac;
+    int32_t shift = -model->forms[s->y_form].frac;
+    uint32_t step = 0;
+    if (s->w_form >= 0) {
+        shift += model->forms[s->w_form].frac + ((frac_x > 0) ? frac_x : 0);
+    } else {
+        shift += frac_x + s->mean.shift;
+    }
+#if FXP_TRAINING
+    step = model->step;
+#endif
+    return fxp_site_at(shift, stochastic, FXP_VALUE_BITS, fxp_stream(s->layer, FXP_SITE_FORWARD), step);
+}
+
+static void run(const fxp_forward *pass)
+{
+    switch (pass->stage->kind) {
+#if FXP_USE_CONV
+    case FXP_CONV:
+        fxp_conv2d_forward(pass);
+        break;
+#endif
+#if FXP_USE_DEPTHWISE
+    case FXP_DEPTHWISE:
+        fxp_depthwise_forward(pass);
+        break;
+#endif
+#if FXP_USE_MAXPOOL
+    case FXP_MAXPOOL:
+        fxp_maxpool_forward(pass);
+        break;
+#endif
+#if FXP_USE_AVGPOOL
+    case FXP_AVGPOOL:
+        fxp_averagepool_forward(pass);
+        break;
+#endif
+    default:
+        break;
+    }
+}
+
+void fxp_forward_stage(fxp_model *model, int32_t stage, int32_t sample, int32_t keep, fxp_site *site)
+{
+    const fxp_stage *s = &fxp_stages[stage];
+    const int32_t elements = s->oh * s->ow * s->co;
+    const int32_t frac_x = model->forms[s->x_form].frac;
+    fxp_forward pass;
+    pass.stage = s;
+    pass.weights = (s->w_form >= 0) ? fxp_weights_of(model, stage) : NULL;
+    pass.bias = (s->w_form >= 0) ? fxp_bias_of(model, stage) : NULL;
+    pass.x = fxp_x_of(model, stage, sample);
+    pass.y = fxp_y_of(model, stage, sample);
+    pass.winners = NULL;
+    pass.patches = place(model, s->scratch_at);
+    pass.site = site;
+    pass.first = (uint32_t)(sample * elements);
+    pass.lift = (frac_x < 0) ? -frac_x : 0;
+    pass.bias_shift = (frac_x > 0) ? frac_x : 0;
+#if FXP_TRAINING
+    if (keep && (s->winners_at != FXP_NOWHERE)) {
+        uint8_t *winners = place(model, s->winners_at);
+        pass.winners = winners + sample * elements;
+    }
+#else
+    (void)keep;
+#endif
+    run(&pass);
+}
+
+static int32_t predict(fxp_model *model, fxp_inputs inputs, int32_t *logits)
+{
+    const fxp_value *last = fxp_y_of(model, FXP_STAGES - 1, 0);
+    int32_t i;
+    fxp_load_input(model, inputs, 0, 0);
+    for (i = 0; i < FXP_STAGES; i++) {
+        fxp_site site = fxp_forward_site(model, i, 0);
+        fxp_forward_stage(model, i, 0, 0, &site);
+    }
+    for (i = 0; (i < FXP_OUTPUTS) && (logits != NULL); i++) {
+        logits[i] = last[i];
+    }
+    return fxp_first_largest(last);
+}
+
+int32_t fxp_predict(fxp_model *model, const uint8_t *pixels, int32_t *logits)
+{
+    fxp_inputs inputs;
+    inputs.pixels = pixels;
+    inputs.raw = NULL;
+    return predict(model, inputs, logits);
+}
+
+int32_t fxp_predict_raw(fxp_model *model, const fxp_value *raw, int32_t *logits)
+{
+    fxp_inputs inputs;
+    inputs.pixels = NULL;
+    inputs.raw = raw;
+    return predict(model, inputs, logits);
+}
+
+int32_t fxp_logit_frac(const fxp_model *model)
+{
+    return model->forms[fxp_stages[FXP_STAGES - 1].y_form].frac;
+}

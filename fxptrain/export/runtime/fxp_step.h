@@ -1,0 +1,42 @@
+/* One training step in pieces: errors from the loss down, gradients into the update, formats afterwards. Twin of
+ * nn/step.py and nn/sinks.py. What does not belong here: the order of the pieces (fxp_train.c). */
+#ifndef FXP_STEP_H
+#define FXP_STEP_H
+
+#include "fxp_model.h"
+#include "fxp_update.h"
+
+#if FXP_TRAINING
+
+/* What lives for one step. */
+typedef struct {
+    fxp_model *model;
+    const uint16_t *labels;
+    int32_t count;
+    fxp_multiplier rate;
+    int32_t error_frac[FXP_STAGES]; /* of the error at each stage's output */
+    int32_t sum_frac[FXP_STAGES];   /* of the sums it is rounded from */
+    uint64_t largest[FXP_STAGES];   /* of those sums, absolute */
+    int64_t loss_sum;
+    int32_t correct;
+} fxp_step;
+
+/* Error formats of this step from the scales, from the loss down: never finer than the sums. */
+void fxp_step_scales(fxp_step *step);
+
+/* Error at the logits of all samples, loss and correct answers. */
+void fxp_step_loss(fxp_step *step);
+
+/* Error at the input of stage `i` of all samples; with `look`, only the largest sum is noted. */
+void fxp_step_input_error(fxp_step *step, int32_t i, int32_t look);
+
+/* Exact gradients of stage `i`, two output channels at a time: each is used for the update at once, or with `peaks`
+ * only its largest absolute weight and bias gradients are noted there. */
+void fxp_step_gradient(fxp_step *step, int32_t i, uint64_t *peaks);
+
+/* Adapt all formats and move the parameters to their new grids; `model->step` steps are finished. */
+void fxp_adapt(fxp_model *model);
+
+#endif
+
+#endif

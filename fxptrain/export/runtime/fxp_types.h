@@ -1,0 +1,108 @@
+/* What the runtime works on: layers, formats, error scales, the model. No code.
+ *
+ * Letters: h w input position, ci co channels, kh kw kernel, oh ow output position after pooling, pool_h pool_w the
+ * max-pooling window fused into a convolution (1 x 1: none). Storage types and sizes come from the generated
+ * fxp_config.h. What does not belong here: the public functions (fxp.h).
+ */
+#ifndef FXP_TYPES_H
+#define FXP_TYPES_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "fxp_config.h"
+
+enum { FXP_CONV = 0, FXP_DEPTHWISE = 1, FXP_MAXPOOL = 2, FXP_AVGPOOL = 3 };
+
+/* 1: the products of 8- and 16-bit numbers use the DSP instructions of Cortex-M4, M7, M33 (fxp_dot_dsp.c); the bits are the
+ * same. */
+#ifndef FXP_DSP
+#define FXP_DSP 0
+#endif
+
+#define FXP_NOWHERE UINT32_MAX /* in place of an offset: there is no such array */
+#define FXP_MAX_RAW(bits) ((int32_t)(((int64_t)1 << ((bits) - 1)) - 1))
+#define FXP_MIN_RAW(bits) ((int32_t)(-((int64_t)1 << ((bits) - 1))))
+
+/* A non-negative constant mantissa * 2^-shift, mantissa < 2^15. */
+typedef struct {
+    int32_t mantissa;
+    int32_t shift;
+} fxp_multiplier;
+
+/* One layer with the ReLU and max-pooling that fuse into it. A linear layer is a convolution of one position.
+ * Weights lie (co, kh, kw, ci), of depthwise convolutions (c, kh, kw), so that a sum reads them in order; the index
+ * of a draw stays that of the (kh, kw, ci, co) array. `_at` are byte offsets in the arena, `_step` elements from one
+ * sample to the next (0: all samples share the place). */
+typedef struct {
+    int32_t kind;
+    int32_t layer; /* number in the recipe: streams of draws are 16 * layer + kind of site */
+    int32_t relu;
+    int32_t producer_relu; /* whether the input comes out of a ReLU */
+    int32_t h, w, ci;
+    int32_t oh, ow, co;
+    int32_t kh, kw, sh, sw, pad_h, pad_w;
+    int32_t pool_h, pool_w;
+    fxp_multiplier mean; /* of an average pool: 1 / (kh * kw) */
+    int32_t x_form, y_form, w_form; /* rows of the formats; the momentum's is w_form + 1; -1: none */
+    const fxp_param *weights; /* as exported; training copies them into the arena */
+    const fxp_param *bias;    /* NULL: none */
+    uint32_t x_at, y_at, scratch_at;
+    uint32_t x_step, y_step;
+#if FXP_TRAINING
+    const fxp_momentum *weights_momentum_start;
+    const fxp_momentum *bias_momentum_start;
+    uint32_t winners_at, error_at, input_sums_at, gradient_at;
+    uint32_t weights_at, bias_at, weights_momentum_at, bias_momentum_at;
+#endif
+} fxp_stage;
+
+/* What does not change of a tensor's format, and where it starts. */
+typedef struct {
+    int32_t bits;
+    int32_t frac;
+#if FXP_TRAINING
+    int32_t adaptive;
+    int32_t min_frac;
+    int32_t max_frac;
+    int32_t largest;
+    uint64_t saturated;
+    uint64_t total;
+#endif
+} fxp_form_start;
+
+/* Fractional bits of a tensor now, and what its roundings reported since the last adaptation. */
+typedef struct {
+    int32_t frac;
+#if FXP_TRAINING
+    int32_t largest;
+    uint64_t saturated;
+    uint64_t total;
+#endif
+} fxp_form;
+
+/* Delayed scale of an error tensor: its fractional bits, and for how many steps finer ones would have fitted. */
+typedef struct {
+    int32_t frac;
+    int32_t calm;
+} fxp_scale;
+
+typedef struct {
+    uint8_t *arena;
+    fxp_form forms[FXP_FORMS];
+#if FXP_TRAINING
+    fxp_scale scales[FXP_STAGES];
+    uint32_t step;
+    uint32_t calibrated;
+#endif
+} fxp_model;
+
+/* Generated in fxp_data.c. */
+extern const fxp_stage fxp_stages[FXP_STAGES];
+extern const fxp_form_start fxp_form_starts[FXP_FORMS];
+extern const fxp_value fxp_input_table[256]; /* raw input integer of each pixel value */
+#if FXP_TRAINING
+extern const fxp_scale fxp_scale_starts[FXP_STAGES];
+#endif
+
+#endif

@@ -1,0 +1,39 @@
+/* The parameter update on the parameters' own grid: momentum and weight, each rounded once. Twin of kernels/update.py. */
+#ifndef FXP_UPDATE_H
+#define FXP_UPDATE_H
+
+#include "fxp_rounding.h"
+#include "fxp_types.h"
+
+#if FXP_TRAINING
+
+/* mantissa * (value >> drop), then to the left (saturating) or to the right (floor). */
+typedef struct {
+    int64_t factor; /* mantissa * 2^left where that is all there is to it, else 0 */
+    int64_t limit;
+    int32_t mantissa;
+    int32_t left;
+    int32_t right;
+    int32_t drop;
+} fxp_term;
+
+/* One array's update at one step. */
+typedef struct {
+    fxp_term keep;     /* mu * momentum */
+    fxp_term gradient; /* gradient / batch */
+    fxp_term decay;    /* lambda * weight */
+    fxp_term rate;     /* gamma * new momentum */
+    fxp_site momentum_site;
+    fxp_site site;
+} fxp_update_site;
+
+/* A term whose value has `frac` fractional bits and at most `bits` magnitude bits, for a target with `target_frac`: it is
+ * brought to 28 guard bits below the target's last bit. */
+fxp_term fxp_term_of(fxp_multiplier multiplier, int32_t frac, int32_t target_frac, int32_t bits);
+
+/* m <- R(mu m + G / B + lambda w), w <- R(w - gamma m), for the parameter whose draws have number `index`. */
+void fxp_update(fxp_update_site *site, fxp_param *weight, fxp_momentum *momentum, int64_t gradient, uint32_t index);
+
+#endif
+
+#endif

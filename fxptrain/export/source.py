@@ -1,0 +1,69 @@
+"""``source.fxp``: the model behind an export and the options it was made with, to verify it anywhere.
+
+What does not belong here: writing C (`c99`) and judging it (`verify`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from fxptrain.checkpoint import read_checkpoint, write_checkpoint
+from fxptrain.errors import CheckpointError
+from fxptrain.evaluation import Run, restored
+from fxptrain.recipe import parse_recipe
+
+FILE = "source.fxp"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the export was asked to be.
+
+    Parameters
+    ----------
+    training : bool
+        Whether it trains.
+    batch : int
+        Largest batch of a training step.
+    freeze : int
+        How many of the first layers with parameters are not trained.
+    """
+
+    training: bool = False
+    batch: int = 4
+    freeze: int = 0
+
+
+def write_source(run: Run, options: Options, directory: Path) -> None:
+    """Write the source file of an export."""
+    values: dict[str, Any] = {
+        "recipe": run.recipe.to_toml(),
+        "classes": list(run.classes),
+        "model": run.model.state_numbers(),
+        "progress": {"step": run.model.step},
+        "export": asdict(options),
+    }
+    write_checkpoint(directory / FILE, values, run.model.state_arrays())
+
+
+def read_source(directory: Path) -> tuple[Run, Options]:
+    """The model and the options of an export.
+
+    Raises
+    ------
+    CheckpointError
+        If there is no export, or its source file is damaged.
+    """
+    path = directory / FILE
+    if not path.is_file():
+        raise CheckpointError(
+            f"There is no export in {directory}: it has no {FILE}. Make one with `fxptrain export RUN`."
+        )
+    values, arrays = read_checkpoint(path)
+    try:
+        recipe = parse_recipe(values["recipe"], str(path))
+        return restored(recipe, values, arrays, None), Options(**values["export"])
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(f"{path} is of another version ({error}).") from error

@@ -1,0 +1,225 @@
+"""Vectors for an export, what Python's engine makes of them, and the comparison with what the export made.
+
+What does not belong here: compilers and boards (`verify`).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fxptrain.errors import CheckpointError, FxptrainError
+from fxptrain.export.layers import Network
+from fxptrain.export.state import differences, encode, state_bytes_of
+from fxptrain.export.tables import fingerprint
+from fxptrain.fixed.draws import draws
+from fxptrain.fixed.multiplier import Multiplier
+from fxptrain.nn.inference import logits
+from fxptrain.nn.model import Model
+from fxptrain.nn.step import TrainingStep
+
+Samples = npt.NDArray[Any]
+VECTOR_STREAM = (1 << 32) - 5  # far from rounding sites and data
+NO_POWER_CYCLE = -1
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One training step's samples, labels and learning rate."""
+
+    inputs: Samples
+    labels: npt.NDArray[np.int32]
+    rate: Multiplier
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """What an export is fed: samples to predict, batches to train on, samples to predict afterwards."""
+
+    before: Samples
+    batches: tuple[Batch, ...]
+    after: Samples
+
+    @property
+    def raw(self) -> bool:
+        """Whether samples are raw integers instead of pixels."""
+        return self.before.dtype != np.uint8
+
+    def encode(self, *, power_cycle: int = NO_POWER_CYCLE) -> bytes:
+        """``vectors.bin``."""
+        counts = len(self.before), len(self.batches), len(self.after)
+        parts = [struct.pack("<5i", *counts, int(self.raw), power_cycle), _bytes(self.before)]
+        for batch in self.batches:
+            parts.append(struct.pack("<3i", len(batch.labels), batch.rate.mantissa, batch.rate.shift))
+            parts += [_bytes(batch.inputs), batch.labels.astype("<u2").tobytes()]
+        return b"".join([*parts, _bytes(self.after)])
+
+
+def _bytes(samples: Samples) -> bytes:
+    return samples.astype(samples.dtype.newbyteorder("<")).tobytes()
+
+
+def random_vectors(
+    net: Network, *, samples: int, steps: int, seed: int, rate: Multiplier, raw: bool = False
+) -> Vectors:
+    """Reproducible vectors: smooth and noisy random inputs, random labels, batches of changing size."""
+    model = net.model
+    shape = model.spec.input_shape
+    count = 2 * samples + steps * net.batch
+    form = model.input_form.format
+    words = draws(seed, VECTOR_STREAM, 0, count * int(np.prod(shape))).reshape(count, *shape)
+    strength = draws(seed, VECTOR_STREAM - 1, 0, count).reshape(count, 1, 1, 1) >> 24
+    pixels = ((words >> 24) * strength >> 8).astype(np.uint8)
+    inputs = (words >> (32 - form.total_bits)).astype(np.int64) + form.min_raw if raw else pixels
+    inputs = inputs.astype(form.dtype if raw else np.uint8)
+    classes = model.stages[-1].out_elements
+    labels = (draws(seed, VECTOR_STREAM - 2, 0, max(steps * net.batch, 1)) % classes).astype(np.int32)
+    batches = []
+    for step in range(steps):
+        first = step * net.batch
+        size = net.batch if step % 3 else 1 + (step // 3) % net.batch
+        part = slice(2 * samples + first, 2 * samples + first + size)
+        batches.append(Batch(inputs[part], labels[first : first + size], rate))
+    return Vectors(inputs[:samples], tuple(batches), inputs[samples : 2 * samples])
+
+
+@dataclass
+class Frozen:
+    """Keeps what an export does not train as it was, in an engine that trains everything."""
+
+    net: Network
+    kept: list[Callable[[], None]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Remember parameters, their formats and the error scales of the layers that are not trained."""
+        for layer in self.net.layers[: self.net.first_trained]:
+            self._keep_scale(layer.stage.error_scale)
+            for parameter in layer.stage.parameters:
+                self._keep_arrays(parameter.flat, parameter.momentum)
+            for form in [f for p in layer.stage.parameters[:1] for f in (p.form, p.momentum_form)]:
+                form.adaptive = False
+                self._keep_format(form)
+
+    def _keep_scale(self, scale: Any) -> None:
+        frac, calm = scale.frac, scale.calm
+
+        def restore() -> None:
+            scale.frac, scale.calm = frac, calm
+
+        self.kept.append(restore)
+
+    def _keep_arrays(self, *arrays: Samples) -> None:
+        copies = [array.copy() for array in arrays]
+
+        def restore() -> None:
+            for array, copy in zip(arrays, copies, strict=True):
+                array[:] = copy
+
+        self.kept.append(restore)
+
+    def _keep_format(self, form: Any) -> None:
+        before = form.format
+
+        def restore() -> None:
+            form.format = before
+
+        self.kept.append(restore)
+
+    def restore(self) -> None:
+        """Undo what the last step did to them."""
+        for restore in self.kept:
+            restore()
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What Python gives on vectors."""
+
+    before: npt.NDArray[np.int32]
+    steps: tuple[tuple[int, int, int], ...]
+    state: bytes
+    after: npt.NDArray[np.int32]
+
+
+def run_engine(net: Network, vectors: Vectors, threads: int = 1) -> Expected:
+    """Run the vectors through the engine; the model is trained by it."""
+    model: Model = net.model
+    before = logits(model, vectors.before, threads)
+    steps: list[tuple[int, int, int]] = []
+    if vectors.batches:
+        training, frozen = TrainingStep(model, net.batch, threads=threads), Frozen(net)
+        for batch in vectors.batches:
+            result = training.run(batch.inputs, batch.labels, batch.rate)
+            frozen.restore()
+            steps.append((int(result.loss_sum), int(result.correct), int(result.samples)))
+    state = encode(net, fingerprint(net)) if net.training else b""
+    return Expected(before, tuple(steps), state, logits(model, vectors.after, threads))
+
+
+# Comparison ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What differs between Python and an export, and the ticks its calls took."""
+
+    differences: list[str]
+    compared: int
+    predict_ticks: list[int]
+    step_ticks: list[int]
+
+
+def _predictions(net: Network, results: bytes, at: int, count: int) -> tuple[npt.NDArray[Any], int]:
+    outputs = net.layers[-1].stage.out_elements
+    record = np.dtype([("class", "<i4"), ("logits", "<i4", (outputs,)), ("ticks", "<u8")])
+    if len(results) < at + count * record.itemsize:
+        raise CheckpointError(f"The results end after {len(results)} bytes.")
+    return np.frombuffer(results, record, count, at), at + count * record.itemsize
+
+
+def _compare_predictions(when: str, found: npt.NDArray[Any], expected: npt.NDArray[np.int32]) -> list[str]:
+    wrong = np.flatnonzero((found["logits"] != expected).any(axis=1) | (found["class"] != expected.argmax(axis=1)))
+    if not wrong.size:
+        return []
+    first = wrong[0]
+    return [
+        f"{when}: {wrong.size} of {len(expected)} predictions differ, the first is sample {first}: class "
+        f"{found['class'][first]}, logits {found['logits'][first].tolist()}; not {expected[first].tolist()}"
+    ]
+
+
+def compare(net: Network, vectors: Vectors, expected: Expected, results: bytes) -> Findings:
+    """Compare ``results.bin`` with what Python gives, integer by integer."""
+    found, at = _predictions(net, results, 0, len(vectors.before))
+    told = _compare_predictions("before training" if net.training else "logits", found, expected.before)
+    ticks = found["ticks"].tolist()
+    step = struct.Struct("<qiiQ")
+    step_ticks: list[int] = []
+    compared = expected.before.size + expected.after.size + 3 * len(expected.steps)
+    if net.training:
+        made = [step.unpack_from(results, at + i * step.size) for i in range(len(expected.steps))]
+        at += len(made) * step.size
+        step_ticks = [row[3] for row in made]
+        wrong = [i for i, (row, wanted) in enumerate(zip(made, expected.steps, strict=True)) if row[:3] != wanted]
+        if wrong:
+            i = wrong[0]
+            told.append(
+                f"steps: {len(wrong)} differ in (loss, correct, samples), the first is {i}: "
+                f"{made[i][:3]} not {expected.steps[i]}"
+            )
+        size = state_bytes_of(net)
+        told += [
+            f"after {len(made)} steps, {text}" for text in differences(net, expected.state, results[at : at + size])
+        ]
+        compared += sum(2 * p.flat.size for layer in net.layers[net.first_trained :] for p in layer.stage.parameters)
+        at += size
+    found, at = _predictions(net, results, at, len(vectors.after))
+    told += _compare_predictions("after training", found, expected.after)
+    if at != len(results):
+        raise FxptrainError(f"The results have {len(results) - at} bytes too many.")
+    return Findings(told, compared, ticks + found["ticks"].tolist(), step_ticks)

@@ -1,0 +1,142 @@
+"""``fxptrain verify``: an export compiled, fed with vectors from Python, and compared integer by integer.
+
+What does not belong here: how the comparison is made (`vectors`) and how programs are built (`toolchain`, `boards`).
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fxptrain.data import load_data
+from fxptrain.errors import FxptrainError
+from fxptrain.evaluation import model_inputs
+from fxptrain.export.boards import BOARDS, build_image, run_image
+from fxptrain.export.c99 import network_of
+from fxptrain.export.layers import Network
+from fxptrain.export.source import read_source
+from fxptrain.export.toolchain import build_host, run_host
+from fxptrain.export.vectors import Batch, Findings, Vectors, compare, random_vectors, run_engine
+from fxptrain.fixed.multiplier import Multiplier
+
+HOST = "host"
+TARGETS = (HOST, *BOARDS)
+AFTER = 100  # samples of real data predicted again after training
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to verify with: target, compiler of a host, its options, how many samples, steps, threads; the seed."""
+
+    target: str = HOST
+    compiler: str = "gcc"
+    options: tuple[str, ...] = ("-O2",)
+    samples: int = 16
+    steps: int = 10
+    seed: int = 1
+    threads: int = 1
+
+
+def verify(directory: str | Path, request: Request | None = None, vectors: Vectors | None = None) -> dict[str, Any]:
+    """Compile an export, run it and Python's engine on the same vectors, compare.
+
+    Parameters
+    ----------
+    directory : path
+        Written by ``fxptrain export RUN --to c``.
+    request : Request, optional
+        Target and how much to compare.
+    vectors : Vectors, optional
+        Instead of random ones.
+
+    Returns
+    -------
+    dict
+        ``equal``, ``differences`` (texts), ``compared`` (integers); on a board also instructions, stack, flash, RAM.
+
+    Raises
+    ------
+    FxptrainError
+        If there is no export, a program is missing, or the export does not compile or fit.
+    """
+    request, directory = request or Request(), Path(directory).resolve()
+    if request.target not in TARGETS:
+        raise FxptrainError(f"`target` (={request.target!r}) must be one of {', '.join(TARGETS)}.")
+    run, options = read_source(directory)
+    net = network_of(run, options)
+    if vectors is None:
+        rate = Multiplier.from_real(run.recipe.schedule.lr)
+        steps = request.steps if net.training else 0
+        vectors = random_vectors(net, samples=request.samples, steps=steps, seed=request.seed, rate=rate)
+    with tempfile.TemporaryDirectory(prefix="fxptrain-verify-") as build:
+        results, facts = _run(net, directory, Path(build), vectors, request)
+    findings = compare(net, vectors, run_engine(net, vectors, request.threads), results)
+    facts |= _instructions(net, vectors, findings, request.target)
+    verdict = {"equal": not findings.differences, "differences": findings.differences, "compared": findings.compared}
+    about = {"recipe": run.recipe.name, "target": request.target, "samples": len(vectors.before) + len(vectors.after)}
+    return about | {"steps": len(vectors.batches)} | verdict | facts
+
+
+def _run(
+    net: Network, directory: Path, build: Path, vectors: Vectors, request: Request
+) -> tuple[bytes, dict[str, Any]]:
+    """Results of the export, and what was measured on the way."""
+    encoded = vectors.encode(power_cycle=len(vectors.batches) // 2)
+    if request.target == HOST:
+        program = build_host(directory, build, request.compiler, request.options)
+        return run_host(program, encoded, build), {"compiler": request.compiler}
+    board = BOARDS[request.target]
+    image = build_image(board, directory, build, request.options)
+    results, stack = run_image(board, image, encoded, build)
+    return results, {"flash_bytes": image.flash, "ram_bytes": image.ram, "stack_bytes": stack}
+
+
+def _instructions(net: Network, vectors: Vectors, findings: Findings, target: str) -> dict[str, Any]:
+    """Instructions of the longest call, absolute and by multiply-accumulate of the forward pass."""
+    if target == HOST:
+        return {}
+    board = BOARDS[target]
+    macs = sum(layer.stage.macs for layer in net.layers)
+    predict = board.instructions(max(findings.predict_ticks, default=0))
+    facts: dict[str, Any] = {
+        "instructions_per_inference": predict,
+        "macs": macs,
+        "instructions_per_mac": predict / max(macs, 1),
+    }
+    if findings.step_ticks:
+        whole = [
+            ticks
+            for ticks, batch in zip(findings.step_ticks, vectors.batches, strict=True)
+            if len(batch.labels) == net.batch
+        ]
+        step = board.instructions(max(whole[1:], default=max(findings.step_ticks)))
+        facts |= {"instructions_per_step": step, "batch": net.batch}
+        facts["instructions_per_training_mac"] = step / max(training_macs(net) * net.batch, 1)
+    return facts
+
+
+def training_macs(net: Network) -> int:
+    """Multiply-accumulates of one sample of a training step: forward, input errors, weight gradients, as if dense."""
+    total = 0
+    for i, layer in enumerate(net.layers):
+        macs = layer.stage.macs
+        total += macs + macs * (i > net.first_trained) + macs * (i >= net.first_trained)
+    return total
+
+
+def data_vectors(directory: str | Path, data: str, request: Request) -> Vectors:
+    """Vectors from real data: the first test samples, and batches of the first training samples."""
+    run, options = read_source(Path(directory))
+    net = network_of(run, options)
+    dataset = load_data(data).fitted(run.recipe.model.input_shape, len(run.classes))
+    samples = model_inputs(run.recipe, run.model, dataset.test.inputs[: request.samples])
+    rate, batches = Multiplier.from_real(run.recipe.schedule.lr), []
+    for first in range(0, request.steps * net.batch if net.training else 0, net.batch):
+        part = slice(first, first + net.batch)
+        inputs = model_inputs(run.recipe, run.model, dataset.train.inputs[part])
+        batches.append(Batch(inputs, dataset.train.labels[part].astype(np.int32), rate))
+    return Vectors(samples, tuple(batches), samples[: min(len(samples), AFTER)])

@@ -1,0 +1,43 @@
+"""Export a model, compile it with every check a compiler has, run it beside Python's engine, and compare."""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from fxptrain.export.c99 import c_files
+from fxptrain.export.layers import Network
+from fxptrain.export.toolchain import SANITIZERS, build_host, run_host
+from fxptrain.export.vectors import Findings, compare, random_vectors, run_engine
+from fxptrain.fixed.multiplier import Multiplier
+from fxptrain.nn.model import Model
+
+COMPILERS = [name for name in ("gcc", "clang") if shutil.which(name)]
+CHECKED = ("-O1", *SANITIZERS)
+
+
+def judge(
+    model: Model,
+    folder: Path,
+    *,
+    training: bool = True,
+    batch: int = 2,
+    freeze: int = 0,
+    steps: int = 3,
+    samples: int = 4,
+    rate: float = 0.05,
+    seed: int = 1,
+    raw: bool = False,
+    compiler: str = COMPILERS[0] if COMPILERS else "gcc",
+    options: Sequence[str] = CHECKED,
+) -> Findings:
+    """What differs between the engine and the compiled export on random vectors; the model is trained by this."""
+    net = Network(model, training=training, batch=batch, freeze=freeze)
+    speed = Multiplier.from_real(rate)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in c_files(net, speed).items():
+        (folder / name).write_text(text, encoding="utf-8")
+    steps = steps if training else 0
+    vectors = random_vectors(net, samples=samples, steps=steps, seed=seed, rate=speed, raw=raw)
+    program = build_host(folder, folder, compiler, options)
+    results = run_host(program, vectors.encode(power_cycle=steps // 2), folder)
+    return compare(net, vectors, run_engine(net, vectors), results)
