@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fxptrain.errors import FormatError
-from fxptrain.kernels.pack import Digits, digit
+from fxptrain.kernels.pack import Digits, digit, digit_rule
 from fxptrain.nn.accumulate import fits_int32, plan_chain, require_int64
 from tests import naive
 
@@ -15,7 +15,7 @@ WIDTHS = range(2, 33)
 def largest_digit(bits: int, digits: Digits) -> int:
     """Largest magnitude of any digit of a `bits`-bit value: of the lower digits by rule, of the top one by its ends."""
     low, high = naive.raw_range(bits)
-    ends = [abs(int(digit(value, digits.planes - 1, digits))) for value in (low, high)]
+    ends = [abs(int(digit(value, digit_rule(digits.planes - 1, digits)))) for value in (low, high)]
     return max([*ends, 1 << (digits.bits - 1) if digits.planes > 1 else 0])
 
 
@@ -25,7 +25,7 @@ def test_digits_recombine(bits: int, digit_bits: int, data: st.DataObject) -> No
     low, high = naive.raw_range(bits)
     value = data.draw(st.one_of(st.integers(low, high), st.sampled_from([low, low + 1, high - 1, high])))
     digits = Digits(-(-bits // digit_bits), digit_bits)
-    found = [int(digit(value, plane, digits)) for plane in range(digits.planes)]
+    found = [int(digit(value, digit_rule(plane, digits))) for plane in range(digits.planes)]
     assert sum(part << (digit_bits * plane) for plane, part in enumerate(found)) == value
 
 
