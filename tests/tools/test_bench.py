@@ -140,7 +140,7 @@ def test_plot_series() -> None:
     """Own formats and peers against the batch size, of one panel only."""
     series = plot.series_of(example_rows(), "gupta_cnn", "training", 1)
     assert series["fxptrain w8a8e8"] == [(64, 3200.0)]
-    assert set(series) == {"fxptrain w8a8e8", "fxptrain w16a16e16", "torch-fp32", "torch-bf16"}
+    assert list(series) == ["fxptrain w8a8e8", "fxptrain w16a16e16", "torch-fp32", "torch-bf16"]
 
 
 def test_results_are_saved_line_by_line(tmp_path) -> None:

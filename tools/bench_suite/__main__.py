@@ -17,7 +17,7 @@ from tools.bench_suite.scaling import QUICK_SWEEPS, SWEEPS, growths, run_scaling
 
 FAILED = 1
 QUICK_ROUNDS, ROUNDS = 3, 7
-QUICK_SECONDS, SECONDS = 0.1, 0.4
+QUICK_SECONDS, SECONDS = 0.08, 0.4
 OWN_NAMES = [contender.name for contender in cases.OWN]
 NAMES = ", ".join(OWN_NAMES)
 PEER_NAMES = [contender.name for contender in cases.PEERS]

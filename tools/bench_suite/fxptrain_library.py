@@ -23,7 +23,7 @@ from tools.bench_suite.contract import Run
 from tools.bench_suite.samples import make_samples, starts
 
 LOSS_ONE = 1 << 16
-ORACLE_SIDE, ORACLE_CHANNELS, ORACLE_BATCHES = 16, 5, (5, 3)
+ORACLE_SIDE, ORACLE_CHANNELS, ORACLE_BATCHES = 16, 5, (3, 2)
 
 
 def recipe_of(model: str, formats: str) -> Recipe:

@@ -18,7 +18,8 @@ def series_of(rows: Sequence[dict[str, Any]], model: str, mode: str, threads: in
             found.setdefault(f"fxptrain {row['formats']}", {})[row["batch"]] = row["images_per_second"]
             if row["peer"] is not None:
                 found.setdefault(row["peer"], {})[row["batch"]] = row["peer_images_per_second"]
-    return {name: sorted(points.items()) for name, points in found.items()}
+    own_first = sorted(found, key=lambda name: not name.startswith("fxptrain"))
+    return {name: sorted(found[name].items()) for name in own_first}
 
 
 def plot_bench(rows: Sequence[dict[str, Any]], title: str, path: Path) -> None:
