@@ -60,6 +60,7 @@ def experiment() -> None:
 @click.option("--workers", type=click.IntRange(1), help="Processes of one thread each (1; with --cluster all cores).")
 @click.option("--cluster", is_flag=True, help="Run on a local dask cluster (extra `sweep`).")
 @click.option("--scheduler", metavar="ADDRESS", help="Run on the dask cluster of this scheduler (extra `sweep`).")
+@click.option("--no-report", is_flag=True, help="Leave tables, figures and report to `experiment report DIR`.")
 @json_option
 def run(name: str, scale: str, out: Path | None, resume: bool, as_json: bool, **how: Any) -> None:
     """Run all cells of experiment NAME (see `list`) or of a TOML file, then write tables, figures and report to DIR."""
@@ -82,7 +83,7 @@ def run(name: str, scale: str, out: Path | None, resume: bool, as_json: bool, **
             command = f"fxptrain experiment {name} --scale {scale} --resume --out {out}"
             click.echo(f"fxptrain: stopped; go on with: {command}", err=True)
             sys.exit(INTERRUPTED)
-        report = write_report(store)
+        report = None if how["no_report"] else write_report(store)
         _show([_status(store, sweep)], as_json, report)
 
 

@@ -52,7 +52,7 @@ def draw_all(sweep: Sweep, rows: list[Row]) -> dict[str, Any]:
         figures["best-and-worst"] = _best_and_worst(pyplot, sweep, best)
         figures["learning-curves"] = _curves(pyplot, sweep, rows, best)
         memory = tables.heat(sweep, rows, tables.memory_factor)
-        if memory.values:
+        if any(memory.values.values()):
             figures["memory"] = _heat_figure(pyplot, sweep, memory, "mean", "memory factor (STE = 100)")
             figures["accuracy-by-memory"] = _by_memory(pyplot, sweep, best, memory)
         for quantity, title in (("zero_update_share", "updates that round to zero"), ("saturated_share", "saturation")):
@@ -103,7 +103,8 @@ def _heat_axes(axes: Any, table: Heat, panel: str, value: Value, span: tuple[flo
 def _heat_figure(pyplot: Any, sweep: Sweep, table: Heat, statistic: str, what: str = "accuracy") -> Any:
     """Heat maps of one statistic, a panel beside the other."""
     view = sweep.definition["view"]
-    panels = [panel for panel in table.panels if any(place[0] == panel for place in table.values)] or table.panels[:1]
+    filled = {place[0] for place, values in table.values.items() if values}
+    panels = [panel for panel in table.panels if panel in filled] or table.panels[:1]
     width = sum(max(2.4, 0.5 * len(table.columns_of(p))) for p in panels) + 2.0
     figure, grid = pyplot.subplots(
         1, len(panels), figsize=(width, 1.9 + 0.34 * max(len(table.rows), 3)), squeeze=False, layout="constrained"
@@ -188,7 +189,7 @@ def _by_memory(pyplot: Any, sweep: Sweep, best: Heat, memory: Heat) -> Any:
     for k, panel in enumerate(best.panels):
         for i, row in enumerate(rows):
             places = [(panel, row, column) for column in best.columns if (panel, row, column) in memory.values]
-            points = [(m.mean, 100 * b.mean) for p in places if (b := best.at(*p)) and (m := memory.at(*p))]
+            points = [(m.mean, 100 * b.mean) for p in places if (m := memory.at(*p)) and (b := best.at(*p))]
             if points:
                 axes.plot(
                     *zip(*points, strict=True), MARKERS[k % len(MARKERS)], color=COLOURS[i % len(COLOURS)],

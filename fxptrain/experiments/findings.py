@@ -11,8 +11,9 @@ from statistics import fmean
 
 from fxptrain.evaluation import build_model
 from fxptrain.experiments import tables
+from fxptrain.experiments.grid import UNUSED
 from fxptrain.experiments.store import Row, Sweep
-from fxptrain.experiments.tables import Heat, percent, summarized
+from fxptrain.experiments.tables import Heat, percent
 from fxptrain.memory import paper_bytes
 from fxptrain.recipe import load_recipe
 
@@ -70,8 +71,12 @@ def _compared(table: Heat, one: str, other: str) -> list[tuple[str, float]]:
 def _extremes(pairs: list[tuple[str, float]]) -> str:
     low, high = min(pairs, key=lambda p: p[1]), max(pairs, key=lambda p: p[1])
     mean = fmean(value for _, value in pairs)
+    columns: dict[str, list[float]] = {}
+    for place, value in pairs:
+        columns.setdefault(place.rpartition(", ")[2], []).append(value)
+    by_column = ", ".join(f"{column}: {100 * fmean(values):+.1f}" for column, values in columns.items())
     span = f"from {100 * low[1]:+.1f} ({low[0]}) to {100 * high[1]:+.1f} ({high[0]})"
-    return f"On average {100 * mean:+.1f} points, {span}."
+    return f"On average {100 * mean:+.1f} points, {span}; by column {by_column}."
 
 
 def _matches_ste(name: str, table: Heat) -> Finding | None:
@@ -162,18 +167,19 @@ def _small_batches(name: str, last: Heat) -> Finding | None:
                 low, high = min(c.mean for c in cells), max(c.mean for c in cells)
                 text = f"{percent(low)}" if len(cells) == 1 else f"{percent(low)} to {percent(high)}"
                 told.append(f"{panel} at batch {column}: {text}%")
-    floats = [v for column in ("1", "2") for v in last.values.get(("float32", "-", column), [])]
+    floats = {column: last.at("float32", UNUSED, column) for column in ("1", "2")}
+    known = {column: cell.maximum < CHANCE for column, cell in floats.items() if cell is not None}
     if not told:
         return None
-    if name == "stability":
-        chance = bool(floats) and summarized(floats).maximum < CHANCE
-        verdict = "no float32 run" if not floats else "holds" if chance else "does not hold at this length of training"
-        statement = "At batch sizes 1 and 2 the float baseline falls to 10% without learning-rate scaling."
-    else:
-        verdict = "no float32 run" if not floats else "holds" if min(floats) > CHANCE else "does not hold"
-        statement = "With the learning rate scaled by the batch, batch sizes 1 and 2 train."
-    return Finding(statement, "its results",
-                   f"{name}, after the last epoch, mean over seeds, range over formats: {'; '.join(told)}.", verdict)
+    scaled = name == "lr-scaling"
+    held = [f"{'holds' if fell != scaled else 'does not hold'} at batch {column}" for column, fell in known.items()]
+    return Finding(
+        "With the learning rate scaled by the batch, the float baseline trains at batch sizes 1 and 2." if scaled
+        else "At batch sizes 1 and 2 the float baseline falls to 10% without learning-rate scaling.",
+        "its results" if not scaled else "implied by its results",
+        f"{name}, after the last epoch, mean over seeds, range over formats: {'; '.join(told)}.",
+        ", ".join(held) or "no float32 run",
+    )  # fmt: skip
 
 
 def _memory() -> Finding:

@@ -23,7 +23,6 @@ from fxptrain.experiments.owner import is_gone, this_process
 
 FILE = "store.sqlite"
 FORMAT = 1
-MAX_ATTEMPTS = 3  # a cell whose process ended that often without a word has failed
 WAIT_SECONDS = 60
 STATES = ("waiting", "running", "done", "failed")
 _SCHEMA = """
@@ -233,15 +232,9 @@ class Store:
         gone = [o for o in owners if is_gone(o) or (also_elsewhere and o.split(" ")[0] != here)]
         if not gone:
             return 0
-        freed = 0
+        change = "UPDATE cells SET owner = NULL, state = 'waiting' WHERE state = 'running' AND owner = ?"
         with self._changing():
-            for owner in gone:
-                freed += self._database.execute(
-                    """UPDATE cells SET owner = NULL, state = CASE WHEN attempts < ? THEN 'waiting' ELSE 'failed' END,
-                       error = CASE WHEN attempts < ? THEN NULL ELSE ? END WHERE state = 'running' AND owner = ?""",
-                    (MAX_ATTEMPTS, MAX_ATTEMPTS, f"Its process ended {MAX_ATTEMPTS} times without a word.", owner),
-                ).rowcount
-        return freed
+            return sum(self._database.execute(change, (owner,)).rowcount for owner in gone)
 
     def retry_failed(self, sweep: Sweep) -> int:
         """Let the failed cells of a sweep wait again; returns their number."""

@@ -38,15 +38,15 @@ def summarized(values: list[float]) -> Summary:
 
     Examples
     --------
-    >>> summarized([0.5, 0.7])
-    Summary(count=2, maximum=0.7, mean=0.6, minimum=0.5, sd=0.1414213562373095)
+    >>> summarized([0.25, 0.75, 0.5])
+    Summary(count=3, maximum=0.75, mean=0.5, minimum=0.25, sd=0.25)
     """
     return Summary(len(values), max(values), fmean(values), min(values), stdev(values) if len(values) > 1 else None)
 
 
 @dataclass(frozen=True)
 class Heat:
-    """Values of a measure by panel, row and column, in the grid's order."""
+    """Values of a measure by panel, row and column, in the grid's order; empty lists where nothing has finished."""
 
     panels: list[str]
     rows: list[str]
@@ -93,9 +93,8 @@ def heat(sweep: Sweep, rows: list[Row], measure: Measure) -> Heat:
     values: dict[Place, list[float]] = {}
     for row in rows:
         value = measure(row)
-        if value is not None:
-            place = (row.coordinates[view["panels"]], row.coordinates[view["rows"]], row.coordinates[view["columns"]])
-            values.setdefault(place, []).append(value)
+        place = (row.coordinates[view["panels"]], row.coordinates[view["rows"]], row.coordinates[view["columns"]])
+        values.setdefault(place, []).extend([] if value is None else [value])
     panels, lines, columns = (_ordered(rows, view[name]) for name in ("panels", "rows", "columns"))
     return Heat(panels, lines, columns, values)
 
@@ -170,8 +169,8 @@ def percent(value: float | None, digits: int = 1) -> str:
 
     Examples
     --------
-    >>> percent(0.8765), percent(None)
-    ('87.7', '-')
+    >>> percent(0.875), percent(None)
+    ('87.5', '-')
     """
     return "-" if value is None else f"{100 * value:.{digits}f}"
 

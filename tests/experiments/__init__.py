@@ -1,0 +1,1 @@
+"""Sweeps, on a grid small enough to run in seconds."""
