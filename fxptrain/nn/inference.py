@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -43,67 +44,100 @@ def check_inputs(model: Model, inputs: npt.NDArray[np.generic]) -> None:
         raise ShapeError(f"`inputs` has samples of shape {inputs.shape[1:]}; the model takes {model.spec.input_shape}.")
 
 
-def _logits(model: Model, inputs: npt.NDArray[np.generic], threads: int) -> Iterator[tuple[slice, IntArray]]:
-    """Logits chunk by chunk, as views that the next chunk overwrites."""
-    check_inputs(model, inputs)
-    team = Team(max(1, min(threads, -(-len(inputs) // SAMPLE_BLOCK))))
-    chunk = min(CHUNK * team.size, max(len(inputs), 1))
-    space = Workspace(model, chunk, team.size, training=False)
-    moment = Moment(model.seed, model.step, 0, False, False)
-    for stage, views in zip(model.stages, space.shared, strict=True):
-        stage.prepare(views, False)
-    for start in range(0, len(inputs), chunk):
-        here = inputs[start : start + chunk]
-        parts = shares(len(here), team.size, SAMPLE_BLOCK)
-
-        def run(worker: int, here: npt.NDArray[np.generic] = here, parts: object = parts) -> None:
-            part = parts[worker]  # type: ignore[index]
-            x = space.input[part]
-            load_input(model, here[part], x)
-            for i, stage in enumerate(model.stages):
-                y = space.y[i][part]
-                scratch = space.scratch["forward", worker][i]
-                x = x.reshape(-1, *stage.in_shape)
-                stage.forward(ForwardCall(x, y, space.winners_of(i, part), moment, space.shared[i], scratch))
-                x = y
-
-        team.run(run, len(parts))
-        yield slice(start, start + len(here)), space.y[-1][: len(here)].reshape(len(here), -1)
-
-
-def logits(model: Model, inputs: npt.NDArray[np.generic], threads: int = 1) -> npt.NDArray[np.int32]:
-    """Raw outputs of the last layer.
+class Inference:
+    """A model ready to run forward: memory allocated once, weights packed once.
 
     Parameters
     ----------
     model : Model
-        The model; its state does not change.
-    inputs : uint8 or raw int array (n, h, w, c)
-        Pixels, or raw integers in the model's input format.
+        Must not change while this is in use.
+    batch : int
+        Samples expected at a time; any number can be given, larger ones run in chunks.
     threads : int
         Threads to use; they change no bit.
 
-    Returns
-    -------
-    int32 array (n, outputs), raw in the last layer's output format
+    Examples
+    --------
+    >>> from fxptrain.nn import spec
+    >>> layers = (spec.Linear(features=3),)
+    >>> tiny = spec.ModelSpec(name="tiny", input_shape=(2, 2, 1), layers=layers)
+    >>> model = Model.build(tiny, spec.FormatSpec(), spec.OptimizerSpec())
+    >>> Inference(model, batch=2).logits(np.zeros((2, 2, 2, 1), np.uint8)).shape
+    (2, 3)
     """
-    out = np.empty((len(inputs), model.stages[-1].out_elements), np.int32)
-    for part, values in _logits(model, inputs, threads):
-        out[part] = values
-    return out
+
+    def __init__(self, model: Model, batch: int = CHUNK, threads: int = 1) -> None:
+        self.model = model
+        self.team = Team(max(1, min(threads, -(-batch // SAMPLE_BLOCK))))
+        self.chunk = max(1, min(CHUNK * self.team.size, batch))
+        self.space = Workspace(model, self.chunk, self.team.size, training=False)
+        for stage, views in zip(model.stages, self.space.shared, strict=True):
+            stage.prepare(views, False)
+
+    def _share(self, inputs: npt.NDArray[np.generic], parts: Sequence[slice], worker: int) -> None:
+        """Forward of one thread's samples, from the input to the last layer's output."""
+        model, space, part = self.model, self.space, parts[worker]
+        moment = Moment(model.seed, model.step, 0, False, False)
+        x = space.input[part]
+        load_input(model, inputs[part], x)
+        for i, stage in enumerate(model.stages):
+            y = space.y[i][part]
+            winners, scratch = space.winners_of(i, part), space.scratch["forward", worker][i]
+            x = x.reshape(-1, *stage.in_shape)
+            stage.forward(ForwardCall(x, y, winners, moment, space.shared[i], scratch))
+            x = y
+
+    def chunks(self, inputs: npt.NDArray[np.generic]) -> Iterator[tuple[slice, IntArray]]:
+        """Logits chunk by chunk, as views that the next chunk overwrites."""
+        check_inputs(self.model, inputs)
+        for start in range(0, len(inputs), self.chunk):
+            here = inputs[start : start + self.chunk]
+            parts = shares(len(here), self.team.size, SAMPLE_BLOCK)
+            self.team.run(partial(self._share, here, parts), len(parts))
+            yield slice(start, start + len(here)), self.space.y[-1][: len(here)].reshape(len(here), -1)
+
+    def logits(self, inputs: npt.NDArray[np.generic]) -> npt.NDArray[np.int32]:
+        """Raw outputs of the last layer.
+
+        Parameters
+        ----------
+        inputs : uint8 or raw int array (n, h, w, c)
+            Pixels, or raw integers in the model's input format.
+
+        Returns
+        -------
+        int32 array (n, outputs), raw in the last layer's output format
+
+        Raises
+        ------
+        FxptrainError
+            If the inputs are neither, or have another shape.
+        """
+        out = np.empty((len(inputs), self.model.stages[-1].out_elements), np.int32)
+        for part, values in self.chunks(inputs):
+            out[part] = values
+        return out
+
+    def evaluate(self, inputs: npt.NDArray[np.generic], labels: npt.NDArray[np.int32]) -> tuple[int, int]:
+        """Sum of the losses (16 fractional bits) and number of correct classes over all samples."""
+        last = self.model.stages[-1]
+        function: Any = loss.cross_entropy if self.model.spec.loss == "cross-entropy" else loss.squared_error
+        total, correct = 0, 0
+        acc, draws = np.empty(last.out_elements, np.int64), np.empty(0, np.uint32)
+        for part, values in self.chunks(inputs):
+            unused = np.empty(values.shape, np.int8)
+            result = function(values, last.y_form.format.frac_bits, labels[part], NO_ROUNDING, acc, draws, unused)
+            total, correct = total + int(result[0]), correct + int(result[1])
+        return total, correct
+
+
+def logits(model: Model, inputs: npt.NDArray[np.generic], threads: int = 1) -> npt.NDArray[np.int32]:
+    """`Inference.logits` of a model as it is now."""
+    return Inference(model, len(inputs), threads).logits(inputs)
 
 
 def evaluate(
     model: Model, inputs: npt.NDArray[np.generic], labels: npt.NDArray[np.int32], threads: int = 1
 ) -> tuple[int, int]:
-    """Sum of the losses (16 fractional bits) and number of correct classes over all samples."""
-    frac = model.stages[-1].y_form.format.frac_bits
-    function: Any = loss.cross_entropy if model.spec.loss == "cross-entropy" else loss.squared_error
-    total, correct = 0, 0
-    classes = model.stages[-1].out_elements
-    acc, draws = np.empty(classes, np.int64), np.empty(0, np.uint32)
-    for part, values in _logits(model, inputs, threads):
-        unused = np.empty(values.shape, np.int8)
-        result = function(values, frac, labels[part], NO_ROUNDING, acc, draws, unused)
-        total, correct = total + int(result[0]), correct + int(result[1])
-    return total, correct
+    """`Inference.evaluate` of a model as it is now."""
+    return Inference(model, len(inputs), threads).evaluate(inputs, labels)

@@ -14,7 +14,7 @@ from fxptrain.evaluation import build_model
 from fxptrain.fixed.multiplier import Multiplier
 from fxptrain.kernels.dot import HOST
 from fxptrain.nn import spec as s
-from fxptrain.nn.inference import logits
+from fxptrain.nn.inference import Inference, logits
 from fxptrain.nn.model import Model
 from fxptrain.nn.step import TrainingStep
 from fxptrain.recipe import Recipe, load_recipe
@@ -62,9 +62,10 @@ class FxptrainLibrary:
         inputs, labels = make_samples(recipe.model.input_shape, model.stages[-1].out_elements)
         parts = cycle([slice(start, start + case.batch) for start in starts(len(inputs), case.batch)])
         if case.mode == "inference":
+            forward = Inference(model, case.batch, self.threads)
 
             def infer() -> None:
-                logits(model, inputs[next(parts)], self.threads)
+                forward.logits(inputs[next(parts)])
 
             return infer
         step = TrainingStep(model, case.batch, threads=self.threads)
