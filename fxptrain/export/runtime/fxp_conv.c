@@ -32,7 +32,7 @@ typedef struct {
     uint8_t winner[2];
 } peak;
 
-static void raise(peak *so_far, const fxp_forward_sum sums[2], int32_t t)
+static void keep_larger(peak *so_far, const fxp_forward_sum sums[2], int32_t t)
 {
     int32_t j;
     for (j = 0; j < 2; j++) {
@@ -55,12 +55,12 @@ static void finish_pair(const fxp_forward *pass, const fxp_value *patches, int32
     int32_t t, j;
     for (t = 0; t + 1 < windows; t += 2) {
         fxp_dot_quad(patches + t * taps, patches + (t + 1) * taps, w0, w1, taps, sums);
-        raise(&found, sums, t);
-        raise(&found, sums + 2, t + 1);
+        keep_larger(&found, sums, t);
+        keep_larger(&found, sums + 2, t + 1);
     }
     if (t < windows) {
         fxp_dot_pair(patches + t * taps, w0, w1, taps, sums);
-        raise(&found, sums, t);
+        keep_larger(&found, sums, t);
     }
     for (j = 0; j <= other - c; j++) {
         fxp_finish(pass, found.best[j], c + j, at + j);

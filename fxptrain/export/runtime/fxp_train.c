@@ -134,7 +134,7 @@ static fxp_result train(fxp_model *model, fxp_inputs inputs, const uint16_t *lab
     fxp_step_loss(&step);
     backward(&step);
     model->step++;
-#if FXP_ADAPT_EVERY
+#if FXP_ADAPT_EVERY > 0
     if (model->step % FXP_ADAPT_EVERY == 0) {
         fxp_adapt(model);
     }

@@ -1,0 +1,69 @@
+"""Cortex-M under QEMU: the same integers, in the memory of real boards, with instructions counted."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from fxptrain.errors import FxptrainError
+from fxptrain.export.boards import BOARDS, COMPILER, EMULATOR, Board
+from fxptrain.export.c99 import export_c
+from fxptrain.export.source import Options
+from fxptrain.export.verify import Request, verify
+from fxptrain.recipe import load_recipe
+from tests.export.recipes import run_of, small_recipe
+
+TOOLS = pytest.mark.skipif(not (shutil.which(COMPILER) and shutil.which(EMULATOR)), reason="no Arm compiler or QEMU")
+
+
+@pytest.fixture(scope="module")
+def trainer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Export of the glyphs' CNN that trains four samples at a time."""
+    folder = tmp_path_factory.mktemp("trainer") / "export"
+    export_c(run_of(load_recipe("glyphs").changed({"formats.adapt_every": 2})), folder, Options(training=True, batch=4))
+    return folder
+
+
+@TOOLS
+@pytest.mark.slow
+@pytest.mark.parametrize("target", ["cortex-m0", "cortex-m3", "cortex-m4", "cortex-m33", "netduino2"])
+def test_training_gives_the_same_integers(trainer: Path, target: str) -> None:
+    """A CNN on 28 x 28 images trains; on netduino2 within 128 KB of RAM, stack included."""
+    found = verify(trainer, Request(target, samples=1, steps=3))
+    assert found["differences"] == []
+    assert found["ram_bytes"] + found["stack_bytes"] <= BOARDS[target].ram[1]
+    limit = 12 if target == "cortex-m0" else 5
+    assert 1 < found["instructions_per_mac"] < limit
+    assert 1 < found["instructions_per_training_mac"] < limit
+
+
+@TOOLS
+@pytest.mark.parametrize(("target", "options"), [("microbit", ()), ("cortex-m4", ()), ("cortex-m4", ("-DFXP_DSP=1",))])
+def test_inference_gives_the_same_integers(target: str, options: tuple[str, ...], tmp_path: Path) -> None:
+    """On the microbit in 16 KB; with DSP instructions the same bits in fewer instructions."""
+    export_c(run_of(load_recipe("glyphs")), tmp_path / "export", Options())
+    found = verify(tmp_path / "export", Request(target, options=("-O2", *options), samples=2))
+    assert found["differences"] == []
+    assert found["ram_bytes"] + found["stack_bytes"] <= BOARDS[target].ram[1]
+    if options:
+        assert found["instructions_per_mac"] < 4
+
+
+@TOOLS
+def test_a_program_that_does_not_fit_is_refused(trainer: Path) -> None:
+    """The linker's message reaches the user."""
+    with pytest.raises(FxptrainError, match="RAM"):
+        verify(trainer, Request("microbit", steps=1))
+
+
+def test_ticks_become_instructions() -> None:
+    """At 25 MHz and 64 ns an instruction, 1.6 ticks are one."""
+    board: Board = BOARDS["cortex-m4"]
+    assert board.instructions(1600) == 1000
+
+
+def test_unknown_targets_are_explained(tmp_path: Path) -> None:
+    """The message lists what there is."""
+    export_c(run_of(small_recipe()), tmp_path / "export", Options())
+    with pytest.raises(FxptrainError, match="must be one of host, microbit"):
+        verify(tmp_path / "export", Request("z80"))

@@ -1,0 +1,36 @@
+"""The paper's CNN, smaller, at its widths and with both methods: compiled and compared."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.export.compiled import COMPILERS, judge
+from tests.export.recipes import gupta_like, run_of
+
+pytestmark = pytest.mark.skipif(not COMPILERS, reason="no C compiler")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("bits", "method"), [(16, "sqpu"), (12, "hteqpu"), (8, "sqpu"), (8, "hteqpu"), (6, "sqpu")])
+def test_training_gives_the_same_integers(bits: int, method: str, tmp_path: Path) -> None:
+    """Seven steps with three adaptations of all formats and a power cycle between them."""
+    model = run_of(gupta_like(bits, method)).model
+    found = judge(model, tmp_path, batch=3, steps=7, rate=0.2, samples=5)
+    assert found.differences == []
+    assert found.compared > 5_000
+
+
+@pytest.mark.parametrize("freeze", [1, 2, 3])
+def test_frozen_layers_stay(freeze: int, tmp_path: Path) -> None:
+    """Training of the last layers alone equals the engine's with the first ones held."""
+    model = run_of(gupta_like(8, "sqpu")).model
+    found = judge(model, tmp_path, batch=2, freeze=freeze, steps=3, options=("-O1",))
+    assert found.differences == []
+
+
+@pytest.mark.parametrize("compiler", COMPILERS)
+def test_every_compiler_takes_it_without_a_warning(compiler: str, tmp_path: Path) -> None:
+    """Optimized, by each compiler that is installed."""
+    model = run_of(gupta_like(8, "sqpu")).model
+    found = judge(model, tmp_path, training=False, compiler=compiler, options=("-O2",))
+    assert found.differences == []

@@ -1,0 +1,68 @@
+"""Saved states: what a board saved continues in Python, and damage is refused."""
+
+import numpy as np
+import pytest
+
+from fxptrain.errors import CheckpointError
+from fxptrain.export.layers import Network
+from fxptrain.export.state import differences, encode, load, state_bytes_of
+from fxptrain.export.tables import fingerprint
+from fxptrain.export.vectors import random_vectors, run_engine
+from fxptrain.fixed.multiplier import Multiplier
+from fxptrain.nn.model import Model
+from tests.export.recipes import run_of, small_recipe
+
+RATE = Multiplier.from_real(0.05)
+
+
+def network() -> Network:
+    """A small fresh model."""
+    return Network(run_of(small_recipe()).model, training=True, batch=4)
+
+
+def trained(net: Network, steps: int, seed: int) -> bytes:
+    """State after some steps."""
+    return run_engine(net, random_vectors(net, samples=1, steps=steps, seed=seed, rate=RATE)).state
+
+
+def parameters(model: Model) -> list[list[int]]:
+    """All weights."""
+    return [parameter.flat.tolist() for stage in model.stages for parameter in stage.parameters]
+
+
+def test_learning_moves_between_board_and_engine() -> None:
+    """A state taken over by a fresh model trains on to the same integers."""
+    first, second = network(), network()
+    state = trained(first, 3, seed=1)
+    assert len(state) == state_bytes_of(first)
+    load(second, fingerprint(second), state)
+    assert parameters(first.model) == parameters(second.model)
+    assert encode(second, fingerprint(second)) == state
+    assert trained(first, 2, seed=2) == trained(second, 2, seed=2)
+
+
+@pytest.mark.parametrize("change", [lambda s: s[:-1], lambda s: b"?" + s[1:], lambda s: s[:40] + b"?" + s[41:]])
+def test_damage_is_refused(change) -> None:
+    """Cut off, foreign, changed."""
+    net = network()
+    before = encode(net, fingerprint(net))
+    with pytest.raises(CheckpointError, match="saved state"):
+        load(net, fingerprint(net), change(before))
+    assert encode(net, fingerprint(net)) == before
+
+
+def test_another_model_is_refused() -> None:
+    """The fingerprint tells models apart."""
+    net = network()
+    with pytest.raises(CheckpointError, match="another model's"):
+        load(net, fingerprint(net), encode(net, fingerprint(net) ^ 1))
+
+
+def test_differences_are_named() -> None:
+    """The tensor, how many integers, the first of them."""
+    net = network()
+    before = encode(net, fingerprint(net))
+    flat = net.model.stages[0].parameters[0].flat
+    flat[:2] = np.bitwise_xor(flat[:2], 1)
+    assert [text.split(":")[0] for text in differences(net, before, encode(net, fingerprint(net)))] == ["0.weights"]
+    assert differences(net, before, before[:-1]) == [f"{len(before) - 1} bytes instead of {len(before)}"]
