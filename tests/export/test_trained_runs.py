@@ -1,0 +1,41 @@
+"""From a trained run to C and on: what a user does."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from fxptrain import train
+from fxptrain.cli import cli
+from tests.export.compiled import COMPILERS
+from tests.small import small_data, small_recipe
+
+pytestmark = pytest.mark.skipif(not COMPILERS, reason="no C compiler")
+
+
+def invoke(*arguments: str) -> dict:
+    """A command with ``--json`` that succeeds."""
+    done = CliRunner().invoke(cli, [*arguments, "--json"])
+    assert done.exit_code == 0, done.output
+    return json.loads(done.output)
+
+
+@pytest.mark.parametrize("real", [False, True])
+def test_training_goes_on_where_python_stopped(real: bool, tmp_path: Path) -> None:
+    """Mid-interval counters, momentum, calm error scales and all: pixels, and real numbers as inputs."""
+    run, out = str(tmp_path / "run"), str(tmp_path / "export")
+    train(small_recipe(training__epochs=2), data=small_data(real=real), out=run)
+    made = invoke("export", run, "--to", "c", "--out", out, "--training", "--batch", "5")
+    assert made["sizes"]["state_bytes"] > 0
+    found = invoke("verify", out, "--steps", "9", "--samples", "3", "--cflags", "-O1 -fsanitize=undefined,address")
+    assert found["equal"], found["differences"]
+    assert found["steps"] == 9
+
+
+def test_the_best_epoch_is_exported_on_demand(tmp_path: Path) -> None:
+    """``--best`` takes its weights."""
+    run = str(tmp_path / "run")
+    train(small_recipe(training__epochs=3), data=small_data(), out=run)
+    invoke("export", run, "--best", "--out", str(tmp_path / "best"))
+    assert invoke("verify", str(tmp_path / "best"), "--samples", "5")["equal"]
