@@ -9,6 +9,7 @@ import io
 import math
 import textwrap
 from collections.abc import Callable
+from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
@@ -24,6 +25,7 @@ STYLE = {
     "font.size": 9, "svg.fonttype": "none", "svg.hashsalt": "fxptrain", "axes.spines.top": False,
     "axes.spines.right": False, "figure.facecolor": "white", "font.family": "sans-serif",
 }  # fmt: skip
+LEAST_SHARE = 0.002  # smaller shares of a tensor are not drawn
 MAP = "cividis"  # even in lightness: reads the same in grey and for colour-blind people
 
 
@@ -57,8 +59,9 @@ def draw_all(sweep: Sweep, rows: list[Row]) -> dict[str, Any]:
             figures["accuracy-by-memory"] = _by_memory(pyplot, sweep, best, memory)
         for quantity, title in (("zero_update_share", "updates that round to zero"), ("saturated_share", "saturation")):
             shares = tables.tensor_heat(sweep, rows, quantity)
-            if shares:
-                figures[quantity.replace("_", "-")] = _tensor_figure(pyplot, sweep, shares, title)
+            told = _worth_telling(shares)
+            if told:
+                figures[quantity.replace("_", "-")] = _tensor_figure(pyplot, sweep, told, title)
     return figures
 
 
@@ -202,6 +205,18 @@ def _by_memory(pyplot: Any, sweep: Sweep, best: Heat, memory: Heat) -> Any:
     return figure
 
 
+def _worth_telling(shares: dict[tuple[str, str], Heat]) -> dict[tuple[str, str], Heat]:
+    """Without the tensors whose share is below `LEAST_SHARE` everywhere."""
+    peaks: dict[str, float] = {}
+    for table in shares.values():
+        for (_, tensor, _), values in table.values.items():
+            peaks[tensor] = max(peaks.get(tensor, 0.0), *values)
+    rows = [tensor for tensor, peak in peaks.items() if peak >= LEAST_SHARE]
+    if not rows:
+        return {}
+    return {key: replace(table, rows=[r for r in table.rows if r in rows]) for key, table in shares.items()}
+
+
 def _tensor_figure(pyplot: Any, sweep: Sweep, shares: dict[tuple[str, str], Heat], title: str) -> Any:
     """Shares per tensor in the last epoch: panels beside, rows under each other."""
     panels = list(dict.fromkeys(key[0] for key in shares))
@@ -225,5 +240,6 @@ def _tensor_figure(pyplot: Any, sweep: Sweep, shares: dict[tuple[str, str], Heat
                 axes.set_yticks([])
     if image is not None:
         figure.colorbar(image, ax=grid, label="%", fraction=0.03)
-    _titled(figure, sweep, f"{title}, per tensor in the last epoch, by {sweep.definition['view']['columns']}")
+    columns_axis = sweep.definition["view"]["columns"]
+    _titled(figure, sweep, f"{title} in the last epoch, tensors with 0.2% or more, by {columns_axis}")
     return figure

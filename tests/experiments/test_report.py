@@ -19,7 +19,7 @@ def made_up(coordinates: dict[str, str]) -> dict[str, Any]:
     """What a cell might have given: the method decides, the seed adds a little."""
     accuracy = ACCURACY[coordinates["method"]] + int(coordinates["seed"]) / 50
     tensor = {
-        "name": "0.conv2d.weights", "total_bits": 8, "frac_bits": 7, "saturated_share": 0.01, "headroom_bits": 1,
+        "name": "0.conv2d.weights", "total_bits": 8, "frac_bits": 7, "saturated_share": 0.001, "headroom_bits": 1,
         "zero_update_share": 0.9 if coordinates["method"] == "hteqpu" else 0.1,
     }  # fmt: skip
     epoch = {"epoch": 1, "lr": 0.01, "loss": 1.0, "accuracy": 0.5, "validation_loss": 1.0, "validation_accuracy": 0.6}
@@ -105,6 +105,7 @@ def test_findings(filled: tuple[Store, Sweep, list[Row]]) -> None:
     assert "hteqpu 90.0%" in found[next(s for s in found if s.startswith("Updates"))].measured
 
 
+@pytest.mark.slow
 def test_report(filled: tuple[Store, Sweep, list[Row]]) -> None:
     """One HTML file that loads nothing from elsewhere, with findings, tables, pictures and failures, all escaped."""
     store, sweep, _ = filled
@@ -117,7 +118,7 @@ def test_report(filled: tuple[Store, Sweep, list[Row]]) -> None:
     files = {p.relative_to(store.directory).as_posix() for p in store.directory.rglob("*") if p.is_file()}
     assert {"findings.md", "tables/stability-smoke.csv", "tables/stability-smoke.md"} <= files
     if find_spec("matplotlib") is not None:
-        assert text.count("data:image/svg+xml;base64,") == 10
+        assert text.count("data:image/svg+xml;base64,") == 9  # saturation is too small to be drawn
         assert {f"figures/stability-smoke-accuracy-mean.{kind}" for kind in ("png", "svg")} <= files
         picture = (store.directory / "figures" / "stability-smoke-accuracy-mean.svg").read_text(encoding="utf-8")
         assert "training images 128 (full: all)" in picture
