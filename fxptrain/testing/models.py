@@ -68,7 +68,7 @@ def format_specs(draw: st.DrawFn, *, min_bits: int = 4, max_bits: int = 16) -> F
         widths,
         mode="fixed",
         param_frac=draw(st.integers(param_bits - 4, param_bits)),
-        activation_frac=draw(st.integers(activation_bits - 6, activation_bits - 1)),
+        activation_frac=draw(st.integers(max(activation_bits - 6, 0), activation_bits - 1)),
         momentum_frac=draw(st.one_of(st.none(), st.integers(4, 12))),
     )
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from fxptrain.fixed.multiplier import Multiplier
 from fxptrain.nn import spec as s
-from fxptrain.nn.inference import logits
+from fxptrain.nn.inference import evaluate, logits
 from fxptrain.nn.model import Model
 from fxptrain.nn.step import TrainingStep
 from fxptrain.testing import format_specs, model_specs, optimizer_specs
@@ -52,7 +52,11 @@ def compare(model: Model, random: np.random.Generator, sizes: list[int], **optio
             twin.adapt(rule)
         assert (result.loss_sum, result.correct, result.samples) == (loss, correct, size)
         assert_same(model, twin)
-    assert logits(model, inputs).tolist() == twin.forward(inputs, stochastic=False)[0].tolist()
+    expected = twin.forward(inputs, stochastic=False)[0].tolist()
+    assert logits(model, inputs, threads=options.get("threads", 1)).tolist() == expected
+    losses = [twin.loss(row, twin.stages[-1].form.frac, label)[2] for row, label in zip(expected, labels, strict=True)]
+    correct = sum(row.index(max(row)) == label for row, label in zip(expected, labels, strict=True))
+    assert evaluate(model, inputs, labels) == (sum(losses), correct)
 
 
 @given(

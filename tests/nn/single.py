@@ -1,0 +1,194 @@
+"""One stage alone, in memory full of garbage between guards, next to the oracle's stage of the same integers."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from fxptrain.fixed.format import FxP
+from fxptrain.fixed.multiplier import Multiplier
+from fxptrain.nn import spec as s
+from fxptrain.nn.arena import Buffer
+from fxptrain.nn.formats import ErrorScale, TensorFormat
+from fxptrain.nn.fuse import build_stages
+from fxptrain.nn.parameters import ParameterArray, UpdateRule
+from fxptrain.nn.stage import NO_WINNERS, ErrorCall, ForwardCall, Moment
+from tests import naive
+from tests.nn.twins import OPERATIONS, form_of, parameters_of
+
+GUARD = 64
+SEED, STEP, FIRST = 3, 4, 5
+RULE = UpdateRule("sqpu", Multiplier(0, 0), Multiplier(0, 0))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Formats:
+    """Formats around one stage; the error's are at the output and at the input."""
+
+    x: FxP
+    y: FxP
+    w: FxP
+    error: FxP
+    input_error: FxP
+
+
+@dataclass
+class Guarded:
+    """Buffers full of garbage, each between two guards that must stay as they are."""
+
+    random: np.random.Generator
+    blocks: list[tuple[np.ndarray, bytes, bytes]] = field(default_factory=list)
+
+    def array(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+        """One array."""
+        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        block = self.random.integers(0, 256, size + 2 * GUARD, np.uint8)
+        self.blocks.append((block, block[:GUARD].tobytes(), block[-GUARD:].tobytes()))
+        return block[GUARD : GUARD + size].view(dtype).reshape(shape)
+
+    def views(self, buffers: list[Buffer]) -> dict[str, np.ndarray]:
+        """Arrays of a stage's buffers by name."""
+        return {buffer.name: self.array(buffer.shape, buffer.dtype) for buffer in buffers}
+
+    def check(self) -> None:
+        """Nothing wrote beside an array."""
+        for block, before, after in self.blocks:
+            assert block[:GUARD].tobytes() == before
+            assert block[-GUARD:].tobytes() == after
+
+
+class Single:
+    """A stage of the engine and of the oracle with the same random parameters."""
+
+    def __init__(
+        self, layers: tuple[s.LayerSpec, ...], shape: tuple[int, int, int], formats: Formats, seed: int
+    ) -> None:
+        self.random, self.formats, self.layers, self.shape = np.random.default_rng(seed), formats, layers, shape
+        padded = (*layers, s.Linear(features=1))  # a model needs a layer with parameters
+        self.stage = build_stages(s.ModelSpec(name="one", input_shape=shape, layers=padded))[0]
+        self.stage.x_form = TensorFormat("x", formats.x, adaptive=False)
+        self.stage.y_form = TensorFormat("y", formats.y, adaptive=False)
+        self.stage.error_scale = ErrorScale("error", formats.error.total_bits, formats.error.frac_bits)
+        self._set_parameters(layers[0])
+        self.twin = self._twin(layers)
+        self.guarded = Guarded(self.random)
+
+    def raw(self, shape: tuple[int, ...], form: FxP) -> np.ndarray:
+        """Random integers of a format, in one case of three only its ends and zero."""
+        if self.random.integers(3) == 0:
+            return self.random.choice([form.min_raw, form.max_raw, 0], shape).astype(form.dtype)
+        return self.random.integers(form.min_raw, form.max_raw + 1, shape).astype(form.dtype)
+
+    def _set_parameters(self, layer: s.LayerSpec) -> None:
+        h, w, c = self.shape
+        if isinstance(layer, s.Conv2d):
+            shape: tuple[int, ...] = (*layer.kernel, c, layer.channels)
+        elif isinstance(layer, s.DepthwiseConv2d):
+            shape = (*layer.kernel, c)
+        elif isinstance(layer, s.Linear):
+            shape = (h * w * c, layer.features)
+        else:
+            return
+        form, momentum = TensorFormat("w", self.formats.w, adaptive=False), TensorFormat("m", FxP(8, 8), adaptive=False)
+        arrays = [ParameterArray("weights", shape, 0, form, momentum, RULE)]
+        if layer.bias:
+            arrays.append(ParameterArray("bias", shape[-1:], 0, form, momentum, RULE))
+        for array in arrays:
+            array.values[...] = self.raw(array.values.shape, self.formats.w)
+        self.stage.parameters = tuple(arrays)
+
+    def _twin(self, layers: tuple[s.LayerSpec, ...]) -> naive.Stage:
+        layer = layers[0]
+        geometry = {name: getattr(layer, name) for name in ("stride", "padding", "size") if getattr(layer, name, None)}
+        op = layer.type if isinstance(layer, OPERATIONS) else "identity"
+        pools = [(pool.size, pool.stride or pool.size) for pool in layers if isinstance(pool, s.MaxPool2d)]
+        if isinstance(layer, s.AvgPool2d):
+            geometry["stride"] = layer.stride or layer.size
+        if isinstance(layer, s.MaxPool2d):
+            geometry = {}
+        return naive.Stage(
+            op,
+            0,
+            form_of(self.stage.y_form),
+            *parameters_of(self.stage.parameters),
+            max_pool=pools[0] if pools else None,
+            has_relu=any(isinstance(other, s.ReLU) for other in layers),
+            **geometry,
+        )
+
+    def words(self, kind: int, shape: tuple[int, ...], stochastic: bool) -> Any:
+        """Draws of samples from number `FIRST` on."""
+        if not stochastic:
+            return None
+        ahead = FIRST * int(np.prod(shape[1:]))
+        count = int(np.prod(shape))
+        return naive.exact([naive.draw(SEED, kind, STEP, ahead + i) for i in range(count)]).reshape(shape)
+
+    def check(self, n: int, *, stochastic: bool, mask: bool, producer_relu: bool, threads: int) -> None:
+        """Forward, input error and gradients are the oracle's."""
+        self.stage.producer_relu = producer_relu
+        moment = Moment(SEED, STEP, FIRST, stochastic, stochastic)
+        shared = self.guarded.views(self.stage.shared(True))
+        self.stage.prepare(shared, True)
+        x = self.guarded.array((n, *self.shape), self.formats.x.dtype)
+        x[...] = self.raw(x.shape, self.formats.x)
+        acc, frac = self.twin.sums(naive.exact(x), self.formats.x.frac_bits)
+        shape = (n, *self.stage.out_shape)
+        out = naive.fused_stage(
+            acc,
+            frac - self.formats.y.frac_bits,
+            self.formats.y.total_bits,
+            pool=self.twin.max_pool,
+            has_relu=self.twin.has_relu,
+            draws=self.words(0, shape, stochastic),
+        )
+        y = self.guarded.array(shape, self.formats.y.dtype)
+        winners = self.guarded.array(shape, np.uint8) if self.stage.pools else NO_WINNERS
+        scratch = self.guarded.views(self.stage.scratch("forward", n))
+        report = self.stage.forward(ForwardCall(x, y, winners, moment, shared, scratch))
+        assert y.tolist() == out.values.tolist()
+        if self.stage.pools:
+            assert out.window is not None
+            assert winners.tolist() == out.window.tolist()
+        if report.total:
+            assert report == (out.saturated, y.size, naive.largest(out.values))
+        self.guarded.check()
+        self._check_backward(x, acc.shape, out, winners, moment, shared, mask, threads)
+
+    def _check_backward(self, x, full_shape, out, winners, moment, shared, mask, threads) -> None:
+        error = self.guarded.array(out.values.shape, self.formats.error.dtype)
+        error[...] = self.raw(error.shape, self.formats.error)
+        spread = naive.exact(error)
+        if self.twin.max_pool is not None:
+            spread = naive.maxpool2d_input_error(error, out.window, full_shape, *self.twin.max_pool)
+        acc, added = self.twin.input_error(spread, x.shape)
+        allowed = naive.error_mask(
+            x, self.formats.x.total_bits, has_relu=self.stage.producer_relu, saturation=mask
+        )
+        acc = acc * allowed
+        sum_frac = self.formats.error.frac_bits + added
+        form = self.formats.input_error.with_frac(min(self.formats.input_error.frac_bits, sum_frac))
+        shift = sum_frac - form.frac_bits
+        words = self.words(1, x.shape, moment.stochastic_error)
+        expected, saturated = naive.requantize_array(acc, shift, form.total_bits, words)
+        found = self.guarded.array(x.shape, form.dtype)
+        scratch = self.guarded.views(self.stage.scratch("error", len(x)))
+        call = ErrorCall(error, winners, x, found, (self.formats.error, form), mask, moment, shared, scratch)
+        report = self.stage.input_error(call)
+        assert found.tolist() == expected.tolist()
+        assert report == (saturated, x.size, naive.largest(acc))
+        self.guarded.check()
+        if self.stage.parameters:
+            self._check_gradients(x, error, winners, spread, threads)
+
+    def _check_gradients(self, x, error, winners, spread, threads) -> None:
+        wanted = self.twin.gradients(naive.exact(x), spread)
+        found = [np.full(array.flat.size, 99, object) for array in self.stage.parameters]
+        scratch = self.guarded.views(self.stage.scratch("gradient", len(x)))
+        for block in self.stage.blocks(threads):
+            gradient = self.stage.gradient(block, x, error, winners, scratch)
+            for start, source, count in block.runs:
+                found[block.parameter.is_bias][start : start + count] = gradient[source : source + count].tolist()
+        for values, exact in zip(found, wanted, strict=False):
+            assert values.tolist() == exact.reshape(-1).tolist()
+        self.guarded.check()

@@ -1,0 +1,109 @@
+"""Convolution and linear stages alone: forward, input error and gradients are the oracle's everywhere."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fxptrain.errors import FormatError
+from fxptrain.fixed.format import FxP
+from fxptrain.nn import spec as s
+from tests.nn.single import Formats, Single
+
+SMALL = st.integers(1, 3)
+PAIRS = st.tuples(SMALL, SMALL)
+
+
+@st.composite
+def formats(draw: st.DrawFn) -> Formats:
+    """All operands of up to 8 bits, perhaps with 16-bit errors, or all of 9 to 16; any binary point."""
+    low, high, errors = draw(st.sampled_from([(2, 8, (2, 8)), (2, 8, (16, 16)), (9, 16, (9, 16))]))
+    x, y, w = (FxP(draw(st.integers(low, high)), draw(st.integers(-3, 12))) for _ in range(3))
+    error = FxP(draw(st.integers(*errors)), draw(st.integers(-3, 20)))
+    return Formats(x=x, y=y, w=w, error=error, input_error=error.with_frac(draw(st.integers(-3, 20))))
+
+
+CALLS = st.fixed_dictionaries(
+    {
+        "stochastic": st.booleans(),
+        "mask": st.booleans(),
+        "producer_relu": st.booleans(),
+        "threads": st.integers(1, 3),
+    }
+)
+
+
+@st.composite
+def convolutions(
+    draw: st.DrawFn, kind: type[s.Conv2d] | type[s.DepthwiseConv2d]
+) -> tuple[tuple[s.LayerSpec, ...], s.Pair]:
+    """A convolution, perhaps with a pool and a ReLU in either order, and an image that it fits."""
+    kernel, stride = draw(PAIRS), draw(PAIRS)
+    padding = draw(st.tuples(st.integers(0, 2), st.integers(0, 2)))
+    pool = draw(st.sampled_from([(1, 1), (2, 2), (1, 2), (3, 2)]))
+    least = [max(kernel[k] + (pool[k] - 1) * stride[k] - 2 * padding[k], 1) for k in (0, 1)]
+    image = (least[0] + draw(st.integers(0, 4)), least[1] + draw(st.integers(0, 4)))
+    channels = {"channels": draw(st.sampled_from([1, 2, 3, 5, 16, 17]))} if kind is s.Conv2d else {}
+    layer = kind(kernel=kernel, stride=stride, padding=padding, bias=draw(st.booleans()), **channels)
+    behind: list[s.LayerSpec] = [] if pool == (1, 1) else [s.MaxPool2d(size=pool)]
+    if draw(st.booleans()):
+        behind.insert(draw(st.integers(0, len(behind))), s.ReLU())
+    return (layer, *behind), image
+
+
+@given(convolutions(s.Conv2d), formats(), SMALL, st.sampled_from([1, 2, 3, 4, 9]), CALLS, st.integers(0, 2**32 - 1))
+def test_convolution(case, forms, n, channels, call, seed) -> None:
+    """Rectangular kernels, strides, padding, pools, with and without bias."""
+    layers, image = case
+    Single(layers, (*image, channels), forms, seed).check(n, **call)
+
+
+@given(convolutions(s.DepthwiseConv2d), formats(), SMALL, st.sampled_from([1, 2, 5]), CALLS, st.integers(0, 2**32 - 1))
+def test_depthwise(case, forms, n, channels, call, seed) -> None:
+    """The same channel by channel."""
+    layers, image = case
+    Single(layers, (*image, channels), forms, seed).check(n, **call)
+
+
+@given(
+    st.tuples(SMALL, SMALL, st.sampled_from([1, 3, 8])),
+    st.sampled_from([1, 2, 5, 16, 19]),
+    st.tuples(st.booleans(), st.booleans()),
+    formats(),
+    st.sampled_from([1, 2, 15, 16, 17, 35]),
+    CALLS,
+    st.integers(0, 2**32 - 1),
+)
+def test_linear(shape, features, choices, forms, n, call, seed) -> None:
+    """Whole rows of samples and a rest; channels that fill no vector."""
+    bias, relu = choices
+    layers = (s.Linear(features=features, bias=bias), *((s.ReLU(),) if relu else ()))
+    Single(layers, shape, forms, seed).check(n, **call)
+
+
+WIDE = [(24, 24, 16), (32, 8, 16), (8, 32, 2)]
+
+
+@pytest.mark.parametrize(("w", "x", "error"), WIDE)
+@pytest.mark.parametrize(
+    "layer",
+    [
+        s.Conv2d(channels=3, kernel=(2, 3), padding=(1, 1)),
+        s.DepthwiseConv2d(kernel=(2, 2), stride=(1, 2)),
+        s.Linear(features=5),
+    ],
+    ids=lambda layer: layer.type,
+)
+@pytest.mark.parametrize("seed", range(3))
+def test_wide_operands(layer: s.LayerSpec, w: int, x: int, error: int, seed: int) -> None:
+    """Operands of more than 16 bits are split into digits, at the ends of their ranges too."""
+    forms = Formats(x=FxP(x, 6), y=FxP(x, 9), w=FxP(w, 7), error=FxP(error, 12), input_error=FxP(error, 9))
+    single = Single((layer, s.ReLU()), (4, 3, 2), forms, seed)
+    single.check(3, stochastic=seed > 0, mask=True, producer_relu=False, threads=2)
+
+
+def test_sums_beyond_int64_are_refused() -> None:
+    """The error names the layer, the sum, the bits and the way out."""
+    forms = Formats(x=FxP(32, 0), y=FxP(8, 0), w=FxP(32, 0), error=FxP(8, 0), input_error=FxP(8, 0))
+    single = Single((s.Linear(features=2),), (1, 1, 4), forms, 0)
+    with pytest.raises(FormatError, match=r"Layer '0.linear': the output sums 5 products of 62 bits .* Use fewer bits"):
+        single.stage.check_widths(1)  # type: ignore[attr-defined]
