@@ -19,6 +19,7 @@ from fxptrain.experiments.findings import Finding, findings
 from fxptrain.experiments.store import Row, Store, Sweep
 from fxptrain.experiments.tables import Heat, percent
 
+CAUTION = "Verdicts are about the runs listed here, at their size and number of seeds, and about nothing larger."
 TEMPLATE = Path(__file__).parent / "page.html"
 MEASURES = (("best epoch", tables.best_accuracy), ("last epoch", tables.last_accuracy))
 
@@ -34,11 +35,13 @@ def write_report(store: Store) -> Path:
         The HTML file.
     """
     directory = store.directory
-    parts, latest = [], {}
+    parts, latest, names = [], {}, set[str]()
     for sweep in store.sweeps():
         rows = store.rows(sweep)
         latest[sweep.name] = (sweep, rows)
-        name = f"{sweep.name}-{sweep.scale}" if sweep.number == 1 else f"{sweep.name}-{sweep.scale}-{sweep.number}"
+        name = f"{sweep.name}-{sweep.scale}"
+        name = f"{name}-{sweep.number}" if name in names else name  # begun again with other code or another definition
+        names.add(name)
         _write(directory / "tables" / f"{name}.csv", tables.to_csv(sweep, rows))
         _write(directory / "tables" / f"{name}.md", _markdown(sweep, rows))
         parts.append(_section(sweep, rows, _pictures(directory / "figures", name, sweep, rows)))
@@ -100,9 +103,10 @@ def _state(rows: list[Row]) -> str:
 def _findings_markdown(found: list[Finding], sweeps: list[Sweep]) -> str:
     lines = ["# What the paper states, on true integers", ""]
     lines += [f"- {sweep.name}: {sweep.reduction} (code {sweep.code}, begun {sweep.created})" for sweep in sweeps]
+    lines += ["", CAUTION]
     for finding in found:
-        lines += ["", f"## {finding.statement}", "", f"Source: {finding.source} (doi 10.3897/jucs.164737). ",
-                  f"Measured: {finding.measured} ", f"**{finding.verdict.capitalize()}.**"]  # fmt: skip
+        lines += ["", f"## {finding.statement}", "", f"Source: {finding.source} (doi 10.3897/jucs.164737).", "",
+                  f"Measured: {finding.measured}", "", f"**{finding.verdict.capitalize()}.**"]  # fmt: skip
     return "\n".join(lines) + "\n"
 
 
@@ -157,4 +161,4 @@ def _findings_html(found: list[Finding]) -> str:
         for f in found
     )
     head = "".join(f"<th>{word}</th>" for word in ("The paper", "where", "here", "verdict"))
-    return f'<div class="scroll"><table class="words"><tr>{head}</tr>{rows}</table></div>'
+    return f'<p>{CAUTION}</p><div class="scroll"><table class="words"><tr>{head}</tr>{rows}</table></div>'
