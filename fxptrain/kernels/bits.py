@@ -37,6 +37,21 @@ def poke(packed, base, index, bits, value):  # type: ignore[no-untyped-def]
 
 
 @kernel
+def read(values, index, bits):  # type: ignore[no-untyped-def]
+    """Signed value `index` of a flat array, plain (0 bits) or packed."""
+    return np.int64(values[index]) if bits == 0 else peek(values, 0, index, bits, True)
+
+
+@kernel
+def write(values, index, bits, value):  # type: ignore[no-untyped-def]
+    """Set value `index` of a flat array, plain (0 bits) or packed."""
+    if bits == 0:
+        values[index] = value
+    else:
+        poke(values, 0, index, bits, value)
+
+
+@kernel
 def unpack(packed, first, samples, sample_bytes, elements, bits, signed, out):  # type: ignore[no-untyped-def]
     """Samples ``first .. first + samples`` of `elements` values each to flat `out`."""
     for n in range(samples):

@@ -2,7 +2,7 @@
 
 The fast forms (`conv`) pack a layer's weights whole. Here ``g`` is the geometry of a block: of output channels in
 forward, of input channels in the input error; `channels` is the layer's whole count and `first` where the block starts.
-Letters as in `conv`.
+`w` are flat weights of `bits` bits (0: not packed). Letters as in `conv`.
 """
 
 from __future__ import annotations
@@ -12,39 +12,39 @@ from typing import NamedTuple
 import numpy as np
 
 from fxptrain._jit import kernel
-from fxptrain.kernels.bits import poke
+from fxptrain.kernels.bits import poke, read
 from fxptrain.kernels.conv import padded_size
-from fxptrain.kernels.dot import product
+from fxptrain.kernels.dot import ADD, ONE, PAIR, ZERO, product
 from fxptrain.kernels.pack import digit, digit_rule, pad_sample, unpool_error
 from fxptrain.kernels.requantize import finish_row, mask_row, pool_row
 
 
 @kernel
-def largest_output_sum(w, rows, channels, first, count, sums):  # type: ignore[no-untyped-def]
+def largest_output_sum(w, bits, rows, channels, first, count, sums):  # type: ignore[no-untyped-def]
     """Largest sum of absolute weights (rows, channels) of one of the channels ``first .. first + count``."""
     sums[:count] = 0
     for row in range(rows):
         for c in range(count):
-            sums[c] += abs(np.int64(w[row * channels + first + c]))
+            sums[c] += abs(read(w, row * channels + first + c, bits))
     return sums[:count].max()
 
 
 @kernel
-def largest_input_sum(w, taps, channels, first, g, sums):  # type: ignore[no-untyped-def]
+def largest_input_sum(w, bits, taps, channels, first, g, sums):  # type: ignore[no-untyped-def]
     """The same of weights (taps, channels, g.co) for one of the input channels ``first .. first + g.image.c``."""
     sums[: g.image.c] = 0
     for tap in range(taps):
         for c in range(g.image.c):
             source, total = (tap * channels + first + c) * g.co, np.int64(0)
             for o in range(g.co):
-                total += abs(np.int64(w[source + o]))
+                total += abs(read(w, source + o, bits))
             sums[c] += total
     return sums[: g.image.c].max()
 
 
 @kernel
-def pack_outputs(w, taps, run, channels, first, g, digits, out):  # type: ignore[no-untyped-def]
-    """Output channels ``first .. first + g.co`` of weights (taps, run, channels): ``out[plane][tap][run / 2][columns][2]``."""
+def pack_outputs(w, bits, taps, run, channels, first, g, digits, out):  # type: ignore[no-untyped-def]
+    """A block of weights (taps, run, channels) by output channels: ``out[plane][tap][run / 2][columns][2]``."""
     pairs = (run + 1) // 2
     size = taps * pairs * g.columns * 2
     out[: size * digits.planes] = 0
@@ -56,15 +56,15 @@ def pack_outputs(w, taps, run, channels, first, g, digits, out):  # type: ignore
                 at = np.uint64(plane * size + (tap * pairs + k // 2) * g.columns * 2 + k % 2)
                 if digits.planes == 1:
                     for c in range(np.uint64(g.co)):
-                        out[at + c + c] = w[source + c]
+                        out[at + c + c] = read(w, source + c, bits)
                 else:
                     for c in range(np.uint64(g.co)):
-                        out[at + c + c] = digit(w[source + c], rule)
+                        out[at + c + c] = digit(read(w, source + c, bits), rule)
 
 
 @kernel
-def pack_inputs(w, channels, first, g, digits, out):  # type: ignore[no-untyped-def]
-    """Input channels ``first .. first + g.image.c`` of weights (kh, kw, channels, co): ``out[plane][kh][co / 2][columns][2]``."""
+def pack_inputs(w, bits, channels, first, g, digits, out):  # type: ignore[no-untyped-def]
+    """A block of weights (kh, kw, channels, co) by input channels: ``out[plane][kh][co / 2][columns][2]``."""
     half = (g.co + 1) // 2
     size, step = g.kh * half * g.run_columns * 2, np.uint64(2 * g.run_columns)
     out[: size * digits.planes] = 0
@@ -76,7 +76,7 @@ def pack_inputs(w, channels, first, g, digits, out):  # type: ignore[no-untyped-
                 at = plane * size + tap // g.kw * half * g.run_columns * 2 + 2 * (tap % g.kw * g.image.c + c)
                 place = np.uint64(at)
                 for o in range(np.uint64(g.co)):
-                    value = w[source + o]
+                    value = read(w, source + o, bits)
                     odd = o & np.uint64(1)
                     out[place + (o >> np.uint64(1)) * step + odd] = (
                         np.int16(value) if digits.planes == 1 else digit(value, rule)
@@ -101,7 +101,7 @@ def _finish_line(best, positions, block, channels, first, element, site, draws, 
 
 @kernel
 def _store(line, positions, block, channels, first, index, bits, packed, base):  # type: ignore[no-untyped-def]
-    """``line[position][block]`` as `bits` bits each to channels ``first ..`` of a packed sample, from value `index` on."""
+    """``line[position][block]`` packed, to channels ``first ..`` of a sample, from value `index` on."""
     for p in range(positions):
         for c in range(block):
             poke(packed, base, index + p * channels + first + c, bits, line[p * block + c])
@@ -137,15 +137,15 @@ def forward_block(  # type: ignore[no-untyped-def]
     saturated, largest = np.int64(0), np.int64(0)
     padded[: plane * chain.row_digits.planes] = 0
     for n in range(x.shape[0]):
-        pad_sample(x, n, 0, image, chain.row_digits, plane, padded)
+        pad_sample(x, n, ZERO, image, chain.row_digits, plane, padded)
         for top in range(0, rows_all, g.block):
             rows = min(g.block, rows_all - top)
             for p in range(chain.row_digits.planes):
                 for q in range(chain.column_digits.planes):
                     product(
                         padded, p * plane + top * g.pool_h * g.sh * stride, tables.forward_in,
-                        rows * g.pool_h * g.ow_used, (0, stride, 2), panel, q * size, g.columns,
-                        (0, pairs * g.columns * 2, g.columns * 2), (1, g.kh, pairs), chain.flush, acc, 0,
+                        rows * g.pool_h * g.ow_used, (ZERO, stride, PAIR), panel, q * size, g.columns,
+                        (ZERO, pairs * g.columns * 2, g.columns * 2), (ONE, g.kh, pairs), chain.flush, acc, ZERO,
                         tables.forward_out, p * chain.row_digits.bits + q * chain.column_digits.bits, p + q > 0,
                     )  # fmt: skip
             for row in range(rows):
@@ -192,10 +192,10 @@ def input_error_block(  # type: ignore[no-untyped-def]
             for p in range(chain.row_digits.planes):
                 for q in range(chain.column_digits.planes):
                     product(
-                        spread, p * plane, tables.error_in, positions, (0, 0, 2), panel,
-                        q * size + kh * even * g.run_columns, g.run_columns, (0, 0, 2 * g.run_columns),
-                        (1, 1, even // 2), chain.flush, acc, kh * stride, tables.error_out,
-                        p * chain.row_digits.bits + q * chain.column_digits.bits, True,
+                        spread, p * plane, tables.error_in, positions, (ZERO, ZERO, PAIR), panel,
+                        q * size + kh * even * g.run_columns, g.run_columns, (ZERO, ZERO, 2 * g.run_columns),
+                        (ONE, ONE, even // 2), chain.flush, acc, kh * stride, tables.error_out,
+                        p * chain.row_digits.bits + q * chain.column_digits.bits, ADD,
                     )  # fmt: skip
         for h in range(image.h):
             inside = (h + image.ph) * stride + image.pw * block
@@ -205,9 +205,7 @@ def input_error_block(  # type: ignore[no-untyped-def]
                 largest = max(largest, mask_row(acc, inside + w * block, flat_x, at, block, pass_low, pass_high, line))
                 for c in range(block):
                     best[w * block + c] = line[c]
-            saturated += _finish_line(
-                best, image.w, block, channels, first, element, site, draws, line, row_out, 0
-            )[0]
+            saturated += _finish_line(best, image.w, block, channels, first, element, site, draws, line, row_out, 0)[0]
             for w in range(image.w):
                 for c in range(block):
                     flat_out[element + w * channels + first + c] = row_out[w * block + c]

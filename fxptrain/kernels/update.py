@@ -67,7 +67,7 @@ def _term(value, term, limit, left, right):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _update_momentum(weights, momentum, gradient, site, draws):  # type: ignore[no-untyped-def]
+def update_momentum(weights, momentum, gradient, site, draws):  # type: ignore[no-untyped-def]
     """``m <- R(mu m + G / B + lambda w)`` for one block; returns (saturated, largest)."""
     limit0, left0, right0 = _shifts(site.keep.left)
     limit1, left1, right1 = _shifts(site.gradient.left)
@@ -87,7 +87,7 @@ def _update_momentum(weights, momentum, gradient, site, draws):  # type: ignore[
 
 
 @kernel
-def _update_weights(weights, momentum, site, draws):  # type: ignore[no-untyped-def]
+def update_weights(weights, momentum, site, draws):  # type: ignore[no-untyped-def]
     """``w <- R(w - gamma m)`` for one block; returns (unmoved weights with momentum, saturated, largest)."""
     limit, left, right = _shifts(site.rate.left)
     low, high = np.int64(site.low), np.int64(site.high)
@@ -135,10 +135,10 @@ def update(weights, momentum, start, gradient, source, count, site, momentum_dra
             fill_draws(seed, np.uint32(site.stream), step, base, here, draws)
         some_weights, some_momentum = weights[base : base + here], momentum[base : base + here]
         some_gradient = gradient[source + block : source + block + here]
-        more, peak = _update_momentum(some_weights, some_momentum, some_gradient, site, momentum_draws)
+        more, peak = update_momentum(some_weights, some_momentum, some_gradient, site, momentum_draws)
         momentum_over += more
         momentum_largest = max(momentum_largest, peak)
-        unmoved, more, peak = _update_weights(some_weights, some_momentum, site, draws)
+        unmoved, more, peak = update_weights(some_weights, some_momentum, site, draws)
         still += unmoved
         over += more
         largest = max(largest, peak)

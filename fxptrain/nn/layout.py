@@ -20,6 +20,7 @@ from fxptrain.nn.spec import Pair
 
 SAMPLE_BLOCK = 16
 PHASES = ("forward", "error", "gradient")
+NO_TABLE = np.zeros(0, np.int64)
 FORWARD_POSITIONS = 32  # output positions computed at a time: enough rows for full register tiles
 
 
@@ -53,9 +54,8 @@ def make_tables(g: Geometry, phases: Container[str] = PHASES) -> Tables:
         gradient_out=np.arange(taps) * g.columns,
         windows=_offsets(np.arange(g.pool_h) * g.ow_used * g.columns, np.arange(g.pool_w) * g.columns),
     )
-    none = np.zeros(0, np.int64)
     kept = {name: name.split("_")[0] in phases for name in Tables._fields} | {"windows": "forward" in phases}
-    return Tables(**{name: table if kept[name] else none for name, table in made._asdict().items()})
+    return Tables(**{name: table if kept[name] else NO_TABLE for name, table in made._asdict().items()})
 
 
 class Images(NamedTuple):

@@ -55,7 +55,7 @@ class UpdateSink(Sink):
     def take(self, stage: int, block: GradientBlock, gradient: IntArray, worker: int) -> None:
         """Update the block's parameters."""
         parameter = block.parameter
-        draws = self.space.update[worker]["draws"]
+        draws = self.space.draws(stage, worker)
         for start, source, count in block.runs:
             report = parameter.apply(start, gradient, source, count, self.sites[id(parameter)], draws)
             self.reports[id(parameter)].append(report)

@@ -85,11 +85,15 @@ class TrainingStep:
         self.piece = min(micro_batch or batch_size, self.group.largest_share(batch_size))
         self.team = Team(threads)
         summed = self.piece < batch_size or self.group.size > 1
-        self.space = Workspace(model, self.piece, threads, training=True, pieces=summed)
+        self.space = self._make_space(threads, summed)
         self.blocks = [(i, block) for i, stage in enumerate(model.stages) for block in stage.blocks(threads)]
         self.blocks.sort(key=lambda entry: -entry[1].runs[0][2] * len(entry[1].runs) * model.stages[entry[0]].macs)
         self.accumulator = Accumulator(model) if summed else None
         self._formats: tuple[list[FxP], list[int]] = ([], [])
+
+    def _make_space(self, threads: int, summed: bool) -> Workspace:
+        """The step's memory; `summed` if gradients of several pieces are added up."""
+        return Workspace(self.model, self.piece, threads, training=True, pieces=summed)
 
     def run(self, inputs: Inputs, labels: Labels, rate: Multiplier) -> StepResult:
         """Train on one batch: inputs (n, h, w, c), labels (n,), n <= batch_size; returns what forward measured.
@@ -105,8 +109,7 @@ class TrainingStep:
         sink: Sink = self.accumulator or update
         passed: list[Passed] = []
         for part in self._pieces(len(inputs)):
-            passed += self._pass(inputs, labels, part)
-            self._gradients(part, sink)
+            passed += self._piece(inputs, labels, part, sink)
         passed = together(self.group, passed, len(model.stages))
         if self.accumulator is not None:
             self.group.add(self.accumulator.sums.values())
@@ -150,6 +153,13 @@ class TrainingStep:
 
         self.team.run(pack)
 
+    def _piece(self, inputs: Inputs, labels: Labels, part: slice, sink: Sink | None) -> list[Passed]:
+        """All of one piece of the batch; gradients only for a sink."""
+        passed = self._pass(inputs, labels, part)
+        if sink is not None:
+            self._gradients(part, sink)
+        return passed
+
     # Samples -----------------------------------------------------------------------------------------------------
 
     def _pass(self, inputs: Inputs, labels: Labels, piece: slice) -> list[Passed]:
@@ -187,8 +197,9 @@ class TrainingStep:
         return Passed(loss_sum, correct, outputs, errors[::-1])
 
     def _x(self, stage: int, part: slice) -> IntArray:
-        """Input of a stage."""
-        return self.space.input[part] if stage == 0 else self.space.y[stage - 1][part]
+        """Input of a stage, in its own shape (a flattening layer only changes that)."""
+        source = self.space.input if stage == 0 else self.space.y[stage - 1]
+        return source[part].reshape(-1, *self.model.stages[stage].in_shape)
 
     def _loss(self, labels: Labels, part: slice, worker: int, moment: Moment) -> tuple[int, int, Report]:
         model, space = self.model, self.space
@@ -273,7 +284,5 @@ class TrainingStep:
         self._prepare()
         passed: list[Passed] = []
         for part in self._pieces(len(inputs)):
-            passed += self._pass(inputs, labels, part)
-            if sink is not None:
-                self._gradients(part, sink)
+            passed += self._piece(inputs, labels, part, sink)
         return together(self.group, passed, len(self.model.stages))

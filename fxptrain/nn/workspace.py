@@ -5,6 +5,7 @@ What does not belong here: running anything (`step`, `inference`).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,13 +15,16 @@ import numpy.typing as npt
 from fxptrain.fixed.format import FxP
 from fxptrain.kernels.update import BLOCK
 from fxptrain.nn.arena import ALIGNMENT, FOREVER, Buffer, Plan, lay_out
+from fxptrain.nn.conv import ProductStage
 from fxptrain.nn.model import Model
+from fxptrain.nn.packed import state_bytes
 from fxptrain.nn.parameters import IntArray
 from fxptrain.nn.stage import NO_WINNERS, Stage, Views
 
 PHASES = ("forward", "error", "gradient")
 UPDATE = "update"
 LOSS = "loss"
+NO_INPUT = np.empty(0, np.int8)
 
 
 def _batch_buffers(stage: Stage, at: int, stages: int, batch: int, training: bool) -> list[Buffer]:
@@ -90,20 +94,22 @@ def plan_memory(model: Model, batch: int, threads: int, *, training: bool, piece
     return [lay_out([replace(b, first=PACKING, last=FOREVER) for b in shared]), *map(lay_out, own)]
 
 
-def state_buffers(model: Model, batch: int, threads: int, *, pieces: bool = False) -> list[Buffer]:
+def state_buffers(
+    model: Model, batch: int, tables: Sequence[int], *, arenas: int = 1, pieces: bool = False, packs: bool = False
+) -> list[Buffer]:
     """What a training step holds outside its arenas: parameters, accumulators, tables, and the batch it is handed."""
-    kinds = ("parameters", "momentum", "master")
     found = [
         Buffer("batch.inputs", "batch", (batch, *model.spec.input_shape), np.uint8),
         Buffer("batch.labels", "batch", (batch,), np.int32),
         Buffer("pixels", "table", model.table.shape, model.table.dtype),
-        Buffer("alignment", "table", (ALIGNMENT * (1 if threads == 1 else threads + 1),), np.uint8),
+        Buffer("alignment", "table", (ALIGNMENT * arenas,), np.uint8),
     ]
-    for stage in model.stages:
-        found.append(Buffer(f"{stage.name}.tables", "table", (stage.table_bytes(threads),), np.uint8))
+    for stage, table in zip(model.stages, tables, strict=True):
+        found.append(Buffer(f"{stage.name}.tables", "table", (table,), np.uint8))
         for parameter in stage.parameters:
-            for kind, (name, array) in zip(kinds, parameter.arrays().items(), strict=False):
-                found.append(Buffer(f"{stage.name}.{name}", kind, array.shape, array.dtype))
+            packed = packs and isinstance(stage, ProductStage)
+            for kind, size in state_bytes(parameter, packs=packed).items():
+                found.append(Buffer(f"{stage.name}.{parameter.name}_{kind}", kind, (size,), np.uint8))
             if pieces:
                 sums = Buffer(f"{stage.name}.{parameter.name}_sum", "accumulator", (parameter.flat.size,), np.int64)
                 found.append(sums)
@@ -114,16 +120,29 @@ class Workspace:
     """The arenas and the views into them, by stage, phase and thread."""
 
     def __init__(self, model: Model, batch: int, threads: int, *, training: bool, pieces: bool = False) -> None:
-        self.plans = plan_memory(model, batch, threads, training=training, pieces=pieces)
+        self._take(plan_memory(model, batch, threads, training=training, pieces=pieces), model, threads)
+        for stage in model.stages if training else []:
+            stage.table_bytes(threads)  # makes the tables, before several threads could at once
+
+    @classmethod
+    def of(cls, plans: list[Plan], model: Model, threads: int) -> Workspace:
+        """A workspace of plans made elsewhere, of buffers named alike."""
+        made = cls.__new__(cls)
+        made._take(plans, model, threads)
+        return made
+
+    def _take(self, plans: list[Plan], model: Model, threads: int) -> None:
+        self.plans = plans
         views: dict[str, npt.NDArray[Any]] = {
             name: view for plan in self.plans for name, view in plan.allocate().items()
         }
-        self.input: IntArray = views["input"]
+        self.input: IntArray = views.get("input", NO_INPUT)
         self.y: list[IntArray] = [views[f"{stage.name}.y"] for stage in model.stages]
         self.winners: list[npt.NDArray[np.uint8]] = [
             views.get(f"{stage.name}.winners", NO_WINNERS) for stage in model.stages
         ]
-        self.error: list[IntArray] = [views[f"{stage.name}.error"] for stage in model.stages] if training else []
+        errors = [views.get(f"{stage.name}.error") for stage in model.stages]
+        self.error: list[IntArray] = [error for error in errors if error is not None]  # none in inference
         self.shared = [_under(views, f"{stage.name}.", "") for stage in model.stages]
         self.scratch = {
             (phase, thread): [_under(views, f"{stage.name}.{phase}.", f"@{thread}") for stage in model.stages]
@@ -137,6 +156,13 @@ class Workspace:
     def bytes(self) -> int:
         """Bytes of all arenas."""
         return sum(plan.total for plan in self.plans)
+
+    def draws(self, stage: int, worker: int) -> npt.NDArray[np.uint32]:
+        """Memory for the draws of a stage's update: its own, the one of all, or the next stage's."""
+        own = self.update[worker]
+        names = (f"draws{stage}", "draws", f"draws{stage + 1}")
+        found: npt.NDArray[np.uint32] = next(own[name] for name in names if name in own)
+        return found
 
     def winners_of(self, stage: int, part: slice) -> npt.NDArray[np.uint8]:
         """Pool winners of some samples (an empty array where the stage does not pool)."""

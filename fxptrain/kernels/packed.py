@@ -1,0 +1,56 @@
+"""Updates of parameters and momenta that are packed bit by bit (`bits`): unpacked and packed again block by block."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fxptrain._jit import kernel
+from fxptrain.fixed.draws import fill_draws
+from fxptrain.fixed.rounding import shift_half_even, shift_stochastic
+from fxptrain.fixed.threefry import threefry2x32
+from fxptrain.kernels.bits import read, write
+from fxptrain.kernels.update import BLOCK, update_momentum, update_weights
+
+
+@kernel
+def update_packed(  # type: ignore[no-untyped-def]
+    weights, weight_bits, momentum, momentum_bits, start, gradient, source, count, site, draws, lines
+):
+    """`update.update` for arrays of these bits (0: plain); `draws` and signed `lines` are scratch, each (2, BLOCK)."""
+    still, over, momentum_over = np.int64(0), np.int64(0), np.int64(0)
+    largest, momentum_largest = np.int64(0), np.int64(0)
+    seed, step = np.uint32(site.seed), np.uint32(site.step)
+    for block in range(0, count, BLOCK):
+        here, base = min(BLOCK, count - block), start + block
+        if site.stochastic:
+            fill_draws(seed, np.uint32(site.momentum_stream), step, base, here, draws[0])
+            fill_draws(seed, np.uint32(site.stream), step, base, here, draws[1])
+        some_weights, some_momentum = lines[0, :here], lines[1, :here]
+        for i in range(here):
+            some_weights[i] = read(weights, base + i, weight_bits)
+            some_momentum[i] = read(momentum, base + i, momentum_bits)
+        some_gradient = gradient[source + block : source + block + here]
+        more, peak = update_momentum(some_weights, some_momentum, some_gradient, site, draws[0])
+        momentum_over += more
+        momentum_largest = max(momentum_largest, peak)
+        unmoved, more, peak = update_weights(some_weights, some_momentum, site, draws[1])
+        still += unmoved
+        over += more
+        largest = max(largest, peak)
+        for i in range(here):
+            write(weights, base + i, weight_bits, some_weights[i])
+            write(momentum, base + i, momentum_bits, some_momentum[i])
+    return still, over, momentum_over, largest, momentum_largest
+
+
+@kernel
+def regrid_packed(values, count, bits, shift, low, high, stochastic, seed, stream, step):  # type: ignore[no-untyped-def]
+    """`update.regrid` for `count` values of so many bits (0: plain)."""
+    for i in range(count):
+        value = read(values, i, bits)
+        if stochastic and shift > 0:
+            words = threefry2x32(np.uint32(seed), np.uint32(stream), np.uint32(step), np.uint32(i >> 1))
+            value = shift_stochastic(value, shift, words[i & 1])
+        else:
+            value = shift_half_even(value, shift)
+        write(values, i, bits, min(max(value, np.int64(low)), np.int64(high)))

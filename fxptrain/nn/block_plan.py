@@ -1,0 +1,167 @@
+"""How a convolution or linear stage is cut into blocks of channels, and what memory the blocks take.
+
+What does not belong here: computing them (`blocked`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from fxptrain.fixed.format import FxP
+from fxptrain.kernels.conv import Geometry
+from fxptrain.kernels.dot import COLUMN_MULTIPLE
+from fxptrain.nn.arena import Buffer
+from fxptrain.nn.conv import ProductStage
+from fxptrain.nn.layout import Layout, round_up
+from fxptrain.nn.saved import Kept
+from fxptrain.nn.stage import GradientBlock
+
+WIDTH = 8  # samples in a row of a linear layer
+GROUP = 4  # samples paired at a time for a gradient
+
+
+def _largest_block(channels: int, unit: int, fits: Callable[[int], bool]) -> int:
+    """The largest multiple of `unit` (or all `channels`) that fits; a single unit if none does."""
+    if fits(channels):
+        return channels
+    size = channels // unit * unit
+    while size > unit and not fits(size):
+        size -= unit
+    return max(min(size, channels), 1)
+
+
+class Blocks:
+    """Blocks of a `ProductStage` whose packed weights and gradients take about `budget` bytes each."""
+
+    def __init__(self, stage: ProductStage, batch: int, budget: int) -> None:
+        self.stage, self.batch, self.budget = stage, batch, budget
+        self.co_block = _largest_block(stage.channels, COLUMN_MULTIPLE, lambda n: self._output_panel(n) <= budget)
+        unit = COLUMN_MULTIPLE if stage.linear else 4
+        self.ci_block = _largest_block(stage.inner, unit, lambda n: self._input_panel(n) <= budget)
+        self.chain, self.narrow = stage.gradient_chain(batch)
+        self.gradient_block = _largest_block(stage.inner, unit, lambda n: self._gradient_bytes(n) <= budget)
+        self.width = min(WIDTH, batch)
+        self.forward_layouts: dict[int, Layout] = {}
+        self._blocks: list[GradientBlock] = []
+        self.error_layout, self.gradient_layout = self._layout("error"), self._layout("gradient")
+
+    # Sizes ---------------------------------------------------------------------------------------------------------
+
+    def _output_panel(self, channels: int) -> int:
+        s = self.stage
+        run = round_up(s.kernel[1] * s.inner, 2)
+        planes = s.forward_static.column_digits.planes
+        return 2 * planes * s.kernel[0] * run * round_up(channels, COLUMN_MULTIPLE)
+
+    def _input_panel(self, channels: int) -> int:
+        s = self.stage
+        columns = round_up(s.kernel[1] * channels, COLUMN_MULTIPLE)
+        return 2 * s.error_static.column_digits.planes * s.kernel[0] * round_up(s.channels, 2) * columns
+
+    def _gradient_bytes(self, channels: int) -> int:
+        columns = round_up(self.stage.channels, COLUMN_MULTIPLE)
+        return (4 if self.narrow else 8) * self.stage.taps * channels * columns
+
+    def _layout(self, phase: str, channels: int | None = None) -> Layout:
+        full = self.stage.layout
+        out = (*full.out_shape[:2], channels or full.out_shape[2])
+        return Layout(
+            full.in_shape, out, full.kernel, full.stride, full.padding, full.pool, linear=full.linear,
+            width=self.width, phases=(phase,),
+        )  # fmt: skip
+
+    def forward_layout(self, channels: int) -> Layout:
+        """Layout for a block of output channels."""
+        if channels not in self.forward_layouts:
+            self.forward_layouts[channels] = self._layout("forward", channels)
+        return self.forward_layouts[channels]
+
+    def table_bytes(self) -> int:
+        """Bytes of all offset tables."""
+        s = self.stage
+        total = sum(self.forward_layout(n).table_bytes([s.inner]) for n in set(_sizes(s.channels, self.co_block)))
+        total += self.error_layout.table_bytes(_sizes(s.inner, self.ci_block)) if s.layer else 0
+        return total + self.gradient_layout.table_bytes(_sizes(s.inner, self.gradient_block))
+
+    def scratch(self, phase: str) -> list[Buffer]:
+        """Working memory of one thread."""
+        s = self.stage
+        if phase == "forward":
+            g, _ = self.forward_layout(self.co_block).geometry(s.inner)
+            planes, positions = s.forward_static.row_digits.planes, g.ow_used // g.pool_w
+            return [
+                Buffer("panel", "panel", (self._output_panel(self.co_block) // 2,), np.int16),
+                Buffer("padded", "scratch", (planes * (_padded(g) + g.kw * g.image.c + 2),), np.int16),
+                Buffer("acc", "scratch", (g.block * g.pool_h * g.ow_used * g.columns,), np.int64),
+                Buffer("won", "scratch", (positions * g.co,), np.uint8),
+                *_row_buffers(positions * g.co, g.columns, s.y_form.format),
+                Buffer("bias", "scratch", (g.columns,), np.int64),
+            ]
+        if phase == "error":
+            g, _ = self.error_layout.geometry(self.ci_block)
+            spread = s.error_static.row_digits.planes * g.oh_used * g.ow_used * round_up(g.co, 2)
+            return [
+                Buffer("panel", "panel", (self._input_panel(self.ci_block) // 2,), np.int16),
+                Buffer("spread", "scratch", (spread,), np.int16),
+                Buffer("acc", "scratch", (_padded(g) + g.run_columns,), np.int64),
+                *_row_buffers(g.image.w * g.image.c, g.image.c, FxP(s.error_scale.bits, 0)),
+            ]
+        return self._gradient_scratch()
+
+    def _gradient_scratch(self) -> list[Buffer]:
+        g, _ = self.gradient_layout.geometry(self.gradient_block)
+        planes, group = self.chain.row_digits.planes, self.group
+        return [
+            Buffer("padded", "scratch", (planes * (_padded(g) + (g.kw + g.sw) * g.image.c),), np.int16),
+            Buffer("paired", "scratch", (planes * group * 2 * _padded(g),), np.int16),
+            Buffer("spread", "scratch", (group * g.oh_used * round_up(g.ow_used, 2) * g.columns,), np.int16),
+        ]
+
+    def gradient_buffers(self) -> list[Buffer]:
+        """Where the gradient of one block, and of the bias, is summed up."""
+        kind = np.int32 if self.narrow else np.int64
+        columns = round_up(self.stage.channels, COLUMN_MULTIPLE)
+        size = self.stage.taps * self.gradient_block * columns
+        return [
+            Buffer("gradient", "gradient", (size,), kind),
+            Buffer("bias_gradient", "gradient", (columns,), np.int64),
+        ]
+
+    @property
+    def group(self) -> int:
+        """Samples (rows of samples) paired at a time for a gradient: as many as a third of the budget holds."""
+        g, _ = self.gradient_layout.geometry(self.gradient_block)
+        each = 4 * _padded(g) + 2 * g.oh_used * round_up(g.ow_used, 2) * g.columns
+        images = -(-self.batch // self.width) if self.stage.linear else self.batch
+        return max(1, min(GROUP, images, self.budget // 3 // each))
+
+    def chunk(self, x: Kept, winners: Kept) -> int:
+        """Samples unpacked at a time."""
+        each = x.unpacked_bytes + winners.unpacked_bytes
+        return self.batch if each == 0 else max(1, min(self.batch, self.budget // 2 // each))
+
+    def blocks(self) -> list[GradientBlock]:
+        """Gradient blocks: ranges of input channels, then the bias."""
+        self._blocks = self._blocks or self.stage.blocks_of(self.gradient_block)
+        return self._blocks
+
+
+def _sizes(channels: int, block: int) -> list[int]:
+    """Sizes of the blocks that `channels` are split into."""
+    return [min(block, channels - first) for first in range(0, channels, block)]
+
+
+def _padded(g: Geometry) -> int:
+    return (g.image.h + 2 * g.image.ph) * (g.image.w + 2 * g.image.pw) * g.image.c
+
+
+def _row_buffers(row: int, line: int, form: FxP) -> list[Buffer]:
+    """What finishing one row of sums needs."""
+    return [
+        Buffer("best", "scratch", (row,), np.int64),
+        Buffer("line", "scratch", (line,), np.int64),
+        Buffer("draws", "scratch", (row,), np.uint32),
+        Buffer("row", "scratch", (row,), form.dtype),
+    ]
