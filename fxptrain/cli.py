@@ -17,6 +17,8 @@ import click
 from fxptrain import __version__
 from fxptrain.cli_experiment import experiment
 from fxptrain.cli_export import export, verify
+from fxptrain.cli_memory import announcing, memory, planned_run
+from fxptrain.cli_options import recipe_options
 from fxptrain.errors import FxptrainError, RecipeError
 
 if TYPE_CHECKING:
@@ -42,6 +44,7 @@ def cli() -> None:
       fxptrain train                      the recipe `glyphs` on the built-in data: half a minute
       fxptrain train gupta_cnn --bits 6   the paper's CNN on Fashion-MNIST with 6-bit numbers
       fxptrain info gupta_cnn             what it is made of, before training
+      fxptrain memory gupta_cnn           what training takes, byte by byte
       fxptrain evaluate RUN               test accuracy of a finished run
       fxptrain predict RUN images.npy     classes of new images
       fxptrain export RUN --out DIR       the model, and its training, as C for microcontrollers
@@ -69,10 +72,15 @@ def cli() -> None:
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any key of the recipe, repeatable: "
               "--set optimizer.weight_decay=0 --set schedule.type=constant.")  # fmt: skip
 @threads_option
+@click.option("--lean/--fast", default=None, help="In little memory (fast if --memory-limit allows): same bits.")
+@click.option("--memory-limit", metavar="BYTES", help="Do not start what is planned to take more, as 512KB or 2MiB.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Run directory (runs/NAME-TIME).")
 @click.option("--resume", is_flag=True, help="Go on with the run in --out, to the bits of a run never stopped.")
 @json_option
-def train(recipe: str | None, out: Path | None, resume: bool, threads: int | None, as_json: bool, **given: Any) -> None:
+def train(
+    recipe: str | None, out: Path | None, resume: bool, threads: int | None, lean: bool | None,
+    memory_limit: str | None, as_json: bool, **given: Any,
+) -> None:  # fmt: skip
     """Train RECIPE: one of the shipped ones (see `fxptrain info`) or a TOML file; `glyphs` by default.
 
     A run directory holds the configuration, a checkpoint per epoch, metrics and a log. Stopped at any moment, even
@@ -83,18 +91,21 @@ def train(recipe: str | None, out: Path | None, resume: bool, threads: int | Non
     from fxptrain.report import summary_text
     from fxptrain.training import train as run_training
 
-    chosen = _chosen_recipe(recipe, out, resume).changed(_options(given))
+    chosen = _chosen_recipe(recipe, out, resume).changed(recipe_options(given))
     out = out or Path("runs") / f"{chosen.name}-{datetime.now():%Y%m%d-%H%M%S}"
+    plan = planned_run(chosen, threads, lean, memory_limit)
     _fetch(chosen.data.name)
     try:
         with world() as group, _progress() as bar:
-            shown = None if group.rank else bar
-            result = run_training(chosen, out=out, resume=resume, threads=threads, progress=shown, group=group)
+            result = run_training(
+                chosen, out=out, resume=resume, threads=threads, group=group, lean=plan["mode"] == "lean",
+                progress=None if group.rank else announcing(bar, None if as_json else plan),
+            )  # fmt: skip
     except KeyboardInterrupt:
         click.echo(f"fxptrain: stopped; go on with: fxptrain train --resume --out {out}", err=True)
         sys.exit(INTERRUPTED)
     if not group.rank:
-        click.echo(json.dumps(result.summary) if as_json else summary_text(result.summary))
+        click.echo(json.dumps(result.summary | {"memory": plan}) if as_json else summary_text(result.summary))
 
 
 @cli.command(short_help="Test accuracy of a run.")
@@ -129,7 +140,7 @@ def info(run_or_recipe: str | None, bits: int | None, as_json: bool) -> None:
         recipes = report.recipes()
         click.echo(json.dumps(recipes) if as_json else report.recipes_text(recipes))
         return
-    found = report.facts(run_or_recipe, {} if bits is None else _options({"bits": bits}))
+    found = report.facts(run_or_recipe, {} if bits is None else recipe_options({"bits": bits}))
     click.echo(json.dumps(found) if as_json else report.text(found))
 
 
@@ -171,53 +182,6 @@ def _chosen_recipe(name: str | None, out: Path | None, resume: bool) -> Recipe:
     return load_recipe(name or "glyphs")
 
 
-def _options(given: dict[str, Any]) -> dict[str, Any]:
-    """Options of `train` as keys of the recipe."""
-    from fxptrain.fixed.format import FxP
-
-    direct = {
-        "data": "data.name",
-        "method": "optimizer.method",
-        "error_bits": "formats.error_bits",
-        "rounding": "optimizer.forward_rounding",
-        "batch_size": "training.batch_size",
-        "micro_batch": "training.micro_batch",
-        "lr": "schedule.lr",
-        "epochs": "training.epochs",
-        "limit": "data.limit",
-        "validation": "data.validation",
-        "seed": "training.seed",
-    }
-    changes: dict[str, Any] = {key: given[name] for name, key in direct.items() if given.get(name) is not None}
-    formats = [kind for kind in ("param", "activation") if given.get(f"{kind}_format") is not None]
-    if given.get("bits") is not None:
-        if formats:
-            raise RecipeError("`--bits` chooses frac_bits by itself; leave out the formats, or `--bits`.")
-        changes |= {f"formats.{kind}_bits": given["bits"] for kind in ("param", "activation")}
-        changes |= {f"formats.{name}": None for name in ("param_frac", "activation_frac", "momentum_bits")}
-        changes["formats.mode"] = "auto"
-    for kind in formats:
-        form = FxP.parse(given[f"{kind}_format"])
-        changes |= {f"formats.{kind}_bits": form.total_bits, f"formats.{kind}_frac": form.frac_bits}
-        changes["formats.mode"] = "fixed"
-    if given.get("momentum_bits") is not None:
-        changes["formats.momentum_bits"] = given["momentum_bits"]
-    return changes | dict(_setting(text) for text in given.get("settings") or ())
-
-
-def _setting(text: str) -> tuple[str, Any]:
-    """Key and value of ``KEY=VALUE``; the value as in TOML, else a string."""
-    import tomllib
-
-    key, equals, value = text.partition("=")
-    if not equals or not key.strip():
-        raise RecipeError(f"`--set` (={text!r}) must be KEY=VALUE, as in --set training.epochs=3.")
-    try:
-        return key.strip(), tomllib.loads(f"x = {value}")["x"]
-    except tomllib.TOMLDecodeError:
-        return key.strip(), value.strip()
-
-
 def _fetch(name: str) -> None:
     """Have a named data set on the disk, with a bar while it is downloaded; other data are somewhere already."""
     from contextlib import closing
@@ -240,6 +204,7 @@ def _progress() -> Any:
 
 
 cli.add_command(experiment)
+cli.add_command(memory)
 cli.add_command(export)
 cli.add_command(verify)
 

@@ -6,9 +6,11 @@ anything shown to users (`memory_report`).
 
 from __future__ import annotations
 
+import re
 import tracemalloc
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -16,9 +18,11 @@ import numpy as np
 from fxptrain.errors import FxptrainError
 from fxptrain.fixed.multiplier import Multiplier
 from fxptrain.nn.arena import Buffer, Plan
+from fxptrain.nn.lean import training_step
+from fxptrain.nn.lean_plan import plan_lean
 from fxptrain.nn.model import Model
+from fxptrain.nn.packed import packs_parameters
 from fxptrain.nn.spec import FormatSpec, ModelSpec, OptimizerSpec
-from fxptrain.nn.step import TrainingStep
 from fxptrain.nn.workspace import plan_memory, state_buffers
 
 METHODS = ("sqpu", "hteqpu", "ste")
@@ -66,7 +70,7 @@ class Setting:
         return replace(self, optimizer=replace(self.optimizer, method=method))  # type: ignore[arg-type]
 
     def with_bits(self, bits: int) -> Setting:
-        """The same with parameters, momentum and activations of `bits` bits, their binary points chosen by the engine."""
+        """The same with parameters, momentum and activations of `bits` bits in mode ``auto``."""
         return replace(
             self, formats=FormatSpec(param_bits=bits, activation_bits=bits, error_bits=self.formats.error_bits)
         )
@@ -115,7 +119,10 @@ class Part:
 
 @dataclass(frozen=True)
 class MemoryPlan:
-    """Every byte of a training step once: an arena's byte that serves several buffers belongs to the first kind of `KINDS`."""
+    """Every byte of a training step once.
+
+    A byte of an arena that serves several buffers in turn belongs to the first kind of `KINDS`.
+    """
 
     parts: tuple[Part, ...]
 
@@ -153,12 +160,22 @@ def plan(setting: Setting, model: Model | None = None) -> MemoryPlan:
     model = model or setting.build()
     piece = min(setting.micro_batch or setting.batch_size, setting.batch_size)
     pieces = piece < setting.batch_size
-    arenas = plan_memory(model, piece, setting.threads, training=True, pieces=pieces)
-    fixed = state_buffers(model, setting.batch_size, setting.threads, pieces=pieces)
+    arenas, tables = _arenas(setting, model, piece, pieces)
+    packs = setting.lean and packs_parameters(model, setting.threads)
+    fixed = state_buffers(model, setting.batch_size, tables, arenas=len(arenas), pieces=pieces, packs=packs)
     parts = [Part(_layer(buffer), buffer.kind, buffer.bytes) for buffer in fixed]
     for arena in arenas:
         parts += _arena_parts(arena)
     return MemoryPlan(tuple(parts))
+
+
+def _arenas(setting: Setting, model: Model, piece: int, pieces: bool) -> tuple[list[Plan], list[int]]:
+    """The arenas of a step, and the bytes of every stage's tables."""
+    if setting.lean:
+        lean, arena = plan_lean(model, piece, setting.threads)
+        return [arena], [lean.table_bytes(i) for i in range(len(model.stages))]
+    tables = [stage.table_bytes(setting.threads) for stage in model.stages]
+    return plan_memory(model, piece, setting.threads, training=True, pieces=pieces), tables
 
 
 def _layer(buffer: Buffer) -> str:
@@ -174,7 +191,7 @@ def _arena_parts(arena: Plan) -> Iterable[Part]:
     )
     edges = sorted({0, arena.total, *(edge for b, at in tenants for edge in (at, at + b.bytes))})
     found: dict[tuple[str, str], int] = {}
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in pairwise(edges):
         owner = next((b for b, at in tenants if at <= low and high <= at + b.bytes), None)
         key = ("step", GAP) if owner is None else (_layer(owner), owner.kind)
         found[key] = found.get(key, 0) + high - low
@@ -206,7 +223,9 @@ def measure(setting: Setting, steps: int = 2) -> Measured:
     try:
         before = _array_bytes()
         model = setting.build()
-        step = TrainingStep(model, setting.batch_size, micro_batch=setting.micro_batch, threads=setting.threads)
+        step = training_step(
+            model, setting.batch_size, micro_batch=setting.micro_batch, threads=setting.threads, lean=setting.lean
+        )
         inputs, labels = made_up_batch(model, setting.batch_size)
         step.run(inputs, labels, rate)
         transient = 0
@@ -224,7 +243,7 @@ def compile_kernels(setting: Setting) -> None:
     """Run one step, so that compiling is over when measuring starts."""
     model = setting.build()
     small = min(setting.batch_size, 2 * setting.threads)
-    step = TrainingStep(model, small, threads=setting.threads)
+    step = training_step(model, small, threads=setting.threads, lean=setting.lean)
     step.run(*made_up_batch(model, small), Multiplier.from_real(2.0**-10))
 
 
@@ -244,7 +263,8 @@ def made_up_batch(model: Model, samples: int) -> tuple[Any, Any]:
 def _array_bytes() -> int:
     """Bytes of all arrays alive that were allocated while tracing."""
     only_arrays = tracemalloc.DomainFilter(inclusive=True, domain=np.lib.tracemalloc_domain)
-    return sum(trace.size for trace in tracemalloc.take_snapshot().filter_traces([only_arrays]).traces)
+    traces = tracemalloc.take_snapshot().filter_traces([only_arrays]).traces
+    return sum(int(trace.size) for trace in traces)
 
 
 def parse_bytes(text: str) -> int:
@@ -255,14 +275,8 @@ def parse_bytes(text: str) -> int:
     >>> parse_bytes("256KB"), parse_bytes("64 KiB"), parse_bytes("1.5MB")
     (256000, 65536, 1500000)
     """
-    plain = text.strip().lower().removesuffix("b")
-    digits = plain.rstrip("kmgi ")
-    unit = plain[len(digits) :].strip()
-    try:
-        whole, _, fraction = digits.partition(".")
-        value = int(f"{whole or 0}{fraction}") * UNITS[unit]
-    except (ValueError, KeyError):
-        raise FxptrainError(f"The size {text!r} is not a number of bytes. Write 65536, 64KiB or 256KB.") from None
-    if value < 0:
-        raise FxptrainError(f"The size {text!r} is negative.")
-    return value // 10 ** len(fraction)
+    match = re.fullmatch(r"(\d+)(?:\.(\d+))?\s*([kmg]i?)?b?", text.strip().lower())
+    if match is None:
+        raise FxptrainError(f"The size {text!r} is not a number of bytes. Write 65536, 64KiB or 256KB.")
+    whole, fraction, unit = match[1], match[2] or "", match[3] or ""
+    return int(whole + fraction) * UNITS[unit] // int("1" + "0" * len(fraction))

@@ -24,9 +24,9 @@ from fxptrain.evaluation import Run, available_threads, build_model, describe, e
 from fxptrain.metrics import MetricsFile, mean_loss, share
 from fxptrain.nn import inference
 from fxptrain.nn.describe import telemetry
+from fxptrain.nn.lean import training_step
 from fxptrain.nn.ranks import Group
 from fxptrain.nn.schedule import EarlyStopping
-from fxptrain.nn.step import TrainingStep
 from fxptrain.progress import NANOSECONDS, Position, Progress, epoch_line
 from fxptrain.recipe import Recipe, load_recipe
 from fxptrain.run_directory import RunDirectory
@@ -57,6 +57,7 @@ def train(
     limit: int | None = None,
     progress: Callable[[Progress], None] | None = None,
     group: Group | None = None,
+    lean: bool = False,
 ) -> RunResult:
     """Train a recipe's model.
 
@@ -71,8 +72,8 @@ def train(
     resume : bool
         Go on with the run in `out` where its last checkpoint stands (from the start if it has none). The result has
         the same bits as a run that was never stopped.
-    threads : int, optional
-        By default all cores; the bits are the same with any number.
+    threads, lean : int and bool, optional
+        By default all cores, and fast rather than in little memory (`nn.lean`); the bits are the same anyway.
     limit : int, optional
         Train on that many samples only (``data.limit`` of the recipe).
     progress : callable, optional
@@ -103,7 +104,7 @@ def train(
     group = group or Group()
     directory = None if out is None or group.rank else RunDirectory(out)
     with directory or nullcontext():
-        loop = _Loop(task, directory, threads or available_threads(), progress, group)
+        loop = _Loop(task, directory, threads or available_threads(), progress, group, lean)
         loop.begin(resume)
         return loop.run()
 
@@ -118,6 +119,7 @@ class _Loop:
         threads: int,
         progress: Callable[[Progress], None] | None,
         group: Group,
+        lean: bool,
     ) -> None:
         self.task, self.recipe, self.directory = task, task.recipe, directory
         self.threads, self.progress, self.group = threads, progress, group
@@ -125,10 +127,9 @@ class _Loop:
         self.model = build_model(self.recipe)
         self.inputs = model_inputs(self.recipe, self.model, task.train.inputs)
         self.batches = list(batches(len(task.train), training.batch_size))
-        self.step = TrainingStep(
-            self.model, batch_size=training.batch_size, micro_batch=training.micro_batch, threads=threads,
-            group=group,
-        )  # fmt: skip
+        self.step = training_step(
+            self.model, training.batch_size, micro_batch=training.micro_batch, threads=threads, group=group, lean=lean
+        )
         self.schedule = task.schedule(len(self.batches) * training.epochs)
         self.stopping = None if stopping is None else EarlyStopping(**asdict(stopping))
         self.position = Position()

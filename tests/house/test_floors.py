@@ -28,6 +28,7 @@ FLOORS = {
     "experiments": 5,
     "cli": 6,
     "cli_memory": 6,
+    "cli_options": 6,
     "cli_experiment": 6,
     "cli_export": 6,
     "__main__": 6,
@@ -50,7 +51,8 @@ SIBLINGS = {
     ("memory_fit", "memory"),
     ("memory_report", "report"),
     ("cli", "cli_memory"),
-    ("cli_memory", "cli"),
+    ("cli_memory", "cli_options"),
+    ("cli", "cli_options"),
 }
 LAZY = "__init__"  # names its exports for type checkers; what it loads at run time is checked in tests/test_init.py
 

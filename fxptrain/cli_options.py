@@ -1,0 +1,57 @@
+"""Options that several commands share, as keys of a recipe.
+
+Part of the command line (`cli`), so it may know its options; nothing else belongs here.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fxptrain.errors import RecipeError
+
+
+def recipe_options(given: dict[str, Any]) -> dict[str, Any]:
+    """Options of `train` as keys of the recipe."""
+    from fxptrain.fixed.format import FxP
+
+    direct = {
+        "data": "data.name",
+        "method": "optimizer.method",
+        "error_bits": "formats.error_bits",
+        "rounding": "optimizer.forward_rounding",
+        "batch_size": "training.batch_size",
+        "micro_batch": "training.micro_batch",
+        "lr": "schedule.lr",
+        "epochs": "training.epochs",
+        "limit": "data.limit",
+        "validation": "data.validation",
+        "seed": "training.seed",
+    }
+    changes: dict[str, Any] = {key: given[name] for name, key in direct.items() if given.get(name) is not None}
+    formats = [kind for kind in ("param", "activation") if given.get(f"{kind}_format") is not None]
+    if given.get("bits") is not None:
+        if formats:
+            raise RecipeError("`--bits` chooses frac_bits by itself; leave out the formats, or `--bits`.")
+        changes |= {f"formats.{kind}_bits": given["bits"] for kind in ("param", "activation")}
+        changes |= {f"formats.{name}": None for name in ("param_frac", "activation_frac", "momentum_bits")}
+        changes["formats.mode"] = "auto"
+    for kind in formats:
+        form = FxP.parse(given[f"{kind}_format"])
+        changes |= {f"formats.{kind}_bits": form.total_bits, f"formats.{kind}_frac": form.frac_bits}
+        changes["formats.mode"] = "fixed"
+    if given.get("momentum_bits") is not None:
+        changes["formats.momentum_bits"] = given["momentum_bits"]
+    return changes | dict(_setting(text) for text in given.get("settings") or ())
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    """Key and value of ``KEY=VALUE``; the value as in TOML, else a string."""
+    import tomllib
+
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise RecipeError(f"`--set` (={text!r}) must be KEY=VALUE, as in --set training.epochs=3.")
+    try:
+        return key.strip(), tomllib.loads(f"x = {value}")["x"]
+    except tomllib.TOMLDecodeError:
+        return key.strip(), value.strip()
