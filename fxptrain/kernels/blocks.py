@@ -12,11 +12,12 @@ from typing import NamedTuple
 import numpy as np
 
 from fxptrain._jit import kernel
+from fxptrain.fixed.draws import fill_draws
 from fxptrain.kernels.bits import poke, read
 from fxptrain.kernels.conv import padded_size
 from fxptrain.kernels.dot import ADD, ONE, PAIR, ZERO, product
 from fxptrain.kernels.pack import digit, digit_rule, pad_sample, unpool_error
-from fxptrain.kernels.requantize import finish_row, mask_row, pool_row
+from fxptrain.kernels.requantize import finish_row, pool_row, round_row
 
 
 @kernel
@@ -83,20 +84,49 @@ def pack_inputs(w, bits, channels, first, g, digits, out):  # type: ignore[no-un
                     )
 
 
+SHORT = 32  # channels: for shorter blocks, draws are made for a whole row and picked out
+
+
 @kernel
 def _finish_line(best, positions, block, channels, first, element, site, draws, line, out, at):  # type: ignore[no-untyped-def]
-    """Round ``best[position][block]`` to ``out[at:]``: channels ``first ..`` of elements from `element` on."""
+    """Round ``best[position][block]`` to ``out[at:]``: channels ``first ..`` of elements from `element` on.
+
+    `draws` holds a draw for every element of a block and, where blocks are short, for all channels of its positions.
+    """
+    start = site.first + element
     if block == channels:
-        return finish_row(best, positions * block, site, site.first + element, draws, out, at)
+        return finish_row(best, positions * block, site, start, draws, out, at)
+    if block < SHORT and positions * channels <= draws.size:
+        if site.stochastic and site.shift > 0:
+            count = positions * channels
+            fill_draws(np.uint32(site.seed), np.uint32(site.stream), np.uint32(site.step), start, count, draws)
+            for p in range(positions):
+                for c in range(block):
+                    draws[p * block + c] = draws[p * channels + first + c]
+        return round_row(best, positions * block, site, draws, out, at)
     saturated, largest = np.int64(0), np.int64(0)
     for p in range(positions):
         for c in range(block):
             line[c] = best[p * block + c]
-        index = site.first + element + p * channels + first
-        over, peak = finish_row(line, block, site, index, draws, out, at + p * block)
+        over, peak = finish_row(line, block, site, start + p * channels + first, draws, out, at + p * block)
         saturated += over
         largest = max(largest, peak)
     return saturated, largest
+
+
+@kernel
+def _mask_positions(acc, base, x, element, positions, block, channels, low, high, best):  # type: ignore[no-untyped-def]
+    """`mask_row` for a block of the channels of some positions; `element` is the first position's first channel."""
+    kind = acc.dtype.type
+    largest = kind(0)
+    for p in range(positions):
+        for c in range(block):
+            value = acc[base + p * block + c]
+            here = x[element + p * channels + c]
+            value = value if (here > low) & (here < high) else kind(0)
+            largest = max(largest, max(value, kind(-value)))
+            best[p * block + c] = value
+    return np.int64(largest)
 
 
 @kernel
@@ -200,11 +230,10 @@ def input_error_block(  # type: ignore[no-untyped-def]
         for h in range(image.h):
             inside = (h + image.ph) * stride + image.pw * block
             element = (n * image.h + h) * image.w * channels
-            for w in range(image.w):
-                at = element + w * channels + first
-                largest = max(largest, mask_row(acc, inside + w * block, flat_x, at, block, pass_low, pass_high, line))
-                for c in range(block):
-                    best[w * block + c] = line[c]
+            peak = _mask_positions(
+                acc, inside, flat_x, element + first, image.w, block, channels, pass_low, pass_high, best
+            )
+            largest = max(largest, peak)
             saturated += _finish_line(best, image.w, block, channels, first, element, site, draws, line, row_out, 0)[0]
             for w in range(image.w):
                 for c in range(block):

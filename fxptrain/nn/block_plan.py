@@ -10,7 +10,8 @@ from collections.abc import Callable
 import numpy as np
 
 from fxptrain.fixed.format import FxP
-from fxptrain.kernels.conv import Geometry
+from fxptrain.kernels.blocks import SHORT
+from fxptrain.kernels.conv import Chain, Geometry
 from fxptrain.kernels.dot import COLUMN_MULTIPLE
 from fxptrain.nn.arena import Buffer
 from fxptrain.nn.conv import ProductStage
@@ -45,6 +46,7 @@ class Blocks:
         self.width = min(WIDTH, batch)
         self.forward_layouts: dict[int, Layout] = {}
         self._blocks: list[GradientBlock] = []
+        self.chains: dict[tuple[str, int], tuple[bool, Chain]] = {}  # of this step's weights, by phase and block
         self.error_layout, self.gradient_layout = self._layout("error"), self._layout("gradient")
 
     # Sizes ---------------------------------------------------------------------------------------------------------
@@ -96,7 +98,7 @@ class Blocks:
                 Buffer("padded", "scratch", (planes * (_padded(g) + g.kw * g.image.c + 2),), np.int16),
                 Buffer("acc", "scratch", (g.block * g.pool_h * g.ow_used * g.columns,), np.int64),
                 Buffer("won", "scratch", (positions * g.co,), np.uint8),
-                *_row_buffers(positions * g.co, g.columns, s.y_form.format),
+                *_row_buffers(positions, g.co, s.channels, s.y_form.format),
                 Buffer("bias", "scratch", (g.columns,), np.int64),
             ]
         if phase == "error":
@@ -106,7 +108,7 @@ class Blocks:
                 Buffer("panel", "panel", (self._input_panel(self.ci_block) // 2,), np.int16),
                 Buffer("spread", "scratch", (spread,), np.int16),
                 Buffer("acc", "scratch", (_padded(g) + g.run_columns,), np.int64),
-                *_row_buffers(g.image.w * g.image.c, g.image.c, FxP(s.error_scale.bits, 0)),
+                *_row_buffers(g.image.w, g.image.c, s.inner, FxP(s.error_scale.bits, 0)),
             ]
         return self._gradient_scratch()
 
@@ -157,11 +159,12 @@ def _padded(g: Geometry) -> int:
     return (g.image.h + 2 * g.image.ph) * (g.image.w + 2 * g.image.pw) * g.image.c
 
 
-def _row_buffers(row: int, line: int, form: FxP) -> list[Buffer]:
+def _row_buffers(positions: int, block: int, channels: int, form: FxP) -> list[Buffer]:
     """What finishing one row of sums needs."""
+    row = positions * block
     return [
         Buffer("best", "scratch", (row,), np.int64),
-        Buffer("line", "scratch", (line,), np.int64),
-        Buffer("draws", "scratch", (row,), np.uint32),
+        Buffer("line", "scratch", (block,), np.int64),
+        Buffer("draws", "scratch", (positions * channels if block < SHORT else row,), np.uint32),
         Buffer("row", "scratch", (row,), form.dtype),
     ]

@@ -85,24 +85,26 @@ class BlockedProduct(Blocks):
 
     def _place(self, t: Tensors, start: int, first: int) -> blocks.Place:
         y, won = t.y_kept, t.winners_kept
+        image = self.width if self.stage.linear else 1  # samples
         return blocks.Place(
-            self.stage.channels, first, y.bits, start * y.sample_bytes, y.sample_bytes,
+            self.stage.channels, first, y.bits, start * y.sample_bytes, image * y.sample_bytes,
             won.bits, start * won.sample_bytes, won.sample_bytes,
         )  # fmt: skip
 
     def _pack_outputs(self, g: Geometry, first: int, scratch: Views) -> tuple[type, Chain]:
         """Pack a block's weights; the accumulator's type and chain from the weights' true magnitudes."""
         s, (flat, bits) = self.stage, stored(self.stage.weights)
-        x, w = s.x_form.format, s.weights.form.format
-        rows = s.taps * s.inner
-        largest = int(blocks.largest_output_sum(flat, bits, rows, s.channels, first, g.co, scratch["acc"])) << (
-            x.total_bits - 1
-        )
-        if len(s.parameters) > 1:
-            bias = read_some(s.parameters[1], first, g.co)
-            largest += max(abs(int(bias.max())), abs(int(bias.min()))) << max(x.frac_bits, 0)
-        narrow = x.frac_bits >= 0 and max(x.total_bits, w.total_bits) <= 16 and fits_int32(largest, s.shift)
-        chain = NARROW if narrow else s.forward_static
+        if ("forward", first) not in self.chains:
+            x, rows = s.x_form.format, s.taps * s.inner
+            sums = blocks.largest_output_sum(flat, bits, rows, s.channels, first, g.co, scratch["acc"])
+            largest = int(sums) << (x.total_bits - 1)
+            if len(s.parameters) > 1:
+                bias = read_some(s.parameters[1], first, g.co)
+                largest += max(abs(int(bias.max())), abs(int(bias.min()))) << max(x.frac_bits, 0)
+            widest = max(x.total_bits, s.weights.form.format.total_bits)
+            narrow = x.frac_bits >= 0 and widest <= 16 and fits_int32(largest, s.shift)
+            self.chains["forward", first] = narrow, NARROW if narrow else s.forward_static
+        narrow, chain = self.chains["forward", first]
         run = s.kernel[1] * s.inner
         blocks.pack_outputs(flat, bits, s.kernel[0], run, s.channels, first, g, chain.column_digits, scratch["panel"])
         return (np.int32 if narrow else np.int64), chain
@@ -136,10 +138,12 @@ class BlockedProduct(Blocks):
 
     def _pack_inputs(self, g: Geometry, first: int, shift: int, scratch: Views) -> tuple[type, Chain]:
         s, (flat, bits) = self.stage, stored(self.stage.weights)
-        w_bits = s.weights.form.format.total_bits
-        largest = int(blocks.largest_input_sum(flat, bits, s.taps, s.inner, first, g, scratch["best"]))
-        narrow = w_bits <= 16 and fits_int32(largest << (s.error_scale.bits - 1), 30)
-        chain = NARROW if narrow else s.error_static
+        if ("error", first) not in self.chains:
+            largest = int(blocks.largest_input_sum(flat, bits, s.taps, s.inner, first, g, scratch["best"]))
+            fits = fits_int32(largest << (s.error_scale.bits - 1), 30)
+            narrow = s.weights.form.format.total_bits <= 16 and fits
+            self.chains["error", first] = narrow, NARROW if narrow else s.error_static
+        narrow, chain = self.chains["error", first]
         blocks.pack_inputs(flat, bits, s.inner, first, g, chain.column_digits, scratch["panel"])
         return (np.int32 if narrow and shift <= 30 else np.int64), chain
 

@@ -47,6 +47,8 @@ class LeanStep(TrainingStep):
         for stage, product, views in zip(self.model.stages, self.plan.products, self.space.shared, strict=True):
             if product is None:
                 stage.prepare(views, True)
+            else:
+                product.chains.clear()  # the weights have changed
 
     def _piece(self, inputs: Inputs, labels: Labels, part: slice, sink: Sink | None) -> list[Passed]:
         here, there = np.ascontiguousarray(inputs[part]), labels[part]

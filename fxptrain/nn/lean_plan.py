@@ -21,8 +21,9 @@ from fxptrain.nn.saved import NOTHING, Kept, Pixels
 from fxptrain.nn.stage import Stage
 from fxptrain.nn.workspace import LOSS, PHASES, UPDATE
 
-BUDGETS = (256 << 10, 128 << 10, 64 << 10, 32 << 10, 16 << 10, 8 << 10)
+BUDGETS = tuple(kib << 10 for kib in (256, 128, 96, 64, 48, 32, 24, 16, 12, 8))
 WORTH = 100  # a larger budget is taken when it makes the whole step at most 1/100 larger
+FUSED_CHUNK = 4  # samples of first errors at a time, at least, if that is no more than a quarter of the batch
 
 
 class LeanPlan:
@@ -47,7 +48,9 @@ class LeanPlan:
         self.draw_rows = 2 if not packs_parameters(model, threads) else 3 if widest <= 16 else 4
         self.fused = self._fusible(budget)
         each = self.y[0].elements * self._error(stages[0]).itemsize
-        self.fused_chunk = max(1, min(batch, budget // 2 // each)) if self.fused else batch
+        self.fused_chunk = (
+            max(1, min(FUSED_CHUNK, batch // 4), min(batch, budget // 2 // each)) if self.fused else batch
+        )
 
     @staticmethod
     def _error(stage: Stage) -> np.dtype[np.signedinteger]:

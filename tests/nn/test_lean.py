@@ -32,6 +32,8 @@ WIDE = s.ModelSpec(
 LINEAR = s.ModelSpec(
     name="linear", input_shape=(1, 1, 3), layers=(s.Linear(features=3), s.ReLU(), s.Linear(features=2))
 )
+ALIGNED = s.ModelSpec(name="aligned", input_shape=(1, 1, 3), layers=(s.Linear(features=4), s.Linear(features=2)))
+ODD = s.ModelSpec(name="odd", input_shape=(1, 1, 9), layers=(s.Linear(features=72), s.Linear(features=2)))
 
 
 def trained(kind: type[TrainingStep], model: Model, sizes: list[int], pixels: bool, **options: int) -> tuple:
@@ -62,6 +64,8 @@ def trained(kind: type[TrainingStep], model: Model, sizes: list[int], pixels: bo
 @example(WIDE, s.FormatSpec(), s.OptimizerSpec(), [3, 9, 2], True, 1, {})
 @example(WIDE, s.FormatSpec(param_bits=16, activation_bits=16), s.OptimizerSpec(), [9, 2], True, 700, {})
 @example(WIDE, s.FormatSpec(param_bits=12, activation_bits=12), s.OptimizerSpec(), [9, 2], False, 1, {"threads": 2})
+@example(ALIGNED, s.FormatSpec(param_bits=16, activation_bits=6), s.OptimizerSpec(), [20, 5], True, 4000, {})
+@example(ODD, s.FormatSpec(), s.OptimizerSpec(), [9], True, 1600, {})
 @example(LINEAR, s.FormatSpec(param_bits=4, activation_bits=5), s.OptimizerSpec(), [1, 4], False, 1, {})
 @settings(max_examples=30)
 def test_same_bits_as_a_fast_step(model_spec, format_spec, optimizer_spec, sizes, pixels, budget, options) -> None:
