@@ -32,7 +32,7 @@ KINDS = (
     *("saved", "index", "error", "gradient", "panel", "scratch"),
 )
 GAP = "gap"  # bytes of the arena that no buffer uses: alignment and holes
-UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30}
+UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -268,15 +268,15 @@ def _array_bytes() -> int:
 
 
 def parse_bytes(text: str) -> int:
-    """Bytes of a size like ``256KB``, ``1.5 MiB`` or ``65536``: KB are 1000, KiB 1024 bytes.
+    """Bytes of a size like ``256KB``, ``1.5 MiB`` or ``65536``: a KB (or KiB) of memory is 1024 bytes.
 
     Examples
     --------
     >>> parse_bytes("256KB"), parse_bytes("64 KiB"), parse_bytes("1.5MB")
-    (256000, 65536, 1500000)
+    (262144, 65536, 1572864)
     """
     match = re.fullmatch(r"(\d+)(?:\.(\d+))?\s*([kmg]i?)?b?", text.strip().lower())
     if match is None:
         raise FxptrainError(f"The size {text!r} is not a number of bytes. Write 65536, 64KiB or 256KB.")
-    whole, fraction, unit = match[1], match[2] or "", match[3] or ""
+    whole, fraction, unit = match[1], match[2] or "", (match[3] or "")[:1]
     return int(whole + fraction) * UNITS[unit] // int("1" + "0" * len(fraction))

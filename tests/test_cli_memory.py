@@ -57,14 +57,14 @@ def test_operations(capsys: pytest.CaptureFixture[str], recipe: str) -> None:
 def test_fit(capsys: pytest.CaptureFixture[str], recipe: str) -> None:
     """What fits, within the limit, and a mistake where nothing does."""
     found = run(capsys, "memory", recipe, "--fit", "12KB", "--batch-size", "256")
-    assert found["planned"]["total"] <= found["limit"] == 12_000 < found["asked"]
+    assert found["planned"]["total"] <= found["limit"] == 12_288 < found["asked"]
     assert found["given_up"]
     assert main(["memory", recipe, "--fit", "12KB", "--batch-size", "256"]) == 0
     assert "Given up:" in capsys.readouterr().out
     assert main(["memory", recipe, "--fit", "99MB"]) == 0
     assert "Nothing had to be given up." in capsys.readouterr().out
     assert main(["memory", recipe, "--fit", "1KB"]) == 2
-    assert "Nothing fits into 1,000 bytes" in capsys.readouterr().err
+    assert "Nothing fits into 1,024 bytes" in capsys.readouterr().err
 
 
 def test_plot_needs_its_extra(capsys: pytest.CaptureFixture[str], recipe: str, tmp_path: Path) -> None:
@@ -83,7 +83,7 @@ def test_the_limit_of_train(capsys: pytest.CaptureFixture[str], tmp_path: Path) 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("fxptrain.training.train", pytest.fail)
         assert main(["train", "glyphs", *options, "--memory-limit", "150KB", "--fast"]) == 2
-        assert "more than 150,000" in capsys.readouterr().err
+        assert "more than 153,600" in capsys.readouterr().err
     assert main(["memory", "glyphs", "--json"]) == 0
     modes = json.loads(capsys.readouterr().out.splitlines()[-1])["modes"]
     limit = str((modes["lean"] + modes["fast"]) // 2)

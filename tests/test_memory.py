@@ -103,10 +103,10 @@ def test_threads_and_batches_cost() -> None:
 
 @pytest.mark.parametrize(
     ("text", "count"),
-    [("65536", 65536), ("256KB", 256_000), ("64 KiB", 65536), ("1.5MiB", 1_572_864), ("2g", 2 * 10**9)],
+    [("65536", 65536), ("256KB", 262_144), ("64 KiB", 65536), ("1.5MiB", 1_572_864), ("2g", 2 << 30)],
 )
 def test_sizes(text: str, count: int) -> None:
-    """KB are 1000 bytes, KiB 1024."""
+    """As memory is counted: KB and KiB are 1024 bytes."""
     assert parse_bytes(text) == count
 
 
