@@ -1,8 +1,10 @@
 """Checkpoint files: integer arrays and plain values in one file that is either whole or refused.
 
 Layout, little-endian: magic (8 bytes), version (uint32), header length (uint32), file size (uint64), SHA-256 of all
-that follows (32 bytes); then the header, JSON with the values and each array's name, type and shape; then the arrays'
-bytes in that order. What does not belong here: what the values mean, and when a checkpoint is written (`training`).
+that follows (32 bytes); then the header, JSON with the values and each array's name, type, shape and, where its values
+are narrower than that type, their bits; then the arrays' bytes in that order. Narrow values lie side by side without
+gaps, the lowest bit first, and each array starts at a whole byte. Version 1, which had no narrow values, is still read.
+What does not belong here: what the values mean, and when a checkpoint is written (`training`).
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import hashlib
 import json
 import os
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -23,9 +25,11 @@ import numpy.typing as npt
 from fxptrain.errors import CheckpointError
 
 MAGIC = b"FXPTRAIN"
-VERSION = 1
+VERSION = 2
+READABLE = (1, VERSION)
 _PREAMBLE = struct.Struct("<8sIIQ32s")
 _TYPES = {"i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8"}
+CHUNK = 1 << 16  # values whose bits are spread out at a time
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -65,7 +69,7 @@ def flush_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
-def write_checkpoint(path: Path, values: dict[str, Any], arrays: Arrays) -> None:
+def write_checkpoint(path: Path, values: dict[str, Any], arrays: Arrays, bits: Mapping[str, int] | None = None) -> None:
     """Write a checkpoint atomically.
 
     Parameters
@@ -76,6 +80,8 @@ def write_checkpoint(path: Path, values: dict[str, Any], arrays: Arrays) -> None
         Anything JSON can hold; NumPy integers become integers.
     arrays : dict of int arrays
         The training state.
+    bits : mapping, optional
+        Bits of the values of some arrays, by name: what they take in the file.
 
     Raises
     ------
@@ -84,14 +90,19 @@ def write_checkpoint(path: Path, values: dict[str, Any], arrays: Arrays) -> None
 
     Notes
     -----
-    An array that is not integer is a bug of ours and fails an assertion: the training state has no floats.
+    An array that is not integer, or whose values need more than their bits, is a bug of ours and fails an assertion.
     """
     stored = {name: np.ascontiguousarray(a, a.dtype.newbyteorder("<")) for name, a in arrays.items()}
     for name, array in stored.items():
         assert array.dtype.kind in "iu", f"{name} is {array.dtype}"
-    layout = [[name, array.dtype.str[1:], list(array.shape)] for name, array in stored.items()]
+    narrow = {name: count for name, count in (bits or {}).items() if count < 8 * stored[name].itemsize}
+    layout = [
+        [name, array.dtype.str[1:], list(array.shape), *([narrow[name]] if name in narrow else [])]
+        for name, array in stored.items()
+    ]
     header = json.dumps({"values": values, "arrays": layout}, default=int, allow_nan=False).encode()
-    body = [header, *(array.tobytes() for array in stored.values())]
+    packed = (_packed(a, narrow[name], name) if name in narrow else a.tobytes() for name, a in stored.items())
+    body = [header, *packed]
     digest = hashlib.sha256()
     for part in body:
         digest.update(part)
@@ -116,8 +127,11 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Any], Arrays]:
     if len(data) < _PREAMBLE.size:
         raise CheckpointError(f"The checkpoint {path} is cut off after {len(data)} bytes.")
     _, version, header_size, size, checksum = _PREAMBLE.unpack_from(data)
-    if version != VERSION:
-        raise CheckpointError(f"The checkpoint {path} has version {version}; this fxptrain reads version {VERSION}.")
+    if version not in READABLE:
+        raise CheckpointError(
+            f"The checkpoint {path} has version {version}; this fxptrain reads versions 1 to {VERSION}. "
+            "Use the fxptrain that wrote it, or a newer one."
+        )
     if len(data) != size:
         raise CheckpointError(f"The checkpoint {path} has {len(data)} bytes instead of {size}: it is cut off.")
     body = memoryview(data)[_PREAMBLE.size :]
@@ -131,16 +145,51 @@ def _parse(body: memoryview, header_size: int, path: Path) -> tuple[dict[str, An
     try:
         header = json.loads(bytes(body[:header_size]))
         arrays, at = {}, header_size
-        for name, code, shape in header["arrays"]:
+        for name, code, shape, *narrow in header["arrays"]:
             if code not in _TYPES:
                 raise ValueError(f"array {name} has type {code}")
             dtype = np.dtype(f"<{code}")
-            end = at + prod(shape) * dtype.itemsize
-            piece = np.frombuffer(body[at:end], dtype).reshape(shape)
-            arrays[name] = piece.astype(dtype.newbyteorder("="))  # a copy: writable and free of the file's bytes
+            full = 8 * dtype.itemsize
+            bits = narrow[0] if narrow else full
+            if not (isinstance(bits, int) and 1 <= bits <= full and len(narrow) <= 1):
+                raise ValueError(f"array {name} has {narrow} bits")
+            end = at + -(-prod(shape) * bits // 8)
+            piece = np.frombuffer(body[at:end], np.uint8 if narrow else dtype)
+            piece = _unpacked(piece, bits, prod(shape), dtype) if narrow else piece
+            # A copy: writable and free of the file's bytes.
+            arrays[name] = piece.reshape(shape).astype(dtype.newbyteorder("="))
             at = end
         if at != len(body):
             raise ValueError(f"{len(body) - at} bytes are left over")
         return header["values"], arrays
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"The checkpoint {path} does not describe itself consistently ({error}).") from error
+
+
+def _packed(array: npt.NDArray[Any], bits: int, name: str) -> bytes:
+    """Little-endian values of so many bits without gaps; `CHUNK` values fill whole bytes, so pieces may be joined."""
+    flat, signed = array.reshape(-1), array.dtype.kind == "i"
+    low, high = (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if signed else (0, (1 << bits) - 1)
+    assert flat.size == 0 or low <= flat.min() <= flat.max() <= high, f"{name} does not fit {bits} bits"
+    pieces = []
+    for start in range(0, flat.size, CHUNK):
+        raw = flat[start : start + CHUNK].view(np.uint8)
+        spread = np.unpackbits(raw, bitorder="little").reshape(-1, 8 * array.itemsize)[:, :bits]
+        pieces.append(np.packbits(spread.reshape(-1), bitorder="little").tobytes())
+    return b"".join(pieces)
+
+
+def _unpacked(data: npt.NDArray[np.uint8], bits: int, count: int, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    """The reverse: flat values of `dtype`, little-endian."""
+    if data.size * 8 < count * bits:
+        raise ValueError(f"{count} values of {bits} bits are missing")
+    out = np.empty(count, dtype)
+    for start in range(0, count, CHUNK):
+        here = min(CHUNK, count - start)
+        piece = np.unpackbits(data[start * bits // 8 :], count=here * bits, bitorder="little").reshape(here, bits)
+        spread = np.zeros((here, 8 * dtype.itemsize), np.uint8)
+        spread[:, :bits] = piece
+        if dtype.kind == "i":
+            spread[:, bits:] = piece[:, -1:]
+        out[start : start + here] = np.packbits(spread.reshape(-1), bitorder="little").view(dtype)
+    return out

@@ -247,12 +247,12 @@ class _Loop:
 
     def _save(self) -> None:
         if self.directory is not None:
-            write_checkpoint(self.directory.checkpoint, *self._state())
+            write_checkpoint(self.directory.checkpoint, *self._state(), self.model.state_bits())
 
     def _save_best(self) -> None:
         values, arrays = self._state()
         if self.directory is not None:
-            write_checkpoint(self.directory.best, values, arrays)
+            write_checkpoint(self.directory.best, values, arrays, self.model.state_bits())
         else:
             self.best = values, {name: array.copy() for name, array in arrays.items()}
 

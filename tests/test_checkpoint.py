@@ -1,6 +1,9 @@
 """Checkpoint files: what goes in comes out, and whatever is not whole is refused."""
 
+import hashlib
+import json
 import os
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from fxptrain import checkpoint as module
 from fxptrain.checkpoint import MAGIC, VERSION, read_checkpoint, write_atomically, write_checkpoint
 from fxptrain.errors import CheckpointError
 
@@ -42,6 +46,68 @@ def test_round_trip(tmp_path_factory: pytest.TempPathFactory, values: dict, arra
         assert read_arrays[name].dtype == array.dtype
         assert read_arrays[name].flags.writeable
         np.testing.assert_array_equal(read_arrays[name], array)
+
+
+@st.composite
+def narrow_arrays(draw: st.DrawFn) -> tuple[np.ndarray, int]:
+    """An integer array and bits that hold its values."""
+    dtype = np.dtype(draw(INTEGERS))
+    bits = draw(st.integers(1, 8 * dtype.itemsize))
+    low, high = (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if dtype.kind == "i" else (0, (1 << bits) - 1)
+    return draw(hnp.arrays(dtype, hnp.array_shapes(min_side=0), elements=st.integers(low, high))), bits
+
+
+@given(st.lists(narrow_arrays(), max_size=4), st.sampled_from([8, 24, 1 << 16]))
+def test_narrow_values_take_their_bits(
+    tmp_path_factory: pytest.TempPathFactory, found: list[tuple[np.ndarray, int]], chunk: int
+) -> None:
+    """Arrays of any width come back as they were, from files as large as the bits say."""
+    path = tmp_path_factory.getbasetemp() / "narrow.fxp"
+    arrays = {str(number): array for number, (array, _) in enumerate(found)}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "CHUNK", chunk)
+        write_checkpoint(path, {}, arrays, {str(number): bits for number, (_, bits) in enumerate(found)})
+        read = read_checkpoint(path)[1]
+    for name, array in arrays.items():
+        assert (read[name].dtype, read[name].flags.writeable) == (array.dtype, True)
+        np.testing.assert_array_equal(read[name], array)
+    header = struct.unpack_from("<I", path.read_bytes(), 12)[0]
+    assert path.stat().st_size == 56 + header + sum(-(-array.size * bits // 8) for array, bits in found)
+
+
+def test_narrow_by_hand(tmp_path: Path) -> None:
+    """Three 6-bit values, the lowest bit first: 1, -1 and -32 are 000001 111111 100000 from the right."""
+    path = tmp_path / "x.fxp"
+    write_checkpoint(path, {}, {"a": np.array([1, -1, -32], np.int8)}, {"a": 6})
+    assert path.read_bytes()[-3:] == bytes([0b11_000001, 0b0000_1111, 0b10])
+    with pytest.raises(AssertionError, match="a does not fit 6 bits"):
+        write_checkpoint(path, {}, {"a": np.array([32], np.int8)}, {"a": 6})
+
+
+def test_files_of_version_1_are_read(tmp_path: Path) -> None:
+    """Checkpoints written before narrow values were packed."""
+    path, array = tmp_path / "old.fxp", np.arange(-3, 3, dtype="<i2").reshape(2, 3)
+    header = json.dumps({"values": {"step": 7}, "arrays": [["w", "i2", [2, 3]]]}).encode()
+    body = header + array.tobytes()
+    path.write_bytes(
+        struct.pack("<8sIIQ32s", MAGIC, 1, len(header), 56 + len(body), hashlib.sha256(body).digest()) + body
+    )
+    values, arrays = read_checkpoint(path)
+    assert values == {"step": 7}
+    np.testing.assert_array_equal(arrays["w"], array)
+
+
+@pytest.mark.parametrize("entry", [[17], ["6"], [0], [6, 6]])
+def test_impossible_bits_are_refused(tmp_path: Path, entry: list) -> None:
+    """A header that says nonsense under a right checksum."""
+    path = tmp_path / "x.fxp"
+    header = json.dumps({"values": {}, "arrays": [["w", "i2", [1], *entry]]}).encode()
+    body = header + b"xxx"
+    path.write_bytes(
+        struct.pack("<8sIIQ32s", MAGIC, VERSION, len(header), 56 + len(body), hashlib.sha256(body).digest()) + body
+    )
+    with pytest.raises(CheckpointError, match="does not describe itself consistently"):
+        read_checkpoint(path)
 
 
 def test_numpy_integers_and_strides(tmp_path: Path) -> None:
@@ -94,7 +160,10 @@ def test_every_flipped_bit_is_refused(checkpoint: Path) -> None:
     [
         (lambda data: b"", "is no checkpoint of fxptrain"),
         (lambda data: b"PK\x03\x04" + data, "is no checkpoint of fxptrain"),
-        (lambda data: data[:8] + bytes([VERSION + 1]) + data[9:], f"has version {VERSION + 1}; .* reads version"),
+        (
+            lambda data: data[:8] + bytes([VERSION + 1]) + data[9:],
+            f"has version {VERSION + 1}; .* reads versions 1 to 2",
+        ),
         (lambda data: data + b"x", r"has \d+ bytes instead of \d+"),
         (lambda data: data[:-1] + b"x", "is damaged: its checksum does not match"),
         (lambda data: MAGIC, "is cut off after 8 bytes"),

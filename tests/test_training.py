@@ -122,6 +122,25 @@ def test_stopping_and_resuming_changes_nothing(tmp_path: Path, step: int, every:
     assert whole == resumed
 
 
+@pytest.mark.parametrize("method", ["sqpu", "ste"])
+def test_checkpoints_take_the_bits_of_the_formats(tmp_path: Path, method: str) -> None:
+    """Weights, momentum and masters lie in the file without gaps, and a run goes on from there."""
+    bits = {"formats__param_bits": 6, "formats__momentum_bits": 12, "optimizer__method": method}
+    recipe = small_recipe(**bits, data__validation=0)
+    whole = train(recipe, data=small_data())
+    with pytest.raises(Stopped):
+        train(recipe, data=small_data(), out=tmp_path, progress=stop_at(12))
+    file = tmp_path / "checkpoint.fxp"
+    each = 6 + 32 + 32 if method == "ste" else 6 + 12
+    count = (9 * 4, 4, 16 * 3, 3)
+    body = file.stat().st_size - 56 - int.from_bytes(file.read_bytes()[12:16], "little")
+    assert body - len(count) * 2 <= sum(count) * each / 8 <= body
+    assert (
+        train(recipe, data=small_data(), out=tmp_path, resume=True).summary["weights_sha256"]
+        == whole.summary["weights_sha256"]
+    )
+
+
 def test_resuming_a_finished_run_gives_its_result(tmp_path: Path) -> None:
     """Nothing is trained again."""
     first = train(small_recipe(), data=small_data(), out=tmp_path)

@@ -45,7 +45,7 @@ def write_source(run: Run, options: Options, directory: Path) -> None:
         "progress": {"step": run.model.step},
         "export": asdict(options),
     }
-    write_checkpoint(directory / FILE, values, run.model.state_arrays())
+    write_checkpoint(directory / FILE, values, run.model.state_arrays(), run.model.state_bits())
 
 
 def read_source(directory: Path) -> tuple[Run, Options]:

@@ -227,6 +227,15 @@ class Model:
             for name, array in parameter.arrays().items()
         }
 
+    def state_bits(self) -> dict[str, int]:
+        """Bits of the values of every array of `state_arrays`."""
+        return {
+            f"{stage.layer}.{name}": bits
+            for stage in self.stages
+            for parameter in stage.parameters
+            for name, bits in parameter.widths().items()
+        }
+
     def state_numbers(self) -> dict[str, Any]:
         """The rest of the training state: integers only, JSON-able."""
         return {

@@ -226,6 +226,13 @@ class ParameterArray:
             found[f"{self.name}_master"] = self.master
         return found
 
+    def widths(self) -> dict[str, int]:
+        """Bits of the values of every array of `arrays`."""
+        wide = self.rule.master
+        found = {self.name: self.form.format.total_bits}
+        found[f"{self.name}_momentum"] = MASTER_BITS if wide else self.momentum_form.format.total_bits
+        return found | ({f"{self.name}_master": MASTER_BITS} if wide else {})
+
     def load(self, arrays: dict[str, IntArray], prefix: str) -> None:
         """Copy arrays of `arrays` back; raises `CheckpointError` where shape or dtype differ."""
         for name, array in self.arrays().items():
