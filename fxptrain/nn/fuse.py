@@ -108,6 +108,17 @@ def _rectify_earlier(stages: list[Stage], index: int) -> None:
     raise RecipeError(f"Layer '{index}.relu' has nothing before it that computes. Remove it or put a layer before it.")
 
 
+def _refuse_rectified_outputs(model: s.ModelSpec, stages: list[Stage]) -> None:
+    """Raise where the last stage ends in a ReLU: its error comes from the loss, which knows nothing of the ReLU."""
+    if not stages[-1].relu:
+        return
+    index = max(i for i, layer in enumerate(model.layers) if isinstance(layer, s.ReLU))
+    raise RecipeError(
+        f"Layer '{index}.relu' rectifies the outputs of model {model.name!r}; the loss takes them as they are, of both "
+        "signs, and its error would pass where the ReLU is closed. Remove it, or put a linear layer behind it."
+    )
+
+
 def build_stages(model: s.ModelSpec) -> list[Stage]:
     """Executable stages of a model; raises `ShapeError` or `RecipeError` where the layers do not fit together."""
     shape: Shape = model.input_shape
@@ -137,4 +148,5 @@ def build_stages(model: s.ModelSpec) -> list[Stage]:
         index = after
     if not any(isinstance(stage, ProductStage | DepthwiseStage) for stage in stages):
         raise RecipeError(f"Model {model.name!r} has no layer with parameters. Add a linear or convolution layer.")
+    _refuse_rectified_outputs(model, stages)
     return stages

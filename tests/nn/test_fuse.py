@@ -30,7 +30,7 @@ def spec(*layers: s.LayerSpec, shape: tuple[int, int, int] = (8, 8, 2)) -> s.Mod
         ((CONV, s.ReLU(), POOL, s.Flatten(), s.Linear(features=2)), ["0.conv2d", "4.linear"]),
         ((CONV, POOL, s.ReLU(), POOL, s.Linear(features=2)), ["0.conv2d", "3.maxpool2d", "4.linear"]),
         ((CONV, OVERLAPPING, s.ReLU(), s.Linear(features=2)), ["0.conv2d", "1.maxpool2d", "3.linear"]),
-        ((POOL, s.Linear(features=2), s.ReLU()), ["0.maxpool2d", "1.linear"]),
+        ((POOL, s.Linear(features=2), s.ReLU(), s.Linear(features=2)), ["0.maxpool2d", "1.linear", "3.linear"]),
         ((CONV, IDENTITY, s.ReLU(), POOL), ["0.conv2d", "1.avgpool2d", "3.maxpool2d"]),
     ],
 )
@@ -59,9 +59,11 @@ def test_fused_is_unfused(layer: s.LayerSpec, size: s.Pair, relu: bool, form: tu
     fracs = {"param_frac": bits - 1, "activation_frac": frac}
     formats = s.FormatSpec(mode="fixed", param_bits=bits, activation_bits=bits, **fracs)
     pool = s.MaxPool2d(size=size)
-    fused = Model.build(spec(layer, *rectify, pool, shape=(7, 6, 2)), formats, s.OptimizerSpec(), seed=seed)
-    apart = Model.build(spec(layer, IDENTITY, *rectify, pool, shape=(7, 6, 2)), formats, s.OptimizerSpec(), seed=seed)
-    assert (len(fused.stages), len(apart.stages)) == (1, 3)
+    fused, apart = (
+        Model.build(spec(*layers, *rectify, pool, IDENTITY, shape=(7, 6, 2)), formats, s.OptimizerSpec(), seed=seed)
+        for layers in ((layer,), (layer, IDENTITY))
+    )
+    assert (len(fused.stages), len(apart.stages)) == (2, 4)
     x = np.random.default_rng(seed).integers(0, 256, (3, 7, 6, 2), np.uint8)
     assert logits(fused, x).tolist() == logits(apart, x).tolist()
 
@@ -77,6 +79,9 @@ def test_fused_is_unfused(layer: s.LayerSpec, size: s.Pair, relu: bool, form: tu
         ((s.ReLU(), s.Linear(features=2)), RecipeError, "Layer '0.relu' has nothing before it that computes."),
         ((POOL, s.ReLU(), s.Linear(features=2)), RecipeError, "Layer '1.relu' has nothing before it that computes."),
         ((POOL,), RecipeError, "Model 'drawn' has no layer with parameters."),
+        ((s.Linear(features=2), s.ReLU()), RecipeError, "Layer '1.relu' rectifies the outputs of model 'drawn';"),
+        ((CONV, s.ReLU(), POOL, s.Flatten()), RecipeError, "Layer '1.relu' rectifies the outputs of model 'drawn';"),
+        ((CONV, s.GlobalAvgPool(), s.ReLU()), RecipeError, "Layer '2.relu' rectifies the outputs of model 'drawn';"),
     ],
 )
 def test_misfits(layers: tuple[s.LayerSpec, ...], error: type[FxptrainError], message: str) -> None:

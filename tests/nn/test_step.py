@@ -117,7 +117,7 @@ SHAPES: dict[str, tuple[tuple[int, int, int], tuple[s.LayerSpec, ...]]] = {
         (8, 8, 2),
         (conv(4, (1, 1)), s.AvgPool2d(size=(3, 2), stride=(2, 1)), RELU, s.AvgPool2d(size=(2, 2)), linear(3)),
     ),
-    "relu last": ((3, 3, 2), (linear(4), RELU, linear(3), RELU)),
+    "relu before the last pool": ((3, 3, 2), (conv(3, (1, 1)), RELU, maxpool((2, 2), (1, 1)), FLATTEN)),
     "large window": ((16, 16, 1), (conv(2, (1, 1)), maxpool((16, 16)), linear(3))),
     "many channels": ((4, 4, 17), (conv(20, stride=(1, 2)), RELU, conv(33, (2, 1)), linear(3))),
     "smallest": ((1, 1, 1), (linear(1),)),
