@@ -17,7 +17,7 @@ import click
 from fxptrain import __version__
 from fxptrain.cli_experiment import experiment
 from fxptrain.cli_export import export, verify
-from fxptrain.cli_memory import announcing, memory, planned_run
+from fxptrain.cli_memory import announce, memory, planned_run
 from fxptrain.cli_options import recipe_options
 from fxptrain.errors import FxptrainError, RecipeError
 
@@ -89,17 +89,21 @@ def train(
     """
     from fxptrain.nn.ranks import world
     from fxptrain.report import summary_text
+    from fxptrain.task import prepare
     from fxptrain.training import train as run_training
 
     chosen = _chosen_recipe(recipe, out, resume).changed(recipe_options(given))
     out = out or Path("runs") / f"{chosen.name}-{datetime.now():%Y%m%d-%H%M%S}"
-    plan = planned_run(chosen, threads, lean, memory_limit)
-    _fetch(chosen.data.name)
     try:
         with world() as group, _progress() as bar:
+            planned_run(chosen, threads, lean, memory_limit, group.size)  # refuses before anything is fetched
+            _fetch(chosen.data.name)
+            task = prepare(chosen)
+            plan = planned_run(task.recipe, threads, lean, memory_limit, group.size)  # with what the data told
             result = run_training(
-                chosen, out=out, resume=resume, threads=threads, group=group, lean=plan["mode"] == "lean",
-                progress=None if group.rank else announcing(bar, None if as_json else plan),
+                task, out=out, resume=resume, threads=threads, group=group, lean=plan["mode"] == "lean",
+                progress=None if group.rank else bar,
+                started=None if group.rank or as_json else lambda: announce(plan),
             )  # fmt: skip
     except KeyboardInterrupt:
         click.echo(f"fxptrain: stopped; go on with: fxptrain train --resume --out {out}", err=True)

@@ -6,7 +6,6 @@ Part of the command line (`cli` registers it), so it parses and prints; nothing 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,6 @@ import click
 
 if TYPE_CHECKING:
     from fxptrain.memory import Setting
-    from fxptrain.progress import Progress
     from fxptrain.recipe import Recipe
 
 
@@ -71,19 +69,22 @@ def memory(
     click.echo(json.dumps(found) if as_json else report.memory_text(found))
 
 
-def setting_of(recipe: Recipe, threads: int, lean: bool) -> Setting:
+def setting_of(recipe: Recipe, threads: int, lean: bool, ranks: int = 1) -> Setting:
     """What of a recipe decides its bytes."""
     from fxptrain.memory import Setting
 
     training = recipe.training
     return Setting(
         model=recipe.model, formats=recipe.formats, optimizer=recipe.optimizer, batch_size=training.batch_size,
-        micro_batch=training.micro_batch, threads=threads, lean=lean,
+        micro_batch=training.micro_batch, threads=threads, lean=lean, ranks=ranks,
+        pixels=recipe.data.largest is None,
     )  # fmt: skip
 
 
-def planned_run(recipe: Recipe, threads: int | None, lean: bool | None, limit: str | None) -> dict[str, Any]:
-    """The plan of a run; raises where it exceeds the limit, naming the way out.
+def planned_run(
+    recipe: Recipe, threads: int | None, lean: bool | None, limit: str | None, ranks: int = 1
+) -> dict[str, Any]:
+    """The plan of a run, of one of its processes; raises where it exceeds the limit, naming the way out.
 
     Without a choice of mode, the fast one, or the lean one where only that is within the limit.
     """
@@ -91,20 +92,12 @@ def planned_run(recipe: Recipe, threads: int | None, lean: bool | None, limit: s
     from fxptrain.memory import parse_bytes
     from fxptrain.memory_fit import within
 
-    setting = setting_of(recipe, threads or available_threads(), bool(lean))
+    setting = setting_of(recipe, threads or available_threads(), bool(lean), ranks)
     chosen, planned = within(setting, None if limit is None else parse_bytes(limit), either=lean is None)
     return {"planned": planned, "mode": "lean" if chosen.lean else "fast", "threads": chosen.threads}
 
 
-def announcing(progress: Callable[[Progress], None], plan: dict[str, Any] | None) -> Callable[[Progress], None]:
-    """The same progress, printing the plan first: not earlier, so that a run that cannot begin prints nothing."""
-    left = [] if plan is None else [plan]
-
-    def tell(position: Progress) -> None:
-        for one in left:
-            threads = f"{one['threads']} thread{'s' if one['threads'] > 1 else ''}"
-            click.echo(f"Memory: {one['planned']:,} bytes planned ({one['mode']} mode, {threads})")
-        left.clear()
-        progress(position)
-
-    return tell
+def announce(plan: dict[str, Any]) -> None:
+    """Print the plan of a run."""
+    threads = f"{plan['threads']} thread{'s' if plan['threads'] > 1 else ''}"
+    click.echo(f"Memory: {plan['planned']:,} bytes planned ({plan['mode']} mode, {threads})")

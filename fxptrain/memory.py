@@ -51,6 +51,10 @@ class Setting:
         Every thread has scratch memory of its own.
     lean : bool
         Layer by layer and block by block in less memory, see `nn.lean`; the bits are the same.
+    pixels : bool
+        Whether a batch is handed in as pixels, not as raw integers.
+    ranks : int
+        Processes that share every batch; the bytes are those of one of them.
     """
 
     model: ModelSpec
@@ -60,6 +64,18 @@ class Setting:
     micro_batch: int | None = None
     threads: int = 1
     lean: bool = False
+    pixels: bool = True
+    ranks: int = 1
+
+    @property
+    def piece(self) -> int:
+        """Samples processed at a time."""
+        return min(self.micro_batch or self.batch_size, -(-self.batch_size // self.ranks))
+
+    @property
+    def summed(self) -> bool:
+        """Whether gradients of several pieces or processes are added up."""
+        return self.piece < self.batch_size or self.ranks > 1
 
     def build(self) -> Model:
         """A fresh model; the bytes do not depend on its seed or input scale."""
@@ -158,24 +174,24 @@ def plan(setting: Setting, model: Model | None = None) -> MemoryPlan:
         If the model cannot be built or its sums cannot be proved exact.
     """
     model = model or setting.build()
-    piece = min(setting.micro_batch or setting.batch_size, setting.batch_size)
-    pieces = piece < setting.batch_size
-    arenas, tables = _arenas(setting, model, piece, pieces)
+    arenas, tables = _arenas(setting, model)
     packs = setting.lean and packs_parameters(model, setting.threads)
-    fixed = state_buffers(model, setting.batch_size, tables, arenas=len(arenas), pieces=pieces, packs=packs)
+    fixed = state_buffers(
+        model, setting.batch_size, tables, arenas=len(arenas), pieces=setting.summed, packs=packs, pixels=setting.pixels
+    )
     parts = [Part(_layer(buffer), buffer.kind, buffer.bytes) for buffer in fixed]
     for arena in arenas:
         parts += _arena_parts(arena)
     return MemoryPlan(tuple(parts))
 
 
-def _arenas(setting: Setting, model: Model, piece: int, pieces: bool) -> tuple[list[Plan], list[int]]:
+def _arenas(setting: Setting, model: Model) -> tuple[list[Plan], list[int]]:
     """The arenas of a step, and the bytes of every stage's tables."""
     if setting.lean:
-        lean, arena = plan_lean(model, piece, setting.threads)
+        lean, arena = plan_lean(model, setting.piece, setting.threads)
         return [arena], [lean.table_bytes(i) for i in range(len(model.stages))]
     tables = [stage.table_bytes(setting.threads) for stage in model.stages]
-    return plan_memory(model, piece, setting.threads, training=True, pieces=pieces), tables
+    return plan_memory(model, setting.piece, setting.threads, training=True, pieces=setting.summed), tables
 
 
 def _layer(buffer: Buffer) -> str:
@@ -226,7 +242,7 @@ def measure(setting: Setting, steps: int = 2) -> Measured:
         step = training_step(
             model, setting.batch_size, micro_batch=setting.micro_batch, threads=setting.threads, lean=setting.lean
         )
-        inputs, labels = made_up_batch(model, setting.batch_size)
+        inputs, labels = made_up_batch(model, setting.batch_size, pixels=setting.pixels)
         step.run(inputs, labels, rate)
         transient = 0
         for _ in range(steps):
@@ -244,20 +260,20 @@ def compile_kernels(setting: Setting) -> None:
     model = setting.build()
     small = min(setting.batch_size, 2 * setting.threads)
     step = training_step(model, small, threads=setting.threads, lean=setting.lean)
-    step.run(*made_up_batch(model, small), Multiplier.from_real(2.0**-10))
+    step.run(*made_up_batch(model, small, pixels=setting.pixels), Multiplier.from_real(2.0**-10))
 
 
-def made_up_batch(model: Model, samples: int) -> tuple[Any, Any]:
+def made_up_batch(model: Model, samples: int, *, pixels: bool = True) -> tuple[Any, Any]:
     """Samples and labels of the right shape: a fixed pattern."""
-    pixels = np.empty((samples, *model.spec.input_shape), np.uint8)
+    inputs = np.empty((samples, *model.spec.input_shape), np.uint8 if pixels else model.input_form.format.dtype)
     labels = np.empty(samples, np.int32)
-    flat = pixels.reshape(samples, -1)
+    flat = inputs.reshape(samples, -1)
     classes = model.stages[-1].out_elements
     for sample in range(samples):
-        flat[sample] = (sample * 37) % 251
-        flat[sample, sample % flat.shape[1] :: 3] = 200
+        flat[sample] = (sample * 37) % 251 >> (not pixels) * 6
+        flat[sample, sample % flat.shape[1] :: 3] = 200 >> (not pixels) * 6
         labels[sample] = sample % classes
-    return pixels, labels
+    return inputs, labels
 
 
 def _array_bytes() -> int:

@@ -48,23 +48,17 @@ class RunResult(Run):
 
 
 def train(
-    recipe: Recipe | str | Path,
-    *,
-    data: Dataset | str | None = None,
-    out: str | Path | None = None,
-    resume: bool = False,
-    threads: int | None = None,
-    limit: int | None = None,
-    progress: Callable[[Progress], None] | None = None,
-    group: Group | None = None,
-    lean: bool = False,
-) -> RunResult:
+    recipe: Recipe | Task | str | Path, *, data: Dataset | str | None = None, out: str | Path | None = None,
+    resume: bool = False, threads: int | None = None, limit: int | None = None,
+    progress: Callable[[Progress], None] | None = None, group: Group | None = None, lean: bool = False,
+    started: Callable[[], None] | None = None,
+) -> RunResult:  # fmt: skip
     """Train a recipe's model.
 
     Parameters
     ----------
     recipe : Recipe, name or path
-        What to train and how; `Recipe.changed` changes options.
+        What to train and how; `Recipe.changed` changes options. A `Task` has its data with it.
     data : Dataset, name or path, optional
         Instead of the recipe's data.
     out : path, optional
@@ -81,6 +75,8 @@ def train(
     group : Group, optional
         Processes that call `train` with the same arguments and share every batch (`fxptrain.nn.ranks.world` for those
         of ``mpirun``); the bits are those of one. Only the first writes to `out`.
+    started : callable, optional
+        Called once before the first step, when nothing is left to be refused.
 
     Returns
     -------
@@ -99,28 +95,29 @@ def train(
     >>> result.summary["epochs"], result.summary["steps"], 0 <= result.test_accuracy <= 1
     (1, 20, True)
     """
-    recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
-    task = prepare(recipe if limit is None else recipe.changed({"data.limit": limit}), data)
+    task = recipe if isinstance(recipe, Task) else _prepared(recipe, data, limit)
     group = group or Group()
     directory = None if out is None or group.rank else RunDirectory(out)
     with directory or nullcontext():
         loop = _Loop(task, directory, threads or available_threads(), progress, group, lean)
         loop.begin(resume)
+        if started is not None:
+            started()
         return loop.run()
+
+
+def _prepared(recipe: Recipe | str | Path, data: Dataset | str | None, limit: int | None) -> Task:
+    recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
+    return prepare(recipe if limit is None else recipe.changed({"data.limit": limit}), data)
 
 
 class _Loop:
     """One run: its model, schedule and position."""
 
     def __init__(
-        self,
-        task: Task,
-        directory: RunDirectory | None,
-        threads: int,
-        progress: Callable[[Progress], None] | None,
-        group: Group,
-        lean: bool,
-    ) -> None:
+        self, task: Task, directory: RunDirectory | None, threads: int, progress: Callable[[Progress], None] | None,
+        group: Group, lean: bool,
+    ) -> None:  # fmt: skip
         self.task, self.recipe, self.directory = task, task.recipe, directory
         self.threads, self.progress, self.group = threads, progress, group
         training, stopping = self.recipe.training, self.recipe.early_stopping

@@ -3,10 +3,11 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from fxptrain.cli import main
-from tests.small import small_recipe
+from tests.small import small_data, small_recipe
 
 
 @pytest.fixture
@@ -95,3 +96,52 @@ def test_the_limit_of_train(capsys: pytest.CaptureFixture[str], tmp_path: Path) 
         assert found["memory"] == {"planned": modes[mode], "mode": mode, "threads": 1}
         hashes.add(found["weights_sha256"])
     assert len(hashes) == 1
+
+
+def test_the_plan_is_told_before_the_first_step(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not with the first step, which may have to compile for a minute; and not by a run that cannot begin."""
+    told = []
+
+    def stop(*_: object) -> None:
+        told.append(capsys.readouterr().out)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fxptrain.nn.step.TrainingStep.run", stop)
+    options = ["train", "glyphs", "--out", str(tmp_path / "run"), "--threads", "1"]
+    with pytest.raises(SystemExit):
+        main(options)
+    assert [text.count("bytes planned") for text in told] == [1]
+    assert main(options) == 2
+    captured = capsys.readouterr()
+    assert (captured.out, "holds a run already" in captured.err) == ("", True)
+
+
+def test_refusals_write_nothing(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither a run directory nor a data set; the message says what would fit."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("fxptrain.cli._fetch", pytest.fail)
+    assert main(["train", "gupta_cnn", "--memory-limit", "600KB", "--threads", "1"]) == 2
+    message = capsys.readouterr().err
+    assert "planned to take" in message
+    assert "--lean" in message
+    assert "--batch-size" in message
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_real_numbers_are_counted(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """A batch of other data than pixels has the width of the input format; only the data tell."""
+    data = small_data(60, real=True)
+    np.savez(
+        tmp_path / "real.npz",
+        x_train=data.train.inputs, y_train=data.train.labels, x_test=data.test.inputs, y_test=data.test.labels,
+    )  # fmt: skip
+    recipe = small_recipe(data__name=str(tmp_path / "real.npz"), formats__activation_bits=16, data__validation=0)
+    (tmp_path / "small.toml").write_text(recipe.to_toml(), encoding="utf-8")
+    path, options = str(tmp_path / "small.toml"), ["--threads", "1"]
+    pixels = run(capsys, "memory", path, *options)["planned"]["total"]
+    found = run(capsys, "train", path, *options, "--out", str(tmp_path / "run"))
+    assert found["memory"]["planned"] == pixels + 16 * 36

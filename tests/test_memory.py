@@ -5,7 +5,9 @@ from dataclasses import replace
 import pytest
 
 from fxptrain.errors import FxptrainError
-from fxptrain.memory import METHODS, MemoryPlan, Part, Setting, measure, paper_bytes, parse_bytes, plan
+from fxptrain.memory import GAP, METHODS, MemoryPlan, Part, Setting, measure, paper_bytes, parse_bytes, plan
+from fxptrain.nn.lean import training_step
+from fxptrain.nn.ranks import Group
 from fxptrain.recipe import load_recipe
 from tests.small import small_recipe
 
@@ -40,6 +42,7 @@ GRID = [
     {"batch_size": 7},
     {"batch_size": 7, "threads": 2},
     {"batch_size": 40, "micro_batch": 3},
+    {"batch_size": 7, "pixels": False},
 ]
 
 
@@ -52,6 +55,23 @@ def test_planned_equals_allocated(method: str, bits: int, options: dict, lean: b
     found = measure(here)
     assert found.total == plan(here).total
     assert found.transient < TRANSIENT
+
+
+@pytest.mark.parametrize("lean", [False, True])
+@pytest.mark.parametrize("batch", [1, 7])
+def test_one_of_several_processes(batch: int, lean: bool) -> None:
+    """Each of two ranks has the arena of its share and an accumulator, even where the batch is a single sample."""
+
+    class OneOfTwo(Group):
+        size = 2
+
+    here = setting(small_recipe(), batch_size=batch, ranks=2, lean=lean)
+    step = training_step(here.build(), batch, group=OneOfTwo(), lean=lean)
+    found = plan(here).by_kind
+    kinds = ("saved", "index", "error", "gradient", "panel", "scratch", GAP)
+    assert step.space.bytes == sum(found.get(kind, 0) for kind in kinds)
+    assert step.accumulator is not None
+    assert step.accumulator.bytes == found["accumulator"]
 
 
 @pytest.mark.parametrize("name", ["glyphs", "lenet5", "mlp_pocket", "gupta_cnn"])

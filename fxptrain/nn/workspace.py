@@ -95,15 +95,17 @@ def plan_memory(model: Model, batch: int, threads: int, *, training: bool, piece
 
 
 def state_buffers(
-    model: Model, batch: int, tables: Sequence[int], *, arenas: int = 1, pieces: bool = False, packs: bool = False
-) -> list[Buffer]:
+    model: Model, batch: int, tables: Sequence[int], *, arenas: int = 1, pieces: bool = False, packs: bool = False,
+    pixels: bool = True,
+) -> list[Buffer]:  # fmt: skip
     """What a training step holds outside its arenas: parameters, accumulators, tables, and the batch it is handed."""
     found = [
-        Buffer("batch.inputs", "batch", (batch, *model.spec.input_shape), np.uint8),
+        Buffer("batch.inputs", "batch", (batch, *model.spec.input_shape),
+               np.uint8 if pixels else model.input_form.format.dtype),
         Buffer("batch.labels", "batch", (batch,), np.int32),
         Buffer("pixels", "table", model.table.shape, model.table.dtype),
         Buffer("alignment", "table", (ALIGNMENT * arenas,), np.uint8),
-    ]
+    ]  # fmt: skip
     for stage, table in zip(model.stages, tables, strict=True):
         found.append(Buffer(f"{stage.name}.tables", "table", (table,), np.uint8))
         for parameter in stage.parameters:
