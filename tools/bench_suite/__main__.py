@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from tools.bench_suite import cases, machine, results, session, table
+from tools.bench_suite import cases, footprint, machine, results, session, table
 from tools.bench_suite.figures import rows as make_rows
 from tools.bench_suite.scaling import QUICK_SWEEPS, SWEEPS, growths, run_scaling
 
@@ -26,6 +26,7 @@ PEER_NAMES = [contender.name for contender in cases.PEERS]
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.option("--quick", is_flag=True, help="Batch 64 only, short turns: less than a minute.")
 @click.option("--scaling", is_flag=True, help="Instead: cost of an image against batch size, width and depth.")
+@click.option("--memory", "footprints", is_flag=True, help="Instead: resident memory of whole processes, one thread.")
 @click.option("--json", "as_json", is_flag=True, help="Print the rows as JSON, not the table.")
 @click.option("--model", "models", multiple=True, metavar="RECIPE", help=f"Of {', '.join(cases.MODELS)}; any recipe of "
               "convolutions, max-pools, ReLUs and linear layers.")  # fmt: skip
@@ -38,7 +39,7 @@ PEER_NAMES = [contender.name for contender in cases.PEERS]
 @click.option("--seconds", type=click.FloatRange(0.0), help=f"Length of a turn ({SECONDS}; quick: {QUICK_SECONDS}).")
 @click.option("--cpu-time", is_flag=True, help="Count processor time, for a busy machine; one thread only.")
 @click.option("--results", "folder", metavar="DIR", default=results.DEFAULT, type=Path, help="Where JSON and PNG go.")
-def main(*, as_json: bool, folder: Path, scaling: bool, **options: Any) -> None:
+def main(*, as_json: bool, folder: Path, scaling: bool, footprints: bool, **options: Any) -> None:
     """Measure fxptrain against PyTorch and NumPy on this machine.
 
     All contenders are checked first; then they take turns, one at a time, over several rounds. Rates are medians; a
@@ -48,6 +49,9 @@ def main(*, as_json: bool, folder: Path, scaling: bool, **options: Any) -> None:
     if (before["load_before"] or 0) > machine.BUSY:
         _say(f"the machine is busy (load {before['load_before']}): figures will be low and noisy")
     try:
+        if footprints:
+            click.echo(_footprints(folder, before, as_json, **options))
+            return
         report, text = (_scaling if scaling else _bench)(before, **options)
     except session.BenchError as error:
         click.echo(f"tools/bench: {error}", err=True)
@@ -131,6 +135,21 @@ def _scaling(before: dict[str, Any], **options: Any) -> tuple[dict[str, Any], st
     points, outcome = run_scaling(sweeps, plan, _say)
     found = growths(points)
     return _header(before, outcome) | {"growths": found, "points": points}, table.scaling_table(points, found)
+
+
+def _footprints(folder: Path, before: dict[str, Any], as_json: bool, **options: Any) -> str:
+    """Table or JSON of resident memory; the JSON is kept too."""
+    try:
+        formats = footprint.chosen_formats(options["formats"])
+    except ValueError:
+        raise click.BadParameter("formats are written like w8a8e16.", param_hint="--formats") from None
+    rows, missing = footprint.compare(
+        formats, options["peers"] or footprint.PEERS, options["batches"] or footprint.BATCHES, _say
+    )
+    header = {"date": datetime.now(UTC).isoformat(timespec="seconds"), "machine": before, "missing": missing}
+    path = results.save(header | {"rows": rows}, folder, f"{machine.slug(before)}-memory")
+    _say(f"written to {path}")
+    return results.lines(rows) if as_json else "\n".join([*missing, footprint.footprint_table(rows)])
 
 
 def _plot(report: dict[str, Any], path: Path, scaling: bool) -> None:

@@ -12,8 +12,6 @@ import numpy as np
 import numpy.typing as npt
 
 from fxptrain.nn import spec as s
-from fxptrain.recipe import load_recipe
-from fxptrain.task import class_count
 from tools.bench_suite.samples import make_samples
 
 Float32 = npt.NDArray[np.float32]
@@ -43,12 +41,16 @@ class FloatTask:
 @cache
 def load_task(name: str) -> FloatTask:
     """Task of a recipe; raises ValueError on layers that the peers do not have."""
+    from fxptrain.recipe import load_recipe  # brings the whole engine along; whoever is handed a task needs none of it
+
     recipe = load_recipe(name)
-    pixels, labels = make_samples(recipe.model.input_shape, class_count(recipe))
+    layers = build_layers(recipe.model)
+    classes = next(layer.weights.shape[-1] for layer in reversed(layers) if layer.weights is not None)
+    pixels, labels = make_samples(recipe.model.input_shape, classes)
     mean, std = recipe.data.mean or 0.0, recipe.data.std or 1.0
     inputs = ((pixels / np.float32(255) - np.float32(mean)) / np.float32(std)).astype(np.float32)
     return FloatTask(
-        build_layers(recipe.model), inputs, labels.astype(np.int64),
+        layers, inputs, labels.astype(np.int64),
         recipe.schedule.lr, recipe.optimizer.momentum, recipe.optimizer.weight_decay,
     )  # fmt: skip
 
