@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fxptrain.errors import FormatError, FxptrainError
-from fxptrain.fixed.format import FxP
+from fxptrain.fixed.format import FxP, check_int64
 from fxptrain.fixed.rounding import Rounding, checked_draws, round_wide, store_saturated
 
 Reals = npt.NDArray[np.float64]
@@ -102,8 +102,7 @@ def dequantize(raw: npt.ArrayLike, format: FxP) -> Reals:
 def _check_real(array: npt.NDArray[Any]) -> None:
     if array.dtype.kind not in "fiu" or array.dtype.itemsize > 8:
         raise FormatError(f"`real` has dtype {array.dtype}; quantize takes float16, float32, float64 or integers.")
-    if array.dtype == np.uint64 and array.size and int(array.max()) > np.iinfo(np.int64).max:
-        raise FormatError("`real` holds integers beyond int64.")
+    check_int64("real", array)
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         bad = np.argwhere(~np.isfinite(array))
         where = tuple(int(i) for i in bad[0])

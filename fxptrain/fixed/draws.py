@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from fxptrain._jit import kernel
 from fxptrain.errors import FxptrainError
-from fxptrain.fixed.format import is_integer
+from fxptrain.fixed.format import integer
 from fxptrain.fixed.threefry import LANES, threefry2x32, threefry_lanes
 
 __all__ = ["draws", "fill_draws", "threefry2x32"]
@@ -69,9 +69,7 @@ def draws(seed: int, stream: int, step: int, count: int, start: int = 0) -> npt.
     """
     named = {"seed": seed, "stream": stream, "step": step, "count": count, "start": start}
     for name, value in named.items():
-        if not is_integer(value):
-            raise FxptrainError(f"`{name}` (={value!r}) must be an integer.")
-        if name in ("seed", "stream", "step") and not 0 <= value <= MAX_WORD:
+        if not 0 <= integer(name, value) <= MAX_WORD and name in ("seed", "stream", "step"):
             raise FxptrainError(f"`{name}` (={value}) must be 0 to {MAX_WORD}.")
     if count < 0 or start < 0 or start + count > MAX_INDEX:
         raise FxptrainError(f"Elements {start} to {start + count} are outside 0 to {MAX_INDEX}.")

@@ -23,6 +23,19 @@ def is_integer(value: object) -> TypeGuard[int]:
     return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
+def integer(name: str, value: object) -> int:
+    """`value` as a Python integer; raises `FormatError` where it is none."""
+    if not is_integer(value):
+        raise FormatError(f"`{name}` (={value!r}) must be an integer.")
+    return int(value)
+
+
+def check_int64(name: str, array: npt.NDArray[Any]) -> None:
+    """Raise `FormatError` where unsigned integers do not fit into int64."""
+    if array.dtype == np.uint64 and array.size and int(array.max()) > np.iinfo(np.int64).max:
+        raise FormatError(f"`{name}` holds integers beyond int64.")
+
+
 @dataclass(frozen=True, order=True)
 class FxP:
     """A two's complement fixed-point format: ``real = raw * 2**-frac_bits``.
@@ -55,10 +68,7 @@ class FxP:
     def __post_init__(self) -> None:
         """Reject numbers that make no format."""
         for name in ("total_bits", "frac_bits"):
-            value = getattr(self, name)
-            if not is_integer(value):
-                raise FormatError(f"`{name}` (={value!r}) must be an integer.")
-            object.__setattr__(self, name, int(value))
+            object.__setattr__(self, name, integer(name, getattr(self, name)))
         if not MIN_BITS <= self.total_bits <= MAX_BITS:
             raise FormatError(f"`total_bits` (={self.total_bits}) must be {MIN_BITS} to {MAX_BITS}.")
         if abs(self.frac_bits) > MAX_FRAC:

@@ -14,7 +14,7 @@ from typing import NoReturn
 import numpy as np
 
 from fxptrain.errors import FxptrainError
-from fxptrain.fixed.format import is_integer
+from fxptrain.fixed.format import integer
 
 MANTISSA_BITS = 15
 MIN_SHIFT, MAX_SHIFT = -48, 128
@@ -53,7 +53,7 @@ class Multiplier:
 
     def __post_init__(self) -> None:
         """Check and normalize."""
-        mantissa, shift = _integer("mantissa", self.mantissa), _integer("shift", self.shift)
+        mantissa, shift = integer("mantissa", self.mantissa), integer("shift", self.shift)
         if not 0 <= mantissa < 1 << MANTISSA_BITS:
             raise FxptrainError(f"`mantissa` (={mantissa}) must be 0 to {(1 << MANTISSA_BITS) - 1}.")
         up = MANTISSA_BITS - mantissa.bit_length() if mantissa else 0
@@ -92,7 +92,7 @@ class Multiplier:
         FxptrainError
             If the ratio is no non-negative number, too large or so small that only zero were left.
         """
-        numerator, denominator = _integer("numerator", numerator), _integer("denominator", denominator)
+        numerator, denominator = integer("numerator", numerator), integer("denominator", denominator)
         if denominator == 0:
             raise FxptrainError(f"`denominator` of {numerator} / 0 must not be zero.")
         if denominator < 0:
@@ -133,12 +133,6 @@ class Multiplier:
     def real(self) -> float:
         """The value as a float, for reports; exact."""
         return math.ldexp(self.mantissa, -self.shift)
-
-
-def _integer(name: str, value: object) -> int:
-    if not is_integer(value):
-        raise FxptrainError(f"`{name}` (={value!r}) must be an integer.")
-    return int(value)
 
 
 def _round_ratio(numerator: int, denominator: int) -> tuple[int, int]:

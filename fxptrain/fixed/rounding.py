@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from fxptrain._jit import kernel
 from fxptrain.errors import FormatError, FxptrainError
-from fxptrain.fixed.format import MAX_FRAC, FxP, is_integer
+from fxptrain.fixed.format import MAX_FRAC, FxP, check_int64, integer
 
 MAX_SHIFT = 62  # of the scalar rules: acc and half a step must fit in int64 together
 FAR_SHIFT = 3 * MAX_FRAC  # of the checked forms: a product of two formats brought to a third
@@ -141,10 +141,8 @@ def requantize(
     array = np.asarray(acc)
     if array.dtype == bool or not np.issubdtype(array.dtype, np.integer):
         raise FormatError(f"`acc` has dtype {array.dtype}; requantize takes integers. Use `quantize` for real numbers.")
-    if array.dtype == np.uint64 and array.size and int(array.max()) > np.iinfo(np.int64).max:
-        raise FormatError("`acc` holds values beyond int64.")
-    if not is_integer(shift):
-        raise FormatError(f"`shift` (={shift!r}) must be an integer.")
+    check_int64("acc", array)
+    shift = integer("shift", shift)
     if not -FAR_SHIFT <= shift <= FAR_SHIFT:
         raise FormatError(f"`shift` (={shift}) must be {-FAR_SHIFT} to {FAR_SHIFT}.")
     words = checked_draws(rounding, draws, array.shape)
@@ -155,7 +153,7 @@ def requantize(
         no_words = np.empty(0, np.uint32)
         saturated = _requantize(
             wide,
-            int(shift),
+            shift,
             words is not None,
             no_words if words is None else words,
             format.min_raw,
@@ -163,7 +161,7 @@ def requantize(
             out,
         )
     else:
-        saturated = store_saturated(round_wide(wide, int(shift), words), format, out)
+        saturated = store_saturated(round_wide(wide, shift, words), format, out)
     return out.reshape(array.shape), int(saturated)
 
 

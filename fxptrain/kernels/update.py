@@ -163,11 +163,14 @@ def initialize(values, mantissa, shift, low, high, stochastic, seed, stream):  #
     """Uniform values in ``(-b, b)``, ``b = mantissa * 2**-shift`` steps of the grid, rounded onto it, to flat `values`.
 
     Element `i` is ``(2 u + 1 - 2**32) * b * 2**-32`` with word 0 of block `i`, rounded (stochastically by word 1).
-    Bound: |2 u + 1 - 2**32| < 2**32 times a 15-bit mantissa fits in int64.
+    Bound: |2 u + 1 - 2**32| < 2**32 times a 15-bit mantissa fits in int64. Of shifts beyond 62 the excess is floored
+    first, which changes nothing: a draw has zeros there, and half to even gives zero.
     """
+    drop = 32 + shift
+    excess = np.int64(min(max(drop - 62, 0), 63))
+    drop = min(drop, 62)
     for i in range(values.size):
         uniform, rounding = threefry2x32(np.uint32(seed), np.uint32(stream), np.uint32(0), np.uint32(i))
-        total = (2 * np.int64(uniform) + 1 - (np.int64(1) << 32)) * mantissa
-        drop = 32 + shift
+        total = ((2 * np.int64(uniform) + 1 - (np.int64(1) << 32)) * mantissa) >> excess
         value = shift_stochastic(total, drop, rounding) if stochastic else shift_half_even(total, drop)
         values[i] = min(max(value, np.int64(low)), np.int64(high))

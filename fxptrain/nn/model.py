@@ -25,6 +25,7 @@ from fxptrain.nn.limits import check_limits
 from fxptrain.nn.parameters import IntArray, ParameterArray, UpdateRule
 from fxptrain.nn.pool import MaxPoolStage
 from fxptrain.nn.stage import Stage
+from fxptrain.nn.widths import check_widths, keep_in_range
 
 PROBABILITY_FRAC = 30
 MAX_SEED = 0xFFFFFFFF
@@ -98,6 +99,7 @@ class Model:
         built._set_input(input_scale or InputScale())
         built._set_formats()
         built._set_parameters()
+        keep_in_range(built.stages, model.loss)
         return built
 
     # Building ----------------------------------------------------------------------------------------------------
@@ -169,14 +171,8 @@ class Model:
         return TensorFormat(f"{name}.momentum", start, adaptive=adaptive, max_frac=MAX_MOMENTUM_FRAC)
 
     def check_widths(self, batch: int) -> None:
-        """Raise `FormatError` where a sum of a batch of that size cannot be proved to stay exact."""
-        for stage in self._parametric():
-            stage.check_widths(batch)
-        elements = max(max(stage.out_elements, stage.in_elements) for stage in self.stages) * batch
-        if elements >= 1 << 32:
-            raise RecipeError(
-                f"`batch_size` (={batch}) needs {elements} draws a step; a step has 2**32. Use a smaller batch."
-            )
+        """Raise `FormatError` where a sum of a batch of that size cannot be proved to stay exact (`widths`)."""
+        check_widths(self.stages, self.spec.loss, batch)
 
     # Formats in motion -------------------------------------------------------------------------------------------
 

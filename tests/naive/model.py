@@ -20,7 +20,7 @@ from .rounding import requantize_array
 from .stage import StageOutput, error_mask, fused_stage
 
 Loss = Callable[[list[int], int, int], tuple[list[int], int, int]]  # (logits, frac, label) -> errors, their frac, loss
-Gradient = tuple[Parameter, Ints, int]  # with its fraction bits
+Gradient = tuple[Parameter, Ints, int, int]  # with its fraction bits and its bits at most
 FORWARD, INPUT_ERROR = 0, 1
 
 
@@ -96,9 +96,11 @@ class NaiveModel:
                 error = pool.maxpool2d_input_error(error, kept.out.window, kept.full_shape, *stage.max_pool)
             if stage.weights is not None:
                 by_weights, by_bias = stage.gradients(kept.x, error)
-                gradients.append((stage.weights, by_weights, frac_e + kept.frac_x))
+                bits = self._gradient_bits(kept)
+                x_bits = self.input_bits if number == 0 else self.stages[number - 1].form.bits
+                gradients.append((stage.weights, by_weights, frac_e + kept.frac_x, bits + x_bits - 1))
                 if stage.bias is not None:
-                    gradients.append((stage.bias, by_bias, frac_e))
+                    gradients.append((stage.bias, by_bias, frac_e, bits))
             if number > 0:
                 before = self.stages[number - 1]
                 acc, added = stage.input_error(error, kept.x.shape)
@@ -109,6 +111,11 @@ class NaiveModel:
                     acc, frac_e + added, stage.input_scale, stage.layer, calibrate=calibrate
                 )
         return gradients
+
+    def _gradient_bits(self, kept: Saved) -> int:
+        """Bits without sign of a sum of errors, one from each sample and position of a stage's output."""
+        positions = kept.out.values.shape[0] * kept.out.values.shape[1] * kept.out.values.shape[2]
+        return self.error_bits - 1 + positions.bit_length()
 
     def _round_error(
         self, acc: Ints, frac_acc: int, scale: DelayedScale, layer: int, *, calibrate: bool
@@ -128,7 +135,7 @@ class NaiveModel:
         logits, saved = self.forward(x)
         error, frac, _ = self.loss_error(logits, labels, calibrate=True)
         gradients = self.backward(error, frac, saved, calibrate=True)
-        peaks = {id(parameter): (largest(gradient), frac) for parameter, gradient, frac in gradients}
+        peaks = {id(parameter): (largest(gradient), frac) for parameter, gradient, frac, _ in gradients}
         if not fit_momentum or not any(peak for peak, _ in peaks.values()):
             return
         for stage in self.stages:
@@ -141,9 +148,9 @@ class NaiveModel:
         """One step on one batch: forward, loss error, backward, every update; returns loss sum and correct answers."""
         logits, saved = self.forward(x)
         error, frac_error, loss = self.loss_error(logits, labels)
-        for parameter, gradient, frac in self.backward(error, frac_error, saved):
+        for parameter, gradient, frac, bits in self.backward(error, frac_error, saved):
             words = self._parameter_words(parameter, rule)
-            parameter.update(gradient, frac, rule, len(labels), words)
+            parameter.update(gradient, frac, rule, len(labels), words, bits)
         for stage, kept in zip(self.stages, saved, strict=True):
             if stage.op != "identity":
                 stage.form.note(kept.out.saturated, kept.out.values.size, largest(kept.out.values))

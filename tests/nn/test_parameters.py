@@ -122,6 +122,24 @@ def test_initialization(method: str, param: FxP) -> None:
     assert array.values.any()
 
 
+@pytest.mark.parametrize("method", ["sqpu", "hteqpu"])
+@pytest.mark.parametrize(("fan_in", "param_frac"), [(800, -11), (800, -12), (1 << 14, -12), (1 << 30, -12)])
+def test_initialization_on_a_coarse_grid(method: str, fan_in: int, param_frac: int) -> None:
+    """Shifts of 62 and more, where int64 has no room for the draw: seldom a step down, else zeros."""
+    param = FxP(8, param_frac)
+    rule = UpdateRule(method, Multiplier.from_real(0.9), Multiplier.from_real(0.01))
+    form = TensorFormat("w", param, adaptive=False)
+    array = ParameterArray("weights", (4000,), LAYER, form, form, rule)
+    array.initialize(fan_in, SEED)
+    bound = Multiplier.from_ratio(round(2**30 / fan_in**0.5), 2**30)
+    assert 32 + bound.shift - param_frac >= 62
+    steps = naive.Multiplier(bound.mantissa, bound.shift - param_frac)
+    expected = naive.initialize(
+        4000, steps, bits=8, seed=SEED, stream=16 * LAYER + 6, stochastic=method == "sqpu"
+    )
+    assert array.flat.tolist() == expected.tolist()
+
+
 def test_state_round_trip_and_mismatch() -> None:
     """Arrays load back by name; a missing or foreign one is refused."""
     array, other = make("ste", FxP(8, 6), FxP(8, 4)), make("ste", FxP(8, 6), FxP(8, 4), "weights", (3, 4))

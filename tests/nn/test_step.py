@@ -19,11 +19,12 @@ from tests.nn.twins import assert_same, rule_of, twin_of
 STEPS = 3
 
 
-def batch(model: Model, random: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Raw inputs in the model's input format, and labels."""
+def batch(model: Model, random: np.random.Generator, size: int, raws: int) -> tuple[np.ndarray, np.ndarray]:
+    """Raw inputs in the model's input format, of magnitudes up to `raws`, and labels."""
     form = model.input_form.format
     shape = (size, *model.spec.input_shape)
-    inputs = random.integers(form.min_raw, form.max_raw + 1, shape).astype(form.dtype)
+    low, high = max(form.min_raw, -raws), min(form.max_raw, raws)
+    inputs = random.integers(low, high + 1, shape).astype(form.dtype)
     return inputs, random.integers(0, model.stages[-1].out_elements, size).astype(np.int32)
 
 
@@ -34,7 +35,9 @@ def poison(step: TrainingStep, random: np.random.Generator) -> None:
     block[...] = random.integers(0, 256, block.shape, np.uint8)
 
 
-def compare(model: Model, random: np.random.Generator, sizes: list[int], **options: int) -> None:
+def compare(
+    model: Model, random: np.random.Generator, sizes: list[int], *, raws: int = 1 << 31, **options: int
+) -> None:
     """Train engine and oracle side by side on batches of the given sizes."""
     twin = twin_of(model)
     step = TrainingStep(model, max(sizes), **options)
@@ -42,7 +45,7 @@ def compare(model: Model, random: np.random.Generator, sizes: list[int], **optio
     rule = rule_of(model, naive.Multiplier(rate.mantissa, rate.shift))
     formats = model.formats
     for number, size in enumerate(sizes):
-        inputs, labels = batch(model, random, size)
+        inputs, labels = batch(model, random, size, raws)
         poison(step, random)
         result = step.run(inputs, labels, rate)
         if number == 0:
@@ -154,6 +157,18 @@ def test_widths(param_bits: int, activation_bits: int, error_bits: int, loss: s.
     )
     spec = s.ModelSpec(name="wide", input_shape=(4, 4, 2), layers=WIDE, loss=loss)
     compare(Model.build(spec, formats, s.OptimizerSpec(), seed=5), np.random.default_rng(1), [3, 2, 3])
+
+
+@pytest.mark.parametrize("method", ["sqpu", "ste"])
+@pytest.mark.parametrize("options", [{}, {"micro_batch": 100}])
+def test_gradients_of_more_than_47_bits(method: str, options: dict[str, int]) -> None:
+    """Formats and batch allow 55 bits of gradient, so the lowest eight are floored; small inputs make that visible."""
+    spec = s.ModelSpec(name="wide", input_shape=(1, 1, 5), layers=(s.Linear(features=3, bias=False),))
+    formats = s.FormatSpec(param_bits=4, activation_bits=32, error_bits=16, momentum_bits=16)
+    model = Model.build(spec, formats, s.OptimizerSpec(method=method), seed=2)  # type: ignore[arg-type]
+    first = model.stages[0]
+    assert first.gradient_bits(first.parameters[0], 256) == 55
+    compare(model, np.random.default_rng(4), [256, 150], raws=1, **options)
 
 
 @pytest.mark.parametrize("options", [{}, {"threads": 2}, {"micro_batch": 17}])

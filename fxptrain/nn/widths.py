@@ -1,0 +1,135 @@
+"""Whether int64 holds every sum of a model, shifts included, and how coarse a moving format may become for that.
+
+What does not belong here: the products' own sums, which each stage checks (`Stage.check_widths`), and what the kernels
+are made for whatever the layers (`limits`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fxptrain.errors import FormatError, RecipeError
+from fxptrain.fixed.format import FxP
+from fxptrain.fixed.rounding import MAX_SHIFT
+from fxptrain.nn.conv import ProductStage
+from fxptrain.nn.depthwise import DepthwiseStage
+from fxptrain.nn.pool import AveragePoolStage
+from fxptrain.nn.spec import Loss
+from fxptrain.nn.stage import Stage
+
+INT64 = 1 << 63
+LOSS_FRAC = 16
+LOG_BOUND = 32 << LOSS_FRAC  # of the logarithm in the cross-entropy of up to 2**32 classes
+OUTPUTS = 1 << 17  # of a batch, samples times classes, for which moving formats keep the loss in int64
+WAY_OUT = "Use fewer bits for the weights or activations, or binary points that lie closer together."
+
+
+# Outputs -------------------------------------------------------------------------------------------------------------
+
+
+def _largest_sum(stage: ProductStage | DepthwiseStage, x_frac: int) -> int:
+    """Bound of a sum of products and a bias, both on the finer grid of the two, for an input of `x_frac`."""
+    w, taps = stage.parameters[0].form.format, stage.kernel[0] * stage.kernel[1]
+    terms = taps * stage.inner if isinstance(stage, ProductStage) else taps
+    products = terms << (stage.x_form.format.total_bits + w.total_bits - 2) << max(-x_frac, 0)
+    return products + ((len(stage.parameters) > 1) << (w.total_bits - 1) << max(x_frac, 0))
+
+
+def _sum_and_shift(stage: Stage) -> tuple[int, int] | None:
+    """Bound of a stage's sums and the right shift to its output; None where nothing is rounded."""
+    x, y = stage.x_form.format, stage.y_form.format
+    if isinstance(stage, ProductStage | DepthwiseStage):
+        shift = stage.parameters[0].form.format.frac_bits + max(x.frac_bits, 0) - y.frac_bits
+        return _largest_sum(stage, x.frac_bits), shift
+    if isinstance(stage, AveragePoolStage):
+        one = stage.multiplier
+        window = stage.window.h * stage.window.w
+        return window * one.mantissa << (x.total_bits - 1), x.frac_bits + one.shift - y.frac_bits
+    return None
+
+
+def _check_output(stage: Stage) -> None:
+    """Raise `FormatError` unless int64 holds the sums of a stage while they are shifted and rounded."""
+    found = _sum_and_shift(stage)
+    if found is None:
+        return
+    largest, shift = found
+    needed = (largest + (1 << shift) if shift > 0 else largest << -shift).bit_length()
+    if needed > 63 or shift > MAX_SHIFT:
+        moved = f"{abs(shift)} bits to the {'right' if shift > 0 else 'left'}"
+        raise FormatError(
+            f"Layer {stage.name!r}: output sums of up to {largest.bit_length()} bits are shifted {moved}, which takes "
+            f"{needed}; int64 has 63, and {MAX_SHIFT} is the farthest to the right. {WAY_OUT}"
+        )
+
+
+# Losses --------------------------------------------------------------------------------------------------------------
+
+
+def largest_loss(loss: Loss, form: FxP, samples: int, classes: int) -> int:
+    """Bound of all that `kernels.loss` computes of so many samples with outputs in `form`: the sum, or one square."""
+    if loss == "cross-entropy":
+        behind = (1 << form.total_bits) - 1
+        return samples * (_moved(behind, LOSS_FRAC - form.frac_bits) + LOG_BOUND)
+    far = (1 << (form.total_bits - 1)) + (1 << form.frac_bits)  # the lowest output, where a one was wanted
+    square = far * far
+    return max(square, samples * classes * _moved(square, LOSS_FRAC - 1 - 2 * form.frac_bits))
+
+
+def _moved(value: int, left: int) -> int:
+    return value << left if left >= 0 else value >> -left
+
+
+def _check_loss(loss: Loss, form: FxP, samples: int, classes: int) -> None:
+    """Raise `FormatError` unless int64 holds the loss sum of a batch."""
+    if largest_loss(loss, form, samples, classes) >= INT64:
+        raise FormatError(
+            f"The {loss} loss of outputs in {form!r} can leave int64 in a batch of {samples} samples and {classes} "
+            "outputs. Use fewer activation bits, another binary point or a smaller batch."
+        )
+
+
+# Models --------------------------------------------------------------------------------------------------------------
+
+
+def check_widths(stages: Sequence[Stage], loss: Loss, batch: int) -> None:
+    """Raise where a sum of a batch of that size cannot be proved to stay exact.
+
+    Raises
+    ------
+    FormatError
+        Names layer, bits and way out.
+    RecipeError
+        If the batch needs more draws than a step has.
+    """
+    for stage in stages:
+        if isinstance(stage, ProductStage | DepthwiseStage):
+            stage.check_widths(batch)
+        _check_output(stage)
+    _check_loss(loss, stages[-1].y_form.format, batch, stages[-1].out_elements)
+    elements = max(max(stage.out_elements, stage.in_elements) for stage in stages) * batch
+    if elements >= 1 << 32:
+        raise RecipeError(
+            f"`batch_size` (={batch}) needs {elements} draws a step; a step has 2**32. Use a smaller batch."
+        )
+
+
+def keep_in_range(stages: Sequence[Stage], loss: Loss) -> None:
+    """Limit the binary points of moving formats to those whose sums and losses int64 holds.
+
+    Up to 16 bits that is no limit: only wide formats whose values have run away would move so far.
+    """
+    for stage in stages:
+        if isinstance(stage, ProductStage | DepthwiseStage) and stage.x_form.adaptive:
+            held = (frac for frac in range(stage.x_form.min_frac, 1) if _largest_sum(stage, frac) < INT64 >> 1)
+            stage.x_form.min_frac = max(stage.x_form.min_frac, next(held, 0))
+    form, classes = stages[-1].y_form, stages[-1].out_elements
+    if form.adaptive:
+        held = (
+            frac
+            for frac in range(form.min_frac, form.max_frac + 1)
+            if largest_loss(loss, form.format.with_frac(frac), -(-OUTPUTS // classes), classes) < INT64
+        )
+        fracs = list(held) or [form.format.frac_bits]
+        form.min_frac, form.max_frac = fracs[0], fracs[-1]
+        form.format = form.format.with_frac(min(max(form.format.frac_bits, form.min_frac), form.max_frac))
