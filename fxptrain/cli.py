@@ -59,7 +59,7 @@ def cli() -> None:
 @click.option("--bits", type=int, metavar="T", help="Bits of weights, activations, momentum; frac_bits per tensor.")
 @click.option("--param-format", metavar="T,F", help="Total and fractional bits of all parameters (mode `fixed`).")
 @click.option("--activation-format", metavar="T,F", help="The same of all activations.")
-@click.option("--error-bits", type=int, metavar="T", help="Bits of the errors going back, 2 to 16; --bits leaves them as they are.")
+@click.option("--error-bits", type=int, metavar="T", help="Bits of the errors going back, 2 to 16; --bits leaves them.")
 @click.option("--momentum-bits", type=int, metavar="T", help="Bits of the momentum (those of the weights).")
 @click.option("--rounding", metavar="NAME", help="Rounding of training's forward pass: stochastic or half-even.")
 @click.option("--batch-size", type=int, metavar="N")

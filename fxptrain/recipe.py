@@ -7,7 +7,6 @@ What does not belong here: anything that computes, and settings that change no b
 from __future__ import annotations
 
 import json
-import tomllib
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -15,10 +14,11 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, ValidationError, model_validator
 from pydantic_core import CoreSchema, core_schema
 
+from fxptrain import recipe_files
 from fxptrain.errors import RecipeError
 from fxptrain.nn.schedule import ScheduleType
 from fxptrain.nn.spec import FormatSpec, LayerSpec, ModelSpec, OptimizerSpec
-from fxptrain.recipe_errors import explain, suggestion
+from fxptrain.recipe_errors import explain
 
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=1 << 32)]
@@ -195,7 +195,7 @@ def recipe_directory() -> Path:
 
 def recipe_names() -> list[str]:
     """Names of the recipes that come with the package."""
-    return sorted(path.stem for path in recipe_directory().glob("*.toml"))
+    return recipe_files.names_in(recipe_directory())
 
 
 def make_recipe(table: dict[str, Any], where: str = _FILE) -> Recipe:
@@ -220,11 +220,7 @@ def parse_recipe(text: str, where: str = _FILE) -> Recipe:
     RecipeError
         If the text is no TOML or no recipe.
     """
-    try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise RecipeError(f"{where} is no TOML: {error}") from None
-    return make_recipe(table, where)
+    return make_recipe(recipe_files.parse(text, where), where)
 
 
 def load_recipe(name_or_path: str | Path) -> Recipe:
@@ -235,19 +231,8 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
     RecipeError
         If there is none, or it is not valid.
     """
-    path = Path(name_or_path)
-    if path.suffix != ".toml":
-        names = recipe_names()
-        if str(name_or_path) not in names:
-            hint = suggestion(str(name_or_path), names)
-            raise RecipeError(f"There is no recipe {str(name_or_path)!r}{hint} A file of your own ends in .toml.")
-        path = recipe_directory() / f"{name_or_path}.toml"
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "no UTF-8 text"
-        raise RecipeError(f"The recipe {path} cannot be read: {reason}.") from None
-    return parse_recipe(text, str(path))
+    path = recipe_files.find(name_or_path, recipe_directory(), "recipe")
+    return parse_recipe(recipe_files.read(path, "recipe"), str(path))
 
 
 def _without_none(table: dict[str, Any]) -> dict[str, Any]:

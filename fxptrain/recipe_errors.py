@@ -31,30 +31,32 @@ def suggestion(name: str, names: Iterable[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else f"; there are {', '.join(known)}."
 
 
-def explain(error: ValidationError, root: type[BaseModel], layers: Any) -> str:
+def explain(error: ValidationError, root: type[BaseModel], layers: Any, whole: str = "a recipe") -> str:
     """The first mistake in one line (an unknown key before what else it causes), and how many more there are.
 
     Parameters
     ----------
     error : ValidationError
     root : model class
-        What was validated; its sections are dataclasses.
+        What was validated; its sections are dataclasses or models.
     layers : union of dataclasses
         The kinds of layers, told apart by ``type``.
+    whole : str
+        What a file of it is called.
     """
     all_errors = sorted(error.errors(include_url=False), key=lambda item: item["type"] not in _UNKNOWN)
     kinds = {_type_name(kind): kind for kind in get_args(layers)}
     more = f" (and {len(all_errors) - 1} more)" if len(all_errors) > 1 else ""
-    return _one(all_errors[0], root, kinds) + more
+    return _one(all_errors[0], root, kinds, whole) + more
 
 
-def _one(item: Any, root: type[BaseModel], kinds: dict[str, type]) -> str:
+def _one(item: Any, root: type[BaseModel], kinds: dict[str, type], whole: str) -> str:
     location = [part for part in item["loc"] if part not in kinds]
     path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")
     if item["type"] in _UNKNOWN:
         names = _names(item["loc"], root, kinds)
         parent = path.rpartition(".")[0]
-        place = f"[{parent}]" if parent else "a recipe"
+        place = f"[{parent}]" if parent else whole
         return f"`{path}` is no key of {place}{suggestion(str(location[-1]), names)}"
     if item["type"] in {"union_tag_invalid", "union_tag_not_found"}:
         given = item["input"].get("type") if isinstance(item["input"], dict) else item["input"]
@@ -74,11 +76,23 @@ def _names(location: tuple[Any, ...], root: type[BaseModel], kinds: dict[str, ty
     layer = next((kinds[part] for part in location if part in kinds), None)
     if layer is not None:
         return [field.name for field in fields(layer)]
-    if len(location) == 1:
-        return list(root.model_fields)
-    annotation = root.model_fields[location[0]].annotation
-    section = next((kind for kind in (annotation, *get_args(annotation)) if is_dataclass(kind)), None)
-    return [field.name for field in fields(section)] if section is not None else []
+    here: Any = root
+    for part in location[:-1]:
+        here = _section(_fields(here).get(part), here)
+    return list(_fields(here))
+
+
+def _fields(kind: Any) -> dict[str, Any]:
+    """Types of the fields of a model or dataclass by name; none of anything else."""
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return {name: field.annotation for name, field in kind.model_fields.items()}
+    return {field.name: field.type for field in fields(kind)} if is_dataclass(kind) else {}
+
+
+def _section(annotation: Any, here: Any) -> Any:
+    """The model or dataclass that an annotation is, may be or holds; `here` where there is none: a number of a list."""
+    found = (kind for kind in (annotation, *get_args(annotation)) if _fields(kind))
+    return next(found, here)
 
 
 def _type_name(kind: type) -> str:

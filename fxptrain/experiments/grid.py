@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
@@ -16,10 +15,12 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
 
+from fxptrain import recipe_files
 from fxptrain.errors import RecipeError
 from fxptrain.experiments.code_version import available, code_version
+from fxptrain.nn.spec import LayerSpec
 from fxptrain.recipe import Recipe, load_recipe
-from fxptrain.recipe_errors import suggestion
+from fxptrain.recipe_errors import explain, suggestion
 
 Engine = Literal["integer", "float32"]
 Options = dict[str, Any]
@@ -245,7 +246,7 @@ def _plain(key: str) -> str:
 
 def grid_names() -> list[str]:
     """Names of the grids that come with the package."""
-    return sorted(path.stem for path in DIRECTORY.glob("*.toml"))
+    return recipe_files.names_in(DIRECTORY)
 
 
 def load_grid(name_or_path: str | Path) -> Grid:
@@ -256,19 +257,8 @@ def load_grid(name_or_path: str | Path) -> Grid:
     RecipeError
         If there is none, or it is not valid.
     """
-    path = Path(name_or_path)
-    if path.suffix != ".toml":
-        names = grid_names()
-        if str(name_or_path) not in names:
-            hint = suggestion(str(name_or_path), names)
-            raise RecipeError(f"There is no experiment {str(name_or_path)!r}{hint} A file of your own ends in .toml.")
-        path = DIRECTORY / f"{name_or_path}.toml"
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"The grid {path} cannot be read ({error}).") from None
-    except tomllib.TOMLDecodeError as error:
-        raise RecipeError(f"{path} is no TOML: {error}") from None
+    path = recipe_files.find(name_or_path, DIRECTORY, "experiment")
+    table = recipe_files.parse(recipe_files.read(path, "grid"), str(path))
     recipe = table.get("recipe")
     if isinstance(recipe, str) and recipe.endswith(".toml"):
         table["recipe"] = str((path.parent / recipe).resolve())
@@ -286,7 +276,4 @@ def make_grid(table: dict[str, Any], where: str) -> Grid:
     try:
         return Grid.model_validate(table)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        message = f"{place + ': ' if place else ''}{first['msg'].removeprefix('Value error, ')}"
-        raise RecipeError(f"{where}: {message}.") from None
+        raise RecipeError(f"{where}: {explain(error, Grid, LayerSpec, 'a grid')}") from None

@@ -94,7 +94,10 @@ TABLE: dict[str, Any] = {
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"axis": []}, "axis"),
+        ({"axis": []}, "`axis` is no key of a grid; did you mean 'axes'?"),
+        ({"axes": [TABLE["axes"][0] | {"label": 1}]}, r"`axes\[0\].label` is no key of \[axes\[0\]\]"),
+        ({"scales": {"s": {"notes": 1}}}, r"`scales.s.notes` is no key of \[scales.s\]; did you mean 'note'?"),
+        ({"recipe": 3}, r"`recipe` \(=3\): input should be a valid string"),
         ({"view": {"rows": "b", "columns": "a", "panels": "a"}}, "`view` names 'b'; the axes are a"),
         ({"axes": [{"name": "a", "values": [1]}]}, "needs the `key` they set"),
         ({"axes": [{"name": "a", "key": "k", "values": [1, 1]}]}, "different labels"),

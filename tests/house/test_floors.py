@@ -11,6 +11,7 @@ FLOORS = {
     "data": 3,
     "recipe": 3,
     "recipe_errors": 3,
+    "recipe_files": 3,
     "metrics": 3,
     "checkpoint": 3,
     "memory": 3,
@@ -37,6 +38,8 @@ FLOORS = {
 SIBLINGS = {
     ("_jit", "errors"),
     ("recipe", "recipe_errors"),
+    ("recipe", "recipe_files"),
+    ("recipe_files", "recipe_errors"),
     ("evaluation", "run_directory"),
     ("training", "run_directory"),
     ("training", "evaluation"),
