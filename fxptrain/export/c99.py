@@ -34,8 +34,8 @@ def runtime_files() -> dict[str, str]:
 def network_of(run: Run, options: Options) -> Network:
     """The run's model, checked and prepared for export."""
     if not options.training:
-        return Network(run.model, training=False)
-    return Network(run.model, training=True, batch=options.batch, freeze=options.freeze)
+        return Network(run.model, training=False, packed=options.packed)
+    return Network(run.model, training=True, batch=options.batch, freeze=options.freeze, packed=options.packed)
 
 
 def prepare_directory(directory: Path) -> None:

@@ -101,6 +101,8 @@ class Network:
         Largest batch of a training step.
     freeze : int
         How many of the first layers with parameters stay as they are.
+    packed : bool
+        Whether weights are stored bit by bit.
 
     Raises
     ------
@@ -108,13 +110,15 @@ class Network:
         Where C cannot do what is asked; the message names the way out.
     """
 
-    def __init__(self, model: Model, *, training: bool, batch: int = 1, freeze: int = 0) -> None:
+    def __init__(self, model: Model, *, training: bool, batch: int = 1, freeze: int = 0, packed: bool = False) -> None:
         """Check and collect; nothing is written."""
-        self.model, self.training, self.batch, self.freeze = model, training, batch, freeze
+        self.model, self.training, self.batch, self.freeze, self.packed = model, training, batch, freeze, packed
         self.layers = [_layer(stage) for stage in model.stages]
         parametric = [i for i, layer in enumerate(self.layers) if layer.stage.parameters]
         if training:
             self._check_training(parametric)
+        if packed:
+            self._check_packed()
         self.first_trained = parametric[freeze] if training else len(self.layers)
         frac = self.forms[self._y_form(len(self.layers) - 1)].format.frac_bits
         if frac not in LOSS_FRACS:
@@ -137,6 +141,13 @@ class Network:
         elements = self.batch * max(max(stage.in_elements, stage.out_elements) for stage in model.stages)
         if elements >= INT32_LIMIT:
             raise RecipeError(f"`batch` (={self.batch}) makes {elements} elements of one tensor; C counts below 2**31.")
+
+    def _check_packed(self) -> None:
+        stored = (self.param, self.momentum) if self.training else (self.param,)
+        if all(form.total_bits == 8 * form.dtype.itemsize for form in stored):
+            raise RecipeError(
+                f"`packed` saves nothing: weights of {self.param.total_bits} bits fill their bytes. Leave it out."
+            )
 
     # Formats -----------------------------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from fxptrain.nn.arena import FOREVER, Buffer, lay_out
 
 ALIGNMENT = 8
 NOWHERE = 0xFFFFFFFF
+PANEL = 8  # output channels
 
 
 class Place(Buffer):
@@ -49,9 +50,21 @@ def _forward(net: Network, i: int) -> list[Place]:
         found = [Place(f"{i}.x", "saved", (net.batch, stage.in_elements), dtype, 0, stages + 2 * (stages - i))]
     else:
         found = [Place(f"{i}.x", "value", (stage.in_elements,), dtype, max(i - 1, 0), i)]
+    if net.packed and stage.parameters and i < net.first_trained:
+        found.append(Place(f"{i}.panel", "scratch", (panel(layer), layer.taps), net.param.dtype, i, i))
     if layer.kind == "conv" and not layer.whole:
         found.append(Place(f"{i}.scratch", "scratch", (prod(layer.pool), layer.taps), dtype, i, i))
     return found
+
+
+def panel(layer: Layer) -> int:
+    """How many output channels' packed weights are unpacked at a time.
+
+    Two where every weight is used once; else more, because a panel's patches are gathered anew. Depthwise layers are
+    small.
+    """
+    channels = layer.stage.out_shape[2]
+    return channels if layer.kind == "depthwise" else min(channels, 2 if layer.whole else PANEL)
 
 
 def _parameters(net: Network, i: int, layer: Layer) -> list[Place]:

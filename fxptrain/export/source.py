@@ -29,11 +29,14 @@ class Options:
         Largest batch of a training step.
     freeze : int
         How many of the first layers with parameters are not trained.
+    packed : bool
+        Whether weights are stored bit by bit.
     """
 
     training: bool = False
     batch: int = 4
     freeze: int = 0
+    packed: bool = False
 
 
 def write_source(run: Run, options: Options, directory: Path) -> None:

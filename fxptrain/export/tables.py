@@ -9,10 +9,11 @@ import json
 import zlib
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from fxptrain.export.layers import KINDS, Layer, Network, rows
-from fxptrain.export.plan import Layout, plan
+from fxptrain.export.plan import Layout, panel, plan
 from fxptrain.export.state import state_bytes_of
 from fxptrain.fixed.format import FxP
 from fxptrain.fixed.multiplier import Multiplier
@@ -94,6 +95,7 @@ def config(net: Network, layout: Layout, rate: Multiplier) -> str:
     } | {f"fxp_{family}_sum": f"int{net.sum_bits(family)}_t" for family in ("forward", "error", "gradient")}
     sizes: dict[str, int | str] = {
         "FXP_TRAINING": int(net.training),
+        "FXP_PACKED": int(net.packed),
         "FXP_SEED": f"{net.model.seed}u",
         "FXP_STAGES": len(net.layers),
         "FXP_FORMS": len(net.forms),
@@ -129,6 +131,21 @@ def about(what: str, form: FxP, values: npt.NDArray[Any], shape: str) -> str:
     return f"{what}: {form}, {shape}, raw {int(values.min())} to {int(values.max())}"
 
 
+def packed_rows(values: npt.NDArray[Any], taps: int, bits: int) -> npt.NDArray[np.uint8]:
+    """Integers of so many bits side by side, the lowest first; each row of `taps` begins at a whole byte."""
+    spread = values.reshape(-1, taps, 1) >> np.arange(bits, dtype=values.dtype) & 1
+    return np.packbits(spread.reshape(-1, taps * bits).astype(np.uint8), axis=1, bitorder="little").reshape(-1)
+
+
+def _stored(net: Network, layer: Layer, kind: str, name: str, parameter: ParameterArray, form: FxP,
+            values: npt.NDArray[Any], comment: str) -> str:  # fmt: skip
+    """An array as the runtime keeps it: plain, or of weights and their momentum packed."""
+    if not net.packed or parameter.is_bias:
+        return array(kind, name, values, comment)
+    packed = packed_rows(values, layer.taps, form.total_bits)
+    return array("uint8_t", name, packed, f"{comment}, {form.total_bits} bits each")
+
+
 def _parameter(net: Network, i: int, layer: Layer, parameter: ParameterArray) -> list[str]:
     """Values, and in training the momentum, of one parameter array."""
     shape = f"({layer.stage.out_shape[2]})"
@@ -138,11 +155,15 @@ def _parameter(net: Network, i: int, layer: Layer, parameter: ParameterArray) ->
         shape += " as (c, kh, kw)" if layer.kind == "depthwise" else " as (co, kh, kw, ci)"
     values = rows(parameter, parameter.flat, layer.taps)
     what = f"{layer.stage.name}, {parameter.name}"
-    found = [array("fxp_param", f"{parameter.name}_{i}", values, about(what, parameter.form.format, values, shape))]
+    form = parameter.form.format
+    comment = about(what, form, values, shape)
+    found = [_stored(net, layer, "fxp_param", f"{parameter.name}_{i}", parameter, form, values, comment)]
     if i >= net.first_trained:
         values = rows(parameter, parameter.momentum, layer.taps)
-        comment = about(f"{what}, momentum", parameter.momentum_form.format, values, shape)
-        found.append(array("fxp_momentum", f"{parameter.name}_momentum_{i}", values, comment))
+        form = parameter.momentum_form.format
+        comment = about(f"{what}, momentum", form, values, shape)
+        name = f"{parameter.name}_momentum_{i}"
+        found.append(_stored(net, layer, "fxp_momentum", name, parameter, form, values, comment))
     return found
 
 
@@ -165,6 +186,8 @@ def _stage_row(net: Network, layout: Layout, i: int, layer: Layer) -> str:
         "x_at": layout.at(f"{i}.x"), "y_at": layout.at(y), "scratch_at": layout.offsets.get(f"{i}.scratch", 0),
         "x_step": stage.in_elements if batched else 0, "y_step": stage.out_elements if next_batched else 0,
     }  # fmt: skip
+    if net.packed:
+        values |= {"panel_at": layout.offsets.get(f"{i}.panel", 0), "panel": panel(layer)}
     if net.training:
         for name in ("weights", "bias"):
             trained = name in names and batched
@@ -213,14 +236,21 @@ def data(net: Network) -> str:
     return "\n".join(parts)
 
 
+def _bytes_of(net: Network, layer: Layer, parameter: ParameterArray, form: FxP) -> int:
+    """Bytes of constants of a parameter array or its momentum."""
+    if not net.packed or parameter.is_bias:
+        return parameter.flat.size * form.dtype.itemsize
+    return parameter.flat.size // layer.taps * -(-layer.taps * form.total_bits // 8)
+
+
 def table_bytes(net: Network) -> dict[str, int]:
     """Bytes of constant data by what they are for."""
-    parameters = sum(p.flat.size for layer in net.layers for p in layer.stage.parameters)
-    trained = sum(p.flat.size for layer in net.layers[net.first_trained :] for p in layer.stage.parameters)
+    every = [(layer, p) for layer in net.layers for p in layer.stage.parameters]
+    trained = [(layer, p) for layer in net.layers[net.first_trained :] for p in layer.stage.parameters]
     found = {
-        "weights and biases": parameters * net.param.dtype.itemsize,
+        "weights and biases": sum(_bytes_of(net, layer, p, net.param) for layer, p in every),
         "input table": 256 * net.value.dtype.itemsize,
-        "momentum at the start": trained * net.momentum.dtype.itemsize if net.training else 0,
+        "momentum at the start": sum(_bytes_of(net, layer, p, net.momentum) for layer, p in trained),
         "loss tables": 4 * (EXP2.size + LOG2.size) if net.training and net.model.spec.loss == "cross-entropy" else 0,
     }
     return {name: count for name, count in found.items() if count}

@@ -22,6 +22,7 @@ def judge(
     training: bool = True,
     batch: int = 2,
     freeze: int = 0,
+    packed: bool = False,
     steps: int = 3,
     samples: int = 4,
     rate: float = 0.05,
@@ -31,7 +32,7 @@ def judge(
     options: Sequence[str] = CHECKED,
 ) -> Findings:
     """What differs between the engine and the compiled export on random vectors; the model is trained by this."""
-    net = Network(model, training=training, batch=batch, freeze=freeze)
+    net = Network(model, training=training, batch=batch, freeze=freeze, packed=packed)
     speed = Multiplier.from_real(rate)
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in c_files(net, speed).items():

@@ -29,6 +29,11 @@ def built(model_spec: s.ModelSpec, format_spec: s.FormatSpec, optimizer_spec: s.
     return model
 
 
+def packs(model: Model) -> bool:
+    """Whether its weights leave bits of their bytes unused."""
+    return model.formats.param_bits not in (8, 16, 32)
+
+
 @given(
     model_specs(max_side=6),
     format_specs(min_bits=2, max_bits=32),
@@ -43,7 +48,7 @@ def test_training_gives_the_same_integers(model_spec, format_spec, optimizer_spe
     method = "hteqpu" if optimizer_spec.method == "ste" else optimizer_spec.method
     model = built(model_spec, format_spec, replace(optimizer_spec, method=method), seed)
     with tempfile.TemporaryDirectory() as folder:
-        found = judge(model, Path(folder), batch=batch, raw=raw, seed=seed)
+        found = judge(model, Path(folder), batch=batch, raw=raw, seed=seed, packed=packs(model) and seed % 2 == 0)
     assert found.differences == []
 
 
@@ -53,5 +58,5 @@ def test_inference_gives_the_same_integers(model_spec, format_spec, optimizer_sp
     """Exports without training, models trained by any method."""
     model = built(model_spec, format_spec, optimizer_spec, seed)
     with tempfile.TemporaryDirectory() as folder:
-        found = judge(model, Path(folder), training=False, seed=seed)
+        found = judge(model, Path(folder), training=False, seed=seed, packed=packs(model))
     assert found.differences == []

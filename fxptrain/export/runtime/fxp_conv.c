@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "fxp_dot.h"
+#include "fxp_packed.h"
 
 #if FXP_USE_CONV
 
@@ -43,13 +44,14 @@ static void keep_larger(peak *so_far, const fxp_forward_sum sums[2], int32_t t)
     }
 }
 
-/* Channels c and `other` (which may be the same) of one output: the largest sum of each, the first on ties, ends in y. */
-static void finish_pair(const fxp_forward *pass, const fxp_value *patches, int32_t c, int32_t other, int32_t at)
+/* Channels c and `other` (which may be the same), whose weights are w0 and w1, of one output: the largest sum of each, the
+ * first on ties, ends in y. */
+static void finish_pair(const fxp_forward *pass, const fxp_value *patches, const fxp_param *w0, const fxp_param *w1,
+                        int32_t c, int32_t other, int32_t at)
 {
     const fxp_stage *s = pass->stage;
     const int32_t taps = s->kh * s->kw * s->ci;
     const int32_t windows = s->pool_h * s->pool_w;
-    const fxp_param *w0 = pass->weights + c * taps, *w1 = pass->weights + other * taps;
     fxp_forward_sum sums[4];
     peak found;
     int32_t t, j;
@@ -70,7 +72,8 @@ static void finish_pair(const fxp_forward *pass, const fxp_value *patches, int32
     }
 }
 
-void fxp_conv2d_forward(const fxp_forward *pass)
+/* Output channels first <= c < last, whose weights begin at `weights`. */
+static void forward_panel(const fxp_forward *pass, const fxp_param *weights, int32_t first, int32_t last)
 {
     const fxp_stage *s = pass->stage;
     const int32_t taps = s->kh * s->kw * s->ci;
@@ -84,11 +87,31 @@ void fxp_conv2d_forward(const fxp_forward *pass)
             for (t = 0; (t < windows) && !whole; t++) {
                 gather(s, pass->x, fxp_input_position(s, oh, ow, t), pass->patches + t * taps);
             }
-            for (c = 0; c < s->co; c += 2) {
-                finish_pair(pass, patches, c, (c + 1 < s->co) ? (c + 1) : c, at + c);
+            for (c = first; c < last; c += 2) {
+                const int32_t more = (c + 1 < last) ? 1 : 0;
+                const fxp_param *w = weights + (c - first) * taps;
+                finish_pair(pass, patches, w, w + more * taps, c, c + more, at + c);
             }
         }
     }
+}
+
+void fxp_conv2d_forward(const fxp_forward *pass)
+{
+    const fxp_stage *s = pass->stage;
+#if FXP_PACKED
+    if (pass->weights == NULL) { /* a panel is unpacked once a sample; patches are gathered for every panel */
+        const int32_t taps = s->kh * s->kw * s->ci;
+        int32_t c;
+        for (c = 0; c < s->co; c += s->panel) {
+            const int32_t channels = (s->co - c < s->panel) ? (s->co - c) : s->panel;
+            fxp_unpack_weights(s->weights, c, channels, taps, pass->panel);
+            forward_panel(pass, pass->panel, c, c + channels);
+        }
+        return;
+    }
+#endif
+    forward_panel(pass, pass->weights, 0, s->co);
 }
 
 #if FXP_TRAINING && FXP_BACK_CONV

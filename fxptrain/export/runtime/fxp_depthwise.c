@@ -1,9 +1,11 @@
 #include "fxp_depthwise.h"
 
+#include "fxp_packed.h"
+
 #if FXP_USE_DEPTHWISE
 
 /* Sum of one channel over the kernel's taps inside the input. */
-static fxp_forward_sum sum_of(const fxp_forward *pass, int32_t c, fxp_position at)
+static fxp_forward_sum sum_of(const fxp_forward *pass, const fxp_param *weights, int32_t c, fxp_position at)
 {
     const fxp_stage *s = pass->stage;
     const fxp_range rows = fxp_inside(at.h, s->kh, s->h);
@@ -11,7 +13,7 @@ static fxp_forward_sum sum_of(const fxp_forward *pass, int32_t c, fxp_position a
     fxp_forward_sum sum = 0;
     int32_t kh, kw;
     for (kh = rows.first; kh < rows.last; kh++) {
-        const fxp_param *w = pass->weights + (c * s->kh + kh) * s->kw;
+        const fxp_param *w = weights + (c * s->kh + kh) * s->kw;
         for (kw = columns.first; kw < columns.last; kw++) {
             sum += (fxp_forward_sum)pass->x[((at.h + kh) * s->w + at.w + kw) * s->ci + c] * w[kw];
         }
@@ -19,14 +21,14 @@ static fxp_forward_sum sum_of(const fxp_forward *pass, int32_t c, fxp_position a
     return sum;
 }
 
-static void finish_channel(const fxp_forward *pass, int32_t oh, int32_t ow, int32_t c)
+static void finish_channel(const fxp_forward *pass, const fxp_param *weights, int32_t oh, int32_t ow, int32_t c)
 {
     const fxp_stage *s = pass->stage;
     const int32_t at = (oh * s->ow + ow) * s->co + c;
-    fxp_forward_sum best = sum_of(pass, c, fxp_input_position(s, oh, ow, 0));
+    fxp_forward_sum best = sum_of(pass, weights, c, fxp_input_position(s, oh, ow, 0));
     int32_t t, winner = 0;
     for (t = 1; t < s->pool_h * s->pool_w; t++) {
-        const fxp_forward_sum sum = sum_of(pass, c, fxp_input_position(s, oh, ow, t));
+        const fxp_forward_sum sum = sum_of(pass, weights, c, fxp_input_position(s, oh, ow, t));
         if (sum > best) {
             best = sum;
             winner = t;
@@ -41,11 +43,18 @@ static void finish_channel(const fxp_forward *pass, int32_t oh, int32_t ow, int3
 void fxp_depthwise_forward(const fxp_forward *pass)
 {
     const fxp_stage *s = pass->stage;
+    const fxp_param *weights = pass->weights;
     int32_t oh, ow, c;
+#if FXP_PACKED
+    if (weights == NULL) { /* all of them: they are few */
+        fxp_unpack_weights(s->weights, 0, s->co, s->kh * s->kw, pass->panel);
+        weights = pass->panel;
+    }
+#endif
     for (oh = 0; oh < s->oh; oh++) {
         for (ow = 0; ow < s->ow; ow++) {
             for (c = 0; c < s->co; c++) {
-                finish_channel(pass, oh, ow, c);
+                finish_channel(pass, weights, oh, ow, c);
             }
         }
     }

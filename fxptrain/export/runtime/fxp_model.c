@@ -6,6 +6,7 @@
 #include "fxp_conv.h"
 #include "fxp_depthwise.h"
 #include "fxp_loss.h"
+#include "fxp_packed.h"
 #include "fxp_pool.h"
 
 /* The arena is bytes; the plan gives every array a place aligned to 8, written before it is read. */
@@ -26,18 +27,24 @@ fxp_value *fxp_y_of(const fxp_model *model, int32_t stage, int32_t sample)
     return first + fxp_stages[stage].y_step * (uint32_t)sample;
 }
 
-/* Parameters that are trained have a place in the arena; the others stay where they were exported. */
+/* Parameters that are trained have a place in the arena; the others stay where they were exported, where packed weights
+ * have no plain form. */
 const fxp_param *fxp_weights_of(const fxp_model *model, int32_t stage)
 {
     const fxp_stage *s = &fxp_stages[stage];
+    const fxp_param *weights = NULL;
+#if !FXP_PACKED
+    weights = s->weights;
+#endif
 #if FXP_TRAINING
     if (s->weights_at != FXP_NOWHERE) {
-        return place(model, s->weights_at);
+        weights = place(model, s->weights_at);
     }
 #else
     (void)model;
+    (void)s;
 #endif
-    return s->weights;
+    return weights;
 }
 
 const fxp_param *fxp_bias_of(const fxp_model *model, int32_t stage)
@@ -63,9 +70,16 @@ static int32_t taps_of(const fxp_stage *stage)
 static void copy_start(fxp_model *model, int32_t i)
 {
     const fxp_stage *s = &fxp_stages[i];
-    const size_t weights = (size_t)(taps_of(s) * s->co), biases = (size_t)s->co;
-    memcpy(place(model, s->weights_at), s->weights, weights * sizeof(fxp_param));
-    memcpy(place(model, s->weights_momentum_at), s->weights_momentum_start, weights * sizeof(fxp_momentum));
+    const int32_t taps = taps_of(s);
+    const size_t biases = (size_t)s->co;
+#if FXP_PACKED
+    fxp_unpack_weights(s->weights, 0, s->co, taps, place(model, s->weights_at));
+    fxp_unpack_momentum(s->weights_momentum_start, s->co, taps, place(model, s->weights_momentum_at));
+#else
+    memcpy(place(model, s->weights_at), s->weights, (size_t)(taps * s->co) * sizeof(fxp_param));
+    memcpy(place(model, s->weights_momentum_at), s->weights_momentum_start,
+           (size_t)(taps * s->co) * sizeof(fxp_momentum));
+#endif
     if (s->bias != NULL) {
         memcpy(place(model, s->bias_at), s->bias, biases * sizeof(fxp_param));
         memcpy(place(model, s->bias_momentum_at), s->bias_momentum_start, biases * sizeof(fxp_momentum));
@@ -165,6 +179,11 @@ void fxp_forward_stage(fxp_model *model, int32_t stage, int32_t sample, int32_t 
     pass.stage = s;
     pass.weights = (s->w_form >= 0) ? fxp_weights_of(model, stage) : NULL;
     pass.bias = (s->w_form >= 0) ? fxp_bias_of(model, stage) : NULL;
+#if FXP_PACKED
+    pass.panel = place(model, s->panel_at);
+#else
+    pass.panel = NULL;
+#endif
     pass.x = fxp_x_of(model, stage, sample);
     pass.y = fxp_y_of(model, stage, sample);
     pass.winners = NULL;

@@ -9,12 +9,13 @@
 /* Forward of one sample. */
 typedef struct {
     const fxp_stage *stage;
-    const fxp_param *weights;
-    const fxp_param *bias; /* NULL: none */
-    const fxp_value *x;    /* (h, w, ci) */
-    fxp_value *y;          /* (oh, ow, co) */
-    uint8_t *winners;      /* of y; NULL: nobody wants them */
-    fxp_value *patches;    /* (pool_h * pool_w, kh, kw, ci), scratch of convolutions */
+    const fxp_param *weights; /* with FXP_PACKED, NULL: to be unpacked into the panel */
+    const fxp_param *bias;    /* NULL: none */
+    const fxp_value *x;       /* (h, w, ci) */
+    fxp_value *y;             /* (oh, ow, co) */
+    uint8_t *winners;         /* of y; NULL: nobody wants them */
+    fxp_param *panel;         /* scratch for unpacked weights */
+    fxp_value *patches;       /* (pool_h * pool_w, kh, kw, ci), scratch of convolutions */
     fxp_site *site;
     uint32_t first; /* index of y's first element in the whole batch */
     int32_t lift;   /* brings sums of products to the grid of the sums */

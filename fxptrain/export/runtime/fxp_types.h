@@ -24,6 +24,15 @@ enum { FXP_CONV = 0, FXP_DEPTHWISE = 1, FXP_MAXPOOL = 2, FXP_AVGPOOL = 3 };
 #define FXP_MAX_RAW(bits) ((int32_t)(((int64_t)1 << ((bits) - 1)) - 1))
 #define FXP_MIN_RAW(bits) ((int32_t)(-((int64_t)1 << ((bits) - 1))))
 
+/* Weights and their momentum as they are exported: plain, or packed bit by bit (fxp_packed.h). */
+#if FXP_PACKED
+typedef uint8_t fxp_stored_param;
+typedef uint8_t fxp_stored_momentum;
+#else
+typedef fxp_param fxp_stored_param;
+typedef fxp_momentum fxp_stored_momentum;
+#endif
+
 /* A non-negative constant mantissa * 2^-shift, mantissa < 2^15. */
 typedef struct {
     int32_t mantissa;
@@ -45,12 +54,16 @@ typedef struct {
     int32_t pool_h, pool_w;
     fxp_multiplier mean; /* of an average pool: 1 / (kh * kw) */
     int32_t x_form, y_form, w_form; /* rows of the formats; the momentum's is w_form + 1; -1: none */
-    const fxp_param *weights; /* as exported; training copies them into the arena */
-    const fxp_param *bias;    /* NULL: none */
+    const fxp_stored_param *weights; /* as exported; training copies them into the arena */
+    const fxp_param *bias;           /* NULL: none */
     uint32_t x_at, y_at, scratch_at;
     uint32_t x_step, y_step;
+#if FXP_PACKED
+    uint32_t panel_at; /* where weights that are not trained are unpacked */
+    int32_t panel;     /* how many output channels' at a time */
+#endif
 #if FXP_TRAINING
-    const fxp_momentum *weights_momentum_start;
+    const fxp_stored_momentum *weights_momentum_start;
     const fxp_momentum *bias_momentum_start;
     uint32_t winners_at, error_at, input_sums_at, gradient_at;
     uint32_t weights_at, bias_at, weights_momentum_at, bias_momentum_at;
