@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-FORMATS = ("c", "arduino", "header", "npz")
+FORMATS = ("c", "arduino", "header", "npz", "onnx")
 DIFFERENT = 1
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object as the last line of stdout.")
@@ -27,19 +27,18 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 @click.option(
     "--freeze", type=click.IntRange(0), default=0, help="First so many layers with parameters stay as they are."
 )
-@click.option("--packed", is_flag=True, help="Store weights bit by bit: less flash, slower.")
 @click.option("--best", is_flag=True, help="Use the epoch with the lowest validation loss, not the last.")
 @json_option
-def export(run: str, kind: str, out: Path, best: bool, as_json: bool, **options: Any) -> None:
+def export(run: str, kind: str, out: Path, training: bool, batch: int, freeze: int, best: bool, as_json: bool) -> None:
     """Write the model in RUN, a run directory (or a recipe, untrained), for others to use.
 
     c: C99 with the same bits, inference or training; arduino: the same as an Arduino library; header: weights alone, as
-    one C header; npz: integers and formats for NumPy.
+    one C header; npz: integers and formats for NumPy; onnx: a graph with the same integers (extra `onnx`).
     """
     from fxptrain.export.source import Options
     from fxptrain.export.targets import export_run, load_source
 
-    made = export_run(load_source(run, best=best), kind, out, Options(**options))
+    made = export_run(load_source(run, best=best), kind, out, Options(training=training, batch=batch, freeze=freeze))
     click.echo(json.dumps(made) if as_json else _made_text(made, out))
 
 
@@ -50,7 +49,9 @@ def _made_text(made: dict[str, Any], out: Path) -> str:
         f"{len(made['files'])} files in {out}",
         f"{sizes['parameters']:,} parameters, {sizes['macs']:,} MACs a sample",
     ]
-    lines.append(f"{constants:,} bytes of constants, {sizes['arena_bytes']:,} bytes of arena")
+    arena = f", {sizes['arena_bytes']:,} bytes of arena" if "arena_bytes" in sizes else ""
+    lines.append(f"{constants:,} bytes of constants{arena}")
+    lines += [f"{row['layer']}: {row['form']}" for row in made.get("forms", ())]
     return "\n".join(lines)
 
 
@@ -73,7 +74,7 @@ def _made_text(made: dict[str, Any], out: Path) -> str:
 @click.option("--seed", type=int, default=1, show_default=True, help="Of random samples.")
 @json_option
 def verify(directory: Path, data: str | None, cflags: str, as_json: bool, **given: Any) -> None:
-    """Compile the export in DIRECTORY, run it on vectors from Python, compare every integer.
+    """Compile the export in DIRECTORY (run it with onnxruntime if it is ONNX), compare every integer with Python's.
 
     After training steps: every weight, momentum, format and error scale. On a board also instructions, stack, flash and
     RAM. Exit code 1 where something differs.

@@ -1,6 +1,6 @@
 """What an export can be: the one table of formats, and where exported models come from.
 
-What does not belong here: how any of them is written (`c99`, `arduino`, `header`, `npz`).
+What does not belong here: how any of them is written (`c99`, `arduino`, `header`, `npz`, `onnx`).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from fxptrain.export.arduino import export_arduino
 from fxptrain.export.c99 import export_c
 from fxptrain.export.header import export_header
 from fxptrain.export.npz import export_npz
+from fxptrain.export.onnx.model import export_onnx
 from fxptrain.export.source import Options
 from fxptrain.recipe import load_recipe
 from fxptrain.run_directory import RunDirectory
@@ -26,6 +27,7 @@ WRITERS: dict[str, Writer] = {
     "arduino": export_arduino,
     "header": export_header,
     "npz": export_npz,
+    "onnx": export_onnx,
 }
 
 
@@ -59,8 +61,6 @@ def export_run(run: Run, kind: str, directory: Path, options: Options) -> dict[s
     """
     if kind not in WRITERS:
         raise RecipeError(f"`to` (={kind!r}) must be one of {', '.join(WRITERS)}.")
-    if kind in ("header", "npz") and options.training:
+    if kind in ("header", "npz", "onnx") and options.training:
         raise RecipeError(f"`training` goes with c and arduino; {kind} holds integers only. Leave it out.")
-    if kind in ("header", "npz") and options.packed:
-        raise RecipeError(f"`packed` goes with c and arduino; {kind} holds plain integers. Leave it out.")
     return WRITERS[kind](run, directory, options)

@@ -18,6 +18,8 @@ from fxptrain.evaluation import model_inputs
 from fxptrain.export.boards import BOARDS, build_image, run_image
 from fxptrain.export.c99 import network_of
 from fxptrain.export.layers import Network
+from fxptrain.export.onnx.check import check, is_export
+from fxptrain.export.onnx.model import reads_pixels
 from fxptrain.export.source import read_source
 from fxptrain.export.toolchain import build_host, run_host
 from fxptrain.export.vectors import Batch, Findings, Vectors, compare, random_vectors, run_engine
@@ -47,7 +49,7 @@ def verify(directory: str | Path, request: Request | None = None, vectors: Vecto
     Parameters
     ----------
     directory : path
-        Written by ``fxptrain export RUN --to c``.
+        Written by ``fxptrain export RUN``, ``--to c`` or ``--to onnx``.
     request : Request, optional
         Target and how much to compare.
     vectors : Vectors, optional
@@ -67,11 +69,15 @@ def verify(directory: str | Path, request: Request | None = None, vectors: Vecto
     if request.target not in TARGETS:
         raise FxptrainError(f"`target` (={request.target!r}) must be one of {', '.join(TARGETS)}.")
     run, options = read_source(directory)
-    net = network_of(run, options)
+    net, graph = network_of(run, options), is_export(directory)
     if vectors is None:
-        rate = Multiplier.from_real(run.recipe.schedule.lr)
+        rate, raw = Multiplier.from_real(run.recipe.schedule.lr), graph and not reads_pixels(run)
         steps = request.steps if net.training else 0
-        vectors = random_vectors(net, samples=request.samples, steps=steps, seed=request.seed, rate=rate)
+        vectors = random_vectors(net, samples=request.samples, steps=steps, seed=request.seed, rate=rate, raw=raw)
+    if graph:
+        if request.target != HOST:
+            raise FxptrainError(f"`target` (={request.target!r}) must be {HOST}: an ONNX export runs there.")
+        return check(run, directory, vectors.before, request.threads)
     with tempfile.TemporaryDirectory(prefix="fxptrain-verify-") as build:
         results, facts = _run(net, directory, Path(build), vectors, request)
     findings = compare(net, vectors, run_engine(net, vectors, request.threads), results)

@@ -1,0 +1,73 @@
+"""``fxptrain verify`` of an ONNX export: onnxruntime runs it, every logit is compared with the engine's.
+
+What does not belong here: making the graph (`model`) and vectors (`export.vectors`).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fxptrain.evaluation import Run
+from fxptrain.export.onnx.graph import require
+from fxptrain.export.onnx.model import MODEL
+from fxptrain.nn.inference import logits
+
+CHUNK = 64  # samples at a time: a graph of wide integers gathers all windows of a layer at once
+
+
+def is_export(directory: Path) -> bool:
+    """Whether a directory holds an ONNX export."""
+    return (directory / MODEL).is_file()
+
+
+def session(model: str | bytes, threads: int = 1) -> Any:
+    """An inference session of onnxruntime on the CPU.
+
+    Raises
+    ------
+    FxptrainError
+        If the library is missing.
+    """
+    runtime = require("onnxruntime")
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads, options.log_severity_level = threads, 1, 3
+    return runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def outputs(running: Any, samples: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """What a session gives for samples, chunk by chunk."""
+    name = running.get_inputs()[0].name
+    parts = [running.run(None, {name: samples[at : at + CHUNK]})[0] for at in range(0, len(samples), CHUNK)]
+    return np.concatenate(parts)
+
+
+def check(run: Run, directory: Path, samples: npt.NDArray[Any], threads: int = 1) -> dict[str, Any]:
+    """Compare an ONNX export with its model on samples: pixels, or raw integers where the graph reads those.
+
+    Returns
+    -------
+    dict
+        ``equal``, ``differences`` (texts), ``compared`` (integers), the runtime's version.
+    """
+    expected = logits(run.model, samples, threads)
+    found = outputs(session(str(directory / MODEL), threads), samples)
+    wrong = np.flatnonzero((found != expected).any(axis=1))
+    told = []
+    if wrong.size:
+        first = wrong[0]
+        told = [
+            f"logits: {wrong.size} of {len(samples)} samples differ, the first is {first}: "
+            f"{found[first].tolist()}, not {expected[first].tolist()}"
+        ]
+    return {
+        "recipe": run.recipe.name,
+        "target": f"onnxruntime {require('onnxruntime').__version__}",
+        "samples": len(samples),
+        "equal": not told,
+        "differences": told,
+        "compared": expected.size,
+    }
