@@ -27,9 +27,10 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 @click.option(
     "--freeze", type=click.IntRange(0), default=0, help="First so many layers with parameters stay as they are."
 )
+@click.option("--packed", is_flag=True, help="Store weights bit by bit: less flash, slower.")
 @click.option("--best", is_flag=True, help="Use the epoch with the lowest validation loss, not the last.")
 @json_option
-def export(run: str, kind: str, out: Path, training: bool, batch: int, freeze: int, best: bool, as_json: bool) -> None:
+def export(run: str, kind: str, out: Path, best: bool, as_json: bool, **options: Any) -> None:
     """Write the model in RUN, a run directory (or a recipe, untrained), for others to use.
 
     c: C99 with the same bits, inference or training; arduino: the same as an Arduino library; header: weights alone, as
@@ -38,7 +39,7 @@ def export(run: str, kind: str, out: Path, training: bool, batch: int, freeze: i
     from fxptrain.export.source import Options
     from fxptrain.export.targets import export_run, load_source
 
-    made = export_run(load_source(run, best=best), kind, out, Options(training=training, batch=batch, freeze=freeze))
+    made = export_run(load_source(run, best=best), kind, out, Options(**options))
     click.echo(json.dumps(made) if as_json else _made_text(made, out))
 
 

@@ -63,4 +63,6 @@ def export_run(run: Run, kind: str, directory: Path, options: Options) -> dict[s
         raise RecipeError(f"`to` (={kind!r}) must be one of {', '.join(WRITERS)}.")
     if kind in ("header", "npz", "onnx") and options.training:
         raise RecipeError(f"`training` goes with c and arduino; {kind} holds integers only. Leave it out.")
+    if kind in ("header", "npz", "onnx") and options.packed:
+        raise RecipeError(f"`packed` goes with c and arduino; {kind} holds plain integers. Leave it out.")
     return WRITERS[kind](run, directory, options)
