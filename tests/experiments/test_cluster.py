@@ -1,6 +1,13 @@
 """Sweeps on dask workers: the same store as on one machine. Needs dask.distributed."""
 
-from importlib.util import find_spec
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from os import environ
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +18,11 @@ from fxptrain.experiments import cluster
 from fxptrain.experiments.grid import load_grid
 from fxptrain.experiments.runner import run_sweep
 from fxptrain.experiments.store import Store
+from fxptrain.experiments.tables import to_csv
 from tests.experiments.grids import tiny_grid
+from tests.extras import needs
 
-needs_dask = pytest.mark.skipif(find_spec("distributed") is None, reason="needs dask.distributed")
+needs_dask = needs("sweep", "distributed")
 
 
 @needs_dask
@@ -35,6 +44,70 @@ def test_two_workers_and_one_process_give_equal_stores(tmp_path: Path) -> None:
             assert store.counts(sweep)["done"] == 8
             hashes.append(store.content_sha256())
     assert hashes[0] == hashes[1]
+
+
+@contextmanager
+def running(home: Path, *command: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A Python program in the background with `home` for its temporary files and its log; stopped at the end."""
+    home.mkdir(exist_ok=True)
+    with (
+        (home / "log").open("ab") as log,
+        subprocess.Popen(
+            [sys.executable, "-m", *command], env=environ | {"TMPDIR": str(home)}, stdout=log, stderr=log
+        ) as process,
+    ):
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def wait_for(found: Callable[[], Any], what: str, seconds: float = 60) -> Any:
+    """What `found` gives once it is something."""
+    end = time.monotonic() + seconds
+    while not (result := found()):
+        assert time.monotonic() < end, f"no {what} after {seconds} s"
+        time.sleep(0.02)
+    return result
+
+
+@needs_dask
+@pytest.mark.slow
+def test_a_worker_dies_under_a_remote_scheduler(tmp_path: Path) -> None:
+    """Scheduler and workers by command; one worker is killed -9 inside a cell and another comes: an equal store."""
+    path = tiny_grid(tmp_path, epochs=25)
+    grid = load_grid(path)
+    homes = [tmp_path / name for name in ("first", "second", "third", "scheduler", "sweep")]
+    address, out = tmp_path / "scheduler.json", tmp_path / "remote"
+    with ExitStack() as stack:
+
+        def start(home: Path, *command: str) -> subprocess.Popen[bytes]:
+            return stack.enter_context(running(home, *command))
+
+        worker = ("dask", "worker", "--scheduler-file", str(address), "--nthreads", "1", "--no-nanny", "--no-dashboard")
+        local = ("--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(address))
+        start(homes[3], "dask", "scheduler", *local)
+        wait_for(address.is_file, "scheduler")
+        first, _ = start(homes[0], *worker), start(homes[1], *worker)
+        options = ("--scheduler", load_json(address)["address"], "--scale", "full", "--no-report", "--out", str(out))
+        sweep = start(homes[4], "fxptrain", "experiment", str(path), *options)
+        wait_for(lambda: list(homes[0].glob("fxptrain-cells-*/*/checkpoint.fxp")), "cell on the first worker")
+        first.send_signal(signal.SIGKILL)
+        assert first.wait() == -signal.SIGKILL
+        interrupted = [cell.name for cell in homes[0].glob("fxptrain-cells-*/*")]
+        start(homes[2], *worker)
+        assert sweep.wait(timeout=120) == 0, (homes[4] / "log").read_text(encoding="utf-8")
+    with Store(out) as remote, Store(tmp_path / "alone") as alone:
+        run_sweep(alone, alone.begin(grid, "full", grid.cells()))
+        (found,), (expected,) = remote.sweeps(), alone.sweeps()
+        assert to_csv(found, remote.rows(found)) == to_csv(expected, alone.rows(expected))
+        assert remote.content_sha256() == alone.content_sha256()
+        assert [row.state for row in remote.rows(found) if row.key in interrupted] == ["done"]
+
+
+def load_json(path: Path) -> Any:
+    """Contents of a file."""
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 @needs_dask
