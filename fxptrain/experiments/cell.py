@@ -57,7 +57,7 @@ def run_cell(config: dict[str, Any], directory: Path, watch: Watch | None = None
     if config["engine"] == "float32":
         from fxptrain.experiments.float32 import train_float32
 
-        return train_float32(recipe, data)
+        return train_float32(recipe, data, directory)
     run = train(recipe, data=data, out=directory, resume=True, threads=1, progress=watch)
     records = read_metrics(RunDirectory(directory).metrics)
     result = {name: run.summary.get(name) for name in SUMMARY}

@@ -6,13 +6,16 @@ What does not belong here: anything the integer engine uses.
 from __future__ import annotations
 
 import hashlib
+import io
 import socket
 import time
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from fxptrain.checkpoint import write_atomically
 from fxptrain.data import Dataset, Split, batches, epoch_order
 from fxptrain.errors import FxptrainError
 from fxptrain.nn import spec as s
@@ -21,10 +24,19 @@ from fxptrain.recipe import Recipe
 from fxptrain.task import Task, prepare
 
 CHUNK = 500
+FILE = "float32.pt"
 
 
-def train_float32(recipe: Recipe, data: Dataset) -> tuple[dict[str, Any], dict[str, Any]]:
+def train_float32(recipe: Recipe, data: Dataset, directory: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Train with PyTorch's SGD on one thread; result and timing as `run_cell` gives them.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        Its formats and its method play no part.
+    data : Dataset
+    directory : Path
+        Holds a checkpoint of every epoch: called again after a crash, the run goes on there to the same weights.
 
     Raises
     ------
@@ -38,7 +50,7 @@ def train_float32(recipe: Recipe, data: Dataset) -> tuple[dict[str, Any], dict[s
     torch.set_num_threads(1)
     torch.manual_seed(recipe.training.seed)
     begin = time.perf_counter()
-    run = _Run(torch, prepare(recipe, data))
+    run = _Run(torch, prepare(recipe, data), directory / FILE)
     result = run.train()
     seconds = time.perf_counter() - begin
     speed = run.images / run.seconds if run.seconds else None
@@ -48,8 +60,8 @@ def train_float32(recipe: Recipe, data: Dataset) -> tuple[dict[str, Any], dict[s
 class _Run:
     """One training run."""
 
-    def __init__(self, torch: Any, task: Task) -> None:
-        self.torch, self.task, self.recipe = torch, task, task.recipe
+    def __init__(self, torch: Any, task: Task, file: Path) -> None:
+        self.torch, self.task, self.recipe, self.file = torch, task, task.recipe, file
         self.model = _build(torch, task.recipe.model)
         optimizer = task.recipe.optimizer
         self.optimizer = torch.optim.SGD(
@@ -62,26 +74,54 @@ class _Run:
             patience=stopping.patience, minimum_epochs=stopping.minimum_epochs
         )  # fmt: skip
         self.step, self.images, self.seconds = 0, 0, 0.0
+        self.curve: list[dict[str, Any]] = []
+        self.best: tuple[float, int, dict[str, Any]] | None = None
+        self.stopped = False
 
     def train(self) -> dict[str, Any]:
-        """All epochs, then the test split by the last and by the best weights."""
-        curve: list[dict[str, Any]] = []
-        best: tuple[float, int, dict[str, Any]] | None = None
+        """All epochs that are left, then the test split by the last and by the best weights."""
+        if self.file.is_file():
+            self._load()
         inputs, labels = self._tensors(self.task.train)
-        for epoch in range(self.recipe.training.epochs):
+        while len(self.curve) < self.recipe.training.epochs and not self.stopped:
+            epoch = len(self.curve)
             record = {"epoch": epoch + 1, "lr": self.schedule.rate(self.step).real} | self._epoch(epoch, inputs, labels)
-            curve.append(record)
-            if not len(self.task.validation):
-                continue
-            loss, accuracy = self._evaluate(self.task.validation)
-            record |= {"validation_loss": _finite(loss), "validation_accuracy": accuracy}
-            whole = int(loss * 65536) if np.isfinite(loss) else 1 << 62
-            if best is None or whole < best[0]:
-                best = (whole, epoch + 1, {name: value.clone() for name, value in self.model.state_dict().items()})
-            self.schedule.end_epoch(whole)
-            if self.stopping is not None and self.stopping.end_epoch(whole):
-                break
-        return self._result(curve, best)
+            self.curve.append(record)
+            if len(self.task.validation):
+                self._validate(record)
+            self._save()
+        return self._result(self.curve, self.best)
+
+    def _validate(self, record: dict[str, Any]) -> None:
+        loss, accuracy = self._evaluate(self.task.validation)
+        record |= {"validation_loss": _finite(loss), "validation_accuracy": accuracy}
+        whole = int(loss * 65536) if np.isfinite(loss) else 1 << 62
+        if self.best is None or whole < self.best[0]:
+            weights = {name: value.clone() for name, value in self.model.state_dict().items()}
+            self.best = (whole, record["epoch"], weights)
+        self.schedule.end_epoch(whole)
+        self.stopped = self.stopping is not None and self.stopping.end_epoch(whole)
+
+    def _save(self) -> None:
+        """Write all that the next epoch needs; whatever happens, the file is a whole one."""
+        state = {
+            "model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(), "step": self.step,
+            "curve": self.curve, "best": self.best, "stopped": self.stopped, "schedule": self.schedule.state(),
+            "stopping": None if self.stopping is None else self.stopping.state(),
+        }  # fmt: skip
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        with io.BytesIO() as content:
+            self.torch.save(state, content)
+            write_atomically(self.file, [content.getvalue()])
+
+    def _load(self) -> None:
+        state = self.torch.load(self.file, weights_only=True)
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step, self.curve, self.best, self.stopped = (state[n] for n in ("step", "curve", "best", "stopped"))
+        self.schedule.load_state(state["schedule"])
+        if self.stopping is not None:
+            self.stopping.load_state(state["stopping"])
 
     def _epoch(self, epoch: int, inputs: Any, labels: Any) -> dict[str, Any]:
         order = self.torch.from_numpy(epoch_order(len(labels), self.recipe.training.seed, epoch))
