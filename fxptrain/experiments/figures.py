@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import Any
 
 from fxptrain.errors import FxptrainError
-from fxptrain.experiments import tables
+from fxptrain.experiments import paper, tables
 from fxptrain.experiments.grid import UNUSED
 from fxptrain.experiments.store import Row, Sweep
 from fxptrain.experiments.tables import Heat, Summary
@@ -136,6 +136,9 @@ def _best_and_worst(pyplot: Any, sweep: Sweep, table: Heat) -> Any:
     figure, axes = pyplot.subplots(figsize=(7, 1.6 + 0.2 * len(lines)), layout="constrained")
     for y, (panel, row) in enumerate(lines):
         values = [100 * v for place, found in table.values.items() if place[:2] == (panel, row) for v in found]
+        stated = paper.best(sweep.name, panel, row)
+        if stated:
+            axes.plot([int(word) for word in stated.split(" to ")], [y] * (1 + (" to " in stated)), "kD-", markersize=4)
         if values:
             colour = COLOURS[table.panels.index(panel) % len(COLOURS)]
             axes.plot([min(values), max(values)], [y, y], color=colour, linewidth=2)
@@ -146,7 +149,8 @@ def _best_and_worst(pyplot: Any, sweep: Sweep, table: Heat) -> Any:
     axes.set_yticks(range(len(lines)), [panel if row == UNUSED else f"{panel} {row}" for panel, row in lines])
     axes.set_xlim(0, 105)
     axes.invert_yaxis()
-    axes.set_xlabel("test accuracy, %: worst (bar) to best (dot)")
+    known = "; black: best at that width as the paper states it, at full size" if sweep.name in paper.SWEEPS else ""
+    axes.set_xlabel(f"test accuracy, %: worst (bar) to best (dot){known}")
     _titled(figure, sweep, f"best and worst run over {sweep.definition['view']['columns']} and seeds")
     return figure
 

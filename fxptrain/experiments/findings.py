@@ -10,16 +10,16 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from fxptrain.evaluation import build_model
-from fxptrain.experiments import tables
+from fxptrain.experiments import open_questions, tables
 from fxptrain.experiments.grid import UNUSED
+from fxptrain.experiments.open_questions import CHANCE, CLOSE
+from fxptrain.experiments.paper import SWEEPS
 from fxptrain.experiments.store import Row, Sweep
 from fxptrain.experiments.tables import Heat, percent
 from fxptrain.memory import paper_bytes
 from fxptrain.recipe import load_recipe
 
 Sweeps = dict[str, tuple[Sweep, list[Row]]]
-CHANCE = 0.15  # of ten classes: an accuracy below is no better than guessing
-CLOSE = 0.01  # one point
 MOST, MANY = 0.9, 2 / 3
 
 
@@ -36,16 +36,20 @@ class Finding:
 def findings(sweeps: Sweeps) -> list[Finding]:
     """All statements that the sweeps of a store say something about; `sweeps` has the latest of each name."""
     found: list[Finding | None] = []
-    for name in ("base", "stability", "lr-scaling"):
+    for name in SWEEPS:
         if name in sweeps:
             sweep, rows = sweeps[name]
             best, last = (tables.heat(sweep, rows, m) for m in (tables.best_accuracy, tables.last_accuracy))
             found += [
                 _matches_ste(name, best), _better_than_half_even(name, best), _more_stable(name, best),
-                _dead_zone(name, rows), _widths(name, best),
+                _dead_zone(name, sweep, rows), _widths(name, best),
             ]  # fmt: skip
             if "batch" in sweep.definition["view"].values():
                 found.append(_small_batches(name, last))
+    for name, (question, _) in open_questions.QUESTIONS.items():
+        if name in sweeps:
+            answered = open_questions.answer(name, tables.heat(*sweeps[name], tables.last_accuracy))
+            found.append(answered and Finding(question, "left open", *answered))
     return [_memory(), *(finding for finding in found if finding is not None)]
 
 
@@ -124,20 +128,27 @@ def _more_stable(name: str, table: Heat) -> Finding | None:
     )  # fmt: skip
 
 
-def _dead_zone(name: str, rows: list[Row]) -> Finding | None:
-    shares: dict[str, list[float]] = {}
-    for row in rows:
-        for tensor in (row.result or {}).get("tensors", []):
-            if tensor["name"].endswith(".weights") and tensor["zero_update_share"] is not None:
-                shares.setdefault(row.coordinates.get("method", ""), []).append(tensor["zero_update_share"])
-    if not {"sqpu", "hteqpu"} <= shares.keys():
+def _dead_zone(name: str, sweep: Sweep, rows: list[Row]) -> Finding | None:
+    """Shares of unmoved weights at the places where both train: where nothing does, there are no updates to count."""
+    accuracy, unmoved = tables.heat(sweep, rows, tables.last_accuracy), tables.heat(sweep, rows, tables.unmoved_share)
+    shares: dict[str, list[float]] = {"sqpu": [], "hteqpu": []}
+    lost = 0
+    for row in unmoved.rows:
+        for column in unmoved.columns:
+            trained = {p: c.mean >= CHANCE for p in shares if (c := accuracy.at(p, row, column))}
+            lost += trained.get("sqpu", False) and not trained.get("hteqpu", True)
+            cells = [(p, c) for p in shares if trained.get(p) and (c := unmoved.at(p, row, column))]
+            for panel, cell in cells if len(cells) == len(shares) else []:
+                shares[panel].append(cell.mean)
+    if not shares["sqpu"]:
         return None
     told = ", ".join(f"{method} {percent(fmean(values))}%" for method, values in shares.items())
-    more = fmean(shares["hteqpu"]) > fmean(shares["sqpu"])
+    more = sum(h > s for s, h in zip(shares["sqpu"], shares["hteqpu"], strict=True))
     return Finding(
         "Updates below half a step are lost when they are rounded half to even (the dead zone).", "its case for SR",
-        f"{name}: share of weight updates in the last epoch that changed nothing, mean over all cells: {told}.",
-        "holds" if more else "does not hold",
+        f"{name}: share of weight updates in the last epoch that changed nothing, where both train: {told}; larger "
+        f"for hteqpu in {more} of {len(shares['sqpu'])} places. In {lost} more SQPU trains and HTEQPU does not.",
+        _verdict(more, len(shares["sqpu"])),
     )  # fmt: skip
 
 

@@ -6,22 +6,26 @@ What does not belong here: the numbers (`tables`), the pictures (`figures`) and 
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
+from functools import partial
 from html import escape
 from importlib.util import find_spec
 from pathlib import Path
 from string import Template
-from typing import Any
 
 from fxptrain import __version__
 from fxptrain.checkpoint import write_atomically
-from fxptrain.experiments import tables
+from fxptrain.experiments import paper, tables
 from fxptrain.experiments.findings import Finding, findings
+from fxptrain.experiments.paper import Beside
 from fxptrain.experiments.store import Row, Store, Sweep
-from fxptrain.experiments.tables import Heat, percent
+from fxptrain.experiments.tables import Heat, Summary, percent
 
 CAUTION = "Verdicts are about the runs listed here, at their size and number of seeds, and about nothing larger."
 TEMPLATE = Path(__file__).parent / "page.html"
 MEASURES = (("best epoch", tables.best_accuracy), ("last epoch", tables.last_accuracy))
+COMPARED = {"maximum", "mean"}  # statistics beside which the paper's figures stand
+NAMES = {"sd": "Standard deviation of"}
 
 
 def write_report(store: Store) -> Path:
@@ -45,13 +49,24 @@ def write_report(store: Store) -> Path:
         _write(directory / "tables" / f"{name}.csv", tables.to_csv(sweep, rows))
         _write(directory / "tables" / f"{name}.md", _markdown(sweep, rows))
         parts.append(_section(sweep, rows, _pictures(directory / "figures", name, sweep, rows)))
-    found = findings(latest)
-    _write(directory / "findings.md", _findings_markdown(found, [sweep for sweep, _ in latest.values()]))
+    found, figures = findings(latest), paper.beside(_accuracies(latest))
+    _write(directory / "findings.md", _findings_markdown(found, figures, [sweep for sweep, _ in latest.values()]))
     text = Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
-        version=__version__, findings=_findings_html(found), sections="\n".join(parts)
+        version=__version__, findings=_findings_html(found), beside=_beside_html(figures), sections="\n".join(parts)
     )
     _write(directory / "report.html", text)
     return directory / "report.html"
+
+
+def _accuracies(latest: dict[str, tuple[Sweep, list[Row]]]) -> dict[str, Heat]:
+    """Best accuracies of the paper's sweeps; where float32 is one of the methods, its last ones."""
+    found = {}
+    for name in paper.SWEEPS:
+        if name in latest:
+            best, last = (tables.heat(*latest[name], measure) for _, measure in MEASURES)
+            floats = {place: values for place, values in last.values.items() if place[0] == "float32"}
+            found[name] = replace(best, values=best.values | floats)
+    return found
 
 
 def _write(path: Path, text: str | bytes) -> None:
@@ -80,12 +95,25 @@ def _pictures(directory: Path, name: str, sweep: Sweep, rows: list[Row]) -> dict
 
 def _markdown(sweep: Sweep, rows: list[Row]) -> str:
     """All tables of a sweep."""
-    parts = [f"# {sweep.name}, {sweep.scale}", f"{_title(sweep)} Reduction: {sweep.reduction}.", _state(rows)]
+    parts = [f"# {sweep.name}, {sweep.scale}", f"{_title(sweep)} {_reduction(sweep)}", _state(rows)]
+    if sweep.name in paper.SWEEPS:
+        parts.append(f"Column {paper.NOTE}")
     for title, measure in MEASURES:
         table = tables.heat(sweep, rows, measure)
         for statistic in tables.STATISTICS:
-            parts += [f"## {statistic.capitalize()} test accuracy, {title}, %", tables.to_markdown(table, statistic)]
+            stated = _stated(sweep) if statistic in COMPARED else ()
+            name = NAMES.get(statistic, statistic.capitalize())
+            parts += [f"## {name} test accuracy, {title}, %", tables.to_markdown(table, statistic, *stated)]
     return "\n\n".join(parts)
+
+
+def _stated(sweep: Sweep) -> tuple[tables.Stated, tables.Stated]:
+    """What the paper states of rows and of columns of a sweep's accuracies."""
+    return partial(paper.best, sweep.name), partial(paper.at_batch, sweep.name)
+
+
+def _reduction(sweep: Sweep) -> str:
+    return f"Reduction: {sweep.reduction.rstrip('.')}."
 
 
 def _title(sweep: Sweep) -> str:
@@ -100,13 +128,16 @@ def _state(rows: list[Row]) -> str:
     return f"{text}, {states.count('failed')} failed." if "failed" in states else f"{text}."
 
 
-def _findings_markdown(found: list[Finding], sweeps: list[Sweep]) -> str:
-    lines = ["# What the paper states, on true integers", ""]
+def _findings_markdown(found: list[Finding], figures: list[Beside], sweeps: list[Sweep]) -> str:
+    lines = ["# What the paper states, and what it leaves open, on true integers", ""]
     lines += [f"- {sweep.name}: {sweep.reduction} (code {sweep.code}, begun {sweep.created})" for sweep in sweeps]
+    lines += ["", "| its figures | paper | here |", "|---|---|---|"]
+    lines += [f"| {figure.quantity} | {figure.paper} | {figure.here} |" for figure in figures]
     lines += ["", CAUTION]
     for finding in found:
+        measured, verdict = (text.replace("*", r"\*") for text in (finding.measured, finding.verdict.capitalize()))
         lines += ["", f"## {finding.statement}", "", f"Source: {finding.source} (doi 10.3897/jucs.164737).", "",
-                  f"Measured: {finding.measured}", "", f"**{finding.verdict.capitalize()}.**"]  # fmt: skip
+                  f"Measured: {measured}", "", f"**{verdict}.**"]  # fmt: skip
     return "\n".join(lines) + "\n"
 
 
@@ -116,17 +147,17 @@ def _findings_markdown(found: list[Finding], sweeps: list[Sweep]) -> str:
 def _section(sweep: Sweep, rows: list[Row], pictures: dict[str, bytes]) -> str:
     note = f"{escape(_title(sweep))} {escape(_state(rows))}"
     head = f"<h2>{escape(sweep.name)}, scale {escape(sweep.scale)}</h2>\n<p>{note}</p>"
-    parts = [head, f'<p class="reduction">Reduction: {escape(sweep.reduction)}.</p>']
+    parts = [head, f'<p class="reduction">{escape(_reduction(sweep))}</p>']
     if not pictures:
         parts.append("<p>No figures: nothing has finished, or <code>fxptrain[plot]</code> is not installed.</p>")
     for title, svg in pictures.items():
         source = base64.b64encode(svg).decode()
         words = escape(title.replace("-", " "))
         parts.append(f'<figure><img alt="{words}" src="data:image/svg+xml;base64,{source}"><figcaption>{words}. '
-                     f"{escape(sweep.reduction)}.</figcaption></figure>")  # fmt: skip
+                     f"{escape(_reduction(sweep))}</figcaption></figure>")  # fmt: skip
     for title, measure in MEASURES:
         table = tables.heat(sweep, rows, measure)
-        body = "\n".join(_table(table, panel) for panel in table.panels)
+        body = "\n".join(_table(table, panel, *_stated(sweep)) for panel in table.panels)
         parts.append(f"<details><summary>Numbers: test accuracy, {title}, %</summary>\n{body}\n</details>")
     failed = [row for row in rows if row.state == "failed"]
     if failed:
@@ -136,22 +167,28 @@ def _section(sweep: Sweep, rows: list[Row], pictures: dict[str, bytes]) -> str:
     return f'<section>{"".join(parts)}<p class="reduction">{escape(facts)}</p></section>'
 
 
-def _table(table: Heat, panel: str) -> str:
+def _table(table: Heat, panel: str, of_row: tables.Stated, of_column: tables.Stated) -> str:
     """Maximum, mean and standard deviation in each cell."""
-    columns = table.columns_of(panel)
-    head = "".join(f"<th>{escape(column)}</th>" for column in columns)
-    lines = []
-    for row in table.rows_of(panel):
-        cells = "".join(f"<td>{_cell(table.at(panel, row, column))}</td>" for column in columns)
-        lines.append(f"<tr><th>{escape(row)}</th>{cells}</tr>")
+    text = tables.panel_text(table, panel, _cell, of_row, of_column)
+    head = "".join(f"<th>{escape(column)}</th>" for column in text.heads[1:])
+    lines = [
+        f"<tr><th>{escape(line[0])}</th>{''.join(f'<td>{escape(cell)}</td>' for cell in line[1:])}</tr>"
+        for line in text.lines
+    ]
     return (f'<div class="scroll"><table><caption>{escape(panel)}: maximum / mean &plusmn; standard deviation</caption>'
             f"<tr><th></th>{head}</tr>{''.join(lines)}</table></div>")  # fmt: skip
 
 
-def _cell(cell: Any) -> str:
-    if cell is None:
-        return "-"
-    return f"{percent(cell.maximum)} / {percent(cell.mean)} &plusmn; {percent(cell.sd)}"
+def _cell(cell: Summary | None) -> str:
+    return "-" if cell is None else f"{percent(cell.maximum)} / {percent(cell.mean)} \u00b1 {percent(cell.sd)}"
+
+
+def _beside_html(figures: list[Beside]) -> str:
+    cells = ((f.quantity, f.paper, f.here) for f in figures)
+    rows = "".join(f"<tr>{''.join(f'<td>{escape(word)}</td>' for word in line)}</tr>" for line in cells)
+    head = "<tr><th>its figures</th><th>the paper</th><th>here</th></tr>"
+    note = f'<p class="reduction">Column {escape(paper.NOTE)}</p>'
+    return f'<div class="scroll"><table class="words">{head}{rows}</table></div>{note}'
 
 
 def _findings_html(found: list[Finding]) -> str:

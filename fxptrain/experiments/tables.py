@@ -83,6 +83,13 @@ def last_accuracy(row: Row) -> float | None:
     return (row.result or {}).get("test_accuracy")
 
 
+def unmoved_share(row: Row) -> float | None:
+    """Share of the last epoch's weight updates that changed nothing, mean over layers; None without updates."""
+    tensors = [t for t in (row.result or {}).get("tensors", []) if t["name"].endswith(".weights")]
+    shares = [t["zero_update_share"] for t in tensors if t["zero_update_share"] is not None]
+    return fmean(shares) if shares else None
+
+
 def _ordered(rows: Iterable[Row], axis: str) -> list[str]:
     return [label for label in dict.fromkeys(row.coordinates[axis] for row in rows) if label != UNUSED]
 
@@ -178,15 +185,45 @@ def percent(value: float | None, digits: int = 1) -> str:
 STATISTICS = ("maximum", "mean", "sd", "minimum")
 
 
-def to_markdown(table: Heat, statistic: str) -> str:
-    """One statistic of a heat map in per cent: a table for each panel."""
+Stated = Callable[[str, str], str | None]  # panel and row, or panel and column, to what the paper states of it
+
+
+@dataclass(frozen=True)
+class PanelText:
+    """One panel of a heat map as text: heads, and lines that begin with their name."""
+
+    heads: list[str]
+    lines: list[list[str]]
+
+
+def panel_text(
+    table: Heat, panel: str, shown: Callable[[Summary | None], str], of_row: Stated, of_column: Stated
+) -> PanelText:
+    """Cells as `shown`; what the paper states as a last column of the rows it is known of, or a last line."""
+    columns, rows = table.columns_of(panel), table.rows_of(panel)
+    lines = [[row, *(shown(table.at(panel, row, column)) for column in columns)] for row in rows]
+    stated = [of_row(panel, row) for row in rows]
+    if any(stated):
+        lines = [[*line, word or "-"] for line, word in zip(lines, stated, strict=True)]
+    below = [of_column(panel, column) for column in columns]
+    if any(below):
+        lines.append(["paper", *(word or "-" for word in below)])
+    return PanelText([panel, *columns, *(["paper"] if any(stated) else [])], lines)
+
+
+def nothing(panel: str, place: str) -> None:
+    """What the paper states where it states nothing."""
+
+
+def to_markdown(table: Heat, statistic: str, of_row: Stated = nothing, of_column: Stated = nothing) -> str:
+    """One statistic of a heat map in per cent: a table for each panel, with what the paper states where it does."""
+
+    def shown(cell: Summary | None) -> str:
+        return percent(None if cell is None else getattr(cell, statistic))
+
     parts = []
     for panel in table.panels:
-        columns = table.columns_of(panel)
-        lines = [f"| {panel} | " + " | ".join(columns) + " |", "|---|" + "---:|" * len(columns)]
-        for row in table.rows_of(panel):
-            cells = [table.at(panel, row, column) for column in columns]
-            shown = [percent(None if cell is None else getattr(cell, statistic)) for cell in cells]
-            lines.append(f"| {row} | " + " | ".join(shown) + " |")
-        parts.append("\n".join(lines))
+        text = panel_text(table, panel, shown, of_row, of_column)
+        lines = [text.heads, ["---", *["---:"] * (len(text.heads) - 1)], *text.lines]
+        parts.append("\n".join(f"| {' | '.join(line)} |" for line in lines))
     return "\n\n".join(parts) + "\n"
