@@ -17,6 +17,7 @@ import click
 from fxptrain import __version__
 from fxptrain.cli_experiment import experiment
 from fxptrain.cli_export import export, verify
+from fxptrain.cli_import import import_model
 from fxptrain.cli_memory import announce, memory, planned_run
 from fxptrain.cli_options import recipe_options
 from fxptrain.errors import FxptrainError, RecipeError
@@ -211,6 +212,7 @@ cli.add_command(experiment)
 cli.add_command(memory)
 cli.add_command(export)
 cli.add_command(verify)
+cli.add_command(import_model)
 
 
 def main(arguments: list[str] | None = None) -> int:

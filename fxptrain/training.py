@@ -99,7 +99,7 @@ def train(
     group = group or Group()
     directory = None if out is None or group.rank else RunDirectory(out)
     with directory or nullcontext():
-        loop = _Loop(task, directory, threads or available_threads(), progress, group, lean)
+        loop = Loop(task, directory, threads or available_threads(), progress, group, lean)
         loop.begin(resume)
         if started is not None:
             started()
@@ -111,8 +111,8 @@ def _prepared(recipe: Recipe | str | Path, data: Dataset | str | None, limit: in
     return prepare(recipe if limit is None else recipe.changed({"data.limit": limit}), data)
 
 
-class _Loop:
-    """One run: its model, schedule and position."""
+class Loop:
+    """One run: its model, schedule and position; `begin` opens its directory."""
 
     def __init__(
         self, task: Task, directory: RunDirectory | None, threads: int, progress: Callable[[Progress], None] | None,
@@ -165,7 +165,7 @@ class _Loop:
             self._tell()
             every, last = training.checkpoint_steps, position.batch == len(self.batches)
             if every is not None and position.step % every == 0 and not last:
-                self._save()
+                self.save()
         self._end_epoch()
 
     def _train(self, chosen: npt.NDArray[np.int64]) -> None:
@@ -205,7 +205,7 @@ class _Loop:
             self.directory.log(epoch_line(record, self.recipe.training.epochs))
         if position.best_epoch == position.epoch:
             self._save_best()
-        self._save()
+        self.save()
         self._tell(record)
 
     def _validate(self) -> dict[str, Any]:
@@ -242,7 +242,8 @@ class _Loop:
         }
         return values, self.model.state_arrays()
 
-    def _save(self) -> None:
+    def save(self) -> None:
+        """Write the checkpoint, where there is a directory."""
         if self.directory is not None:
             write_checkpoint(self.directory.checkpoint, *self._state(), self.model.state_bits())
 

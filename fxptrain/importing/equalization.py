@@ -1,0 +1,57 @@
+"""Channels of neighbouring layers brought to like ranges before they share one grid a tensor.
+
+A channel of a layer's output may be divided by any positive number, if the weights that read it are multiplied by it:
+ReLU, pools and sums commute with that. So folded batch normalization does not leave one layer with channels of very
+different size. What does not belong here: rounding (`quantization`).
+
+References
+----------
+Nagel, van Baalen, Blankevoort, Welling, "Data-Free Quantization Through Weight Equalization and Bias Correction", 2019,
+section 4.1.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+
+from fxptrain.importing.chain import Chain, FloatLayer, Reals
+from fxptrain.nn import spec as s
+
+PASSES = 10  # over all pairs of neighbours; each undoes a little of the one before
+
+
+def equalize(chain: Chain) -> None:
+    """Rescale the channels between all layers with parameters; `FloatLayer.scale` says what they were divided by."""
+    parametric = [i for i, layer in enumerate(chain.layers) if layer.weights is not None]
+    for _ in range(PASSES):
+        for first, second in pairwise(parametric):
+            _equalize_pair(chain.layers[first:second], chain.layers[second])
+
+
+def _equalize_pair(between: list[FloatLayer], reader: FloatLayer) -> None:
+    """Give each channel of the first layer of `between` the same range in what writes it and in what reads it."""
+    writer = between[0]
+    assert writer.weights is not None
+    assert reader.weights is not None
+    channels = writer.shape[2]
+    written = np.abs(writer.weights).reshape(-1, channels).max(axis=0)
+    if writer.bias is not None:
+        written = np.maximum(written, np.abs(writer.bias))  # weights and bias share a grid
+    read = _by_input(reader, channels)
+    ranges = np.abs(read).max(axis=(0, 2))
+    both = (written > 0) & (ranges > 0)
+    factor = np.sqrt(np.where(both, written, 1.0) / np.where(both, ranges, 1.0))
+    writer.weights = writer.weights / factor
+    writer.bias = None if writer.bias is None else writer.bias / factor
+    reader.weights = (read * factor[:, None]).reshape(reader.weights.shape)
+    for layer in between:
+        layer.scale = layer.scale * np.tile(factor, layer.shape[2] // channels)
+
+
+def _by_input(reader: FloatLayer, channels: int) -> Reals:
+    """Weights as (positions, channels of the layer that is read, outputs)."""
+    assert reader.weights is not None
+    outputs = 1 if isinstance(reader.spec, s.DepthwiseConv2d) else reader.weights.shape[-1]
+    return reader.weights.reshape(-1, channels, outputs)

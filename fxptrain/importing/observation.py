@@ -1,0 +1,120 @@
+"""What a float model's tensors look like on data: onnxruntime runs the file and every layer's output is measured.
+
+What does not belong here: what is made of it (`quantization`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fxptrain.errors import ShapeError
+from fxptrain.export.onnx.check import session
+from fxptrain.export.onnx.graph import require
+from fxptrain.fixed.format import FxP
+from fxptrain.importing.chain import Chain, Reals, engine_values
+from fxptrain.nn.formats import MAX_ADAPTIVE_FRAC, MIN_ADAPTIVE_FRAC, SATURATED_SHARE_BITS
+from fxptrain.nn.stage import Shape
+
+CHUNK = 64
+FRACS = range(MIN_ADAPTIVE_FRAC, MAX_ADAPTIVE_FRAC + 1)
+
+
+@dataclass
+class Observed:
+    """Sums over all samples of one tensor.
+
+    Attributes
+    ----------
+    saturating : int array
+        How many values would saturate at each of `FRACS`.
+    squares : float array (h, w, c)
+        Sum of the squares of each element.
+    """
+
+    saturating: npt.NDArray[np.int64]
+    squares: Reals
+    samples: int = 0
+    values: int = 0
+
+    @classmethod
+    def nothing(cls, shape: Shape) -> Observed:
+        """Before the first sample."""
+        return cls(np.zeros(len(FRACS), np.int64), np.zeros(shape))
+
+    def add(self, values: Reals, bits: int) -> None:
+        """Measure some samples (n, h, w, c)."""
+        limit = FxP(bits, 0).max_raw + 0.5
+        _, exponents = np.frexp(np.abs(values).ravel() / limit)
+        fitting = np.where(values.ravel() == 0, len(FRACS), -exponents - FRACS[0] + 1)  # in how many of FRACS it fits
+        counts = np.bincount(np.clip(fitting, 0, len(FRACS)), minlength=len(FRACS) + 1)
+        self.saturating += np.cumsum(counts)[:-1]
+        self.squares += (values**2).sum(axis=0)
+        self.samples += len(values)
+        self.values += values.size
+
+    def finest(self) -> int:
+        """The most fractional bits with which no more than 2**-12 of the values saturate: the rule of mode ``auto``."""
+        fitting = self.saturating << SATURATED_SHARE_BITS <= self.values
+        return FRACS[max(int(np.count_nonzero(fitting)) - 1, 0)]
+
+    def mean_squares(self) -> Reals:
+        """Mean of the squares of each element (h, w, c)."""
+        return self.squares / max(self.samples, 1)
+
+
+class FloatModel:
+    """The file, run by onnxruntime on samples as the engine has them, (n, h, w, c), normalized."""
+
+    def __init__(self, model: Any, chain: Chain, threads: int = 1) -> None:
+        self.chain = chain
+        graph = model.graph
+        self.fixed = next(i for i in graph.input if i.name == chain.input).type.tensor_type.shape.dim[0].dim_value
+        extended = type(model)()
+        extended.CopyFrom(model)
+        self.names = list(dict.fromkeys(layer.output for layer in chain.layers))
+        have = {output.name for output in graph.output}
+        for name in self.names:
+            if name not in have:
+                extended.graph.output.append(require("onnx").ValueInfoProto(name=name))
+        self.running = session(extended.SerializeToString(), threads)
+
+    def _fed(self, samples: Reals) -> npt.NDArray[np.float32]:
+        chain = self.chain
+        if chain.input_order is not None:
+            return np.asarray(samples.reshape(len(samples), -1), np.float32)
+        return np.ascontiguousarray(samples if chain.input_last else samples.transpose(0, 3, 1, 2), np.float32)
+
+    def chunks(self, samples: Reals, names: list[str]) -> Iterator[tuple[Reals, list[npt.NDArray[Any]]]]:
+        """Samples, and the named tensors for them, chunk by chunk; a file for a fixed batch is given such batches."""
+        size = self.fixed or CHUNK
+        for at in range(0, len(samples), size):
+            part = samples[at : at + size]
+            padded = part if len(part) == size or not self.fixed else np.resize(part, (size, *part.shape[1:]))
+            found = self.running.run(names, {self.chain.input: self._fed(padded)})
+            yield part, [values[: len(part)] for values in found]
+
+    def outputs(self, samples: Reals) -> Reals:
+        """Logits (n, classes)."""
+        name = self.chain.layers[-1].output
+        return np.concatenate([values[0].reshape(len(part), -1) for part, values in self.chunks(samples, [name])])
+
+    def observe(self, samples: Reals, bits: int) -> list[Observed]:
+        """Every layer's output on samples, before that the input itself."""
+        chain = self.chain
+        found = [Observed.nothing(shape) for shape in [chain.input_shape, *(layer.shape for layer in chain.layers)]]
+        for part, tensors in self.chunks(samples, self.names):
+            by_name = dict(zip(self.names, tensors, strict=True))
+            found[0].add(np.asarray(part, np.float64), bits)
+            for layer, observed in zip(chain.layers, found[1:], strict=True):
+                values = by_name[layer.output]
+                if values.size != len(part) * observed.squares.size:
+                    raise ShapeError(
+                        f"Tensor {layer.output!r} has shape {values.shape[1:]}, expected was {layer.shape} (h, w, c)."
+                    )
+                observed.add(engine_values(values, layer.shape, layer.order) / layer.scale, bits)
+        return found

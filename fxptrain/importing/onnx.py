@@ -1,0 +1,139 @@
+"""``fxptrain import``: a float ONNX model becomes an integer recipe and a run directory, ready to be trained on.
+
+What does not belong here: how the file is read (`reader`) and how numbers are rounded (`quantization`).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fxptrain.data import Dataset
+from fxptrain.errors import RecipeError
+from fxptrain.evaluation import Run, available_threads, evaluate_split, model_inputs
+from fxptrain.fixed.format import FxP
+from fxptrain.importing.chain import Chain, Reals
+from fxptrain.importing.equalization import equalize
+from fxptrain.importing.observation import FloatModel
+from fxptrain.importing.quantization import set_parameters
+from fxptrain.importing.reader import load, read
+from fxptrain.metrics import share
+from fxptrain.nn import inference
+from fxptrain.nn.ranks import Group
+from fxptrain.recipe import Recipe, make_recipe
+from fxptrain.run_directory import RunDirectory
+from fxptrain.task import Task, prepare
+from fxptrain.training import Loop
+
+PIXEL_MAX = 255
+TRAINING = {
+    "schedule": {"type": "cosine", "lr": 0.005},
+    "training": {"epochs": 1},
+}  # fine-tuning, unless told otherwise
+
+
+@dataclass(frozen=True)
+class Request:
+    """How to import: keys of the recipe to set, samples of the training split to calibrate on, threads.
+
+    Pixels are fed to the float model as ``(pixel / 255 - mean) / std``, real numbers as ``(x - mean) / std``; without
+    ``data.mean`` and ``data.std`` among the options they are 0 and 1.
+    """
+
+    options: dict[str, Any] = field(default_factory=dict)
+    samples: int = 512
+    threads: int | None = None
+
+
+def import_onnx(
+    path: str | Path, data: Dataset | str, out: str | Path, request: Request | None = None
+) -> dict[str, Any]:
+    """Make a run of a float ONNX model.
+
+    Parameters
+    ----------
+    path : path
+        A chain of the layers that the engine has; batch normalization is folded, Softmax at the end dropped.
+    data : Dataset, name or path
+        To choose formats with, to judge both models on, and to train on later.
+    out : path
+        Run directory to make: `fxptrain.load_run` reads it, `fxptrain.train` with `resume` goes on from it.
+    request : Request, optional
+        Widths and other options.
+
+    Returns
+    -------
+    dict
+        Accuracy of the float model and of the integer model on the test split, how often their classes agree, formats.
+
+    Raises
+    ------
+    FxptrainError
+        If the file has something that is not supported (the message names the node), or data or options do not fit.
+    """
+    request, path = request or Request(), Path(path)
+    file = load(path)
+    chain = read(file)
+    recipe = recipe_of(chain, path, request.options)
+    if recipe.formats.mode != "auto":
+        raise RecipeError("`formats.mode` must be 'auto': an imported model has a format for each tensor.")
+    equalize(chain)
+    task, threads = prepare(recipe, data), request.threads or available_threads()
+    floats = FloatModel(file, chain, threads)
+    with RunDirectory(out) as directory:
+        loop = Loop(task, directory, threads, None, Group(), False)
+        chosen = real_inputs(task.recipe, task.train.inputs[: request.samples])
+        set_parameters(loop.model, chain, floats.observe(chosen, task.recipe.formats.activation_bits))
+        loop.begin(resume=False)
+        loop.save()
+        run = Run(task.recipe, loop.model, task.classes, directory.path, asdict(loop.position))
+        directory.log(f"imported {path}")
+    return judged(run, task, floats, threads)
+
+
+def recipe_of(chain: Chain, path: Path, options: dict[str, Any]) -> Recipe:
+    """Recipe of the layers, with defaults for fine-tuning and the options set."""
+    name = re.sub(r"\W+", "_", path.stem) or "imported"
+    table = {
+        "description": f"Imported from {path.name}",
+        "data": {"name": name, "mean": 0.0, "std": 1.0},
+        "model": asdict(chain.finished(name)),
+    } | TRAINING
+    return make_recipe(table).changed(options)
+
+
+def real_inputs(recipe: Recipe, inputs: npt.NDArray[Any]) -> Reals:
+    """What the float model reads."""
+    mean, std = recipe.data.mean or 0.0, recipe.data.std or 1.0
+    scale = PIXEL_MAX if inputs.dtype == np.uint8 and recipe.data.largest is None else 1
+    found: Reals = (inputs.astype(np.float64) / scale - mean) / std
+    return found
+
+
+def judged(run: Run, task: Task, floats: FloatModel, threads: int) -> dict[str, Any]:
+    """Both models on the test split."""
+    test = task.test
+    expected = floats.outputs(real_inputs(run.recipe, test.inputs)).argmax(axis=1)
+    found = inference.logits(run.model, model_inputs(run.recipe, run.model, test.inputs), threads).argmax(axis=1)
+    layers = []
+    for stage in run.model.stages:
+        weights = stage.parameters[0].form.format if stage.parameters else None
+        layers.append({"layer": stage.name, "weights": _pair(weights), "output": _pair(stage.y_form.format)})
+    return {
+        "recipe": run.recipe.name,
+        "run": str(run.directory),
+        "samples": len(test),
+        "float_accuracy": share(int((expected == test.labels).sum()), len(test)),
+        "test_accuracy": evaluate_split(run.recipe, run.model, test, threads).accuracy,
+        "same_class": share(int((expected == found).sum()), len(test)),
+        "layers": layers,
+    }
+
+
+def _pair(form: FxP | None) -> list[int] | None:
+    return None if form is None else [form.total_bits, form.frac_bits]

@@ -1,0 +1,89 @@
+"""Floats onto integer grids: formats chosen from what was observed, parameters rounded once, half to even.
+
+What does not belong here: running the float model (`observation`) and files.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fxptrain.fixed.convert import dequantize, quantize
+from fxptrain.fixed.format import FxP
+from fxptrain.importing.chain import Chain, FloatLayer, Reals
+from fxptrain.importing.observation import FRACS, Observed
+from fxptrain.nn import spec as s
+from fxptrain.nn.model import Model
+from fxptrain.nn.pool import MaxPoolStage
+from fxptrain.nn.stage import Stage
+
+TRIED = 3  # grids of the parameters finer than the one on which all of them fit
+
+
+def set_parameters(model: Model, chain: Chain, observed: list[Observed]) -> None:
+    """Formats and integers of a fresh model, from float layers and what `FloatModel.observe` measured.
+
+    Parameters
+    ----------
+    model : Model
+        Of the chain's layers, in mode ``auto``.
+    chain : Chain
+        The float layers.
+    observed : list of Observed
+        Of the input and of every layer's output.
+    """
+    stages = model.stages
+    for i, stage in enumerate(stages):
+        layer = chain.layers[stage.layer]
+        if layer.weights is not None:
+            _set_weights(stage, layer, observed[stage.layer].mean_squares())
+        if not isinstance(stage, MaxPoolStage):
+            end = stages[i + 1].layer if i + 1 < len(stages) else len(chain.layers)
+            _set_output(stage, observed[end].finest())
+
+
+def _set_output(stage: Stage, finest: int) -> None:
+    """The finest grid that holds the outputs, but none finer than the sums (the rule of mode ``auto``)."""
+    frac = finest
+    if stage.parameters:
+        frac = min(frac, stage.x_form.format.frac_bits + stage.parameters[0].form.format.frac_bits)
+    form = stage.y_form
+    form.format = form.format.with_frac(min(max(frac, form.min_frac), form.max_frac))
+
+
+def _set_weights(stage: Stage, layer: FloatLayer, squares: Reals) -> None:
+    """Weights and bias on the one grid that gives the outputs the least expected squared error."""
+    weights = layer.weights
+    assert weights is not None
+    bias = np.zeros(weights.shape[-1]) if layer.bias is None else layer.bias
+    inputs = _input_squares(layer, squares)
+    bits = stage.parameters[0].form.format.total_bits
+    first = _fitting(max(float(np.abs(weights).max()), float(np.abs(bias).max())), bits)
+    tried = [FxP(bits, frac) for frac in range(first, first + TRIED + 1) if frac in FRACS] or [FxP(bits, first)]
+    form = min(tried, key=lambda form: _expected_error(form, weights, bias, inputs))
+    stage.parameters[0].form.format = form
+    for parameter, values in zip(stage.parameters, (weights, bias), strict=False):
+        parameter.flat[:] = quantize(values, form)[0].reshape(-1)
+        if parameter.master is not None:
+            parameter.master[:] = parameter.flat.astype(np.int32) << (32 - bits)
+
+
+def _fitting(largest: float, bits: int) -> int:
+    """The most fractional bits with which a value does not saturate."""
+    if largest == 0:
+        return min(bits, FRACS[-1])
+    _, exponent = np.frexp(largest / (FxP(bits, 0).max_raw + 0.5))
+    return min(max(-int(exponent), FRACS[0]), FRACS[-1])
+
+
+def _input_squares(layer: FloatLayer, squares: Reals) -> Reals:
+    """Mean squares of a layer's inputs, of the shape of its weights or one that broadcasts to it."""
+    channels: Reals = squares.mean(axis=(0, 1))
+    if isinstance(layer.spec, s.Linear):
+        return squares.reshape(-1, 1)
+    return channels if isinstance(layer.spec, s.DepthwiseConv2d) else channels[:, None]
+
+
+def _expected_error(form: FxP, weights: Reals, bias: Reals, inputs: Reals) -> float:
+    """Expected squared error of the outputs by rounding and saturating parameters, inputs taken as uncorrelated."""
+    changed = [(dequantize(quantize(values, form)[0], form) - values) ** 2 for values in (weights, bias)]
+    return float((changed[0] * inputs).sum() + changed[1].sum())

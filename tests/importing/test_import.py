@@ -1,0 +1,150 @@
+"""Float files of every supported layer become integer models that compute the same, within what their grids allow."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fxptrain import evaluate, load_run, predict, train
+from fxptrain.data import Dataset, make_split
+from fxptrain.errors import FxptrainError
+from fxptrain.export.onnx.check import session
+from fxptrain.importing.onnx import Request, import_onnx
+from tests.importing.files import ONNX, File
+
+pytestmark = ONNX
+CLASSES = 4
+
+
+def data_for(shape: tuple[int, int, int], *, pixels: bool = True) -> Dataset:
+    """Random inputs (n, h, w, c) of random classes; both splits are the same, so that formats are fitted to both."""
+    rng = np.random.default_rng(1)
+    inputs = rng.integers(0, 256, (96, *shape), np.uint8) if pixels else rng.standard_normal((96, *shape), np.float32)
+    split = make_split(inputs, np.arange(96) % CLASSES, "random")
+    return Dataset("random", split, split, tuple("abcd"))
+
+
+def image(*, batch: str | int = "n") -> File:
+    """The beginning of a file on images of 2 channels, 8 x 9."""
+    return File((2, 8, 9), batch=batch)
+
+
+def pointwise(file: File, channels: int) -> File:
+    """The end of a file on images: classes from means."""
+    return file.conv(channels, CLASSES, 1).add("GlobalAveragePool").add("Flatten")
+
+
+FILES = {
+    "flatten": lambda: image().conv(2, 3, 3).add("Relu").add("Flatten", axis=1).gemm(6 * 7 * 3, CLASSES),
+    "batch of one": lambda: image(batch=1).conv(2, 3, 3).add("Relu").add("Flatten").gemm(6 * 7 * 3, CLASSES),
+    "strided": lambda: pointwise(image().conv(2, 3, 3, strides=[2, 1], pads=[1, 2, 1, 2]).add("Relu"), 3),
+    "same": lambda: pointwise(image().conv(2, 3, 3, auto_pad="SAME_UPPER").add("Relu"), 3),
+    "depthwise": lambda: pointwise(image().conv(2, 3, 1).add("Relu").conv(3, 3, 3, group=3, bias=False), 3),
+    "normalized": lambda: pointwise(image().conv(2, 3, 3, bias=False).normalization(3).add("Relu"), 3),
+    "normalized depthwise": lambda: pointwise(
+        image().conv(2, 4, 1).add("Relu").conv(4, 4, 3, group=4).normalization(4).add("Relu"), 4
+    ),
+    "normalized late": lambda: pointwise(image().conv(2, 3, 3).add("Relu").normalization(3), 3),
+    "normalized flat": lambda: image().conv(2, 3, 3).add("Relu").add("Flatten").normalization(126).gemm(126, CLASSES),
+    "maxpool": lambda: pointwise(
+        image().conv(2, 3, 3).add("Relu").add("MaxPool", kernel_shape=[2, 2], strides=[2, 2]), 3
+    ),
+    "overlapping": lambda: pointwise(image().conv(2, 3, 3).add("MaxPool", kernel_shape=[3, 2], strides=[1, 2]), 3),
+    "avgpool": lambda: pointwise(image().conv(2, 3, 3).add("AveragePool", kernel_shape=[2, 3], strides=[2, 2]), 3),
+    "largest": lambda: image().conv(2, 5, 3).add("GlobalMaxPool").add("Flatten").gemm(5, CLASSES),
+    "mean": lambda: image().conv(2, 5, 3).add("Relu").add("ReduceMean", axes=[2, 3], keepdims=0).gemm(5, CLASSES),
+    "softmax": lambda: image().add("Flatten").gemm(144, 8).add("Relu").add("Dropout").gemm(8, CLASSES).add("Softmax"),
+    "vectors": lambda: File((144,)).gemm(144, 8, alpha=0.5, beta=2.0).add("Relu").gemm(8, CLASSES),
+}
+
+
+def matmul_and_add() -> File:
+    """A linear layer in two nodes, behind a Reshape."""
+    file = image().conv(2, 3, 3).add("Relu")
+    file.add("Reshape", file.constant([-1, 126], np.int64)).add("MatMul", file.weights(126, CLASSES, fan_in=126))
+    return file.add("Add", file.constant(np.arange(CLASSES) / 4))
+
+
+def channels_last() -> File:
+    """As TensorFlow's exporter writes it: the input is (n, h, w, c)."""
+    file = File((8, 9, 2)).add("Transpose", perm=[0, 3, 1, 2]).conv(2, 3, 3, bias=False)
+    return file.add("Add", file.constant([[[0.1]], [[-0.2]], [[0.3]]])).add("Relu").add("Flatten").gemm(126, CLASSES)
+
+
+FILES |= {"matmul and add": matmul_and_add, "channels last": channels_last}
+
+
+def float_logits(file: File, inputs: np.ndarray) -> np.ndarray:
+    """What onnxruntime gives, without a Softmax, sample by sample."""
+    if file.nodes[-1].op_type == "Softmax":
+        file = replace(file, nodes=file.nodes[:-1], current=file.nodes[-2].output[0])
+    running, found = session(file.model().SerializeToString()), []
+    for sample in inputs:
+        fed = sample.transpose(2, 0, 1) if len(file.shape) == 3 and file.shape[0] == 2 else sample
+        found.append(running.run(None, {"input": fed.reshape(1, *file.shape).astype(np.float32)})[0].reshape(-1))
+    return np.array(found)
+
+
+@pytest.mark.parametrize("pixels", [True, False])
+@pytest.mark.parametrize("name", FILES)
+def test_every_layer(name: str, pixels: bool, tmp_path: Path) -> None:
+    """Logits are the floats' to within a few steps of their grid, which has 256 times as many of them at 16 bits.
+
+    Of twenty logits one may be farther away, because one of 4096 values of a tensor may saturate.
+    """
+    file, data = FILES[name](), data_for((8, 9, 2), pixels=pixels)
+    path = file.save(tmp_path / "some.onnx")
+    for bits in (8, 16):
+        options = {"formats.param_bits": bits, "formats.activation_bits": bits, "data.mean": 0.4, "data.std": 0.25}
+        made = import_onnx(path, data, tmp_path / str(bits), Request(options, threads=1))
+        run = load_run(tmp_path / str(bits))
+        expected = float_logits(file, (data.test.inputs.astype(np.float64) / (255 if pixels else 1) - 0.4) / 0.25)
+        form = run.model.stages[-1].y_form.format
+        found = predict(run, data.test.inputs, threads=1) * form.step
+        assert np.quantile(np.abs(found - expected), 0.95) <= 4.5 * form.step
+        assert made["same_class"] >= (0.95 if bits == 16 else 0.7)
+        assert evaluate(run, data).accuracy == made["test_accuracy"]
+
+
+def test_a_run_goes_on(tmp_path: Path) -> None:
+    """It is trained further where it stands, by any method, and gives the same bits again."""
+    path = FILES["flatten"]().save(tmp_path / "some.onnx")
+    data = data_for((8, 9, 2))
+    for method in ("sqpu", "ste"):
+        hashes = set()
+        for number in range(2):
+            out = tmp_path / f"{method}{number}"
+            import_onnx(
+                path, data, out, Request({"optimizer.method": method, "training.epochs": 2, "schedule.lr": 0.1})
+            )
+            before = load_run(out)
+            result = train(before.recipe, data=data, out=out, resume=True)
+            assert result.summary["epochs"] == 2
+            assert result.model.weights_sha256() != before.model.weights_sha256()
+            weights = [model.stages[0].parameters[0].values for model in (result.model, before.model)]
+            assert np.abs(weights[0] - weights[1]).max() <= 64
+            hashes.add(result.model.weights_sha256())
+        assert len(hashes) == 1
+
+
+def test_channels_of_very_different_size(tmp_path: Path) -> None:
+    """A factor of 1000 between channels, undone by the next layer, costs nothing."""
+    data, same = data_for((8, 9, 2)), []
+    for spread in (0, 3):
+        file = image()
+        factors = np.logspace(0, spread, 6)
+        first, second = file.rng.standard_normal((6, 2, 3, 3)), file.rng.standard_normal((CLASSES, 6, 1, 1)) / 3
+        file.add("Conv", file.constant(first * factors[:, None, None, None])).add("Relu")
+        file.add("Conv", file.constant(second / factors[:, None, None])).add("GlobalAveragePool").add("Flatten")
+        same.append(import_onnx(file.save(tmp_path / "some.onnx"), data, tmp_path / str(spread))["same_class"])
+    assert same[1] >= same[0] - 0.05
+
+
+def test_formats_in_mode_fixed_are_refused(tmp_path: Path) -> None:
+    """An imported model has a format for each tensor."""
+    path = FILES["flatten"]().save(tmp_path / "some.onnx")
+    fixed = {"formats.mode": "fixed", "formats.param_frac": 6, "formats.activation_frac": 4}
+    with pytest.raises(FxptrainError, match=r"`formats\.mode` must be 'auto'"):
+        import_onnx(path, data_for((8, 9, 2)), tmp_path / "run", Request(fixed))
+    assert not (tmp_path / "run").exists()

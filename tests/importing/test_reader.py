@@ -1,0 +1,130 @@
+"""What cannot be imported is refused in one line that names the node, its operator and what is supported."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fxptrain.errors import FxptrainError
+from fxptrain.importing.reader import load, read
+from fxptrain.nn import spec as s
+from tests.importing.files import ONNX, File
+
+pytestmark = ONNX
+
+
+def image() -> File:
+    """The beginning of a file on images of 2 channels, 6 x 6."""
+    return File((2, 6, 6))
+
+
+def joined() -> File:
+    """A residual connection."""
+    file = image().conv(2, 2, 3, pads=[1, 1, 1, 1])
+    return file.add("Add", "input")
+
+
+REFUSED: dict[str, tuple[Callable[[], File], str]] = {
+    "unknown operator": (
+        lambda: image().conv(2, 3, 3).add("Sigmoid"),
+        r"Node 'Sigmoid_1' \(Sigmoid\): this operator is not supported; supported are Add, AveragePool, .*Transpose",
+    ),
+    "residual": (joined, r"Node 'Add_1' \(Add\): it reads t0, input; in a chain of layers"),
+    "groups": (
+        lambda: image().conv(2, 4, 3, group=2),
+        r"`group` \(=2\) must be 1, or .* 2 input channels, each with one output channel \(here 4 in all\)",
+    ),
+    "dilation": (lambda: image().conv(2, 3, 2, dilations=[2, 2]), r"`dilations` \(=\[2, 2\]\) must be 1"),
+    "one-sided padding": (
+        lambda: image().conv(2, 3, 3, pads=[0, 0, 1, 1]),
+        r"`pads` \(=\[0, 0, 1, 1\]\) must be the same on both sides",
+    ),
+    "padded pool": (
+        lambda: image().add("MaxPool", kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
+        r"'MaxPool_0' \(MaxPool\): padding \(=\(1, 1\)\) of pooling must be 0",
+    ),
+    "ceiling": (
+        lambda: image().add("MaxPool", kernel_shape=[4, 4], strides=[4, 4], ceil_mode=1),
+        r"`ceil_mode` \(=1\) would read beyond the input",
+    ),
+    "too large": (lambda: image().add("MaxPool", kernel_shape=[7, 7]), r"window does not fit"),
+    "softmax inside": (
+        lambda: image().add("Flatten").add("Softmax").gemm(72, 3),
+        r"Node 'Gemm_2' \(Gemm\): it comes behind a Softmax",
+    ),
+    "wrong reshape": (
+        lambda: (file := image()).add("Reshape", file.constant([-1, 1, 12, 6], np.int64)),
+        r"only reshaping to \(n, features\) is supported, not to \(-1, 1, 12, 6\)",
+    ),
+    "image to a linear layer": (lambda: image().gemm(6, 3), r"its input must be flat"),
+    "flat to a convolution": (lambda: image().add("Flatten").conv(2, 3, 3), r"its input is flat; it needs \(n, c"),
+    "wrong rows": (lambda: image().add("Flatten").gemm(71, 3), r"it has 71 rows for 72 inputs"),
+    "bias of a map": (
+        lambda: (file := image().conv(2, 3, 3)).add("Add", file.constant(np.ones((1, 3, 4, 4)))),
+        r"a bias has one number a channel; this constant has shape \(1, 3, 4, 4\)",
+    ),
+    "bias of nothing": (lambda: (file := image()).add("Add", file.constant([1.0])), r"behind a convolution or linear"),
+    "change of layout": (
+        lambda: image().conv(2, 3, 3).add("Transpose", perm=[0, 2, 3, 1]),
+        r"a change of layout is supported at the input only",
+    ),
+    "mean of channels": (
+        lambda: image().add("ReduceMean", axes=[1], keepdims=0),
+        r"it must be over height and width",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused(name: str) -> None:
+    """A node that has no counterpart."""
+    make, match = REFUSED[name]
+    with pytest.raises(FxptrainError, match=match) as caught:
+        read(make().raw_model())
+    assert "\n" not in str(caught.value)
+
+
+def test_an_input_of_open_size() -> None:
+    """Height and width must be fixed."""
+    file = File((2, 6, 6)).conv(2, 3, 3)
+    file.shape = (2, "h", "w")  # type: ignore[assignment]
+    with pytest.raises(FxptrainError, match=r"Input 'input' of the model has shape \[0, 2, 0, 0\] \(0: not fixed\)"):
+        read(file.raw_model())
+
+
+def test_two_inputs() -> None:
+    """A chain begins once."""
+    model = File((4,)).gemm(4, 2).raw_model()
+    model.graph.input.add().CopyFrom(model.graph.input[0])
+    model.graph.input[1].name = "other"
+    with pytest.raises(FxptrainError, match="The model has 2 inputs; it must have one"):
+        read(model)
+
+
+def test_files_that_are_none(tmp_path: Path) -> None:
+    """A missing file, and one of something else."""
+    with pytest.raises(FxptrainError, match=r"There is no file .*missing\.onnx"):
+        load(tmp_path / "missing.onnx")
+    (tmp_path / "text.onnx").write_text("no model")
+    with pytest.raises(FxptrainError, match=r"text\.onnx is no ONNX model that can be read"):
+        load(tmp_path / "text.onnx")
+
+
+def test_layers_are_the_engines() -> None:
+    """Shapes, weights in the engine's order, folded normalization; the rows of a linear layer follow (h, w, c)."""
+    file = image().conv(2, 3, 3, bias=False, strides=[2, 1]).normalization(3).add("Relu").add("Flatten").gemm(24, 5)
+    chain = read(file.raw_model())
+    assert [type(layer.spec) for layer in chain.layers] == [s.Conv2d, s.ReLU, s.Flatten, s.Linear]
+    assert chain.layers[0].spec.stride == (2, 1)
+    assert [layer.shape for layer in chain.layers] == [(2, 4, 3), (2, 4, 3), (1, 1, 24), (1, 1, 5)]
+    tensors = {tensor.name: np.frombuffer(tensor.raw_data, np.float32) for tensor in file.constants}
+    rows = tensors["c5"].reshape(5, 3, 2, 4)  # (out, c, h, w)
+    assert chain.layers[3].weights is not None
+    assert np.array_equal(chain.layers[3].weights.reshape(2, 4, 3, 5), rows.transpose(2, 3, 1, 0))
+    scale, shift, mean, variance = (tensors[f"c{i}"].astype(np.float64) for i in range(1, 5))
+    factor = scale / np.sqrt(variance + 1e-5)
+    kernel = tensors["c0"].reshape(3, 2, 3, 3).transpose(2, 3, 1, 0) * factor
+    assert chain.layers[0].weights is not None
+    assert np.allclose(chain.layers[0].weights, kernel, rtol=1e-12)
+    assert np.allclose(chain.layers[0].bias, shift - mean * factor, rtol=1e-12)
