@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-FORMATS = ("c", "arduino", "header", "npz", "onnx")
+FORMATS = ("c", "arduino", "header", "npz", "onnx", "cmsis-nn")
 DIFFERENT = 1
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object as the last line of stdout.")
@@ -34,7 +34,8 @@ def export(run: str, kind: str, out: Path, best: bool, as_json: bool, **options:
     """Write the model in RUN, a run directory (or a recipe, untrained), for others to use.
 
     c: C99 with the same bits, inference or training; arduino: the same as an Arduino library; header: weights alone, as
-    one C header; npz: integers and formats for NumPy; onnx: a graph with the same integers (extra `onnx`).
+    one C header; npz: integers and formats for NumPy; onnx: a graph with the same integers (extra `onnx`);
+    cmsis-nn: tensors and calls for Arm's kernels, which round ties up.
     """
     from fxptrain.export.source import Options
     from fxptrain.export.targets import export_run, load_source

@@ -1,6 +1,6 @@
 """What an export can be: the one table of formats, and where exported models come from.
 
-What does not belong here: how any of them is written (`c99`, `arduino`, `header`, `npz`, `onnx`).
+What does not belong here: how any of them is written (`c99`, `arduino`, `header`, `npz`, `onnx`, `cmsis_files`).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from fxptrain.errors import RecipeError
 from fxptrain.evaluation import Run, build_model, load_run
 from fxptrain.export.arduino import export_arduino
 from fxptrain.export.c99 import export_c
+from fxptrain.export.cmsis_files import export_cmsis_nn
 from fxptrain.export.header import export_header
 from fxptrain.export.npz import export_npz
 from fxptrain.export.onnx.model import export_onnx
@@ -28,7 +29,9 @@ WRITERS: dict[str, Writer] = {
     "header": export_header,
     "npz": export_npz,
     "onnx": export_onnx,
+    "cmsis-nn": export_cmsis_nn,
 }
+RUNTIMES = ("c", "arduino")  # those that compute; the others hold integers
 
 
 def load_source(run_or_recipe: str, *, best: bool = False) -> Run:
@@ -61,8 +64,8 @@ def export_run(run: Run, kind: str, directory: Path, options: Options) -> dict[s
     """
     if kind not in WRITERS:
         raise RecipeError(f"`to` (={kind!r}) must be one of {', '.join(WRITERS)}.")
-    if kind in ("header", "npz", "onnx") and options.training:
+    if kind not in RUNTIMES and options.training:
         raise RecipeError(f"`training` goes with c and arduino; {kind} holds integers only. Leave it out.")
-    if kind in ("header", "npz", "onnx") and options.packed:
+    if kind not in RUNTIMES and options.packed:
         raise RecipeError(f"`packed` goes with c and arduino; {kind} holds plain integers. Leave it out.")
     return WRITERS[kind](run, directory, options)

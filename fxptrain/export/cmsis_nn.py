@@ -1,0 +1,200 @@
+"""A model as calls of CMSIS-NN's kernels: which kernel, in which layout, with which multiplier and shift.
+
+Every scale is a power of two, and all zero points are 0. Fused layers become a convolution (its ReLU is the smallest
+output) and a pooling; a mean becomes a depthwise convolution of ones.
+What does not belong here: the files (`cmsis_files`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from fxptrain.errors import FormatError
+from fxptrain.export.layers import Layer, Network, rows
+from fxptrain.nn.conv import ProductStage
+from fxptrain.nn.spec import Pair
+
+NARROW, WIDE, WEIGHTS = 8, 16, 8  # bits of the values of the s8 and s16 kernels, and of the weights of both
+ACCUMULATOR = {NARROW: 32, WIDE: 48}  # bits of sums: int32, and what arm_nn_requantize_s64 takes
+LAST_SHIFT = 31  # shift of a multiplier with 31 fractional bits
+
+
+class Scale(NamedTuple):
+    """Output = sum * multiplier * 2^(shift - 31), rounded once."""
+
+    multiplier: int
+    shift: int
+
+
+class Dims(NamedTuple):
+    """CMSIS-NN's four dimensions."""
+
+    n: int
+    h: int
+    w: int
+    c: int
+
+
+@dataclass(frozen=True)
+class Call:
+    """One kernel's call: `kind` is ``CONV``, ``DEPTHWISE``, ``LINEAR`` or ``MAXPOOL``."""
+
+    name: str
+    kind: str
+    kernel: str
+    input: Dims
+    filter: Dims
+    output: Dims
+    stride: Pair
+    padding: Pair
+    low: int
+    high: int
+    scale: Scale | None = None
+    weights: npt.NDArray[Any] | None = None
+    bias: npt.NDArray[np.int64] | None = None
+
+    @property
+    def elements(self) -> int:
+        """The larger of its input and its output."""
+        sides = ((dims.h, dims.w, dims.c) for dims in (self.input, self.output))
+        return max(h * w * c for h, w, c in sides)
+
+
+def value_bits(net: Network) -> int:
+    """8 or 16: which family of kernels computes a model.
+
+    Raises
+    ------
+    FormatError
+        If CMSIS-NN has no kernel for the widths.
+    """
+    values, weights = net.value.total_bits, net.param.total_bits
+    if weights > WEIGHTS or values > WIDE:
+        raise FormatError(
+            f"CMSIS-NN has kernels for weights of up to {WEIGHTS} bits and activations of up to {WIDE}; this model has "
+            f"{weights} and {values}. Train it with `formats.param_bits = 8`, or export it with `--to c`."
+        )
+    return NARROW if values <= NARROW else WIDE
+
+
+def scale_of(name: str, mantissa: int, drop: int, bits: int, bound: int) -> Scale:
+    """Multiplier and shift that turn a sum of at most `bound` into ``sum * mantissa * 2^-drop``.
+
+    The multiplier holds all of the right shift where it can, so that CMSIS-NN rounds once: half up, with and without
+    ``CMSIS_NN_USE_SINGLE_ROUNDING``. The s16 kernels keep only its upper half and round once in any case.
+
+    Raises
+    ------
+    FormatError
+        If the shift or the sum is out of the kernels' range.
+    """
+    if bits == WIDE:
+        lift = 15 - mantissa.bit_length()
+        multiplier, shift = mantissa << (lift + 16), 15 - drop - lift
+        fits = -LAST_SHIFT <= shift <= 7 and bound * (mantissa << lift) >> (14 - shift) < 1 << LAST_SHIFT
+    else:
+        shift = max(0, mantissa.bit_length() - drop)
+        places = LAST_SHIFT - drop - shift
+        multiplier = mantissa << max(places, 0)
+        fits = places >= 0 and bound << shift < 1 << LAST_SHIFT
+    if not fits or bound >= 1 << (ACCUMULATOR[bits] - 1):
+        raise FormatError(
+            f"Layer {name!r}: CMSIS-NN cannot scale sums of up to {bound} by {mantissa} * 2^{-drop}. "
+            "Export with `--to c`."
+        )
+    return Scale(multiplier, shift)
+
+
+def _bounds(net: Network, layer: Layer) -> tuple[int, int]:
+    """Smallest and largest raw output."""
+    return (0 if layer.stage.relu else net.value.min_raw), net.value.max_raw
+
+
+def _bias(net: Network, layer: Layer) -> npt.NDArray[np.int64] | None:
+    """The bias on the grid of the sums of products."""
+    bias, frac = layer.parameter("bias"), layer.stage.x_form.format.frac_bits
+    if bias is None:
+        return None
+    if frac < 0:
+        raise FormatError(
+            f"Layer {layer.stage.name!r}: its input has {frac} fractional bits, so that its bias is finer than its "
+            "sums; CMSIS-NN cannot add it. Train with more activation bits, or export with `--to c`."
+        )
+    return bias.flat.astype(np.int64) << np.int64(frac)
+
+
+def _product(net: Network, layer: Layer, bits: int) -> Call:
+    """A convolution, depthwise convolution or linear layer, without its pooling."""
+    stage, weights = layer.stage, layer.parameter("weights")
+    assert weights is not None
+    depthwise, linear = layer.kind == "depthwise", isinstance(stage, ProductStage) and stage.linear
+    channels, bias = stage.out_shape[2], _bias(net, layer)
+    stored = rows(weights, weights.flat, layer.taps)
+    sums = np.abs(stored.astype(np.int64)).reshape(channels, -1).sum(1) * -net.value.min_raw
+    bound = int((sums + (0 if bias is None else np.abs(bias))).max())
+    drop = weights.form.format.frac_bits + stage.x_form.format.frac_bits - stage.y_form.format.frac_bits
+    scale = scale_of(stage.name, 1, drop, bits, bound)
+    low, high = _bounds(net, layer)
+    if linear:
+        shapes = Dims(1, 1, 1, stage.in_elements), Dims(stage.in_elements, 1, 1, channels), Dims(1, 1, 1, channels)
+        return Call(stage.name, "LINEAR", f"arm_fully_connected_s{bits}", *shapes, (1, 1), (0, 0), low, high, scale, stored, bias)  # fmt: skip  # noqa: E501
+    out = [
+        (extent + 2 * pad - k) // step + 1
+        for extent, pad, k, step in zip(stage.in_shape[:2], layer.padding, layer.kernel, layer.stride, strict=True)
+    ]
+    kind, kernel = ("DEPTHWISE", "arm_depthwise_conv_wrapper") if depthwise else ("CONV", "arm_convolve_wrapper")
+    seen = Dims(1, *layer.kernel, channels) if depthwise else Dims(channels, *layer.kernel, stage.in_shape[2])
+    return Call(
+        stage.name, kind, f"{kernel}_s{bits}", Dims(1, *stage.in_shape), seen, Dims(1, out[0], out[1], channels),
+        layer.stride, layer.padding, low, high, scale, weights.flat if depthwise else stored, bias,
+    )  # fmt: skip
+
+
+def _maxpool(net: Network, name: str, bits: int, x: Dims, y: tuple[int, int, int], size: Pair, stride: Pair) -> Call:
+    form = net.value
+    return Call(
+        name, "MAXPOOL", f"arm_max_pool_s{bits}", x, Dims(1, *size, 1), Dims(1, *y), stride, (0, 0),
+        form.min_raw, form.max_raw,
+    )  # fmt: skip
+
+
+def _mean(net: Network, layer: Layer, bits: int) -> Call:
+    """A depthwise convolution of ones whose scale holds the division."""
+    stage, (mantissa, shift) = layer.stage, layer.multiplier
+    count, channels = layer.kernel[0] * layer.kernel[1], stage.out_shape[2]
+    drop = stage.x_form.format.frac_bits + shift - stage.y_form.format.frac_bits
+    scale = scale_of(stage.name, mantissa, drop, bits, count * -net.value.min_raw)
+    return Call(
+        stage.name, "DEPTHWISE", f"arm_depthwise_conv_wrapper_s{bits}", Dims(1, *stage.in_shape),
+        Dims(1, *layer.kernel, channels), Dims(1, *stage.out_shape), layer.stride, (0, 0), *_bounds(net, layer),
+        scale, np.ones(count * channels, np.int8),
+    )  # fmt: skip
+
+
+def calls_of(net: Network) -> list[Call]:
+    """The calls that compute a model, in order.
+
+    Raises
+    ------
+    FormatError
+        If CMSIS-NN has no kernel for a layer's widths or scale.
+    """
+    bits, found = value_bits(net), list[Call]()
+    for layer in net.layers:
+        stage = layer.stage
+        if layer.kind == "avgpool":
+            found.append(_mean(net, layer, bits))
+        elif layer.kind == "maxpool":
+            size, stride = layer.kernel, layer.stride
+            found.append(_maxpool(net, stage.name, bits, Dims(1, *stage.in_shape), stage.out_shape, size, stride))
+        else:
+            call = _product(net, layer, bits)
+            found.append(call)
+            if layer.pool != (1, 1):
+                name = f"{stage.name}, pooling"
+                found.append(_maxpool(net, name, bits, call.output, stage.out_shape, layer.pool, layer.pool))
+    return found
