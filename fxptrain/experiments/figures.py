@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 import textwrap
 from collections.abc import Callable
 from dataclasses import replace
@@ -24,6 +25,7 @@ MARKERS = "osD^vP*X"
 STYLE = {
     "font.size": 9, "svg.fonttype": "none", "svg.hashsalt": "fxptrain", "axes.spines.top": False,
     "axes.spines.right": False, "figure.facecolor": "white", "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],  # one name: the list of all stands at every number of an SVG
 }  # fmt: skip
 LEAST_SHARE = 0.002  # smaller shares of a tensor are not drawn
 MAP = "cividis"  # even in lightness: reads the same in grey and for colour-blind people
@@ -71,7 +73,12 @@ def saved(figure: Any, kind: str) -> bytes:
     with pyplot.rc_context(STYLE), io.BytesIO() as file:
         metadata = {"Date": None} if kind == "svg" else {"Software": None}
         figure.savefig(file, format=kind, dpi=110, metadata=metadata)
-        return file.getvalue()
+        return file.getvalue() if kind != "svg" else _shortened(file.getvalue())
+
+
+def _shortened(svg: bytes) -> bytes:
+    """Without indentation and with two decimals, which are finer than any screen."""
+    return re.sub(rb"\n\s*", b"\n", re.sub(rb"(\.\d\d)\d+", rb"\1", svg))
 
 
 def _titled(figure: Any, sweep: Sweep, title: str) -> None:
@@ -149,7 +156,7 @@ def _best_and_worst(pyplot: Any, sweep: Sweep, table: Heat) -> Any:
     axes.set_yticks(range(len(lines)), [panel if row == UNUSED else f"{panel} {row}" for panel, row in lines])
     axes.set_xlim(0, 105)
     axes.invert_yaxis()
-    known = "; black: best at that width as the paper states it, at full size" if sweep.name in paper.SWEEPS else ""
+    known = "; black: the paper's best, full size" if sweep.name in paper.SWEEPS else ""
     axes.set_xlabel(f"test accuracy, %: worst (bar) to best (dot){known}")
     _titled(figure, sweep, f"best and worst run over {sweep.definition['view']['columns']} and seeds")
     return figure

@@ -184,8 +184,11 @@ def _cell(cell: Summary | None) -> str:
 
 
 def _beside_html(figures: list[Beside]) -> str:
-    cells = ((f.quantity, f.paper, f.here) for f in figures)
-    rows = "".join(f"<tr>{''.join(f'<td>{escape(word)}</td>' for word in line)}</tr>" for line in cells)
+    rows = "".join(
+        f'<tr><td>{escape(f.quantity)}</td><td data-head="the paper">{escape(f.paper)}</td>'
+        f'<td data-head="here">{escape(f.here)}</td></tr>'
+        for f in figures
+    )
     head = "<tr><th>its figures</th><th>the paper</th><th>here</th></tr>"
     note = f'<p class="reduction">Column {escape(paper.NOTE)}</p>'
     return f'<div class="scroll"><table class="words">{head}{rows}</table></div>{note}'
