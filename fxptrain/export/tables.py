@@ -56,9 +56,6 @@ def fingerprint(net: Network) -> int:
 
 def _training_sizes(net: Network, layout: Layout, rate: Multiplier) -> dict[str, int | str]:
     model, optimizer = net.model, net.model.optimizer
-    trained = range(net.first_trained, len(net.layers))
-    kinds_back = {net.layers[i].kind for i in trained if i > net.first_trained}
-    kinds_gradient = {net.layers[i].kind for i in trained if net.layers[i].stage.parameters}
     sizes: dict[str, int | str] = {
         "FXP_BATCH": net.batch,
         "FXP_STATE_BYTES": f"{state_bytes_of(net)}u",
@@ -68,7 +65,6 @@ def _training_sizes(net: Network, layout: Layout, rate: Multiplier) -> dict[str,
         "FXP_LOSS_AT": f"{layout.at('loss')}u",
         "FXP_START_STEP": f"{model.step}u",
         "FXP_START_CALIBRATED": f"{int(model.calibrated)}u",
-        "FXP_CROSS_ENTROPY": int(model.spec.loss == "cross-entropy"),
         "FXP_FORWARD_STOCHASTIC": int(optimizer.forward_rounding == "stochastic"),
         "FXP_ERROR_STOCHASTIC": int(optimizer.error_rounding == "stochastic"),
         "FXP_UPDATE_STOCHASTIC": int(model.rule.stochastic),
@@ -79,10 +75,18 @@ def _training_sizes(net: Network, layout: Layout, rate: Multiplier) -> dict[str,
     named = {"MOMENTUM": model.rule.momentum, "DECAY": model.rule.decay, "RATE": rate}
     for name, multiplier in named.items():
         sizes |= {f"FXP_{name}_MANTISSA": multiplier.mantissa, f"FXP_{name}_SHIFT": f"({multiplier.shift})"}
-    for kind in KINDS:
-        sizes[f"FXP_BACK_{kind.upper()}"] = int(kind in kinds_back)
-        sizes[f"FXP_GRADIENT_{kind.upper()}"] = int(kind in kinds_gradient)
     return sizes
+
+
+def _parts(net: Network) -> dict[str, int | str]:
+    """Which parts of the runtime the layers need."""
+    trained = range(net.first_trained, len(net.layers))
+    needed = {
+        "USE": {layer.kind for layer in net.layers},
+        "BACK": {net.layers[i].kind for i in trained if i > net.first_trained},
+        "GRADIENT": {net.layers[i].kind for i in trained if net.layers[i].stage.parameters},
+    }
+    return {f"FXP_{part}_{kind.upper()}": int(kind in kinds) for part, kinds in needed.items() for kind in KINDS}
 
 
 def config(net: Network, layout: Layout, rate: Multiplier) -> str:
@@ -107,8 +111,7 @@ def config(net: Network, layout: Layout, rate: Multiplier) -> str:
         "FXP_MOMENTUM_BITS": net.momentum.total_bits,
         "FXP_ERROR_BITS": net.error.total_bits,
     }
-    used = {layer.kind for layer in net.layers}
-    sizes |= {f"FXP_USE_{kind.upper()}": int(kind in used) for kind in KINDS}
+    sizes |= {"FXP_CROSS_ENTROPY": int(net.training and net.model.spec.loss == "cross-entropy")} | _parts(net)
     if net.training:
         sizes |= _training_sizes(net, layout, rate)
     lines = [f"#define {name} {value}" for name, value in sizes.items()]
