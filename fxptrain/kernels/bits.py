@@ -1,6 +1,6 @@
 """Integers packed without gaps: values of any width from 1 to 24 bits side by side in bytes, the lowest bits first.
 
-Every sample starts at a whole byte. `PADDING` bytes behind the last sample are read (never used) by `peek`.
+Every sample starts at a whole byte. `PADDING` bytes behind the last sample are read (never used).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import numpy as np
 
 from fxptrain._jit import kernel
 
-PADDING = 4
+PADDING = 8
 
 
 @kernel
@@ -52,26 +52,90 @@ def write(values, index, bits, value):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def unpack(packed, first, samples, sample_bytes, elements, bits, signed, out):  # type: ignore[no-untyped-def]
-    """Samples ``first .. first + samples`` of `elements` values each to flat `out`."""
+def _word(packed, at):  # type: ignore[no-untyped-def]
+    """Eight bytes from `at` on, the lowest first; compiles to a single load."""
+    word = np.uint64(0)
+    for k in range(8):
+        word |= np.uint64(packed[at + np.uint64(k)]) << np.uint64(8 * k)
+    return word
+
+
+@kernel
+def _unpack_pairs(source, pairs, out):  # type: ignore[no-untyped-def]
+    """Signed 12-bit values, two in three bytes: the usual case, in one pass that vectorizes."""
+    for i in range(pairs):
+        low, middle, high = np.int32(source[3 * i]), np.int32(source[3 * i + 1]), np.int32(source[3 * i + 2])
+        out[2 * i] = np.int16(np.int16((low | (middle << 8)) << 4) >> 4)
+        out[2 * i + 1] = np.int16(np.int16((middle | (high << 8)) & 0xFFF0) >> 4)
+
+
+@kernel
+def _unpack_quarters(source, count, out):  # type: ignore[no-untyped-def]
+    """Unsigned 2-bit values, four in a byte: pool winners."""
+    for i in range(count):
+        byte = source[i]
+        out[4 * i] = byte & 3
+        out[4 * i + 1] = (byte >> 2) & 3
+        out[4 * i + 2] = (byte >> 4) & 3
+        out[4 * i + 3] = byte >> 6
+
+
+@kernel
+def unpack_run(packed, base, index, count, bits, signed, out, at):  # type: ignore[no-untyped-def]
+    """Values ``index .. index + count`` of those that start at byte `base`, to ``out[at:]``."""
+    done, start = np.int64(0), base + index * bits // 8
+    if index * bits % 8 == 0 and bits == 12 and signed:
+        done = count // 2 * 2
+        _unpack_pairs(packed[start : start + done // 2 * 3], done // 2, out[at : at + done])
+    elif index * bits % 8 == 0 and bits == 2 and not signed:
+        done = count // 4 * 4
+        _unpack_quarters(packed[start : start + done // 4], done // 4, out[at : at + done])
+    elif bits <= 15:
+        done = count // 4 * 4
+        drop = np.int64(64 - bits)
+        for group in range(np.uint64(done // 4)):
+            bit = np.uint64(index * bits) + np.uint64(group) * np.uint64(4 * bits)
+            word = _word(packed, np.uint64(base) + (bit >> np.uint64(3))) >> (bit & np.uint64(7))
+            target = np.uint64(at) + np.uint64(group) * np.uint64(4)
+            for k in range(4):
+                value = np.int64(word >> np.uint64(k * bits)) << drop
+                out[target + np.uint64(k)] = value >> drop if signed else np.int64(np.uint64(value) >> np.uint64(drop))
+    for i in range(done, count):
+        out[at + i] = peek(packed, base, index + i, bits, signed)
+
+
+@kernel
+def pack_run(values, at, count, bits, packed, base, index):  # type: ignore[no-untyped-def]
+    """Overwrite values ``index .. index + count`` of those that start at byte `base` by ``values[at:]``."""
+    if index * bits % 8 != 0 or count * bits % 8 != 0:
+        for i in range(count):
+            poke(packed, base, index + i, bits, values[at + i])
+        return
+    byte = np.uint64(base + index * bits // 8)
+    mask = np.uint64((1 << bits) - 1)
+    word, have = np.uint64(0), np.uint64(0)
+    for i in range(np.uint64(count)):
+        word |= (np.uint64(np.int64(values[np.uint64(at) + i])) & mask) << have
+        have += np.uint64(bits)
+        while have >= np.uint64(8):
+            packed[byte] = np.uint8(word & np.uint64(255))
+            word, have, byte = word >> np.uint64(8), have - np.uint64(8), byte + np.uint64(1)
+
+
+@kernel
+def unpack(packed, first, samples, sample_bytes, positions, channels, begin, count, bits, signed, out):  # type: ignore[no-untyped-def]
+    """Channels ``begin .. begin + count`` of all positions of samples ``first .. first + samples``, to flat `out`."""
     for n in range(samples):
-        base = (first + n) * sample_bytes
-        for i in range(elements):
-            out[n * elements + i] = peek(packed, base, i, bits, signed)
+        base, at = (first + n) * sample_bytes, n * positions * count
+        if count == channels:
+            unpack_run(packed, base, 0, positions * channels, bits, signed, out, at)
+        else:
+            for p in range(positions):
+                unpack_run(packed, base, p * channels + begin, count, bits, signed, out, at + p * count)
 
 
 @kernel
 def pack(values, samples, elements, bits, packed, first, sample_bytes):  # type: ignore[no-untyped-def]
-    """The reverse of `unpack`, from flat `values`."""
+    """Samples of `elements` values each from flat `values`; the bits behind a sample's last value stay."""
     for n in range(samples):
-        base = (first + n) * sample_bytes
-        word, have, at = np.uint64(0), 0, base
-        for i in range(elements):
-            value = np.uint64(np.int64(values[n * elements + i])) & np.uint64((1 << bits) - 1)
-            word |= value << np.uint64(have)
-            have += bits
-            while have >= 8:
-                packed[at] = np.uint8(word & np.uint64(255))
-                word, have, at = word >> np.uint64(8), have - 8, at + 1
-        if have > 0:
-            packed[at] = np.uint8(word & np.uint64(255))
+        pack_run(values, n * elements, elements, bits, packed, (first + n) * sample_bytes, 0)

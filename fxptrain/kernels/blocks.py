@@ -13,7 +13,7 @@ import numpy as np
 
 from fxptrain._jit import kernel
 from fxptrain.fixed.draws import fill_draws
-from fxptrain.kernels.bits import poke, read
+from fxptrain.kernels.bits import pack_run, read
 from fxptrain.kernels.conv import padded_size
 from fxptrain.kernels.dot import ADD, ONE, PAIR, ZERO, product
 from fxptrain.kernels.pack import digit, digit_rule, pad_sample, unpool_error
@@ -116,7 +116,7 @@ def _finish_line(best, positions, block, channels, first, element, site, draws, 
 
 @kernel
 def _mask_positions(acc, base, x, element, positions, block, channels, low, high, best):  # type: ignore[no-untyped-def]
-    """`mask_row` for a block of the channels of some positions; `element` is the first position's first channel."""
+    """`mask_row` for a block of `channels` of some positions; `element` is the first position's first of the block."""
     kind = acc.dtype.type
     largest = kind(0)
     for p in range(positions):
@@ -132,9 +132,11 @@ def _mask_positions(acc, base, x, element, positions, block, channels, low, high
 @kernel
 def _store(line, positions, block, channels, first, index, bits, packed, base):  # type: ignore[no-untyped-def]
     """``line[position][block]`` packed, to channels ``first ..`` of a sample, from value `index` on."""
+    if block == channels:
+        pack_run(line, 0, positions * block, bits, packed, base, index)
+        return
     for p in range(positions):
-        for c in range(block):
-            poke(packed, base, index + p * channels + first + c, bits, line[p * block + c])
+        pack_run(line, p * block, block, bits, packed, base, index + p * channels + first)
 
 
 class Place(NamedTuple):
@@ -203,16 +205,19 @@ def forward_block(  # type: ignore[no-untyped-def]
 
 @kernel
 def input_error_block(  # type: ignore[no-untyped-def]
-    error, winners, x, panel, pass_low, pass_high, g, chain, tables, site, channels, first, spread, acc, best, line,
-    draws, row_out, out,
+    error, winners, x, x_first, panel, pass_low, pass_high, g, chain, tables, site, channels, first, spread, acc, best,
+    line, draws, row_out, out,
 ):  # fmt: skip
-    """`conv.conv2d_input_error` for input channels ``first .. first + g.image.c`` of `channels`."""
+    """`conv.conv2d_input_error` for input channels ``first .. first + g.image.c`` of `channels`.
+
+    x (n, h, w, channels of its own) has the block's first channel at `x_first`.
+    """
     image, block = g.image, g.image.c
     even = (g.co + 1) // 2 * 2
     stride = (image.w + 2 * image.pw) * block
     positions = g.oh_used * g.ow_used
     plane, size = positions * even, g.kh * even * g.run_columns
-    flat_x, flat_out = x.reshape(x.size), out.reshape(out.size)
+    flat_x, flat_out, x_channels = x.reshape(x.size), out.reshape(out.size), x.shape[3]
     saturated, largest = np.int64(0), np.int64(0)
     spread[: plane * chain.row_digits.planes] = 0
     for n in range(error.shape[0]):
@@ -231,8 +236,9 @@ def input_error_block(  # type: ignore[no-untyped-def]
             inside = (h + image.ph) * stride + image.pw * block
             element = (n * image.h + h) * image.w * channels
             peak = _mask_positions(
-                acc, inside, flat_x, element + first, image.w, block, channels, pass_low, pass_high, best
-            )
+                acc, inside, flat_x, (n * image.h + h) * image.w * x_channels + x_first, image.w, block, x_channels,
+                pass_low, pass_high, best,
+            )  # fmt: skip
             largest = max(largest, peak)
             saturated += _finish_line(best, image.w, block, channels, first, element, site, draws, line, row_out, 0)[0]
             for w in range(image.w):

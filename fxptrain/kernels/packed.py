@@ -8,8 +8,26 @@ from fxptrain._jit import kernel
 from fxptrain.fixed.draws import fill_draws
 from fxptrain.fixed.rounding import shift_half_even, shift_stochastic
 from fxptrain.fixed.threefry import threefry2x32
-from fxptrain.kernels.bits import read, write
-from fxptrain.kernels.update import BLOCK, update_momentum, update_weights
+from fxptrain.kernels.bits import pack_run, read, unpack_run, write
+from fxptrain.kernels.update import BLOCK, update, update_momentum, update_weights
+
+
+@kernel
+def _load(values, first, count, bits, line):  # type: ignore[no-untyped-def]
+    """Some values of a flat array, plain (0 bits) or packed, to `line`."""
+    if bits == 0:
+        line[:count] = values[first : first + count]
+    else:
+        unpack_run(values, 0, first, count, bits, True, line, 0)
+
+
+@kernel
+def _store(values, first, count, bits, line):  # type: ignore[no-untyped-def]
+    """The reverse of `_load`."""
+    if bits == 0:
+        values[first : first + count] = line[:count]
+    else:
+        pack_run(line, 0, count, bits, values, 0, first)
 
 
 @kernel
@@ -26,9 +44,8 @@ def update_packed(  # type: ignore[no-untyped-def]
             fill_draws(seed, np.uint32(site.momentum_stream), step, base, here, draws[0])
             fill_draws(seed, np.uint32(site.stream), step, base, here, draws[1])
         some_weights, some_momentum = lines[0, :here], lines[1, :here]
-        for i in range(here):
-            some_weights[i] = read(weights, base + i, weight_bits)
-            some_momentum[i] = read(momentum, base + i, momentum_bits)
+        _load(weights, base, here, weight_bits, some_weights)
+        _load(momentum, base, here, momentum_bits, some_momentum)
         some_gradient = gradient[source + block : source + block + here]
         more, peak = update_momentum(some_weights, some_momentum, some_gradient, site, draws[0])
         momentum_over += more
@@ -37,9 +54,37 @@ def update_packed(  # type: ignore[no-untyped-def]
         still += unmoved
         over += more
         largest = max(largest, peak)
-        for i in range(here):
-            write(weights, base + i, weight_bits, some_weights[i])
-            write(momentum, base + i, momentum_bits, some_momentum[i])
+        _store(weights, base, here, weight_bits, some_weights)
+        _store(momentum, base, here, momentum_bits, some_momentum)
+    return still, over, momentum_over, largest, momentum_largest
+
+
+@kernel
+def update_runs(weights, momentum, runs, gradient, site, draws):  # type: ignore[no-untyped-def]
+    """`update.update` for several runs (parameter start, gradient start, count) of one gradient."""
+    still, over, momentum_over = np.int64(0), np.int64(0), np.int64(0)
+    largest, momentum_largest = np.int64(0), np.int64(0)
+    for run in range(len(runs)):
+        found = update(weights, momentum, runs[run, 0], gradient, runs[run, 1], runs[run, 2], site, draws[0], draws[1])
+        still, over, momentum_over = still + found[0], over + found[1], momentum_over + found[2]
+        largest, momentum_largest = max(largest, found[3]), max(momentum_largest, found[4])
+    return still, over, momentum_over, largest, momentum_largest
+
+
+@kernel
+def update_packed_runs(  # type: ignore[no-untyped-def]
+    weights, weight_bits, momentum, momentum_bits, runs, gradient, site, draws, lines
+):
+    """`update_packed` for several runs."""
+    still, over, momentum_over = np.int64(0), np.int64(0), np.int64(0)
+    largest, momentum_largest = np.int64(0), np.int64(0)
+    for run in range(len(runs)):
+        found = update_packed(
+            weights, weight_bits, momentum, momentum_bits, runs[run, 0], gradient, runs[run, 1], runs[run, 2], site,
+            draws, lines,
+        )  # fmt: skip
+        still, over, momentum_over = still + found[0], over + found[1], momentum_over + found[2]
+        largest, momentum_largest = max(largest, found[3]), max(momentum_largest, found[4])
     return still, over, momentum_over, largest, momentum_largest
 
 

@@ -6,6 +6,7 @@ What does not belong here: computing them (`blocked`).
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -23,6 +24,23 @@ WIDTH = 8  # samples in a row of a linear layer
 GROUP = 4  # samples paired at a time for a gradient
 
 
+WIDE_COLUMNS = 32  # narrower products take about as long
+CALL_COLUMNS = 8  # what starting a block costs, in columns
+
+
+class Budgets(NamedTuple):
+    """Bytes that a block's packed weights, or its gradient, may take in each phase."""
+
+    forward: int
+    error: int
+    gradient: int
+
+
+def _sizes(channels: int, block: int) -> list[int]:
+    """Sizes of the blocks that `channels` are split into."""
+    return [min(block, channels - first) for first in range(0, channels, block)]
+
+
 def _largest_block(channels: int, unit: int, fits: Callable[[int], bool]) -> int:
     """The largest multiple of `unit` (or all `channels`) that fits; a single unit if none does."""
     if fits(channels):
@@ -33,16 +51,30 @@ def _largest_block(channels: int, unit: int, fits: Callable[[int], bool]) -> int
     return max(min(size, channels), 1)
 
 
-class Blocks:
-    """Blocks of a `ProductStage` whose packed weights and gradients take about `budget` bytes each."""
+def _best_block(channels: int, unit: int, width: int, fits: Callable[[int], bool]) -> int:
+    """The multiple of `unit` (or all `channels`) that fits and whose blocks, `width` columns a channel, cost least."""
 
-    def __init__(self, stage: ProductStage, batch: int, budget: int) -> None:
-        self.stage, self.batch, self.budget = stage, batch, budget
-        self.co_block = _largest_block(stage.channels, COLUMN_MULTIPLE, lambda n: self._output_panel(n) <= budget)
-        unit = COLUMN_MULTIPLE if stage.linear else 4
-        self.ci_block = _largest_block(stage.inner, unit, lambda n: self._input_panel(n) <= budget)
+    def cost(size: int) -> int:
+        return sum(round_up(width * count, WIDE_COLUMNS) + CALL_COLUMNS for count in _sizes(channels, size))
+
+    largest = _largest_block(channels, unit, fits)
+    candidates: list[int] = [largest, *range(unit, largest, unit)]
+    return min(candidates, key=cost)
+
+
+class Blocks:
+    """Blocks of a `ProductStage` whose packed weights and gradients take about as many bytes as `budgets` say."""
+
+    def __init__(self, stage: ProductStage, batch: int, budgets: Budgets) -> None:
+        self.stage, self.batch, self.budgets = stage, batch, budgets
+        self.co_block = _best_block(
+            stage.channels, COLUMN_MULTIPLE, 1, lambda n: self._output_panel(n) <= budgets.forward
+        )
+        fine = COLUMN_MULTIPLE if stage.linear else 1
+        self.ci_block = _best_block(stage.inner, fine, stage.kernel[1], lambda n: self._input_panel(n) <= budgets.error)
         self.chain, self.narrow = stage.gradient_chain(batch)
-        self.gradient_block = _largest_block(stage.inner, unit, lambda n: self._gradient_bytes(n) <= budget)
+        unit = COLUMN_MULTIPLE if stage.linear else 4 if self._gradient_bytes(4) <= budgets.gradient else 1
+        self.gradient_block = _largest_block(stage.inner, unit, lambda n: self._gradient_bytes(n) <= budgets.gradient)
         self.width = min(WIDTH, batch)
         self.forward_layouts: dict[int, Layout] = {}
         self._blocks: list[GradientBlock] = []
@@ -137,22 +169,24 @@ class Blocks:
         g, _ = self.gradient_layout.geometry(self.gradient_block)
         each = 4 * _padded(g) + 2 * g.oh_used * round_up(g.ow_used, 2) * g.columns
         images = -(-self.batch // self.width) if self.stage.linear else self.batch
-        return max(1, min(GROUP, images, self.budget // 3 // each))
+        return max(1, min(GROUP, images, self.budgets.gradient // 3 // each))
 
-    def chunk(self, x: Kept, winners: Kept) -> int:
+    def unpacked(self, phase: str, x: Kept) -> int:
+        """Elements of an input sample that a block of a phase unpacks."""
+        counts = {"forward": self.stage.inner, "error": self.ci_block, "gradient": self.gradient_block}
+        return x.unpacked(self.stage.inner, counts[phase])
+
+    def chunk(self, phase: str, x: Kept, winners: Kept) -> int:
         """Samples unpacked at a time."""
-        each = x.unpacked_bytes + winners.unpacked_bytes
-        return self.batch if each == 0 else max(1, min(self.batch, self.budget // 2 // each))
+        channels = self.stage.channels
+        each = self.unpacked(phase, x) * np.dtype(x.dtype).itemsize + winners.unpacked(channels, channels)
+        budget: int = getattr(self.budgets, phase)
+        return self.batch if each == 0 else max(1, min(self.batch, budget // 2 // each))
 
     def blocks(self) -> list[GradientBlock]:
         """Gradient blocks: ranges of input channels, then the bias."""
         self._blocks = self._blocks or self.stage.blocks_of(self.gradient_block)
         return self._blocks
-
-
-def _sizes(channels: int, block: int) -> list[int]:
-    """Sizes of the blocks that `channels` are split into."""
-    return [min(block, channels - first) for first in range(0, channels, block)]
 
 
 def _padded(g: Geometry) -> int:

@@ -18,7 +18,7 @@ from fxptrain.kernels.update import compact_rows
 from fxptrain.nn.accumulate import NARROW, fits_int32
 from fxptrain.nn.block_plan import Blocks
 from fxptrain.nn.packed import read_some, stored
-from fxptrain.nn.saved import NOTHING, Kept
+from fxptrain.nn.saved import NOTHING, Cut, Kept
 from fxptrain.nn.stage import NO_WINNERS, GradientBlock, Moment, Report, Views
 
 Array = npt.NDArray[Any]
@@ -67,8 +67,8 @@ class BlockedProduct(Blocks):
             bias <<= max(frac_x, 0)
         saturated, largest = 0, 0
         site = s.forward_site(s.shift, t.moment)
-        for chunk in chunks(t.part, self.chunk(t.x_kept, NOTHING)):
-            x = t.x_kept.load(t.x, chunk, scratch.get("x", NO_ARRAY)).reshape(-1, *s.in_shape)
+        for chunk in chunks(t.part, self.chunk("forward", t.x_kept, NOTHING)):
+            x, _ = self._inputs(t, chunk, scratch, 0, s.inner)
             for images in layout.images(len(x), s.inner):
                 start = chunk.start + images.part.start
                 y = t.y if t.y_kept.bits else images.of(t.y[chunk])
@@ -109,6 +109,19 @@ class BlockedProduct(Blocks):
         blocks.pack_outputs(flat, bits, s.kernel[0], run, s.channels, first, g, chain.column_digits, scratch["panel"])
         return (np.int32 if narrow else np.int64), chain
 
+    def _inputs(self, t: Tensors, chunk: slice, scratch: Views, first: int, count: int) -> tuple[Array, int]:
+        """Inputs of some samples, all channels or only ``first .. first + count``, and where `first` is among them."""
+        h, w, channels = self.stage.in_shape if not self.stage.linear else (1, 1, self.stage.inner)
+        loaded = t.x_kept.load(t.x, chunk, scratch.get("x", NO_ARRAY), Cut(channels, first, count))
+        x = loaded.reshape(chunk.stop - chunk.start, h, w, -1)
+        return x, 0 if x.shape[3] == count else first
+
+    def _winners(self, t: Tensors, chunk: slice, scratch: Views) -> Array:
+        channels = self.stage.channels
+        if not self.stage.pools:
+            return NO_WINNERS
+        return t.winners_kept.load(t.winners, chunk, scratch["winners"], Cut(channels, 0, channels)).reshape(-1)
+
     def input_error(
         self, t: Tensors, error: Array, out: Array, formats: tuple[FxP, FxP], mask: bool, scratch: Views
     ) -> Report:
@@ -120,15 +133,15 @@ class BlockedProduct(Blocks):
             channels = min(self.ci_block, s.inner - first)
             g, _ = self.error_layout.geometry(channels)
             kind, chain = self._pack_inputs(g, first, shift, scratch)
-            for chunk in chunks(t.part, self.chunk(t.x_kept, t.winners_kept)):
+            for chunk in chunks(t.part, self.chunk("error", t.x_kept, t.winners_kept)):
                 here = slice(chunk.start - t.part.start, chunk.stop - t.part.start)
-                x = t.x_kept.load(t.x, chunk, scratch.get("x", NO_ARRAY)).reshape(-1, *s.in_shape)
-                won = t.winners_kept.load(t.winners, chunk, scratch["winners"]) if s.pools else NO_WINNERS
+                x, x_first = self._inputs(t, chunk, scratch, first, channels)
+                won = self._winners(t, chunk, scratch)
                 target = out[here].reshape(-1, *s.in_shape)
                 for images in self.error_layout.images(len(x), channels):
                     at = site.first + (here.start + images.part.start) * s.in_elements
                     over, peak = blocks.input_error_block(
-                        images.of(error[here]), won, images.of(x), scratch["panel"], *s.pass_bounds(mask),
+                        images.of(error[here]), won, images.of(x), x_first, scratch["panel"], *s.pass_bounds(mask),
                         images.geometry, chain, images.tables, site._replace(first=at), s.inner, first,
                         scratch["spread"], scratch["acc"].view(kind), scratch["best"].view(kind),
                         scratch["line"].view(kind), scratch["draws"], scratch["row"], images.of(target),
@@ -155,17 +168,16 @@ class BlockedProduct(Blocks):
 
     def add(self, block: GradientBlock, t: Tensors, error: Array, scratch: Views, total: Array) -> None:
         """Add the exact gradient of the samples of ``t.part``, whose output errors are `error`."""
-        s = self.stage
         if block.parameter.is_bias:
             conv.bias_gradient(error, total)
             return
-        for chunk in chunks(t.part, self.chunk(t.x_kept, t.winners_kept)):
+        for chunk in chunks(t.part, self.chunk("gradient", t.x_kept, t.winners_kept)):
             here = slice(chunk.start - t.part.start, chunk.stop - t.part.start)
-            x = t.x_kept.load(t.x, chunk, scratch.get("x", NO_ARRAY)).reshape(-1, *s.in_shape)
-            won = t.winners_kept.load(t.winners, chunk, scratch["winners"]) if s.pools else NO_WINNERS
+            x, x_first = self._inputs(t, chunk, scratch, block.first, block.channels)
+            won = self._winners(t, chunk, scratch)
             for images in self.gradient_layout.images(len(x), block.channels):
                 conv.conv2d_weight_gradient(
-                    images.of(x), images.of(error[here]), won, block.first, images.geometry, self.chain, images.tables,
+                    images.of(x), images.of(error[here]), won, x_first, images.geometry, self.chain, images.tables,
                     self.group, scratch["padded"], scratch["paired"], scratch["spread"], total,
                 )  # fmt: skip
 

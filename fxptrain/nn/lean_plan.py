@@ -5,6 +5,7 @@ What does not belong here: running it (`lean`).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from math import prod
 
@@ -13,6 +14,7 @@ import numpy as np
 from fxptrain.fixed.format import FxP
 from fxptrain.kernels.update import BLOCK
 from fxptrain.nn.arena import FOREVER, Buffer, Plan, lay_out
+from fxptrain.nn.block_plan import Budgets
 from fxptrain.nn.blocked import BlockedProduct
 from fxptrain.nn.conv import ProductStage
 from fxptrain.nn.model import Model
@@ -23,21 +25,30 @@ from fxptrain.nn.workspace import LOSS, PHASES, UPDATE
 
 BUDGETS = tuple(kib << 10 for kib in (256, 128, 96, 64, 48, 32, 24, 16, 12, 8))
 WORTH = 100  # a larger budget is taken when it makes the whole step at most 1/100 larger
-FUSED_CHUNK = 4  # samples of first errors at a time, at least, if that is no more than a quarter of the batch
+FUSED_CHUNK = 4  # samples of first errors at a time, at least, if that is no more than a quarter of the batch ...
+FUSED_BYTES = 20 << 10  # ... and no more bytes
 
 
 class LeanPlan:
-    """Everything a lean step needs besides the parameters, for blocks of about `budget` bytes.
+    """Everything a lean step needs besides the parameters, for blocks of about `budget` bytes, `wider` in some phases.
 
     Moments: stage i runs forward at i, the loss is computed at S, then from the last stage down each stage has three:
     its input error, the first stage's gradient where it is taken chunk by chunk (`fused`), and its own gradient.
     Threads keep step from moment to moment, so one arena serves all of them.
     """
 
-    def __init__(self, model: Model, batch: int, threads: int, budget: int) -> None:
+    def __init__(
+        self, model: Model, batch: int, threads: int, budget: int, wider: Mapping[tuple[int, str], int] | None = None
+    ) -> None:
+        wider = wider or {}
         self.model, self.batch, self.threads = model, batch, threads
         stages = model.stages
-        self.products = [BlockedProduct(s, batch, budget) if isinstance(s, ProductStage) else None for s in stages]
+        self.products = [
+            BlockedProduct(s, batch, Budgets(*(wider.get((i, phase), budget) for phase in PHASES)))
+            if isinstance(s, ProductStage)
+            else None
+            for i, s in enumerate(stages)
+        ]
         self.y = [self._output(i) for i in range(len(stages))]
         pixels = Pixels(model.spec.input_shape, model.input_form.format.dtype, table=model.table)
         plain = Kept(model.spec.input_shape, model.input_form.format.dtype)
@@ -49,7 +60,9 @@ class LeanPlan:
         self.fused = self._fusible(budget)
         each = self.y[0].elements * self._error(stages[0]).itemsize
         self.fused_chunk = (
-            max(1, min(FUSED_CHUNK, batch // 4), min(batch, budget // 2 // each)) if self.fused else batch
+            max(1, min(FUSED_CHUNK, batch // 4, FUSED_BYTES // each), min(batch, budget // 2 // each))
+            if self.fused
+            else batch
         )
 
     @staticmethod
@@ -150,13 +163,19 @@ class LeanPlan:
 
     def _product_scratch(self, i: int, product: BlockedProduct, phase: str) -> list[Buffer]:
         x, winners = self.x[i], self.winners[i] if phase != "forward" else NOTHING
-        samples = product.chunk(x, winners)
+        samples, elements = product.chunk(phase, x, winners), product.unpacked(phase, x)
         found = product.scratch(phase)
-        if x.unpacked_bytes:
-            found.append(Buffer("x", "scratch", (samples * x.elements,), x.dtype))
-        if winners.unpacked_bytes:
+        if elements:
+            found.append(Buffer("x", "scratch", (samples * elements,), x.dtype))
+        if winners.bits:
             found.append(Buffer("winners", "scratch", (samples * winners.elements,), np.uint8))
         return found + (product.gradient_buffers() if phase == "gradient" else [])
+
+    def peak(self) -> int:
+        """Most bytes alive at once: no arena can be smaller."""
+        buffers = self.buffers()
+        moments = {b.first for b in buffers}
+        return max(sum(b.room for b in buffers if b.first <= moment <= b.last) for moment in moments)
 
     def table_bytes(self, i: int) -> int:
         """Bytes of a stage's offset tables."""
@@ -182,4 +201,23 @@ def plan_lean(model: Model, batch: int, threads: int) -> tuple[LeanPlan, Plan]:
     least = min(totals)
     limit = least + (least + state) // WORTH
     chosen = next(n for n, total in enumerate(totals) if total <= limit)
+    tables = totals[chosen] - laid[chosen].total
+    for less in range(4):  # larger blocks have larger tables, and the arena may not be without holes
+        found = _widened(plans[chosen], BUDGETS[chosen], (limit - tables) * (100 - less) // 100)
+        arena = lay_out(found.buffers())
+        if arena.total + sum(found.table_bytes(i) for i in range(len(model.stages))) <= limit:
+            return found, arena
     return plans[chosen], laid[chosen]
+
+
+def _widened(plan: LeanPlan, budget: int, room: int) -> LeanPlan:
+    """The same plan with larger blocks in the phases in which little else is alive, so that `room` still suffices."""
+    wider: dict[tuple[int, str], int] = {}
+    for i, product in enumerate(plan.products):
+        for phase in PHASES if product is not None else ():
+            for larger in (b for b in BUDGETS if b > budget):
+                tried = LeanPlan(plan.model, plan.batch, plan.threads, budget, wider | {(i, phase): larger})
+                if tried.peak() <= room:
+                    plan, wider[i, phase] = tried, larger
+                    break
+    return plan

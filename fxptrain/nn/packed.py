@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from fxptrain.fixed.format import FxP
 from fxptrain.kernels.bits import PADDING, pack, unpack
-from fxptrain.kernels.packed import regrid_packed, update_packed
+from fxptrain.kernels.packed import regrid_packed, update_packed_runs
 from fxptrain.kernels.update import BLOCK, UpdateSite
 from fxptrain.nn.conv import ProductStage
 from fxptrain.nn.model import Model
@@ -88,13 +88,19 @@ class PackedParameter(ParameterArray):
         self, start: int, gradient: IntArray, source: int, count: int, site: UpdateSite, draws: npt.NDArray[np.uint32]
     ) -> tuple[int, int, int, int, int, int]:
         """See `ParameterArray.apply`; `draws` (3 or 4, block): behind the draws, lines for unpacked values."""
+        return self.apply_runs(np.array([[start, source, count]]), gradient, site, draws)
+
+    def apply_runs(
+        self, runs: npt.NDArray[np.int64], gradient: IntArray, site: UpdateSite, draws: npt.NDArray[np.uint32]
+    ) -> tuple[int, int, int, int, int, int]:
+        """See `ParameterArray.apply_runs`."""
         kind = np.int16 if len(draws) == 3 else np.int32  # the plan knows whether all values fit 16 bits
         return (
-            *update_packed(
-                self.packed, self.bits, self.packed_momentum, self.momentum_bits, start, gradient, source, count, site,
-                draws[:2], draws[2:].view(kind).reshape(2, -1),
+            *update_packed_runs(
+                self.packed, self.bits, self.packed_momentum, self.momentum_bits, runs, gradient, site, draws[:2],
+                draws[2:].view(kind).reshape(2, -1),
             ),
-            count,
+            int(runs[:, 2].sum()),
         )  # fmt: skip
 
     def regrid(self, change: int, momentum_change: int, seed: int, step: int) -> None:
@@ -131,7 +137,7 @@ def _unpacked(array: Stored, bits: int, count: int, form: FxP) -> IntArray:
     if not bits:
         return array
     out: IntArray = np.empty(count, form.dtype)
-    unpack(array, 0, 1, 0, count, bits, True, out)
+    unpack(array, 0, 1, 0, 1, count, 0, count, bits, True, out)
     return out
 
 

@@ -17,6 +17,7 @@ from fxptrain.errors import CheckpointError
 from fxptrain.fixed.format import FxP
 from fxptrain.fixed.multiplier import Multiplier
 from fxptrain.kernels.copy import narrow
+from fxptrain.kernels.packed import update_runs
 from fxptrain.kernels.update import GUARD, Term, UpdateSite, initialize, regrid, update
 from fxptrain.nn.formats import TensorFormat
 from fxptrain.nn.streams import Site, stream
@@ -179,6 +180,13 @@ class ParameterArray:
         """
         target = self.flat if self.master is None else self.master
         return (*update(target, self.momentum, start, gradient, source, count, site, draws[0], draws[1]), count)
+
+    def apply_runs(
+        self, runs: npt.NDArray[np.int64], gradient: IntArray, site: UpdateSite, draws: npt.NDArray[np.uint32]
+    ) -> tuple[int, int, int, int, int, int]:
+        """`apply` for several runs (parameter start, gradient start, count) at once."""
+        target = self.flat if self.master is None else self.master
+        return (*update_runs(target, self.momentum, runs, gradient, site, draws), int(runs[:, 2].sum()))
 
     def note(self, reports: list[tuple[int, int, int, int, int, int]]) -> None:
         """Count the reports of all calls of one step, and refresh the working weights."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,14 @@ from fxptrain.kernels.bits import PADDING, unpack
 from fxptrain.kernels.copy import look_up
 from fxptrain.nn.arena import Buffer
 from fxptrain.nn.stage import Shape
+
+
+class Cut(NamedTuple):
+    """Some of a stage's input channels: how many there are, the first of those wanted and their number."""
+
+    channels: int
+    first: int
+    wanted: int
 
 
 @dataclass(frozen=True)
@@ -33,10 +41,9 @@ class Kept:
         """Bytes of a packed sample."""
         return -(-self.elements * self.bits // 8)
 
-    @property
-    def unpacked_bytes(self) -> int:
-        """Bytes of an unpacked sample where samples must be unpacked, else 0."""
-        return self.elements * np.dtype(self.dtype).itemsize if self.bits else 0
+    def unpacked(self, channels: int, count: int) -> int:
+        """Elements to unpack of a sample, for `count` of so many channels; 0 where nothing must be unpacked."""
+        return self.elements // channels * count if self.bits else 0
 
     def buffer(self, name: str, kind: str, batch: int, first: int, last: int) -> Buffer:
         """Its buffer for a batch."""
@@ -44,14 +51,17 @@ class Kept:
             return Buffer(name, kind, (batch * self.sample_bytes + PADDING,), np.uint8, first, last)
         return Buffer(name, kind, (batch, *self.shape), self.dtype, first, last)
 
-    def load(self, array: npt.NDArray[Any], part: slice, scratch: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Samples of `part` as (n, h, w, c): a view, or unpacked into `scratch`."""
+    def load(self, array: npt.NDArray[Any], part: slice, scratch: npt.NDArray[Any], cut: Cut) -> npt.NDArray[Any]:
+        """Samples of `part`: a view of all channels, or those of `cut` unpacked into `scratch`."""
         if not self.bits:
             return array[part]
-        samples = part.stop - part.start
-        flat = scratch[: samples * self.elements]
-        unpack(array, part.start, samples, self.sample_bytes, self.elements, self.bits, self.signed, flat)
-        return flat.reshape(samples, *self.shape)
+        samples, positions = part.stop - part.start, self.elements // cut.channels
+        flat = scratch[: samples * positions * cut.wanted]
+        unpack(
+            array, part.start, samples, self.sample_bytes, positions, cut.channels, cut.first, cut.wanted, self.bits,
+            self.signed, flat,
+        )  # fmt: skip
+        return flat.reshape(samples, -1)
 
 
 @dataclass(frozen=True)
@@ -60,13 +70,12 @@ class Pixels(Kept):
 
     table: npt.NDArray[Any] | None = None
 
-    @property
-    def unpacked_bytes(self) -> int:
-        """Bytes of a sample of raw integers."""
-        return self.elements * np.dtype(self.dtype).itemsize
+    def unpacked(self, channels: int, count: int) -> int:
+        """All elements."""
+        return self.elements
 
-    def load(self, array: npt.NDArray[Any], part: slice, scratch: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Samples of `part` as raw integers."""
+    def load(self, array: npt.NDArray[Any], part: slice, scratch: npt.NDArray[Any], cut: Cut) -> npt.NDArray[Any]:
+        """Samples of `part` as raw integers, all channels."""
         if array.dtype != np.uint8:
             return array[part]
         samples = part.stop - part.start
