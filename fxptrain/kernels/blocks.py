@@ -15,9 +15,9 @@ from fxptrain._jit import kernel
 from fxptrain.fixed.draws import fill_draws
 from fxptrain.kernels.bits import pack_run, read
 from fxptrain.kernels.conv import padded_size
-from fxptrain.kernels.dot import ADD, ONE, PAIR, ZERO, product
+from fxptrain.kernels.dot import ADD, ONE, ZERO, group_of, product
 from fxptrain.kernels.pack import digit, digit_rule, pad_sample, unpool_error
-from fxptrain.kernels.requantize import finish_row, pool_row, round_row
+from fxptrain.kernels.requantize import finish_row, pool_windows, round_row
 
 
 @kernel
@@ -176,16 +176,16 @@ def forward_block(  # type: ignore[no-untyped-def]
                 for q in range(chain.column_digits.planes):
                     product(
                         padded, p * plane + top * g.pool_h * g.sh * stride, tables.forward_in,
-                        rows * g.pool_h * g.ow_used, (ZERO, stride, PAIR), panel, q * size, g.columns,
-                        (ZERO, pairs * g.columns * 2, g.columns * 2), (ONE, g.kh, pairs), chain.flush, acc, ZERO,
-                        tables.forward_out, p * chain.row_digits.bits + q * chain.column_digits.bits, p + q > 0,
+                        rows * g.pool_h * g.ow_used, (ZERO, stride, group_of(panel)), panel, q * size, g.columns,
+                        (ZERO, pairs * g.columns * 2, g.columns * 2), (ONE, g.kh, pairs), chain.flush, bias,
+                        acc, ZERO, tables.forward_out,
+                        lift + p * chain.row_digits.bits + q * chain.column_digits.bits, p + q > 0,
                     )  # fmt: skip
             for row in range(rows):
                 index = (top + row) * width * channels
                 element = n * rows_all * width * channels + index
-                pool_row(
-                    acc, row * g.pool_h * g.ow_used * g.columns, tables.windows, g.pool_w * g.columns, width, g.co,
-                    bias, lift, relu, best, won, 0,
+                pool_windows(
+                    acc, row * width * g.columns, tables.windows, g.columns, width, g.co, relu, best, won, 0,
                 )  # fmt: skip
                 if place.winner_bits > 0:
                     _store(won, width, g.co, channels, first, index, place.winner_bits, winners,
@@ -227,9 +227,9 @@ def input_error_block(  # type: ignore[no-untyped-def]
             for p in range(chain.row_digits.planes):
                 for q in range(chain.column_digits.planes):
                     product(
-                        spread, p * plane, tables.error_in, positions, (ZERO, ZERO, PAIR), panel,
+                        spread, p * plane, tables.error_in, positions, (ZERO, ZERO, group_of(panel)), panel,
                         q * size + kh * even * g.run_columns, g.run_columns, (ZERO, ZERO, 2 * g.run_columns),
-                        (ONE, ONE, even // 2), chain.flush, acc, kh * stride, tables.error_out,
+                        (ONE, ONE, even // 2), chain.flush, acc, acc, kh * stride, tables.error_out,
                         p * chain.row_digits.bits + q * chain.column_digits.bits, ADD,
                     )  # fmt: skip
         for h in range(image.h):

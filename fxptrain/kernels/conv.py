@@ -9,10 +9,19 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from fxptrain._jit import kernel
-from fxptrain.kernels.dot import ADD, ONE, PAIR, ZERO, product
-from fxptrain.kernels.pack import Digits, Image, pad_sample, pair_positions, unpool_error, unpool_error_pairs
-from fxptrain.kernels.requantize import finish_row, mask_row, pool_row
+from fxptrain._jit import kernel, prefer_wide_vectors
+from fxptrain.kernels.dot import ADD, ONE, ZERO, flip_of, group_of, product
+from fxptrain.kernels.pack import (
+    Digits,
+    Image,
+    group_positions,
+    pad_sample,
+    unpool_error,
+    unpool_error_groups,
+    unpool_error_windows,
+    windows_group,
+)
+from fxptrain.kernels.requantize import finish_row, mask_row, pool_windows
 
 
 class Geometry(NamedTuple):
@@ -67,96 +76,70 @@ def padded_size(image):  # type: ignore[no-untyped-def]
 def conv2d_forward(x, panels, bias, lift, relu, g, chain, tables, site, padded, acc, best, draws, y, winners):  # type: ignore[no-untyped-def]
     """Convolution, pooling, bias, ReLU and one requantization, fused: x (n, h, w, ci) to y (n, oh, ow, co) pooled.
 
-    Bound: `chain` is built from the operand widths; `acc` is int32 only where every sum and bias is proved to fit.
+    `bias` (columns) is aligned with the sums and takes off again what flipped x add. Bound: `chain` is built from the
+    operand widths; `acc` is int32 only where every sum and bias is proved to fit.
     """
-    image = g.image
-    pairs = (g.kw * image.c + 1) // 2
+    image, group = g.image, group_of(padded)
+    groups = (g.kw * image.c + group - 1) // group
     stride = (image.w + 2 * image.pw) * image.c
-    plane, panel = padded_size(image), g.kh * pairs * g.columns * 2
-    plane += g.kw * image.c + 2
-    strides, counts = (ZERO, stride, PAIR), (ONE, g.kh, pairs)
-    columns = (ZERO, pairs * g.columns * 2, g.columns * 2)
+    plane, panel = padded.size // chain.row_digits.planes, g.kh * groups * g.columns * group
+    strides, columns = (ZERO, stride, group), (ZERO, groups * g.columns * group, g.columns * group)
     pooled_rows, pooled_width = g.oh_used // g.pool_h, g.ow_used // g.pool_w
-    row_elements = pooled_width * g.co
     flat_y, flat_winners = y.reshape(y.size), winners.reshape(winners.size)
     saturated, largest = 0, 0
-    padded[: plane * chain.row_digits.planes] = 0
+    padded[:] = flip_of(padded)
     for n in range(x.shape[0]):
         pad_sample(x, n, ZERO, image, chain.row_digits, plane, padded)
         for first in range(0, pooled_rows, g.block):
             rows = min(g.block, pooled_rows - first)
-            positions = rows * g.pool_h * g.ow_used
             for p in range(chain.row_digits.planes):
                 for q in range(chain.column_digits.planes):
                     product(
-                        padded,
-                        p * plane + first * g.pool_h * g.sh * stride,
-                        tables.forward_in,
-                        positions,
-                        strides,
-                        panels,
-                        q * panel,
-                        g.columns,
-                        columns,
-                        counts,
-                        chain.flush,
-                        acc,
-                        ZERO,
-                        tables.forward_out,
-                        p * chain.row_digits.bits + q * chain.column_digits.bits,
-                        p + q > 0,
-                    )
-            for row in range(rows):
-                element = (n * pooled_rows + first + row) * row_elements
-                pool_row(
-                    acc,
-                    row * g.pool_h * g.ow_used * g.columns,
-                    tables.windows,
-                    g.pool_w * g.columns,
-                    pooled_width,
-                    g.co,
-                    bias,
-                    lift,
-                    relu,
-                    best,
-                    flat_winners,
-                    element,
-                )
-                over, peak = finish_row(best, row_elements, site, site.first + element, draws, flat_y, element)
-                saturated += over
-                largest = max(largest, peak)
+                        padded, p * plane + first * g.pool_h * g.sh * stride, tables.forward_in,
+                        rows * g.pool_h * g.ow_used, strides, panels, q * panel, g.columns, columns,
+                        (ONE, g.kh, groups), chain.flush, bias, acc, ZERO, tables.forward_out,
+                        lift + p * chain.row_digits.bits + q * chain.column_digits.bits, p + q > 0,
+                    )  # fmt: skip
+            windows, element = rows * pooled_width, (n * pooled_rows + first) * pooled_width * g.co
+            pool_windows(acc, ZERO, tables.windows, g.columns, windows, g.co, relu, best, flat_winners, element)
+            over, peak = finish_row(best, windows * g.co, site, site.first + element, draws, flat_y, element)
+            saturated += over
+            largest = max(largest, peak)
     return saturated, largest
 
 
 @kernel
 def conv2d_input_error(  # type: ignore[no-untyped-def]
-    error, winners, x, panels, pass_low, pass_high, g, chain, tables, site, spread, acc, best, draws, out
+    error, winners, x, panels, start, pass_low, pass_high, g, chain, tables, site, spread, acc, best, draws, out
 ):  # fmt: skip
     """Input error: every output error times the kernel, added where it came from, masked by x, requantized once.
 
-    error (n, oh, ow, co) pooled, out (n, h, w, ci). Returns (values that saturated, largest absolute sum).
+    error (n, oh, ow, co) pooled, out (n, h, w, ci). Accumulators begin at `start` (see `error_start`; empty: at zero).
+    Returns (values that saturated, largest absolute sum).
     """
-    image = g.image
-    even = (g.co + 1) // 2 * 2
-    stride = (image.w + 2 * image.pw) * image.c
+    image, group = g.image, group_of(spread)
+    even = (g.co + group - 1) // group * group
+    stride, row = (image.w + 2 * image.pw) * image.c, image.w * image.c
     positions = g.oh_used * g.ow_used
     plane, panel = positions * even, g.kh * even * g.run_columns
     size = padded_size(image) + g.run_columns
-    row = image.w * image.c
     flat_x, flat_out = x.reshape(x.size), out.reshape(out.size)
     saturated, largest = 0, 0
-    spread[: plane * chain.row_digits.planes] = 0
+    spread[: plane * chain.row_digits.planes] = flip_of(spread)
     for n in range(error.shape[0]):
         unpool_error(error, winners, n, g, chain.row_digits, even, spread)
-        acc[:size] = 0
+        if start.size > 0:
+            acc[:size] = start[:size]
+        else:
+            acc[:size] = 0
         for kh in range(g.kh):
             for p in range(chain.row_digits.planes):
                 for q in range(chain.column_digits.planes):
-                    lift = p * chain.row_digits.bits + q * chain.column_digits.bits
                     product(
-                        spread, p * plane, tables.error_in, positions, (ZERO, ZERO, PAIR), panels,
-                        q * panel + kh * even * g.run_columns, g.run_columns, (ZERO, ZERO, 2 * g.run_columns),
-                        (ONE, ONE, even // 2), chain.flush, acc, kh * stride, tables.error_out, lift, ADD,
+                        spread, p * plane, tables.error_in, positions, (ZERO, ZERO, group), panels,
+                        q * panel + kh * even * g.run_columns, g.run_columns, (ZERO, ZERO, group * g.run_columns),
+                        (ONE, ONE, even // group), chain.flush, acc, acc, kh * stride, tables.error_out,
+                        p * chain.row_digits.bits + q * chain.column_digits.bits, ADD,
                     )  # fmt: skip
         for h in range(image.h):
             element = (n * image.h + h) * row
@@ -167,49 +150,75 @@ def conv2d_input_error(  # type: ignore[no-untyped-def]
 
 
 @kernel
-def conv2d_weight_gradient(x, error, winners, first, g, chain, tables, group, padded, paired, spread, gradient):  # type: ignore[no-untyped-def]
+def error_start(totals, g, table, start):  # type: ignore[no-untyped-def]
+    """Where accumulators of `conv2d_input_error` begin if its rows are stored flipped: minus what 128 too much adds.
+
+    `totals` (kh * kw * ci) are sums of the weights over co, `table` the geometry's `error_out`.
+    """
+    prefer_wide_vectors()
+    image = g.image
+    stride, run = (image.w + 2 * image.pw) * image.c, g.kw * image.c
+    start[: padded_size(image) + g.run_columns] = 0
+    for kh in range(g.kh):
+        line = totals[kh * run : (kh + 1) * run]
+        for p in range(g.oh_used * g.ow_used):
+            at = kh * stride + table[p]
+            here = start[at : at + run]
+            for k in range(run):
+                here[k] -= line[k] << 7
+
+
+@kernel
+def conv2d_weight_gradient(x, error, winners, first, g, chain, tables, batch, padded, grouped, spread, gradient):  # type: ignore[no-untyped-def]
     """Weight gradient of input channels ``first .. first + g.image.c``, exact, over all samples.
 
-    Adds to `gradient` (kh * kw * g.image.c, columns), row-major in (kh, kw, ci). `group` samples are paired at a time.
+    Adds to `gradient` (kh * kw * g.image.c, columns), row-major in (kh, kw, ci): see `gradient_start`. `batch` samples
+    are brought into order at a time. The reduction runs over positions, in groups of neighbours in a row, or of the
+    four of a 2 x 2 pooling window.
     """
-    image = g.image
-    stride = (image.w + 2 * image.pw) * image.c
-    single = padded_size(image)
-    slack = single + (g.kw + g.sw) * image.c
-    pairs = (g.ow_used + 1) // 2
-    spread_size = g.oh_used * pairs * g.columns * 2
-    planes = chain.row_digits.planes
-    rows = g.kh * g.kw * image.c
-    padded[: slack * planes] = 0
-    spread[: group * spread_size] = 0
-    a_strides = (2 * single, 2 * g.sh * stride, 4 * g.sw * image.c)
-    b_strides = (spread_size, pairs * g.columns * 2, g.columns * 2)
-    for n in range(0, x.shape[0], group):
-        samples = min(group, x.shape[0] - n)
+    image, group = g.image, group_of(spread)
+    stride, skip = (image.w + 2 * image.pw) * image.c, g.sw * image.c
+    single, down = padded_size(image), g.sh * stride
+    planes, square = chain.row_digits.planes, group == 4 and windows_group(g)
+    offsets = (skip, down, down + skip) if square else (skip, 2 * skip, 3 * skip)
+    lines = g.oh_used // 2 if square else g.oh_used
+    across = g.ow_used // 2 if square else (g.ow_used + group - 1) // group
+    spread_size = lines * across * g.columns * group
+    slack = padded.size // planes
+    a_strides = (group * single, group * down * (2 if square else 1), group * skip * (2 if square else group))
+    b_strides = (spread_size, across * g.columns * group, g.columns * group)
+    padded[:] = flip_of(padded)
+    spread[: batch * spread_size] = 0
+    for n in range(0, x.shape[0], batch):
+        samples = min(batch, x.shape[0] - n)
         for s in range(samples):
             pad_sample(x, n + s, first, image, chain.row_digits, slack, padded)
             for p in range(planes):
-                pair_positions(padded[p * slack :], single, g.sw * image.c, paired, 2 * (p * group + s) * single)
-            unpool_error_pairs(error, winners, n + s, g, g.columns, s * spread_size, spread)
+                group_positions(padded[p * slack :], single, offsets, grouped, group * (p * batch + s) * single)
+            if square:
+                unpool_error_windows(error, winners, n + s, g.columns, s * spread_size, spread)
+            else:
+                unpool_error_groups(error, winners, n + s, g, g.columns, s * spread_size, spread)
         for p in range(planes):
             product(
-                paired,
-                2 * p * group * single,
-                tables.gradient_in,
-                rows,
-                a_strides,
-                spread,
-                ZERO,
-                g.columns,
-                b_strides,
-                (samples, g.oh_used, pairs),
-                chain.flush,
-                gradient,
-                ZERO,
-                tables.gradient_out,
-                p * chain.row_digits.bits,
-                ADD,
-            )
+                grouped, group * p * batch * single, tables.gradient_in, g.kh * g.kw * image.c, a_strides, spread, ZERO,
+                g.columns, b_strides, (samples, lines, across), chain.flush, gradient, gradient, ZERO,
+                tables.gradient_out, p * chain.row_digits.bits, ADD,
+            )  # fmt: skip
+
+
+@kernel
+def gradient_start(totals, rows, columns, flipped, gradient):  # type: ignore[no-untyped-def]
+    """Begin a gradient (rows, columns) at zero, or, if its x are stored flipped, at minus what 128 too much adds.
+
+    `totals` (columns) are the sums of the errors of each channel.
+    """
+    gradient[: rows * columns if not flipped else columns] = 0
+    if flipped:
+        for c in range(columns):
+            gradient[c] = -128 * totals[c]
+        for r in range(1, rows):
+            gradient[r * columns : (r + 1) * columns] = gradient[:columns]
 
 
 @kernel

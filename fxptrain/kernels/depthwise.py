@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from fxptrain._jit import kernel
-from fxptrain.kernels.requantize import finish_row, mask_row, pool_row
+from fxptrain.kernels.requantize import finish_row, mask_row, pool_windows
 
 
 @kernel
@@ -34,28 +34,15 @@ def depthwise_forward(x, weights, bias, lift, relu, g, tables, site, acc, best, 
                 for ow in range(g.ow_used):
                     left = ow * g.sw - image.pw
                     kw0, kw1 = _taps(left, image.w, g.kw)
-                    at = (i * g.ow_used + ow) * g.co
+                    at = tables.forward_out[i * g.ow_used + ow]
                     for c in range(g.co):
-                        acc[at + c] = 0
+                        acc[at + c] = bias[c]
                     for kh in range(kh0, kh1):
                         for kw in range(kw0, kw1):
                             for c in range(g.co):
-                                acc[at + c] += kind(x[n, top + kh, left + kw, c]) * kind(weights[kh, kw, c])
+                                acc[at + c] += kind(x[n, top + kh, left + kw, c]) * kind(weights[kh, kw, c]) << lift
             element = (n * pooled_rows + row) * row_elements
-            pool_row(
-                acc,
-                0,
-                tables.windows,
-                g.pool_w * g.co,
-                pooled_width,
-                g.co,
-                bias,
-                lift,
-                relu,
-                best,
-                flat_winners,
-                element,
-            )
+            pool_windows(acc, 0, tables.windows, g.co, pooled_width, g.co, relu, best, flat_winners, element)
             over, peak = finish_row(best, row_elements, site, site.first + element, draws, flat_y, element)
             saturated += over
             largest = max(largest, peak)

@@ -1,11 +1,15 @@
-"""The one fast primitive: a register tile of sums of products of int16 pairs.
+"""The one fast primitive: a register tile of sums of products of groups, two int16 or four int8 in a 32-bit word.
 
 Everything that multiplies in this package arranges its operands for `product`. To add an instruction set, add a
-`PairDot` to `_host_pair_dot`; all of them compute the same exact integers modulo 2**32.
+`Dot` to `_host_dot`; all of them compute the same exact integers modulo 2**32.
 
-The form is *broadcast*: one 32-bit load takes a pair of neighbouring int16 of the row operand and broadcasts it against
-a vector of pairs of the column operand, so no horizontal sums are needed and a convolution needs no im2col: the address
-of the pair is the patch's. Rows are found through a table of offsets, the reduction runs over three nested strides.
+The form is *broadcast*: one 32-bit load takes a group of neighbouring elements of the row operand and broadcasts it
+against a vector of groups of the column operand, so no horizontal sums are needed and a convolution needs no im2col:
+the address of the group is the patch's. Rows are found through a table of offsets, the reduction runs over three nested
+strides.
+
+x86 multiplies unsigned by signed bytes. There the row operand's int8 are stored with `FLIP` (their sign bit turned: the
+value plus 128 as an unsigned byte); who packs the operands takes ``128 * sum of the column operand`` off again.
 """
 
 from __future__ import annotations
@@ -22,63 +26,88 @@ from numba.extending import intrinsic
 
 from fxptrain._jit import kernel, target_features
 
-I16, I32, I64 = ir.IntType(16), ir.IntType(32), ir.IntType(64)
+I8, I16, I32, I64 = ir.IntType(8), ir.IntType(16), ir.IntType(32), ir.IntType(64)
 
 
 @dataclass(frozen=True)
-class PairDot:
-    """How a target multiplies int16 pairs: lanes of int32 in a vector, and the tile that its registers hold."""
+class Dot:
+    """How a target multiplies groups: lanes of int32 in a vector, and the tile that its registers hold.
+
+    `pairs` is the LLVM intrinsic (2 * lanes x i16, 2 * lanes x i16) -> lanes x i32, `quads` the one that adds the
+    products of bytes to its first operand; None: plain vectors. `quad_element` is the type its operands are declared
+    with. Int8 operands are packed as quads only where there is such an instruction.
+    """
 
     lanes: int
     rows: int
     vectors: int
-    intrinsic: str | None  # LLVM intrinsic (2 * lanes x i16, 2 * lanes x i16) -> lanes x i32, or None for plain vectors
+    pairs: str | None = None
+    quads: str | None = None
+    quad_element: ir.IntType = I32
+    unsigned_rows: bool = False
 
 
-def _host_pair_dot(features: frozenset[str]) -> PairDot:
+def _host_dot(features: frozenset[str]) -> Dot:
+    wide, narrow = "llvm.x86.avx512.vpdpbusd.512", "llvm.x86.avx512.vpdpbusd.256"
     if "avx512bw" in features:
-        return PairDot(lanes=16, rows=8, vectors=2, intrinsic="llvm.x86.avx512.pmaddw.d.512")
+        quads = wide if "avx512vnni" in features else None
+        return Dot(16, 8, 2, "llvm.x86.avx512.pmaddw.d.512", quads, I32, quads is not None)
     if "avx2" in features:
-        return PairDot(lanes=8, rows=4, vectors=2, intrinsic="llvm.x86.avx2.pmadd.wd")
+        quads = narrow if "avxvnni" in features else None
+        return Dot(8, 4, 2, "llvm.x86.avx2.pmadd.wd", quads, I32, quads is not None)
     if "neon" in features:
-        return PairDot(lanes=4, rows=8, vectors=2, intrinsic=None)
-    return PairDot(lanes=4, rows=4, vectors=2, intrinsic=None)
+        return Dot(4, 8, 2, None, "llvm.aarch64.neon.sdot.v4i32.v16i8" if "dotprod" in features else None, I8)
+    return Dot(4, 4, 2)
 
 
-HOST = _host_pair_dot(target_features())
-ZERO, ONE, PAIR = np.int64(0), np.int64(1), np.int64(2)  # literals would each make another specialization of `product`
+HOST = _host_dot(target_features())
+QUADS = HOST.quads is not None
+FLIP = np.int8(-128 if HOST.unsigned_rows else 0)  # xor of the int8 of a row operand
+ZERO, ONE = np.int64(0), np.int64(1)  # literals would each make another specialization of `product`
 ADD = np.bool_(True)
 COLUMN_MULTIPLE = 16  # column operands are padded to this many columns on every target, so layouts never differ
 
 
-def _multiply_pairs(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> ir.Value:
-    """Sum of the two products of each int16 pair: (2 * lanes x i16) x 2 -> lanes x i32."""
-    vector = ir.VectorType(I32, HOST.lanes)
-    if HOST.intrinsic is not None:
-        function = builder.module.declare_intrinsic(HOST.intrinsic, (), ir.FunctionType(vector, [a.type, b.type]))
-        return builder.call(function, [a, b])
-    total = None
-    for half in (0, 1):
-        mask = ir.Constant(ir.VectorType(I32, HOST.lanes), [2 * i + half for i in range(HOST.lanes)])
-        x, y = (builder.sext(builder.shuffle_vector(v, v, mask), vector) for v in (a, b))
-        product = builder.mul(x, y)
-        total = product if total is None else builder.add(total, product)
+def _groups(vector: ir.Type, bits: int) -> ir.VectorType:
+    return ir.VectorType(ir.IntType(bits), vector.count * vector.element.width // bits)
+
+
+def _plain_dot(builder: ir.IRBuilder, total: ir.Value, a: ir.Value, b: ir.Value) -> ir.Value:
+    """``total`` plus the products of each lane's group, in plain vector instructions."""
+    group = a.type.count // HOST.lanes
+    for part in range(group):
+        mask = ir.Constant(ir.VectorType(I32, HOST.lanes), [group * i + part for i in range(HOST.lanes)])
+        x, y = (builder.sext(builder.shuffle_vector(v, v, mask), total.type) for v in (a, b))
+        total = builder.add(total, builder.mul(x, y))
     return total
 
 
-def _broadcast_pair(builder: ir.IRBuilder, pointer: ir.Value) -> ir.Value:
-    pair = builder.load(builder.bitcast(pointer, I32.as_pointer()), align=2)
+def _add_dot(builder: ir.IRBuilder, total: ir.Value, a: ir.Value, b: ir.Value, bits: int) -> ir.Value:
+    """``total`` plus, in each of its lanes, the products of the group of elements of `bits` bits in that lane."""
+    words = total.type
+    if bits == 16 and HOST.pairs is not None:
+        a, b = (builder.bitcast(v, _groups(words, 16)) for v in (a, b))
+        function = builder.module.declare_intrinsic(HOST.pairs, (), ir.FunctionType(words, [a.type, b.type]))
+        return builder.add(total, builder.call(function, [a, b]))
+    if bits == 8 and HOST.quads is not None:
+        operand = _groups(words, HOST.quad_element.width)
+        function = builder.module.declare_intrinsic(HOST.quads, (), ir.FunctionType(words, [words, operand, operand]))
+        return builder.call(function, [total, builder.bitcast(a, operand), builder.bitcast(b, operand)])
+    return _plain_dot(builder, total, *(builder.bitcast(v, _groups(words, bits)) for v in (a, b)))
+
+
+def _broadcast_group(builder: ir.IRBuilder, pointer: ir.Value) -> ir.Value:
+    """The 32-bit word at `pointer`, wherever it lies, in every lane."""
+    word = builder.load(builder.bitcast(pointer, I32.as_pointer()), align=1)
     vector = ir.VectorType(I32, HOST.lanes)
-    single = builder.insert_element(ir.Constant(vector, ir.Undefined), pair, ir.Constant(I32, 0))
-    zeros = ir.Constant(vector, [0] * HOST.lanes)
-    spread = builder.shuffle_vector(single, ir.Constant(vector, ir.Undefined), zeros)
-    return builder.bitcast(spread, ir.VectorType(I16, 2 * HOST.lanes))
+    single = builder.insert_element(ir.Constant(vector, ir.Undefined), word, ir.Constant(I32, 0))
+    return builder.shuffle_vector(single, ir.Constant(vector, ir.Undefined), ir.Constant(vector, [0] * HOST.lanes))
 
 
 def _finish_tile(
-    builder: ir.IRBuilder, sums: list[list[ir.Value]], targets: list[ir.Value], lift: Any, add: Any
+    builder: ir.IRBuilder, sums: list[list[ir.Value]], targets: list[ir.Value], start: ir.Value, lift: Any, add: Any
 ) -> None:
-    """Write ``sums << lift`` over or onto the output rows, row after row, so that rows may overlap."""
+    """Write ``sums << lift`` plus `start`, or plus what is there, row after row, so that rows may overlap."""
     element = targets[0].type.pointee
     vector = ir.VectorType(element, HOST.lanes)
     amount = builder.insert_element(
@@ -92,15 +121,14 @@ def _finish_tile(
             pointer = builder.bitcast(builder.gep(target, [I64(HOST.lanes * v)]), vector.as_pointer())
             total = builder.load(slot)
             lifted = builder.shl(total if element == I32 else builder.sext(total, vector), lifts)
-            value = cgutils.alloca_once_value(builder, lifted)
-            with builder.if_then(add):
-                builder.store(builder.add(builder.load(pointer, align=4), lifted), value)
-            builder.store(builder.load(value), pointer, align=4)
+            begin = builder.bitcast(builder.gep(start, [I64(HOST.lanes * v)]), vector.as_pointer())
+            before = builder.load(builder.select(add, pointer, begin), align=4)
+            builder.store(builder.add(before, lifted), pointer, align=4)
 
 
 def _emit_tile(context: Any, builder: ir.IRBuilder, signature: Any, args: Any, rows: int, vectors: int) -> ir.Value:
     """IR of one tile: zero the accumulators, run the three loops, finish."""
-    _, a_base, _, row, a_strides, _, b_base, b_strides, counts, _, out_base, _, lift, add = args
+    _, a_base, _, row, a_strides, _, b_base, b_strides, counts, _, start_base, _, out_base, _, lift, add = args
 
     def data(position: int) -> ir.Value:
         return context.make_array(signature.args[position])(context, builder, args[position]).data
@@ -110,8 +138,9 @@ def _emit_tile(context: Any, builder: ir.IRBuilder, signature: Any, args: Any, r
         offsets = [builder.load(builder.gep(entries, [I64(r)])) for r in range(rows)]
         return [builder.gep(start, [builder.add(base, offset)]) for offset in offsets]
 
-    zero = ir.Constant(ir.VectorType(I32, HOST.lanes), [0] * HOST.lanes)
-    pairs = ir.VectorType(I16, 2 * HOST.lanes)
+    words = ir.VectorType(I32, HOST.lanes)
+    zero = ir.Constant(words, [0] * HOST.lanes)
+    bits = signature.args[0].dtype.bitwidth
     a_pointers = row_pointers(data(0), a_base, 2)
     b_start = builder.gep(data(5), [b_base])
     sums = [[cgutils.alloca_once_value(builder, zero) for _ in range(vectors)] for _ in range(rows)]
@@ -127,15 +156,16 @@ def _emit_tile(context: Any, builder: ir.IRBuilder, signature: Any, args: Any, r
             a_at = builder.add(a_here, builder.mul(step.index, a_step))
             b_at = builder.gep(b_start, [builder.add(b_here, builder.mul(step.index, b_step))])
             columns = [
-                builder.load(builder.bitcast(builder.gep(b_at, [I64(2 * HOST.lanes * v)]), pairs.as_pointer()), align=2)
-                for v in range(vectors)
+                builder.load(builder.bitcast(builder.gep(b_at, [I64(offset)]), words.as_pointer()), align=1)
+                for offset in range(0, vectors * HOST.lanes * 32 // bits, HOST.lanes * 32 // bits)
             ]
             for r in range(rows):
-                pair = _broadcast_pair(builder, builder.gep(a_pointers[r], [a_at]))
-                for v in range(vectors):
-                    dot = _multiply_pairs(builder, pair, columns[v])
-                    builder.store(builder.add(builder.load(sums[r][v]), dot), sums[r][v])
-    _finish_tile(builder, sums, row_pointers(data(9), out_base, 11), lift, add)
+                group = _broadcast_group(builder, builder.gep(a_pointers[r], [a_at]))
+                for slot, column in zip(sums[r], columns, strict=True):
+                    builder.store(_add_dot(builder, builder.load(slot), group, column, bits), slot)
+    _finish_tile(
+        builder, sums, row_pointers(data(11), out_base, 13), builder.gep(data(9), [start_base]), lift, add
+    )
     return context.get_dummy_value()
 
 
@@ -144,11 +174,13 @@ def _tile(rows: int, vectors: int) -> Callable[..., None]:
 
     @intrinsic
     def emit(  # type: ignore[no-untyped-def]
-        typing, a, a_base, a_rows, row, a_strides, b, b_base, b_strides, counts, out, out_base, out_rows, lift, add
+        typing, a, a_base, a_rows, row, a_strides, b, b_base, b_strides, counts, start, start_base, out, out_base,
+        out_rows, lift, add,
     ):  # fmt: skip
         triple, number = types.UniTuple(types.int64, 3), types.int64
         signature = types.void(
-            a, number, a_rows, number, triple, b, number, triple, triple, out, number, out_rows, number, types.boolean
+            a, number, a_rows, number, triple, b, number, triple, triple, start, number, out, number, out_rows, number,
+            types.boolean,
         )
 
         def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
@@ -166,77 +198,82 @@ _full_narrow, _half_narrow, _single_narrow = (_tile(rows, 1) for rows in (ROWS, 
 
 
 @kernel
-def _rows_wide(a, ab, a_rows, rows, a_s, b, bb, b_s, counts, out, ob, out_rows, lift, add):  # type: ignore[no-untyped-def]
+def _rows_wide(a, ab, a_rows, rows, a_s, b, bb, b_s, counts, start, sb, out, ob, out_rows, lift, add):  # type: ignore[no-untyped-def]
     """All rows of one block of `COLUMNS` columns."""
     row = 0
     while row + ROWS <= rows:
-        _full_wide(a, ab, a_rows, row, a_s, b, bb, b_s, counts, out, ob, out_rows, lift, add)
+        _full_wide(a, ab, a_rows, row, a_s, b, bb, b_s, counts, start, sb, out, ob, out_rows, lift, add)
         row += ROWS
     if row + HALF_ROWS <= rows:
-        _half_wide(a, ab, a_rows, row, a_s, b, bb, b_s, counts, out, ob, out_rows, lift, add)
+        _half_wide(a, ab, a_rows, row, a_s, b, bb, b_s, counts, start, sb, out, ob, out_rows, lift, add)
         row += HALF_ROWS
     while row < rows:
-        _single_wide(a, ab, a_rows, row, a_s, b, bb, b_s, counts, out, ob, out_rows, lift, add)
+        _single_wide(a, ab, a_rows, row, a_s, b, bb, b_s, counts, start, sb, out, ob, out_rows, lift, add)
         row += 1
 
 
 @kernel
-def _rows_narrow(a, ab, a_rows, rows, a_s, b, bb, b_s, counts, out, ob, out_rows, lift, add):  # type: ignore[no-untyped-def]
+def _rows_narrow(a, ab, a_rows, rows, a_s, b, bb, b_s, counts, start, sb, out, ob, out_rows, lift, add):  # type: ignore[no-untyped-def]
     """All rows of one block of `LANES` columns."""
     row = 0
     while row + ROWS <= rows:
-        _full_narrow(a, ab, a_rows, row, a_s, b, bb, b_s, counts, out, ob, out_rows, lift, add)
+        _full_narrow(a, ab, a_rows, row, a_s, b, bb, b_s, counts, start, sb, out, ob, out_rows, lift, add)
         row += ROWS
     if row + HALF_ROWS <= rows:
-        _half_narrow(a, ab, a_rows, row, a_s, b, bb, b_s, counts, out, ob, out_rows, lift, add)
+        _half_narrow(a, ab, a_rows, row, a_s, b, bb, b_s, counts, start, sb, out, ob, out_rows, lift, add)
         row += HALF_ROWS
     while row < rows:
-        _single_narrow(a, ab, a_rows, row, a_s, b, bb, b_s, counts, out, ob, out_rows, lift, add)
+        _single_narrow(a, ab, a_rows, row, a_s, b, bb, b_s, counts, start, sb, out, ob, out_rows, lift, add)
         row += 1
 
 
 @kernel
-def _blocks(a, ab, a_rows, rows, a_s, b, bb, columns, b_s, counts, out, ob, out_rows, lift, add):  # type: ignore[no-untyped-def]
+def group_of(operand):  # type: ignore[no-untyped-def]
+    """Elements of an operand in one word: 2 (int16) or 4 (int8)."""
+    return np.int64(4 // operand.itemsize)
+
+
+@kernel
+def flip_of(operand):  # type: ignore[no-untyped-def]
+    """What the elements of a row operand are stored xor with; also how a zero is stored."""
+    return operand.dtype.type(FLIP if operand.itemsize == 1 else 0)
+
+
+@kernel
+def _blocks(a, ab, a_rows, rows, a_s, b, bb, columns, b_s, counts, start, out, ob, out_rows, lift, add):  # type: ignore[no-untyped-def]
     """All column blocks; the int32 chains run over all of `counts`."""
-    column = 0
+    column, group = 0, group_of(b)
     while column + COLUMNS <= columns:
-        _rows_wide(a, ab, a_rows, rows, a_s, b, bb + 2 * column, b_s, counts, out, ob + column, out_rows, lift, add)
+        at = bb + group * column
+        _rows_wide(a, ab, a_rows, rows, a_s, b, at, b_s, counts, start, column, out, ob + column, out_rows, lift, add)
         column += COLUMNS
     while column < columns:
-        _rows_narrow(a, ab, a_rows, rows, a_s, b, bb + 2 * column, b_s, counts, out, ob + column, out_rows, lift, add)
+        at = bb + group * column
+        _rows_narrow(a, ab, a_rows, rows, a_s, b, at, b_s, counts, start, column, out, ob + column, out_rows, lift, add)
         column += LANES
 
 
 @kernel
 def product(  # type: ignore[no-untyped-def]
-    a, a_base, a_rows, rows, a_strides, b, b_base, columns, b_strides, counts, flush, out, out_base, out_rows, lift, add
+    a, a_base, a_rows, rows, a_strides, b, b_base, columns, b_strides, counts, flush, start, out, out_base, out_rows,
+    lift, add,
 ):  # fmt: skip
-    """``out[row, column] (+)= sum over pairs of a[row] . b[column] << lift``, exact.
+    """``out[row, column] = start[column] + (sum over groups of a[row] . b[column] << lift)``, exact.
 
-    The pair of row `r` at loop position (i, j, s) starts at ``a[a_base + a_rows[r] + (i, j, s) . a_strides]``, that of
-    column `c` at ``b[b_base + 2 c + (i, j, s) . b_strides]``; the sum goes to ``out[out_base + out_rows[r] + c]``.
+    With `add`, what is in `out` takes the place of `start` (of the same type, and never read then).
 
-    Bound: no int32 chain is longer than `flush` pairs, or the caller has proved that int32 holds every sum.
+    `a` and `b` are both int16 or both int8, `group` = 2 or 4. The group of row `r` at loop position (i, j, s) starts at
+    ``a[a_base + a_rows[r] + (i, j, s) . a_strides]``, that of column `c` at
+    ``b[b_base + group c + (i, j, s) . b_strides]``; the sum goes to ``out[out_base + out_rows[r] + c]``.
+
+    Bound: no int32 chain is longer than `flush` groups, or the caller has proved that int32 holds every sum.
     """
     outer, segments, steps = counts
     if outer * segments * steps <= flush:
         _blocks(
-            a,
-            a_base,
-            a_rows,
-            rows,
-            a_strides,
-            b,
-            b_base,
-            columns,
-            b_strides,
-            counts,
-            out,
-            out_base,
-            out_rows,
-            lift,
-            add,
-        )
+            a, a_base, a_rows, rows, a_strides, b, b_base, columns, b_strides, counts, start, out, out_base,
+            out_rows, lift, add,
+        )  # fmt: skip
         return
     many_segments = max(1, min(segments, flush // steps))
     many_steps = min(steps, flush)
@@ -247,20 +284,7 @@ def product(  # type: ignore[no-untyped-def]
                 a_at = a_base + i * a_strides[0] + j * a_strides[1] + s * a_strides[2]
                 b_at = b_base + i * b_strides[0] + j * b_strides[1] + s * b_strides[2]
                 _blocks(
-                    a,
-                    a_at,
-                    a_rows,
-                    rows,
-                    a_strides,
-                    b,
-                    b_at,
-                    columns,
-                    b_strides,
-                    part,
-                    out,
-                    out_base,
-                    out_rows,
-                    lift,
-                    add,
-                )
+                    a, a_at, a_rows, rows, a_strides, b, b_at, columns, b_strides, part, start, out,
+                    out_base, out_rows, lift, add,
+                )  # fmt: skip
                 add = ADD

@@ -1,7 +1,8 @@
-"""Operands brought into the layouts `dot.product` reads: widened to int16, zero-padded, paired, split into digits.
+"""Operands brought into the layouts `dot.product` reads: int8 or int16, zero-padded, grouped, split into digits.
 
-A value too wide for one exact int16 product is split into signed digits: ``value = sum of digit[p] << (bits * p)``;
-plane `p` of a packed operand holds digit `p`.
+An operand's array says by its element type whether it is read in groups of four int8 or of two int16. Int8 row operands
+are stored xor `flip_of`. A value too wide for one exact int16 product is split into signed digits: ``value = sum of
+digit[p] << (bits * p)``; plane `p` of a packed operand holds digit `p`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fxptrain._jit import kernel
+from fxptrain._jit import kernel, prefer_wide_vectors
+from fxptrain.kernels.dot import flip_of, group_of
+
+BYTE, HALF = np.int64(0xFF), np.int64(0xFFFF)
 
 
 class Digits(NamedTuple):
@@ -59,7 +63,8 @@ def pad_sample(x, n, first, image, digits, plane_size, out):  # type: ignore[no-
 
     ``out[plane][h + 2 ph][w + 2 pw][image.c]``; the border stays.
     """
-    flat, channels = x.reshape(x.size), x.shape[3]
+    prefer_wide_vectors()
+    flat, channels, flip = x.reshape(x.size), x.shape[3], flip_of(out)
     whole = channels == image.c
     spans, span = (1, image.w * image.c) if whole else (image.w, image.c)
     stride = (image.w + 2 * image.pw) * image.c
@@ -71,19 +76,34 @@ def pad_sample(x, n, first, image, digits, plane_size, out):  # type: ignore[no-
                 target = np.uint64(p * plane_size + (h + image.ph) * stride + (w + image.pw) * image.c)
                 if digits.planes == 1:
                     for i in range(np.uint64(span)):
-                        out[target + i] = flat[source + i]
+                        out[target + i] = flat[source + i] ^ flip
                 else:
                     for i in range(np.uint64(span)):
                         out[target + i] = digit(flat[source + i], rule)
 
 
 @kernel
-def pair_positions(a, count, skip, out, base):  # type: ignore[no-untyped-def]
-    """``out[base + 2 i], out[base + 2 i + 1] = a[i], a[i + skip]``: neighbouring positions side by side."""
-    first, second, to = a[:count], a[skip : skip + count], out[base : base + 2 * count]
-    for i in range(count):
-        to[2 * i] = first[i]
-        to[2 * i + 1] = second[i]
+def _word(v0, v1, v2, v3):  # type: ignore[no-untyped-def]
+    """Four int8 as one int32 word, the first one lowest."""
+    low, high = (v0 & BYTE) | ((v1 & BYTE) << 8), (v2 & BYTE) | ((v3 & BYTE) << 8)
+    return np.int32(low | (high << 16))
+
+
+@kernel
+def group_positions(a, count, offsets, out, base):  # type: ignore[no-untyped-def]
+    """``out[base + group * i + j] = a[i + offsets[j - 1]]`` (j = 0: ``a[i]``): positions of a group side by side."""
+    prefer_wide_vectors()
+    o1, o2, o3 = offsets
+    if out.itemsize == 2:
+        first, second, to = a[:count], a[o1 : o1 + count], out[base : base + 2 * count]
+        for i in range(count):
+            to[2 * i] = first[i]
+            to[2 * i + 1] = second[i]
+    else:
+        a0, a1, a2, a3 = a[:count], a[o1 : o1 + count], a[o2 : o2 + count], a[o3 : o3 + count]
+        words = out[base : base + 4 * count].view(np.int32)
+        for i in range(count):
+            words[i] = _word(a0[i], a1[i], a2[i], a3[i])
 
 
 @kernel
@@ -92,10 +112,11 @@ def unpool_error(error, winners, n, g, digits, stride, out):  # type: ignore[no-
 
     Every position that a window covers is written; `stride` >= channels, the rest stays.
     """
+    prefer_wide_vectors()
     window, width = g.pool_h * g.pool_w, g.ow_used
     rows, columns = g.oh_used // g.pool_h, width // g.pool_w
     flat, won = error.reshape(error.size), winners.reshape(winners.size)
-    channels = np.uint64(g.co)
+    channels, flip = np.uint64(g.co), flip_of(out)
     for plane in range(digits.planes):
         rule = digit_rule(plane, digits)
         for oh in range(g.oh_used):
@@ -109,119 +130,170 @@ def unpool_error(error, winners, n, g, digits, stride, out):  # type: ignore[no-
                         out[at + c] = digit(flat[source + c], rule) if won_here else np.int16(0)
                 elif window == 1:
                     for c in range(channels):
-                        out[at + c] = flat[source + c]
+                        out[at + c] = flat[source + c] ^ flip
                 else:
                     for c in range(channels):
-                        out[at + c] = flat[source + c] if won[source + c] == t else np.int16(0)
+                        out[at + c] = (flat[source + c] if won[source + c] == t else 0) ^ flip
 
 
 @kernel
-def unpool_error_pairs(error, winners, n, g, columns, base, out):  # type: ignore[no-untyped-def]
-    """The same for errors of up to 16 bits, neighbouring positions paired: ``out[base:][oh][ow / 2][columns][2]``."""
-    window, width = g.pool_h * g.pool_w, g.ow_used
-    pairs = (width + 1) // 2
-    rows, across = g.oh_used // g.pool_h, width // g.pool_w
-    flat, won = error.reshape(error.size), winners.reshape(winners.size)
-    two, one, channels = np.uint64(2), np.uint64(1), np.uint64(g.co)
+def _pooled(position, line, top, g):  # type: ignore[no-untyped-def]
+    """Where the pooled errors of an output position start, and the winner that it is; -1 beyond the row's end."""
+    inside = min(position, g.ow_used - 1)
+    source = np.uint64((line + inside // g.pool_w) * g.co)
+    return source, top + inside % g.pool_w if inside == position else np.int64(-1)
+
+
+@kernel
+def unpool_error_groups(error, winners, n, g, columns, base, out):  # type: ignore[no-untyped-def]
+    """The same as a column operand, neighbouring positions grouped: ``out[base:][oh][ow / group][columns][group]``."""
+    group, plain = group_of(out), g.pool_h * g.pool_w == 1
+    across, groups = (g.ow_used + group - 1) // group, g.ow_used // g.pool_w
+    flat, won, words = error.reshape(error.size), winners.reshape(winners.size), out.view(np.int32)
+    channels = np.uint64(g.co)
     for oh in range(g.oh_used):
-        line = (n * rows + oh // g.pool_h) * across
+        line = (n * (g.oh_used // g.pool_h) + oh // g.pool_h) * groups
         top = (oh % g.pool_h) * g.pool_w
-        for q in range(pairs):
-            left, right = 2 * q, min(2 * q + 1, width - 1)
-            t0, t1 = top + left % g.pool_w, top + right % g.pool_w
-            t1 = t1 if right > left else -1  # an odd row's last position has no partner
-            first = np.uint64((line + left // g.pool_w) * g.co)
-            second = np.uint64((line + right // g.pool_w) * g.co)
-            at = np.uint64(base + (oh * pairs + q) * columns * 2)
-            if window == 1:
-                keep = np.int16(right > left)
+        for q in range(across):
+            at = np.uint64(base // group + (oh * across + q) * columns)
+            s0, t0 = _pooled(group * q, line, top, g)
+            s1, t1 = _pooled(group * q + 1, line, top, g)
+            if group == 2:
+                k1 = np.int64(t1 >= 0)
                 for c in range(channels):
-                    out[at + two * c] = flat[first + c]
-                    out[at + two * c + one] = np.int16(flat[second + c]) * keep
+                    v0 = flat[s0 + c] if plain or won[s0 + c] == t0 else 0
+                    v1 = flat[s1 + c] * k1 if plain or won[s1 + c] == t1 else 0
+                    words[at + c] = np.int32((v0 & HALF) | (v1 << 16))
+                continue
+            s2, t2 = _pooled(group * q + 2, line, top, g)
+            s3, t3 = _pooled(group * q + 3, line, top, g)
+            if plain:
+                k1, k2, k3 = np.int64(t1 >= 0), np.int64(t2 >= 0), np.int64(t3 >= 0)
+                for c in range(channels):
+                    words[at + c] = _word(flat[s0 + c], flat[s1 + c] * k1, flat[s2 + c] * k2, flat[s3 + c] * k3)
             else:
                 for c in range(channels):
-                    out[at + two * c] = flat[first + c] if won[first + c] == t0 else np.int16(0)
-                    out[at + two * c + one] = flat[second + c] if won[second + c] == t1 else np.int16(0)
+                    v0 = flat[s0 + c] if won[s0 + c] == t0 else 0
+                    v1 = flat[s1 + c] if won[s1 + c] == t1 else 0
+                    v2 = flat[s2 + c] if won[s2 + c] == t2 else 0
+                    v3 = flat[s3 + c] if won[s3 + c] == t3 else 0
+                    words[at + c] = _word(v0, v1, v2, v3)
+
+
+@kernel
+def windows_group(g):  # type: ignore[no-untyped-def]
+    """Whether the four positions of a pooling window make a group of int8."""
+    return g.pool_h == 2 and g.pool_w == 2
+
+
+@kernel
+def unpool_error_windows(error, winners, n, columns, base, out):  # type: ignore[no-untyped-def]
+    """The same for windows of 2 x 2, each a group, int8: ``out[base:][oh / 2][ow / 2][columns][4]``."""
+    prefer_wide_vectors()
+    channels = error.shape[3]
+    positions = error.shape[1] * error.shape[2]
+    flat, won, words = error.reshape(error.size), winners.reshape(winners.size), out.view(np.int32)
+    runs, count = (1, positions * channels) if columns == channels else (positions, channels)
+    for p in range(runs):
+        first = n * positions * channels + p * channels
+        source, place = flat[first : first + count], won[first : first + count]
+        to = words[base // 4 + p * columns : base // 4 + p * columns + count]
+        for i in range(count):
+            to[i] = np.int32(np.uint32(np.uint8(source[i])) << np.uint32(np.uint32(place[i]) << np.uint32(3)))
 
 
 @kernel
 def pack_forward(w, taps, run, columns_used, columns, digits, out):  # type: ignore[no-untyped-def]
-    """Weights (taps, run, co) to ``out[plane][tap][run / 2][columns][2]``, an odd run completed with zeros."""
-    pairs = (run + 1) // 2
-    plane_size = taps * pairs * columns * 2
-    two, one = np.uint64(2), np.uint64(1)
-    for plane in range(digits.planes):
-        rule = digit_rule(plane, digits)
-        for tap in range(taps):
-            for k in range(pairs):
-                at = np.uint64(plane * plane_size + (tap * pairs + k) * columns * 2)
-                first = np.uint64((tap * run + 2 * k) * columns_used)
-                second = first + np.uint64(columns_used)
-                paired = 2 * k + 1 < run
-                if digits.planes == 1 and paired:
-                    for c in range(np.uint64(columns_used)):
-                        out[at + two * c] = w[first + c]
-                        out[at + two * c + one] = w[second + c]
+    """Weights (taps, run, co) to ``out[plane][tap][run / group][columns][group]``, a short run completed with zeros."""
+    prefer_wide_vectors()
+    group = group_of(out)
+    groups = (run + group - 1) // group
+    used = np.uint64(columns_used)
+    for tap in range(taps):
+        for k in range(groups):
+            at = (tap * groups + k) * columns
+            first, last = (tap * run + group * k) * columns_used, (tap * run + run - 1) * columns_used
+            s0, s1 = np.uint64(first), np.uint64(min(first + columns_used, last))
+            s2, s3 = np.uint64(min(first + 2 * columns_used, last)), np.uint64(min(first + 3 * columns_used, last))
+            left = run - group * k  # rows that remain; those beyond are zero
+            k1, k2, k3 = np.int64(left > 1), np.int64(left > 2), np.int64(left > 3)
+            if group == 4:
+                words = out[group * at : group * (at + columns)].view(np.int32)
+                for c in range(used):
+                    words[c] = _word(w[s0 + c], w[s1 + c] * k1, w[s2 + c] * k2, w[s3 + c] * k3)
+                continue
+            for plane in range(digits.planes):
+                place = 2 * (plane * taps * groups * columns + at)
+                words = out[place : place + 2 * columns].view(np.int32)
+                if digits.planes == 1:
+                    for c in range(used):
+                        words[c] = np.int32((w[s0 + c] & HALF) | ((w[s1 + c] * k1) << 16))
                 else:
-                    for c in range(np.uint64(columns_used)):
-                        out[at + two * c] = digit(w[first + c], rule)
-                        out[at + two * c + one] = digit(w[second + c], rule) if paired else np.int16(0)
+                    rule = digit_rule(plane, digits)
+                    for c in range(used):
+                        v0, v1 = np.int64(digit(w[s0 + c], rule)), np.int64(digit(w[s1 + c], rule))
+                        words[c] = np.int32((v0 & HALF) | ((v1 * k1) << 16))
 
 
 @kernel
 def pack_transposed(w, taps, run, channels, columns, digits, out):  # type: ignore[no-untyped-def]
-    """Weights (taps, run, co) to ``out[plane][tap][co / 2][columns][2]``, columns along the run, for the input error.
+    """Weights (taps, run, co) to ``out[plane][tap][co / group][columns][group]``, columns along the run.
 
-    Columns beyond the run are zero: their sums fall on the accumulators of the next position.
+    For the input error. Columns beyond the run are zero: their sums fall on the accumulators of the next position.
     """
-    pairs = (channels + 1) // 2
-    plane_size = taps * pairs * columns * 2
-    two, one, skip = np.uint64(2), np.uint64(1), np.uint64(channels)
-    for plane in range(digits.planes):
-        rule = digit_rule(plane, digits)
-        for tap in range(taps):
-            for c in range(pairs):
-                at = np.uint64(plane * plane_size + (tap * pairs + c) * columns * 2)
-                out[at + two * np.uint64(run) : at + two * np.uint64(columns)] = 0
-                source = np.uint64(tap * run * channels + 2 * c)
-                if digits.planes == 1 and 2 * c + 1 < channels:
-                    for k in range(np.uint64(run)):
-                        out[at + two * k] = w[source + k * skip]
-                        out[at + two * k + one] = w[source + k * skip + one]
-                else:
-                    for k in range(np.uint64(run)):
-                        out[at + two * k] = digit(w[source + k * skip], rule)
-                        out[at + two * k + one] = np.int16(0)
-                        if 2 * c + 1 < channels:
-                            out[at + two * k + one] = digit(w[source + k * skip + one], rule)
-
-
-@kernel
-def largest_channel_sum(w, rows, channels, sums):  # type: ignore[no-untyped-def]
-    """Largest over the channels of the sum over rows of ``|w[row, channel]|``, a tight and cheap overflow bound."""
-    for c in range(channels):
-        sums[c] = 0
-    for row in range(rows):
-        for c in range(channels):
-            sums[c] += abs(np.int64(w[row * channels + c]))
-    largest = np.int64(0)
-    for c in range(channels):
-        largest = max(largest, sums[c])
-    return largest
-
-
-@kernel
-def largest_input_sum(w, taps, channels_in, channels, sums):  # type: ignore[no-untyped-def]
-    """The same over the input channels, for the input error: sum over taps and co of ``|w[tap, ci, co]|``."""
-    for ci in range(channels_in):
-        sums[ci] = 0
+    group = group_of(out)
+    groups = (channels + group - 1) // group
+    used, skip = np.uint64(run), np.uint64(channels)
     for tap in range(taps):
-        for ci in range(channels_in):
-            total = np.int64(0)
-            for c in range(channels):
-                total += abs(np.int64(w[(tap * channels_in + ci) * channels + c]))
-            sums[ci] += total
-    largest = np.int64(0)
-    for ci in range(channels_in):
-        largest = max(largest, sums[ci])
-    return largest
+        for k in range(groups):
+            at = (tap * groups + k) * columns
+            left = channels - group * k
+            s0 = np.uint64(tap * run * channels + group * k)
+            s1, s2, s3 = s0 + np.uint64(left > 1), s0 + np.uint64(2 * (left > 2)), s0 + np.uint64(3 * (left > 3))
+            k1, k2, k3 = np.int64(left > 1), np.int64(left > 2), np.int64(left > 3)
+            if group == 4:
+                words = out[group * at : group * (at + columns)].view(np.int32)
+                words[run:] = 0
+                if channels % 4 == 0:
+                    source = w.view(np.int32)[s0 // np.uint64(4) :]
+                    for c in range(used):
+                        words[c] = source[c * (skip >> np.uint64(2))]
+                    continue
+                for c in range(used):
+                    j = c * skip
+                    words[c] = _word(w[s0 + j], w[s1 + j] * k1, w[s2 + j] * k2, w[s3 + j] * k3)
+                continue
+            for plane in range(digits.planes):
+                rule = digit_rule(plane, digits)
+                place = 2 * (plane * taps * groups * columns + at)
+                words = out[place : place + 2 * columns].view(np.int32)
+                words[run:] = 0
+                for c in range(used):
+                    j = c * skip
+                    if digits.planes == 1:
+                        words[c] = np.int32((w[s0 + j] & HALF) | ((w[s1 + j] * k1) << 16))
+                    else:
+                        v0, v1 = np.int64(digit(w[s0 + j], rule)), np.int64(digit(w[s1 + j], rule))
+                        words[c] = np.int32((v0 & HALF) | ((v1 * k1) << 16))
+
+
+@kernel
+def channel_sums(w, rows, channels, magnitudes, sums):  # type: ignore[no-untyped-def]
+    """``sums[c]``, sum over rows of ``w[row, c]``, or of its magnitude."""
+    prefer_wide_vectors()
+    sums[:channels] = 0
+    for row in range(rows):
+        line, total = w[row * channels : (row + 1) * channels], sums[:channels]
+        for c in range(channels):
+            total[c] += abs(np.int64(line[c])) if magnitudes else np.int64(line[c])
+
+
+@kernel
+def input_sums(w, rows, channels, magnitudes, sums):  # type: ignore[no-untyped-def]
+    """``sums[row]``, sum over channels of ``w[row, c]``, or of its magnitude."""
+    prefer_wide_vectors()
+    for row in range(rows):
+        line, total = w[row * channels : (row + 1) * channels], np.int64(0)
+        for c in range(channels):
+            total += abs(np.int64(line[c])) if magnitudes else np.int64(line[c])
+        sums[row] = total

@@ -1,4 +1,4 @@
-"""The end of every sum: pick the pool winner, add the bias, mask, then shift, round and saturate a row of accumulators.
+"""The end of every sum: pick the pool winner, mask, then shift, round and saturate a row of accumulators.
 
 `round_row` is the vector form of the rules in `fixed.rounding`; both are tested against each other. It works in the
 accumulator's own width, int32 or int64.
@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fxptrain._jit import kernel
+from fxptrain._jit import kernel, prefer_wide_vectors
 from fxptrain.fixed.draws import fill_draws
+from fxptrain.kernels.word import shift_left, shift_right
 
 
 class RoundSite(NamedTuple):
@@ -34,6 +35,7 @@ class RoundSite(NamedTuple):
 @kernel
 def round_row(acc, count, site, draws, out, base):  # type: ignore[no-untyped-def]
     """Requantize ``acc[:count]`` to ``out[base:]``; returns (values that saturated, largest absolute result)."""
+    prefer_wide_vectors()
     kind = acc.dtype.type
     low, high = kind(site.low), kind(site.high)
     width = 63 if acc.itemsize == 8 else 31
@@ -49,11 +51,11 @@ def round_row(acc, count, site, draws, out, base):  # type: ignore[no-untyped-de
     for i in range(count):
         value = acc[i]
         if shift <= 0:
-            value = kind(value << left)
+            value = shift_left(value, left)
         elif site.stochastic:
-            value = kind(kind(value + kind(kind(np.uint32(draws[i] >> down)) << up)) >> right)
+            value = shift_right(kind(value + shift_left(kind(np.uint32(draws[i] >> down)), up)), right)
         else:
-            value = kind(kind(value + kind(half + kind(kind(value >> right) & one))) >> right)
+            value = shift_right(kind(value + kind(half + kind(shift_right(value, right) & one))), right)
         kept = min(max(value, low), high)
         saturated = kind(saturated + kind(kept != value))
         largest = max(largest, max(kept, kind(-kept)))
@@ -70,51 +72,55 @@ def finish_row(acc, count, site, first, draws, out, base):  # type: ignore[no-un
 
 
 @kernel
-def _pool_four(acc, windows, start, channels, bias, lift, floor, best, at, winners, winner_at):  # type: ignore[no-untyped-def]
-    """`pool_row` of one 2 x 2 window, the usual case, in one pass that vectorizes."""
+def _pool_four(acc, windows, start, count, floor, best, at, winners, winner_at):  # type: ignore[no-untyped-def]
+    """`pool_windows` of `count` neighbouring windows of 2 x 2, the usual case, in one pass that vectorizes."""
+    prefer_wide_vectors()
     kind = acc.dtype.type
-    w0, w1 = np.uint64(windows[0] + start), np.uint64(windows[1] + start)
-    w2, w3 = np.uint64(windows[2] + start), np.uint64(windows[3] + start)
-    at, winner_at = np.uint64(at), np.uint64(winner_at)
-    for c in range(np.uint64(channels)):
-        v0, v1, v2, v3 = acc[w0 + c], acc[w1 + c], acc[w2 + c], acc[w3 + c]
-        left, right = max(v0, v1), max(v2, v3)
+    w0 = acc[windows[0] + start : windows[0] + start + count]
+    w1 = acc[windows[1] + start : windows[1] + start + count]
+    w2 = acc[windows[2] + start : windows[2] + start + count]
+    w3 = acc[windows[3] + start : windows[3] + start + count]
+    to, won = best[at : at + count], winners[winner_at : winner_at + count]
+    for i in range(count):
+        left, right = max(w0[i], w1[i]), max(w2[i], w3[i])
         top = max(left, right)
-        first = kind(0) if v0 == left else kind(1)
-        second = kind(2) if v2 == right else kind(3)
-        best[at + c] = max(kind(kind(top << kind(lift)) + bias[c]), floor)
-        winners[winner_at + c] = np.uint8(first if left == top else second)
+        first = kind(0) if w0[i] == left else kind(1)
+        second = kind(2) if w2[i] == right else kind(3)
+        to[i] = max(top, floor)
+        won[i] = np.uint8(first if left == top else second)
 
 
 @kernel
-def pool_row(acc, base, windows, position_step, positions, channels, bias, lift, relu, best, winners, winner_base):  # type: ignore[no-untyped-def]
-    """Largest accumulator of each window, plus bias, rectified.
+def pool_windows(acc, base, windows, step, positions, channels, relu, best, winners, winner_base):  # type: ignore[no-untyped-def]
+    """Largest accumulator of each window, rectified.
 
-    ``acc[base + windows[t] + p * position_step + c]`` is entry `t` of window `p`; ``best[p * channels + c]`` receives
-    the result, ``winners[winner_base + p * channels + c]`` the first winning `t` (not written for windows of one).
-    `bias` has the dtype of `acc`.
+    ``acc[base + windows[t] + p * step + c]`` is entry `t` of window `p`. The result goes to
+    ``best[p * channels + c]``, the first `t` that wins to ``winners[winner_base + p * channels + c]`` (not written for
+    windows of one).
     """
     kind = acc.dtype.type
     floor = kind(0) if relu else kind(np.iinfo(acc.dtype).min)
-    for p in range(positions):
-        start, target = base + p * position_step, p * channels
+    runs, count = (1, positions * channels) if step == channels else (positions, channels)
+    for p in range(runs):
+        start, at = base + p * step, p * channels
         if windows.size == 4:
-            _pool_four(acc, windows, start, channels, bias, lift, floor, best, target, winners, winner_base + target)
+            _pool_four(acc, windows, start, count, floor, best, at, winners, winner_base + at)
             continue
-        for c in range(channels):
-            top, winner = acc[windows[0] + start + c], 0
+        for i in range(count):
+            top, winner = acc[windows[0] + start + i], 0
             for t in range(1, windows.size):
-                value = acc[windows[t] + start + c]
+                value = acc[windows[t] + start + i]
                 if value > top:
                     top, winner = value, t
-            best[target + c] = max(kind(kind(top << kind(lift)) + bias[c]), floor)
+            best[at + i] = max(top, floor)
             if windows.size > 1:
-                winners[winner_base + target + c] = winner
+                winners[winner_base + at + i] = winner
 
 
 @kernel
 def mask_row(acc, acc_base, x, x_base, count, pass_low, pass_high, best):  # type: ignore[no-untyped-def]
     """Accumulators where ``pass_low < x < pass_high``, else zero, to `best`; returns the largest absolute one."""
+    prefer_wide_vectors()
     kind = acc.dtype.type
     largest = kind(0)
     sums, inputs = acc[acc_base : acc_base + count], x[x_base : x_base + count]

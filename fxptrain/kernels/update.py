@@ -10,9 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fxptrain._jit import kernel
+from fxptrain._jit import kernel, prefer_wide_vectors
 from fxptrain.fixed.draws import fill_draws, threefry2x32
 from fxptrain.fixed.rounding import shift_half_even, shift_stochastic
+from fxptrain.kernels.update_narrow import fits_narrow, narrow_momentum, narrow_weights
 
 GUARD = 28
 LIMIT = 1 << 61
@@ -69,6 +70,7 @@ def _term(value, term, limit, left, right):  # type: ignore[no-untyped-def]
 @kernel
 def update_momentum(weights, momentum, gradient, site, draws):  # type: ignore[no-untyped-def]
     """``m <- R(mu m + G / B + lambda w)`` for one block; returns (saturated, largest)."""
+    prefer_wide_vectors()
     limit0, left0, right0 = _shifts(site.keep.left)
     limit1, left1, right1 = _shifts(site.gradient.left)
     limit2, left2, right2 = _shifts(site.decay.left)
@@ -89,6 +91,7 @@ def update_momentum(weights, momentum, gradient, site, draws):  # type: ignore[n
 @kernel
 def update_weights(weights, momentum, site, draws):  # type: ignore[no-untyped-def]
     """``w <- R(w - gamma m)`` for one block; returns (unmoved weights with momentum, saturated, largest)."""
+    prefer_wide_vectors()
     limit, left, right = _shifts(site.rate.left)
     low, high = np.int64(site.low), np.int64(site.high)
     still, over, largest = np.int64(0), np.int64(0), np.int64(0)
@@ -127,6 +130,7 @@ def update(weights, momentum, start, gradient, source, count, site, momentum_dra
     still, over, momentum_over = np.int64(0), np.int64(0), np.int64(0)
     largest, momentum_largest = np.int64(0), np.int64(0)
     seed, step = np.uint32(site.seed), np.uint32(site.step)
+    narrow = fits_narrow(site, weights.itemsize, momentum.itemsize, gradient.itemsize)
     for block in range(0, count, BLOCK):
         here = min(BLOCK, count - block)
         base = start + block
@@ -135,13 +139,17 @@ def update(weights, momentum, start, gradient, source, count, site, momentum_dra
             fill_draws(seed, np.uint32(site.stream), step, base, here, draws)
         some_weights, some_momentum = weights[base : base + here], momentum[base : base + here]
         some_gradient = gradient[source + block : source + block + here]
-        more, peak = update_momentum(some_weights, some_momentum, some_gradient, site, momentum_draws)
+        if narrow:
+            more, peak = narrow_momentum(some_weights, some_momentum, some_gradient, site, momentum_draws)
+            unmoved, most, high = narrow_weights(some_weights, some_momentum, site, draws)
+        else:
+            more, peak = update_momentum(some_weights, some_momentum, some_gradient, site, momentum_draws)
+            unmoved, most, high = update_weights(some_weights, some_momentum, site, draws)
         momentum_over += more
         momentum_largest = max(momentum_largest, peak)
-        unmoved, more, peak = update_weights(some_weights, some_momentum, site, draws)
         still += unmoved
-        over += more
-        largest = max(largest, peak)
+        over += most
+        largest = max(largest, high)
     return still, over, momentum_over, largest, momentum_largest
 
 

@@ -5,22 +5,45 @@ The one place that decides accumulator widths; kernels only follow.
 
 from __future__ import annotations
 
+import numpy as np
+
 from fxptrain.errors import FormatError
 from fxptrain.kernels.conv import Chain
+from fxptrain.kernels.dot import FLIP, QUADS
 from fxptrain.kernels.pack import Digits
 
 INT32_LIMIT = 1 << 31
 WORTHWHILE_TERMS = 48  # a shorter int32 chain costs more in flushes than a second plane of digits
 ROW_DIGIT_BITS, COLUMN_DIGIT_BITS = 8, 15
 UNBOUNDED = 1 << 62
+BYTE_BITS = 8
+BYTE_CHAIN = (INT32_LIMIT - 1) // (255 * 128 * 4)  # quads of unsigned by signed bytes that cannot leave int32
+
+
+def bytes_pay(row_bits: int, column_bits: int) -> bool:
+    """Whether a sum of products of these operands is computed on groups of four int8."""
+    return QUADS and max(row_bits, column_bits) <= BYTE_BITS
+
+
+def flips(row_bits: int, column_bits: int) -> bool:
+    """Whether the row operand is then stored flipped, 128 too much."""
+    return bytes_pay(row_bits, column_bits) and FLIP != 0
+
+
+def element_type(row_bits: int, column_bits: int) -> type[np.signedinteger]:
+    """Element type of the operands of a product."""
+    return np.int8 if bytes_pay(row_bits, column_bits) else np.int16
 
 
 def plan_chain(row_bits: int, column_bits: int) -> Chain:
     """Cheapest exact accumulation of products of a `row_bits` by a `column_bits` operand into int64.
 
-    One plane of int16 each where an int32 chain of a worthwhile length cannot overflow; else the row operand in 8-bit
-    digits, and a column operand of more than 16 bits in 15-bit digits.
+    One plane each for operands that int8 holds, in chains that unsigned bytes cannot overflow either; one plane of
+    int16 each where an int32 chain of a worthwhile length cannot overflow; else the row operand in 8-bit digits, and a
+    column operand of more than 16 bits in 15-bit digits.
     """
+    if max(row_bits, column_bits) <= BYTE_BITS:
+        return Chain(Digits(1, 0), Digits(1, 0), BYTE_CHAIN)
     if row_bits <= 16 and column_bits <= 16:
         terms = (INT32_LIMIT - 1) >> (row_bits + column_bits - 2)
         if terms >= WORTHWHILE_TERMS:

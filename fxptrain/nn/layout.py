@@ -21,7 +21,7 @@ from fxptrain.nn.spec import Pair
 SAMPLE_BLOCK = 16
 PHASES = ("forward", "error", "gradient")
 NO_TABLE = np.zeros(0, np.int64)
-FORWARD_POSITIONS = 32  # output positions computed at a time: enough rows for full register tiles
+FORWARD_POSITIONS = 96  # output positions computed at a time: enough for full register tiles, few enough for cache
 
 
 def round_up(number: int, multiple: int) -> int:
@@ -37,22 +37,33 @@ def _offsets(*terms: npt.NDArray[np.int64] | range) -> npt.NDArray[np.int64]:
     return total
 
 
-def make_tables(g: Geometry, phases: Container[str] = PHASES) -> Tables:
+class Groups(NamedTuple):
+    """Elements a word of the operands of the input error and of the weight gradient: 2 (int16) or 4 (int8)."""
+
+    error: int = 2
+    gradient: int = 2
+
+
+def make_tables(g: Geometry, phases: Container[str] = PHASES, groups: Groups = Groups()) -> Tables:  # noqa: B008
     """Row offsets of the products of a geometry; tables of phases that are not asked for are empty."""
-    image, even = g.image, round_up(g.co, 2)
+    image = g.image
     stride = (image.w + 2 * image.pw) * image.c
-    rows = range(g.block * g.pool_h)
-    across = range(0, g.ow_used * g.sw * image.c, g.sw * image.c)
+    rows, across = np.arange(g.block * g.pool_h), np.arange(g.ow_used)
+    steps = across * g.sw * image.c
+    pooled_width = g.ow_used // g.pool_w
+    window = (rows % g.pool_h * g.pool_w)[:, None] + across % g.pool_w  # entry of its window that a position is
+    place = (rows // g.pool_h * pooled_width)[:, None] + across // g.pool_w  # its window in the block
+    entries = g.block * pooled_width * g.columns
     positions = g.oh_used * g.ow_used
     taps = g.kh * g.kw * image.c
     made = Tables(
-        forward_in=_offsets(np.array(rows) * g.sh * stride, across),
-        forward_out=np.arange(g.block * g.pool_h * g.ow_used) * g.columns,
-        error_in=np.arange(positions) * even,
-        error_out=_offsets(np.arange(g.oh_used) * g.sh * stride, across),
-        gradient_in=2 * _offsets(np.arange(g.kh) * stride, np.arange(g.kw) * image.c, range(image.c)),
+        forward_in=_offsets(rows * g.sh * stride, steps),
+        forward_out=(window * entries + place * g.columns).ravel(),
+        error_in=np.arange(positions) * round_up(g.co, groups.error),
+        error_out=_offsets(np.arange(g.oh_used) * g.sh * stride, steps),
+        gradient_in=groups.gradient * _offsets(np.arange(g.kh) * stride, np.arange(g.kw) * image.c, range(image.c)),
         gradient_out=np.arange(taps) * g.columns,
-        windows=_offsets(np.arange(g.pool_h) * g.ow_used * g.columns, np.arange(g.pool_w) * g.columns),
+        windows=np.arange(g.pool_h * g.pool_w) * entries,
     )
     kept = {name: name.split("_")[0] in phases for name in Tables._fields} | {"windows": "forward" in phases}
     return Tables(**{name: table if kept[name] else NO_TABLE for name, table in made._asdict().items()})
@@ -80,8 +91,9 @@ class Layout:
     def __init__(
         self, in_shape: tuple[int, int, int], out_shape: tuple[int, int, int], kernel: Pair, stride: Pair,
         padding: Pair, pool: Pair, *, linear: bool, width: int = SAMPLE_BLOCK, phases: Container[str] = PHASES,
+        groups: Groups = Groups(),  # noqa: B008
     ) -> None:  # fmt: skip
-        self.width, self.phases = width, phases
+        self.width, self.phases, self.groups = width, phases, groups
         self.in_shape, self.out_shape, self.linear = in_shape, out_shape, linear
         self.kernel, self.stride, self.padding, self.pool = kernel, stride, padding, pool
         self._made: dict[tuple[int, int], tuple[Geometry, Tables]] = {}
@@ -100,7 +112,7 @@ class Layout:
                 block, round_up(out_channels, COLUMN_MULTIPLE), round_up(self.kernel[1] * channels, COLUMN_MULTIPLE),
             )  # fmt: skip
             whole = not self.linear or width == self.width  # shorter rows read a part of the full row's tables
-            self._made[key] = (g, make_tables(g, self.phases) if whole else self.geometry(channels)[1])
+            self._made[key] = (g, make_tables(g, self.phases, self.groups) if whole else self.geometry(channels)[1])
         return self._made[key]
 
     def table_bytes(self, channels: Iterable[int]) -> int:

@@ -1,70 +1,68 @@
-"""The product of int16 pairs is the exact sum, for every tile, table of rows, loop nest and length of int32 chains."""
+"""The product of groups is the exact sum, for every tile, table of rows, loop nest and length of int32 chains."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fxptrain.kernels.dot import COLUMN_MULTIPLE, product
+from fxptrain.kernels.dot import COLUMN_MULTIPLE, FLIP, product
 
 ROWS = st.integers(1, 20)
+SEEDS = st.integers(0, 2**32 - 1).map(np.random.default_rng)
 COUNTS = st.tuples(st.integers(1, 3), st.integers(1, 3), st.integers(1, 5))
 
 
-def reference(a, b, rows, counts, lift):
-    """Sums by Python integers; a[outer][segment][row, step, 2], b[outer][segment, step, column, 2]."""
-    outer, segments, steps = counts
-    columns = b.shape[3]
-    out = [[0] * columns for _ in range(rows)]
-    for r in range(rows):
-        for c in range(columns):
-            for i in range(outer):
-                for j in range(segments):
-                    for s in range(steps):
-                        for k in range(2):
-                            out[r][c] += int(a[i, j, r, s, k]) * int(b[i, j, s, c, k]) << lift
-    return out
+def reference(a, b, lift):
+    """Sums by Python's integers; a[outer][segment][row, step, group], b[outer][segment, step, column, group]."""
+    return np.einsum("ijrsk,ijsck->rc", a.astype(object), b.astype(object)) << lift
 
 
-def run(a, b, counts, flush, kind, *, lift=0, start=None):
+def run(a, b, counts, flush, kind, *, lift=0, start=7, add=False):
     """Call the kernel on operands laid out as `reference` says; rows are found through a table in reverse."""
     _, segments, steps = counts
-    rows, columns = a.shape[2], b.shape[3]
-    a_rows = (np.arange(rows, dtype=np.int64)[::-1] * steps * 2).copy()
+    rows, columns, group = a.shape[2], b.shape[3], b.shape[4]
+    a_rows = (np.arange(rows, dtype=np.int64)[::-1] * steps * group).copy()
     out_rows = (np.arange(rows, dtype=np.int64)[::-1] * columns).copy()
     out = np.full(rows * columns + 3, 77, kind)
-    if start is not None:
+    begin = np.full(columns, start, kind)
+    if add:
         out[3:] = start
-    a_strides = (segments * rows * steps * 2, rows * steps * 2, 2)
-    b_strides = (segments * steps * columns * 2, steps * columns * 2, columns * 2)
-    lead_a, lead_b = (np.concatenate([np.zeros(5, np.int16), operand.ravel()]) for operand in (a, b))
+        begin[:] = 99
+    a_strides = (segments * rows * steps * group, rows * steps * group, group)
+    b_strides = (segments * steps * columns * group, steps * columns * group, columns * group)
+    lead_a, lead_b = (np.concatenate([np.zeros(5, operand.dtype), operand.ravel()]) for operand in (a, b))
     product(
         *(lead_a, 5, a_rows, rows, a_strides, lead_b, 5, columns, b_strides, counts),
-        *(flush, out, 3, out_rows, lift, start is not None),
+        *(flush, begin, out, 3, out_rows, lift, add),
     )
     assert out[:3].tolist() == [77] * 3
     return out[3:].reshape(rows, columns)
 
 
-@given(st.data(), ROWS, st.integers(1, 3), COUNTS, st.integers(0, 5), st.booleans())
-def test_int32_sums(data, rows, blocks, counts, lift, add):
-    """Small operands, one chain; the lift shifts the sum before it is written or added."""
-    seed = data.draw(st.integers(0, 2**32 - 1))
-    random = np.random.default_rng(seed)
-    a = random.integers(-128, 128, (*counts[:2], rows, counts[2], 2)).astype(np.int16)
-    b = random.integers(-128, 128, (*counts, blocks * COLUMN_MULTIPLE, 2)).astype(np.int16)
-    out = run(a, b, counts, 1 << 20, np.int32, lift=lift, start=-9 if add else None)
-    expected = np.array(reference(a, b, rows, counts, lift)) - 9 * add
-    assert out.tolist() == expected.tolist()
+@pytest.mark.parametrize("kind", [np.int16, np.int8])
+@given(
+    random=SEEDS, rows=ROWS, blocks=st.integers(1, 3), counts=COUNTS, lift=st.integers(0, 5), add=st.booleans(),
+    extreme=st.booleans(),
+)  # fmt: skip
+def test_int32_sums(kind, random, rows, blocks, counts, lift, add, extreme):
+    """Operands of 8 bits, one chain; the lift shifts the sum before it is written or added."""
+    group = 4 // np.dtype(kind).itemsize
+    values = [-128, -128, 127] if extreme else np.arange(-128, 128)
+    a = random.choice(values, (*counts[:2], rows, counts[2], group)).astype(kind)
+    b = random.choice(values, (*counts, blocks * COLUMN_MULTIPLE, group)).astype(kind)
+    stored = a ^ kind(FLIP) if kind is np.int8 else a
+    out = run(stored, b, counts, 1 << 20, np.int32, lift=lift, start=-9, add=add).astype(np.int64)
+    if kind is np.int8 and FLIP:
+        out -= 128 * b.astype(np.int64).sum(axis=(0, 1, 2, 4)) << lift
+    assert out.tolist() == (reference(a, b, lift) - 9).tolist()
 
 
-@given(st.data(), ROWS, COUNTS, st.integers(1, 20), st.booleans())
-def test_int64_sums_of_short_chains(data, rows, counts, flush, add):
+@given(SEEDS, ROWS, COUNTS, st.integers(1, 20), st.booleans())
+def test_int64_sums_of_short_chains(random, rows, counts, flush, add):
     """Operands of 15 bits: chains of at most one or two pairs fit int32, the sums need int64."""
-    random = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
     bound = int(np.sqrt((2**31 - 1) // (2 * flush)))
     bound = min(bound, 2**15 - 1)
     a = random.choice([-bound, bound, bound - 1], (*counts[:2], rows, counts[2], 2)).astype(np.int16)
     b = random.choice([-bound, bound, 1 - bound], (*counts, COLUMN_MULTIPLE, 2)).astype(np.int16)
-    out = run(a, b, counts, flush, np.int64, lift=20, start=5 if add else None)
-    expected = np.array(reference(a, b, rows, counts, 20)) + 5 * add
-    assert out.tolist() == expected.tolist()
+    out = run(a, b, counts, flush, np.int64, lift=20, start=5, add=add)
+    assert out.tolist() == (reference(a, b, 20) + 5).tolist()

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fxptrain.kernels.requantize import RoundSite, finish_row, mask_row, pool_row, round_row
+from fxptrain.kernels.requantize import RoundSite, finish_row, mask_row, pool_windows, round_row
 from tests import naive
 
 WIDTHS = st.integers(2, 32)
@@ -62,21 +62,21 @@ def check_row(acc, shift, bits, stochastic):
     assert (saturated, largest) == (expected_saturated, naive.largest(expected))
 
 
-@given(st.data(), st.integers(1, 3), st.integers(1, 3), st.integers(1, 3), st.booleans(), st.integers(0, 4))
-def test_pool_row(data, kh, kw, channels, relu, lift):
-    """The winner of each window, lifted, plus bias, rectified; ties take the first."""
-    positions = 4
+@given(st.data(), st.integers(1, 3), st.integers(1, 3), st.integers(1, 3), st.booleans(), st.integers(0, 2))
+def test_pool_windows(data, kh, kw, channels, relu, gap):
+    """The winner of each window, rectified; ties take the first. Windows lie side by side or with a gap between."""
+    positions, step = 4, channels + gap
     shape = (1, kh, positions * kw, channels)
     size = kh * positions * kw * channels
-    acc = np.array(data.draw(st.lists(st.integers(-3, 3), min_size=size, max_size=size)), np.int32)
-    bias = np.array(data.draw(st.lists(st.integers(-9, 9), min_size=channels, max_size=channels)), np.int32)
-    row = positions * kw * channels
-    windows = np.array([a * row + b * channels for a in range(kh) for b in range(kw)], np.int64)
+    acc = np.array(data.draw(st.lists(st.integers(-3, 3), min_size=size, max_size=size)), np.int32).reshape(shape)
+    ahead = np.full((kh * kw, positions, step), 100, np.int32)
+    entries = acc.reshape(kh, positions, kw, channels).transpose(0, 2, 1, 3)
+    ahead[:, :, :channels] = entries.reshape(kh * kw, positions, channels)
+    windows = np.arange(kh * kw, dtype=np.int64) * positions * step
     best, winners = np.empty(positions * channels, np.int32), np.full(positions * channels + 1, 99, np.uint8)
-    ahead = np.concatenate([np.full(5, 100, np.int32), acc])
-    pool_row(ahead, 5, windows, kw * channels, positions, channels, bias, lift, relu, best, winners, 1)
-    values, window = naive.maxpool2d_forward(acc.reshape(shape), (kh, kw))
-    values = values * 2**lift + bias
+    laid = np.concatenate([np.full(5, 100, np.int32), ahead.ravel()])
+    pool_windows(laid, 5, windows, step, positions, channels, relu, best, winners, 1)
+    values, window = naive.maxpool2d_forward(acc, (kh, kw))
     values = naive.relu(values) if relu else values
     assert best.tolist() == values.ravel().tolist()
     assert winners[0] == 99

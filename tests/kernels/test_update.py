@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from fxptrain.kernels.update import (
@@ -17,6 +17,7 @@ from fxptrain.kernels.update import (
     regrid,
     update,
 )
+from fxptrain.kernels.update_narrow import fits_narrow
 from tests import naive
 
 CONSTANTS = st.one_of(st.just(0.0), st.floats(2.0**-30, 8.0)).map(naive.Multiplier.from_real)
@@ -102,6 +103,54 @@ def test_update(data, bits, fracs, constants, batch, stochastic, drop):
     touched = slice(start, start + count)
     assert result[3] == max(map(abs, new_weights[touched]))
     assert result[4] == max(map(abs, new_momentum[touched]))
+
+
+@given(
+    st.data(),
+    st.tuples(st.integers(2, 16), st.integers(2, 16)),
+    st.tuples(FRACS, FRACS, FRACS),
+    st.tuples(CONSTANTS, CONSTANTS, CONSTANTS),
+    st.integers(0, 12).map(lambda power: 1 << power),
+    st.booleans(),
+)
+def test_narrow_update(data, bits, fracs, constants, batch, stochastic):
+    """Int32 gives the integers of int64, wherever it says that it can, up to the ends of all ranges."""
+    frac_m, frac_g, frac_w = fracs
+    mu, decay, gamma = constants
+    mean, count = naive.Multiplier.from_ratio(1, batch), 40
+    ranges = [naive.raw_range(width) for width in bits]
+    site = UpdateSite(
+        Term(mu.mantissa, GUARD - mu.shift),
+        Term(mean.mantissa, frac_m + GUARD - frac_g - mean.shift),
+        Term(decay.mantissa, frac_m + GUARD - frac_w - decay.shift),
+        Term(gamma.mantissa, frac_w + GUARD - frac_m - gamma.shift),
+        *(*ranges[0], *ranges[1], stochastic, 1, 2, 3, 4),
+    )
+    random = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+    momentum, weights = (random.integers(low, high, count, endpoint=True).astype(np.int16) for low, high in ranges)
+    size = data.draw(st.integers(1, 31))
+    gradient = random.integers(-(2**size), 2**size, count).astype(np.int32)
+    gradient[:2] = -(2**31), 2**31 - 1
+    assume(fits_narrow(site, 2, 2, 4))
+    narrow, wide = [(weights.copy(), momentum.copy()) for _ in range(2)]
+    draws = np.empty((2, BLOCK), np.uint32)
+    results = [
+        update(*arrays, 0, gradient.astype(kind), 0, count, site, *draws)
+        for arrays, kind in ((narrow, np.int32), (wide, np.int64))
+    ]
+    assert results[0] == results[1]
+    assert [array.tolist() for array in narrow] == [array.tolist() for array in wide]
+
+
+def test_usual_updates_are_narrow():
+    """Batch sizes that are powers of two, and formats as training chooses them."""
+    terms = {"keep": Term(29491, 13), "gradient": Term(1 << 14, -10), "decay": Term(16777, 3), "rate": Term(20972, -4)}
+    rest = {"momentum_low": -128, "momentum_high": 127, "low": -128, "high": 127, "stochastic": True, "seed": 0}
+    site = UpdateSite(**terms, **rest, momentum_stream=1, stream=2, step=3)
+    assert fits_narrow(site, 1, 1, 4)
+    assert not fits_narrow(site, 1, 1, 8)
+    assert not fits_narrow(site, 4, 1, 4)
+    assert not fits_narrow(site._replace(gradient=Term(29491, -10)), 1, 1, 4)
 
 
 def test_update_draws_go_on_behind_a_block():

@@ -43,12 +43,12 @@ class FxptrainLibrary:
 
     def versions(self) -> dict[str, Any]:
         """Versions, and what products are made of."""
-        unit = HOST.intrinsic or "plain vectors"
+        units = ", ".join(unit or "plain vectors" for unit in (HOST.pairs, HOST.quads))
         return {
             "fxptrain": fxptrain.__version__,
             "numba": numba.__version__,
             "numpy": np.__version__,
-            "pair_dot": f"{unit}, {HOST.rows} rows x {HOST.vectors} vectors of {HOST.lanes}",
+            "dot": f"{units}, {HOST.rows} rows x {HOST.vectors} vectors of {HOST.lanes}",
         }
 
     def macs(self, model: str) -> list[int]:

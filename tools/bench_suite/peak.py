@@ -23,7 +23,7 @@ def _repeat(a, a_rows, b, depth, times, out, out_rows):  # type: ignore[no-untyp
     for _ in range(times):
         product(
             a, 0, a_rows, ROWS, (0, 0, 2), b, 0, COLUMNS, (0, 0, 2 * COLUMNS), (1, 1, depth // 2), NEVER,
-            out, 0, out_rows, 0, False,
+            out, out, 0, out_rows, 0, False,
         )  # fmt: skip
 
 

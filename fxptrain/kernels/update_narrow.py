@@ -1,0 +1,108 @@
+"""The parameter update in int32, the same integers as in `update` for the usual case: formats of up to 16 bits.
+
+Every term is held as whole units of the target's last bit and a rest of `GUARD` bits below, so that twice as many fit
+in a vector and no product is wider than 31 bits. What does not belong here: the rule itself, which `update` states.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fxptrain._jit import kernel, prefer_wide_vectors
+from fxptrain.kernels.word import multiply, shift_left, shift_right
+
+GUARD = 28
+REST = np.int32((1 << GUARD) - 1)
+HALF = np.int32((1 << (GUARD - 1)) - 1)
+FAR = np.int32(1 << GUARD)  # a gradient of more units than this saturates whatever the other terms are
+MOST_LEFT = 26  # of a product of 16 by 15 bits, so that three of them add up in int32
+UNIT_MANTISSA = 1 << 14  # of a power of two, such as the reciprocal of most batch sizes
+
+
+@kernel
+def _fits_term(term):  # type: ignore[no-untyped-def]
+    return term.mantissa == 0 or term.left <= MOST_LEFT
+
+
+@kernel
+def fits_narrow(site, value_bytes, momentum_bytes, gradient_bytes):  # type: ignore[no-untyped-def]
+    """Whether an `UpdateSite` of arrays of these item sizes can be computed here."""
+    gradient = site.gradient
+    arrays = value_bytes <= 2 and momentum_bytes <= 2 and gradient_bytes == 4
+    mean = gradient.mantissa == UNIT_MANTISSA and gradient.drop == 0 and gradient.left + 14 <= GUARD
+    return arrays and mean and _fits_term(site.keep) and _fits_term(site.decay) and _fits_term(site.rate)
+
+
+@kernel
+def _shifts(term, lifted):  # type: ignore[no-untyped-def]
+    """How a term is cut: right shift, then a left shift for the rest or another right shift for the units."""
+    left = term.left + lifted if term.mantissa != 0 else 0
+    up = max(left, 0)
+    return np.int32(min(max(-left, 0), 31)), np.int32(up & 31), np.int32((GUARD - up) & 31)
+
+
+@kernel
+def _units(value, cut):  # type: ignore[no-untyped-def]
+    return shift_right(value, cut[2])
+
+
+@kernel
+def _rest(value, cut):  # type: ignore[no-untyped-def]
+    return np.int32(shift_left(value, cut[1]) & REST)
+
+
+@kernel
+def _scaled(value, mantissa, cut):  # type: ignore[no-untyped-def]
+    return shift_right(multiply(np.int32(value), mantissa), cut[0])
+
+
+@kernel
+def _rounded(units, rest, stochastic, draw):  # type: ignore[no-untyped-def]
+    """Units and a rest of up to three terms, rounded to units."""
+    if stochastic:
+        return np.int32(units + shift_right(np.int32(rest + np.int32(draw >> np.uint32(32 - GUARD))), GUARD))
+    whole = np.int32(units + shift_right(rest, GUARD))
+    below = np.int32(np.int32(rest & REST) + np.int32(HALF + np.int32(whole & np.int32(1))))
+    return np.int32(whole + shift_right(below, GUARD))
+
+
+@kernel
+def narrow_momentum(weights, momentum, gradient, site, draws):  # type: ignore[no-untyped-def]
+    """`update.update_momentum`."""
+    prefer_wide_vectors()
+    keep, mean, decay = _shifts(site.keep, 0), _shifts(site.gradient, 14), _shifts(site.decay, 0)
+    mu, lam = np.int32(np.int16(site.keep.mantissa)), np.int32(np.int16(site.decay.mantissa))
+    low, high, stochastic = np.int32(site.momentum_low), np.int32(site.momentum_high), site.stochastic
+    over, largest = np.int32(0), np.int32(0)
+    for i in range(weights.size):
+        kept = _scaled(momentum[i], mu, keep)
+        pull = shift_right(np.int32(gradient[i]), mean[0])
+        decayed = _scaled(weights[i], lam, decay)
+        units = np.int32(_units(kept, keep) + min(max(_units(pull, mean), np.int32(-FAR)), FAR))
+        units = np.int32(units + _units(decayed, decay))
+        rest = np.int32(np.int32(_rest(kept, keep) + _rest(pull, mean)) + _rest(decayed, decay))
+        value = _rounded(units, rest, stochastic, draws[i])
+        new = min(max(value, low), high)
+        over = np.int32(over + np.int32(new != value))
+        largest = max(largest, max(new, np.int32(-new)))
+        momentum[i] = new
+    return np.int64(over), np.int64(largest)
+
+
+@kernel
+def narrow_weights(weights, momentum, site, draws):  # type: ignore[no-untyped-def]
+    """`update.update_weights`."""
+    prefer_wide_vectors()
+    rate, gamma = _shifts(site.rate, 0), np.int32(np.int16(site.rate.mantissa))
+    low, high, stochastic = np.int32(site.low), np.int32(site.high), site.stochastic
+    still, over, largest = np.int32(0), np.int32(0), np.int32(0)
+    for i in range(weights.size):
+        weight, pull = np.int32(weights[i]), np.int32(momentum[i])
+        down = np.int32(-_scaled(pull, gamma, rate))
+        value = _rounded(np.int32(weight + _units(down, rate)), _rest(down, rate), stochastic, draws[i])
+        kept = min(max(value, low), high)
+        over = np.int32(over + np.int32(kept != value))
+        still = np.int32(still + np.int32((kept == weight) & (pull != 0)))
+        largest = max(largest, max(kept, np.int32(-kept)))
+        weights[i] = kept
+    return np.int64(still), np.int64(over), np.int64(largest)

@@ -1,0 +1,241 @@
+"""What convolution and linear stages share before they compute: extents, exact accumulation, memory, gradient blocks.
+
+Both are sums of products; a linear layer is a 1 x 1 convolution whose positions are the samples (`layout`).
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from fxptrain.kernels.conv import Chain, Geometry
+from fxptrain.nn.accumulate import NARROW, element_type, flips, plan_chain, require_int64
+from fxptrain.nn.arena import Buffer
+from fxptrain.nn.layout import Groups, Layout, round_up
+from fxptrain.nn.parameters import ParameterArray
+from fxptrain.nn.spec import Pair
+from fxptrain.nn.stage import GradientBlock, Shape, Stage
+
+GROUP_BYTES, GROUP_SAMPLES = 96 * 1024, 8  # samples paired at a time for the weight gradient stay in cache
+BLOCK_CHANNELS = 256  # input channels of one gradient block of a linear layer
+
+
+def _padded_size(g: Geometry) -> int:
+    """Elements of one padded sample."""
+    return (g.image.h + 2 * g.image.ph) * (g.image.w + 2 * g.image.pw) * g.image.c
+
+
+class Products(Stage):
+    """A convolution, or a linear layer where ``linear``, with fused max-pooling and ReLU, but for its computation."""
+
+    def __init__(
+        self,
+        layer: int,
+        name: str,
+        in_shape: Shape,
+        channels: int,
+        *,
+        kernel: Pair = (1, 1),
+        stride: Pair = (1, 1),
+        padding: Pair = (0, 0),
+        pool: Pair = (1, 1),
+        relu: bool = False,
+        linear: bool = False,
+    ) -> None:
+        self.conv_out = tuple(
+            (extent + 2 * pad - size) // step + 1
+            for extent, pad, size, step in zip(in_shape[:2], padding, kernel, stride, strict=True)
+        )
+        pooled = (self.conv_out[0] // pool[0], self.conv_out[1] // pool[1], channels)
+        super().__init__(layer, name, in_shape, (1, 1, channels) if linear else pooled, relu)
+        self.linear, self.pools, self.kernel = linear, pool != (1, 1), kernel
+        self.taps, self.channels = kernel[0] * kernel[1], channels
+        self.inner = self.in_elements if linear else in_shape[2]  # ci
+        self._shape = (in_shape, self.out_shape, kernel, stride, padding, pool)
+        self.forward_chain, self.error_chain = NARROW, NARROW
+        self.forward_narrow = self.error_narrow = True
+
+    @property
+    def weights(self) -> ParameterArray:
+        """The weights, (kh, kw, ci, co) or (in, out)."""
+        return self.parameters[0]
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of one forward sample."""
+        positions = 1 if self.linear else self.conv_out[0] * self.conv_out[1]
+        return positions * self.taps * self.inner * self.channels
+
+    @property
+    def error_sum_frac(self) -> int:
+        """The weights' fractional bits."""
+        return self.weights.form.format.frac_bits
+
+    # Exactness ---------------------------------------------------------------------------------------------------
+
+    @property
+    def _x_bits(self) -> int:
+        return self.x_form.format.total_bits
+
+    @property
+    def _w_bits(self) -> int:
+        return self.weights.form.format.total_bits
+
+    @cached_property
+    def widths(self) -> dict[str, tuple[int, int]]:
+        """Bits of the row and of the column operand of each phase's products."""
+        x, w, e = self._x_bits, self._w_bits, self.error_scale.bits
+        return {"forward": (x, w), "error": (e, w), "gradient": (x, e)}
+
+    @cached_property
+    def elements(self) -> dict[str, type[np.signedinteger[Any]]]:
+        """Element types of the operands of each phase's products."""
+        return {phase: element_type(*bits) for phase, bits in self.widths.items()}
+
+    @cached_property
+    def groups(self) -> dict[str, int]:
+        """Elements of an operand in a word."""
+        return {phase: 4 // np.dtype(kind).itemsize for phase, kind in self.elements.items()}
+
+    @cached_property
+    def flipped(self) -> dict[str, bool]:
+        """Whether the row operand is stored with its sign bit turned, 128 too much."""
+        return {phase: flips(*bits) for phase, bits in self.widths.items()}
+
+    @cached_property
+    def layout(self) -> Layout:
+        """How samples become images."""
+        return Layout(*self._shape, linear=self.linear, groups=Groups(self.groups["error"], self.groups["gradient"]))
+
+    @cached_property
+    def forward_static(self) -> Chain:
+        """Accumulation of the output that the formats alone prove exact."""
+        return plan_chain(*self.widths["forward"])
+
+    @cached_property
+    def error_static(self) -> Chain:
+        """The same of the input error."""
+        return plan_chain(*self.widths["error"])
+
+    def gradient_chain(self, batch: int) -> tuple[Chain, bool]:
+        """Accumulation of the weight gradient, and whether int32 holds the sum over the whole batch."""
+        terms = batch * self.out_shape[0] * self.out_shape[1]
+        bits = self.widths["gradient"]
+        if terms << (sum(bits) - 2) < 1 << 31 and max(bits) <= 16:
+            return NARROW, True
+        return plan_chain(*bits), False
+
+    def check_widths(self, batch: int) -> None:
+        """Raise `FormatError` where even int64 cannot be proved for some sum of this layer."""
+        out = "Use fewer bits for the weights, activations or errors."
+        terms = self.taps * self.inner
+        require_int64(self.name, "output", self._x_bits + self._w_bits - 2, terms + 1, out)
+        require_int64(
+            self.name, "input error", self.error_scale.bits + self._w_bits - 2, self.taps * self.channels, out
+        )
+        positions = batch * self.out_shape[0] * self.out_shape[1]
+        require_int64(self.name, "weight gradient", self._x_bits + self.error_scale.bits - 2, positions, out)
+
+    # Memory ------------------------------------------------------------------------------------------------------
+
+    def shared(self, training: bool) -> list[Buffer]:
+        """Packed weights for forward and, in training, for the input error; aligned biases."""
+        g, _ = self.layout.geometry(self.inner)
+        run = round_up(self.kernel[1] * self.inner, self.groups["forward"])
+        forward = self.forward_static.column_digits.planes * self.kernel[0] * run * g.columns
+        found = [
+            Buffer("panels", "panel", (forward,), self.elements["forward"]),
+            Buffer("bias", "panel", (g.columns,), np.int64),
+            Buffer("sums", "scratch", (max(self.channels, self.taps * self.inner),), np.int64, last=-1),
+        ]
+        if training:
+            planes = self.error_static.column_digits.planes
+            error = planes * self.kernel[0] * round_up(self.channels, self.groups["error"]) * g.run_columns
+            found.append(Buffer("transposed", "panel", (error,), self.elements["error"]))
+            size = _padded_size(g) + g.run_columns if self.flipped["error"] else 0
+            found.append(Buffer("start", "panel", (size,), np.int64))
+        return found
+
+    def table_bytes(self, threads: int) -> int:
+        """Tables of the whole layer's geometry and of its gradient blocks'."""
+        blocks = [block.channels for block in self.blocks(threads) if not block.parameter.is_bias]
+        return self.layout.table_bytes([self.inner, self._block_channels(1), *blocks])
+
+    def scratch(self, phase: str, batch: int) -> list[Buffer]:
+        """Working memory of one thread."""
+        g, _ = self.layout.geometry(self.inner)
+        image, single, group, kind = g.image, _padded_size(g), self.groups[phase], self.elements[phase]
+        if phase == "forward":
+            row = g.block * (g.ow_used // g.pool_w) * g.co
+            planes = self.forward_static.row_digits.planes
+            return [
+                Buffer("padded", "scratch", (planes * (single + g.kw * image.c + group),), kind),
+                Buffer("acc", "scratch", (g.block * g.pool_h * g.ow_used * g.columns,), np.int64),
+                Buffer("best", "scratch", (row,), np.int64),
+                Buffer("draws", "scratch", (row,), np.uint32),
+            ]
+        if phase == "error":
+            row = image.w * image.c
+            planes = self.error_static.row_digits.planes
+            spread = planes * g.oh_used * g.ow_used * round_up(g.co, group)
+            return [
+                Buffer("spread", "scratch", (spread,), kind),
+                Buffer("acc", "scratch", (single + g.run_columns,), np.int64),
+                Buffer("best", "scratch", (row,), np.int64),
+                Buffer("draws", "scratch", (row,), np.uint32),
+            ]
+        return self._gradient_scratch(batch)
+
+    def _gradient_scratch(self, batch: int) -> list[Buffer]:
+        chain, narrow = self.gradient_chain(batch)
+        planes = chain.row_digits.planes
+        channels = self._block_channels(1)
+        g, _ = self.layout.geometry(channels)
+        single, batch = self._order()
+        group, kind = self.groups["gradient"], self.elements["gradient"]
+        spread = batch * g.oh_used * round_up(g.ow_used, group) * g.columns
+        row = (g.image.w + 2 * g.image.pw) * channels
+        slack = g.kw * channels + max((group - 1) * g.sw * channels, g.sh * row + g.sw * channels)
+        return [
+            Buffer("padded", "scratch", (planes * (single + slack),), kind),
+            Buffer("grouped", "scratch", (planes * batch * group * single,), kind),
+            Buffer("spread", "scratch", (spread,), kind),
+            Buffer("gradient", "gradient", (self.taps * channels * g.columns,), np.int32 if narrow else np.int64),
+            Buffer("bias_gradient", "gradient", (g.columns,), np.int32 if narrow else np.int64),
+        ]
+
+    @cached_property
+    def batch_in_order(self) -> int:
+        """Samples brought into order at a time for a weight gradient."""
+        return self._order()[1]
+
+    def _order(self) -> tuple[int, int]:
+        """Elements of one padded image of the largest gradient block, and how many are brought into order at a time."""
+        channels = self._block_channels(1)
+        single = _padded_size(self.layout.geometry(channels)[0])
+        return single, max(1, min(GROUP_SAMPLES, GROUP_BYTES // (4 * single)))
+
+    def _block_channels(self, threads: int) -> int:
+        most = min(BLOCK_CHANNELS, self.inner) if self.linear else self.inner
+        return min(most, max(8, round_up(-(-self.inner // threads), 8)))
+
+    # Gradient blocks -------------------------------------------------------------------------------------------------
+
+    def blocks(self, threads: int) -> list[GradientBlock]:
+        """Weights by ranges of input channels, then the bias."""
+        return self.blocks_of(self._block_channels(threads))
+
+    def blocks_of(self, step: int) -> list[GradientBlock]:
+        """Blocks of `step` input channels, then the bias."""
+        found = []
+        for first in range(0, self.inner, step):
+            channels = min(step, self.inner - first)
+            count = channels * self.channels
+            starts = [((tap * self.inner + first) * self.channels, tap * count, count) for tap in range(self.taps)]
+            runs = ((starts[0][0], 0, self.taps * count),) if channels == self.inner else tuple(starts)
+            found.append(GradientBlock(self.weights, first, channels, runs))
+        if len(self.parameters) > 1:
+            found.append(GradientBlock(self.parameters[1], 0, self.channels, ((0, 0, self.channels),)))
+        return found
