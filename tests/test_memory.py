@@ -1,11 +1,24 @@
 """The byte plan: the paper's numbers, planned equals allocated, and goals that must not be lost again."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from fxptrain.errors import FxptrainError
-from fxptrain.memory import GAP, METHODS, MemoryPlan, Part, Setting, measure, paper_bytes, parse_bytes, plan
+from fxptrain.fixed.multiplier import Multiplier
+from fxptrain.memory import (
+    GAP,
+    METHODS,
+    MemoryPlan,
+    Part,
+    Setting,
+    made_up_batch,
+    measure,
+    paper_bytes,
+    parse_bytes,
+    plan,
+)
 from fxptrain.nn.lean import training_step
 from fxptrain.nn.ranks import Group
 from fxptrain.recipe import load_recipe
@@ -74,11 +87,15 @@ def test_one_of_several_processes(batch: int, lean: bool) -> None:
     assert step.accumulator.bytes == found["accumulator"]
 
 
-@pytest.mark.parametrize("name", ["glyphs", "lenet5", "mlp_pocket", "gupta_cnn"])
+RECIPES = sorted(path.stem for path in (Path(__file__).parents[1] / "models").glob("*.toml"))
+
+
 @pytest.mark.parametrize("lean", [False, True])
-def test_planned_equals_allocated_for_recipes(name: str, lean: bool) -> None:
+@pytest.mark.parametrize(("method", "bits", "batch"), [("sqpu", 12, 1), ("hteqpu", 8, 16), ("ste", 6, 3)])
+@pytest.mark.parametrize("name", RECIPES)
+def test_planned_equals_allocated_for_recipes(name: str, method: str, bits: int, batch: int, lean: bool) -> None:
     """The shipped recipes too."""
-    here = setting(load_recipe(name), lean=lean)
+    here = setting(load_recipe(name), batch_size=batch, lean=lean).with_method(method).with_bits(bits)
     assert measure(here).total == plan(here).total
 
 
@@ -116,6 +133,18 @@ def test_micro_batches_take_the_memory_of_one(lean: bool) -> None:
     handed = many.by_kind["batch"] - one.by_kind["batch"]
     assert many.by_kind["accumulator"] == 8 * 184_490
     assert many.total - handed - many.by_kind["accumulator"] <= 1.1 * one.total
+
+
+@pytest.mark.parametrize("lean", [False, True])
+def test_micro_batches_give_the_weights_of_the_whole_batch(lean: bool) -> None:
+    """Batch 1024 in pieces of 16 ends with the same SHA-256 as in one piece."""
+    found = set()
+    for micro_batch in (None, 16):
+        model = setting().build()
+        step = training_step(model, 1024, micro_batch=micro_batch, lean=lean)
+        step.run(*made_up_batch(model, 1024), Multiplier.from_real(0.01))
+        found.add(model.weights_sha256())
+    assert len(found) == 1
 
 
 def test_threads_and_batches_cost() -> None:
