@@ -49,6 +49,7 @@ def cli() -> None:
       fxptrain evaluate RUN               test accuracy of a finished run
       fxptrain predict RUN images.npy     classes of new images
       fxptrain export RUN --out DIR       the model, and its training, as C for microcontrollers
+      fxptrain import net.onnx ...        a float model as a run, to be trained further
       fxptrain experiment list            sweeps: the paper's grids and your own
     """  # noqa: D301
 
