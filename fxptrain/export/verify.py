@@ -17,6 +17,7 @@ from fxptrain.errors import FxptrainError
 from fxptrain.evaluation import model_inputs
 from fxptrain.export.boards import BOARDS, build_image, run_image
 from fxptrain.export.c99 import network_of
+from fxptrain.export.cmsis_check import MARK
 from fxptrain.export.layers import Network
 from fxptrain.export.onnx.check import check, is_export
 from fxptrain.export.onnx.model import reads_pixels
@@ -69,6 +70,11 @@ def verify(directory: str | Path, request: Request | None = None, vectors: Vecto
     if request.target not in TARGETS:
         raise FxptrainError(f"`target` (={request.target!r}) must be one of {', '.join(TARGETS)}.")
     run, options = read_source(directory)
+    if (directory / MARK).is_file():
+        raise FxptrainError(
+            f"The export in {directory} needs CMSIS-NN, which rounds ties differently: `tools/compare_cmsis_nn RUN` "
+            "counts what that changes."
+        )
     net, graph = network_of(run, options), is_export(directory)
     if vectors is None:
         rate, raw = Multiplier.from_real(run.recipe.schedule.lr), graph and not reads_pixels(run)
