@@ -1,5 +1,5 @@
-/* A model of the functions of CMSIS-NN that an export calls: the interface of version 7 and the same integers, in plain loops
- * of our own. To check exports without CMSIS-NN; not for use on a board. */
+/* A model of the functions of CMSIS-NN that an export calls: the interface of version 7 and the same integers, in plain
+ * loops of our own. To check exports without CMSIS-NN; not for use on a board. */
 #ifndef ARM_NNFUNCTIONS_H
 #define ARM_NNFUNCTIONS_H
 
@@ -62,26 +62,26 @@ typedef struct {
     cmsis_nn_activation activation;
 } cmsis_nn_pool_params;
 
-#define DECLARE(bits, bias_type, wide_bias_type)                                                                              \
-    arm_cmsis_nn_status arm_convolve_wrapper_s##bits(                                                                        \
-        const cmsis_nn_context *, const cmsis_nn_conv_params *, const cmsis_nn_per_channel_quant_params *,                   \
-        const cmsis_nn_dims *, const int##bits##_t *, const cmsis_nn_dims *, const int8_t *, const cmsis_nn_dims *,          \
-        const wide_bias_type *, const cmsis_nn_dims *, int##bits##_t *);                                                     \
-    arm_cmsis_nn_status arm_depthwise_conv_wrapper_s##bits(                                                                  \
-        const cmsis_nn_context *, const cmsis_nn_dw_conv_params *, const cmsis_nn_per_channel_quant_params *,                \
-        const cmsis_nn_dims *, const int##bits##_t *, const cmsis_nn_dims *, const int8_t *, const cmsis_nn_dims *,          \
-        const bias_type *, const cmsis_nn_dims *, int##bits##_t *);                                                          \
-    arm_cmsis_nn_status arm_fully_connected_s##bits(                                                                         \
-        const cmsis_nn_context *, const cmsis_nn_fc_params *, const cmsis_nn_per_tensor_quant_params *,                      \
-        const cmsis_nn_dims *, const int##bits##_t *, const cmsis_nn_dims *, const int8_t *, const cmsis_nn_dims *,          \
-        const bias_type *, const cmsis_nn_dims *, int##bits##_t *);                                                          \
-    arm_cmsis_nn_status arm_max_pool_s##bits(const cmsis_nn_context *, const cmsis_nn_pool_params *,                         \
-                                             const cmsis_nn_dims *, const int##bits##_t *, const cmsis_nn_dims *,            \
-                                             const cmsis_nn_dims *, int##bits##_t *);                                        \
-    int32_t arm_convolve_wrapper_s##bits##_get_buffer_size(const cmsis_nn_conv_params *, const cmsis_nn_dims *,              \
-                                                           const cmsis_nn_dims *, const cmsis_nn_dims *);                    \
-    int32_t arm_depthwise_conv_wrapper_s##bits##_get_buffer_size(const cmsis_nn_dw_conv_params *, const cmsis_nn_dims *,     \
-                                                                 const cmsis_nn_dims *, const cmsis_nn_dims *);              \
+#define DECLARE(bits, bias_type, wide_bias_type) \
+    arm_cmsis_nn_status arm_convolve_wrapper_s##bits( \
+        const cmsis_nn_context *, const cmsis_nn_conv_params *, const cmsis_nn_per_channel_quant_params *, \
+        const cmsis_nn_dims *, const int##bits##_t *, const cmsis_nn_dims *, const int8_t *, const cmsis_nn_dims *, \
+        const wide_bias_type *, const cmsis_nn_dims *, int##bits##_t *); \
+    arm_cmsis_nn_status arm_depthwise_conv_wrapper_s##bits( \
+        const cmsis_nn_context *, const cmsis_nn_dw_conv_params *, const cmsis_nn_per_channel_quant_params *, \
+        const cmsis_nn_dims *, const int##bits##_t *, const cmsis_nn_dims *, const int8_t *, const cmsis_nn_dims *, \
+        const bias_type *, const cmsis_nn_dims *, int##bits##_t *); \
+    arm_cmsis_nn_status arm_fully_connected_s##bits( \
+        const cmsis_nn_context *, const cmsis_nn_fc_params *, const cmsis_nn_per_tensor_quant_params *, \
+        const cmsis_nn_dims *, const int##bits##_t *, const cmsis_nn_dims *, const int8_t *, const cmsis_nn_dims *, \
+        const bias_type *, const cmsis_nn_dims *, int##bits##_t *); \
+    arm_cmsis_nn_status arm_max_pool_s##bits(const cmsis_nn_context *, const cmsis_nn_pool_params *, \
+                                             const cmsis_nn_dims *, const int##bits##_t *, const cmsis_nn_dims *, \
+                                             const cmsis_nn_dims *, int##bits##_t *); \
+    int32_t arm_convolve_wrapper_s##bits##_get_buffer_size(const cmsis_nn_conv_params *, const cmsis_nn_dims *, \
+                                                           const cmsis_nn_dims *, const cmsis_nn_dims *); \
+    int32_t arm_depthwise_conv_wrapper_s##bits##_get_buffer_size(const cmsis_nn_dw_conv_params *, const cmsis_nn_dims *, \
+                                                                 const cmsis_nn_dims *, const cmsis_nn_dims *); \
     int32_t arm_fully_connected_s##bits##_get_buffer_size(const cmsis_nn_dims *);
 
 DECLARE(8, int32_t, int32_t)

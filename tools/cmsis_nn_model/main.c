@@ -15,7 +15,8 @@ int main(void)
         return 2;
     }
     while (fread(inputs, sizeof inputs, 1, from) == 1) {
-        if ((fxp_cmsis_predict_raw(inputs, scratch, bytes, logits) < 0) || (fwrite(logits, sizeof logits, 1, to) != 1)) {
+        if ((fxp_cmsis_predict_raw(inputs, scratch, bytes, logits) < 0)
+            || (fwrite(logits, sizeof logits, 1, to) != 1)) {
             return 3;
         }
     }

@@ -23,7 +23,8 @@ static int64_t limited(int64_t value, const cmsis_nn_activation *limits)
     return (kept > limits->max) ? limits->max : kept;
 }
 
-/* sum * multiplier * 2^(shift - 31): one rounding, or (the library's default) half up at bit 31 and then half away from zero. */
+/* sum * multiplier * 2^(shift - 31): one rounding, or (the library's default) half up at bit 31 and then half away from
+ * zero. */
 static int64_t rescale_8(int64_t sum, int32_t multiplier, int32_t shift)
 {
 #ifdef CMSIS_NN_USE_SINGLE_ROUNDING

@@ -61,7 +61,8 @@ arm_cmsis_nn_status FUNCTION(convolve_wrapper)(const cmsis_nn_context *context, 
     return ARM_CMSIS_NN_SUCCESS;
 }
 
-arm_cmsis_nn_status FUNCTION(depthwise_conv_wrapper)(const cmsis_nn_context *context, const cmsis_nn_dw_conv_params *params,
+arm_cmsis_nn_status FUNCTION(depthwise_conv_wrapper)(const cmsis_nn_context *context,
+                                                     const cmsis_nn_dw_conv_params *params,
                                                      const cmsis_nn_per_channel_quant_params *scale,
                                                      const cmsis_nn_dims *in, const VALUE *x, const cmsis_nn_dims *seen,
                                                      const int8_t *w, const cmsis_nn_dims *bias_dims, const BIAS *bias,
@@ -80,8 +81,8 @@ arm_cmsis_nn_status FUNCTION(depthwise_conv_wrapper)(const cmsis_nn_context *con
 arm_cmsis_nn_status FUNCTION(fully_connected)(const cmsis_nn_context *context, const cmsis_nn_fc_params *params,
                                               const cmsis_nn_per_tensor_quant_params *scale, const cmsis_nn_dims *in,
                                               const VALUE *x, const cmsis_nn_dims *seen, const int8_t *w,
-                                              const cmsis_nn_dims *bias_dims, const BIAS *bias, const cmsis_nn_dims *out,
-                                              VALUE *y)
+                                              const cmsis_nn_dims *bias_dims, const BIAS *bias,
+                                              const cmsis_nn_dims *out, VALUE *y)
 {
     int32_t c, k;
     (void)context;

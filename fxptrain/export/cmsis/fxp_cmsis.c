@@ -176,7 +176,8 @@ int32_t fxp_cmsis_predict(const uint8_t *pixels, void *scratch, int32_t scratch_
     return predict(scratch, scratch_bytes, logits);
 }
 
-int32_t fxp_cmsis_predict_raw(const fxp_cmsis_value *inputs, void *scratch, int32_t scratch_bytes, fxp_cmsis_value *logits)
+int32_t fxp_cmsis_predict_raw(const fxp_cmsis_value *inputs, void *scratch, int32_t scratch_bytes,
+                              fxp_cmsis_value *logits)
 {
     int32_t i;
     for (i = 0; i < FXP_CMSIS_INPUTS; i++) {

@@ -3,8 +3,8 @@
  *     static uint64_t scratch[...];                            (fxp_cmsis_scratch_bytes() bytes or more)
  *     class = fxp_cmsis_predict(pixels, scratch, sizeof scratch, logits);
  *
- * The layers, their weights and the sizes are in the generated files. Where CMSIS-NN rounds differently from the engine that
- * trained the model is said in README.md.
+ * The layers, their weights and the sizes are in the generated files. README.md says where CMSIS-NN rounds differently from
+ * the engine that trained the model.
  */
 #ifndef FXP_CMSIS_H
 #define FXP_CMSIS_H
@@ -34,9 +34,9 @@ typedef struct {
     cmsis_nn_dims input, filter, output; /* as the kernel wants them */
     cmsis_nn_tile stride, padding;
     cmsis_nn_activation activation;
-    const int8_t *weights;        /* (co, kh, kw, ci), depthwise (kh, kw, c), linear (out, in); NULL: none */
-    const fxp_cmsis_bias *bias;   /* on the grid of the sums; NULL: none */
-    const int32_t *multiplier;    /* of every output channel, all the same: output = sum * multiplier * 2^(shift - 31) */
+    const int8_t *weights;      /* (co, kh, kw, ci), depthwise (kh, kw, c), linear (out, in); NULL: none */
+    const fxp_cmsis_bias *bias; /* on the grid of the sums; NULL: none */
+    const int32_t *multiplier;  /* of every output channel, all the same: output = sum * multiplier * 2^(shift - 31) */
     const int32_t *shift;
 } fxp_cmsis_layer;
 
@@ -48,7 +48,8 @@ int32_t fxp_cmsis_scratch_bytes(void);
 int32_t fxp_cmsis_predict(const uint8_t *pixels, void *scratch, int32_t scratch_bytes, fxp_cmsis_value *logits);
 
 /* The same for raw integers in the model's input format. */
-int32_t fxp_cmsis_predict_raw(const fxp_cmsis_value *inputs, void *scratch, int32_t scratch_bytes, fxp_cmsis_value *logits);
+int32_t fxp_cmsis_predict_raw(const fxp_cmsis_value *inputs, void *scratch, int32_t scratch_bytes,
+                              fxp_cmsis_value *logits);
 
 /* Generated in fxp_cmsis_data.c. */
 extern const fxp_cmsis_layer fxp_cmsis_layers[FXP_CMSIS_LAYERS];

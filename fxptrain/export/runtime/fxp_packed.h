@@ -1,4 +1,4 @@
-/* Weights without gaps: FXP_PARAM_BITS bits each, the lowest first; the weights of every output channel begin at a whole byte. */
+/* Weights without gaps: FXP_PARAM_BITS bits each, the lowest first; every output channel begins at a whole byte. */
 #ifndef FXP_PACKED_H
 #define FXP_PACKED_H
 

@@ -1,0 +1,38 @@
+"""The tools that compare exports run from a checkout and print their tables."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.export.compiled import COMPILERS
+
+ROOT = Path(__file__).parents[2]
+
+pytestmark = pytest.mark.skipif(not COMPILERS, reason="no C compiler")
+
+
+def table(tool: str, *arguments: str) -> list[list[str]]:
+    """Cells of the rows that a tool prints, without the head."""
+    command = [sys.executable, str(ROOT / "tools" / tool), *arguments]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in done.stdout.splitlines()[2:]]
+
+
+@pytest.mark.slow
+def test_verify_export_judges_every_build() -> None:
+    """A run per width, a row per build; all integers equal."""
+    options = ["--recipe", "glyphs", "--bits", "6", "--methods", "sqpu", "--samples", "20", "--steps", "2", "--packed"]
+    rows = table("verify_export", *options, "--builds", *COMPILERS)
+    assert [row[:5] for row in rows] == [["6", "sqpu", name, "40", "2"] for name in COMPILERS]
+    assert all(row[6] == "yes" for row in rows)
+
+
+def test_compare_cmsis_nn_counts() -> None:
+    """Of an untrained recipe on the built-in data."""
+    rows = table("compare_cmsis_nn", "glyphs", "--data", "glyphs", "--samples", "30")
+    assert [row[:2] for row in rows] == [["glyphs", "30"]]
