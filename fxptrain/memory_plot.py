@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from fxptrain.errors import FxptrainError
-from fxptrain.memory import Setting, measure, paper_bytes, plan
+from fxptrain.memory import KINDS, Setting, measure, paper_bytes, plan
 
 BATCHES = (1, 4, 16, 64, 256, 1024)
 WIDTHS = (8, 12, 16)
 MEASURED_BATCHES = (1, 16, 64)
-MARKERS = ("o", "s", "^")
+PIECE = 16
 KB = 1000
 
 
@@ -35,7 +35,7 @@ def draw(setting: Setting, path: Path, batches: Sequence[int] = BATCHES, widths:
     _methods(left, setting, batches, widths)
     _kinds(right, setting, batches)
     try:
-        figure.savefig(path, dpi=150)
+        figure.savefig(path, dpi=100)
     except (OSError, ValueError) as error:
         raise FxptrainError(f"The figure cannot be written to {path}: {error}.") from None
     finally:
@@ -43,41 +43,60 @@ def draw(setting: Setting, path: Path, batches: Sequence[int] = BATCHES, widths:
 
 
 def _methods(axes: Any, setting: Setting, batches: Sequence[int], widths: Sequence[int]) -> None:
-    """Bytes over the batch size: the paper's accounting as lines, our plan dashed, our measurement as points."""
+    """Bytes over the batch size: a colour for every width, a style for every way to count."""
+    method, lean = setting.optimizer.method, "lean" if setting.lean else "fast"
     for number, bits in enumerate(widths):
-        here = setting.with_bits(bits)
+        here, color = setting.with_bits(bits), f"C{number}"
         model = here.build()
-        color = f"C{number}"
-        counted = [paper_bytes(model, "sqpu", batch) / KB for batch in batches]
-        axes.plot(batches, counted, color=color, label=f"SQPU {bits} bits, paper's accounting")
-        axes.plot(
-            batches, [paper_bytes(model, "ste", batch) / KB for batch in batches], color=color, linestyle=":",
-            label=f"STE {bits} bits, paper's accounting",
-        )  # fmt: skip
+        for counted, style in (("ste", ":"), ("sqpu", "-")):
+            axes.plot(batches, [paper_bytes(model, counted, b) / KB for b in batches], style, color=color, lw=1.2)
         settings = [replace(here, batch_size=batch, micro_batch=None) for batch in batches]
-        ours = [plan(one, model).total / KB for one in settings]
-        axes.plot(batches, ours, color=color, linestyle="--", label=f"{setting.optimizer.method} {bits} bits, planned")
-        points = [one for one in settings if one.batch_size in MEASURED_BATCHES]
+        axes.plot(batches, [plan(one, model).total / KB for one in settings], "--", color=color)
+        pieces = [replace(one, micro_batch=PIECE) for one in settings if one.batch_size > PIECE]
         axes.plot(
-            [one.batch_size for one in points], [measure(one).total / KB for one in points], MARKERS[number % 3],
-            color=color, label=f"{setting.optimizer.method} {bits} bits, measured",
-        )  # fmt: skip
+            [one.batch_size for one in pieces], [plan(one, model).total / KB for one in pieces], "-.", color=color
+        )
+        points = [one for one in settings if one.batch_size in MEASURED_BATCHES]
+        axes.plot([one.batch_size for one in points], [measure(one).total / KB for one in points], "o", color=color)
     model = setting.build()
-    axes.plot(batches, [paper_bytes(model, "float32", batch) / KB for batch in batches], color="black", label="float32")
-    axes.set(xscale="log", yscale="log", xlabel="batch size", ylabel="kB", title=f"{setting.model.name}: all methods")
-    axes.legend(fontsize=7)
+    axes.plot(batches, [paper_bytes(model, "float32", b) / KB for b in batches], ":", color="black", lw=1.2)
+    axes.set(
+        xscale="log", yscale="log", xlabel="batch size", ylabel="kB", title=f"{setting.model.name}, a training step"
+    )
+    _plain_ticks(axes, batches)
+    axes.grid(alpha=0.3)
+    colors = [("black", "float32"), *((f"C{number}", f"{bits} bits") for number, bits in enumerate(widths))]
+    styles = [
+        (":", "STE, paper's count"), ("-", "SQPU, paper's count"), ("--", f"{method}, everything, planned ({lean})"),
+        ("o", "the same, measured"), ("-.", f"the same in micro-batches of {PIECE}"),
+    ]  # fmt: skip
+    widths_legend = axes.legend([axes.plot([], [], color=c)[0] for c, _ in colors], [n for _, n in colors],
+                                loc="lower right", fontsize=8)  # fmt: skip
+    axes.add_artist(widths_legend)
+    axes.legend([axes.plot([], [], s, color="gray")[0] for s, _ in styles], [n for _, n in styles], fontsize=8)
+
+
+def _plain_ticks(axes: Any, batches: Sequence[int]) -> None:
+    """Numbers as people write them, not powers of ten."""
+    axes.set_xticks(batches, [f"{batch:,}" for batch in batches])
+    axes.minorticks_off()
+    low, high = axes.get_ylim()
+    ticks = [step * 10**power for power in range(9) for step in (1, 2, 5) if low <= step * 10**power <= high]
+    axes.set_yticks(ticks, [f"{tick:,}" for tick in ticks])
 
 
 def _kinds(axes: Any, setting: Setting, batches: Sequence[int]) -> None:
     """The plan of every batch size, stacked by kind."""
     plans = [plan(replace(setting, batch_size=batch, micro_batch=None)).by_kind for batch in batches]
-    kinds = dict.fromkeys(kind for found in plans for kind in found)
-    names = [str(batch) for batch in batches]
+    kinds = [kind for kind in KINDS if any(kind in found for found in plans)]  # the rest, alignment, is under a percent
     below = [0.0] * len(batches)
     for number, kind in enumerate(kinds):
         heights = [found.get(kind, 0) / sum(found.values()) * 100 for found in plans]
-        axes.bar(names, heights, bottom=below, label=kind, color=f"C{number}", hatch="//" if number > 9 else None)
+        names = [f"{batch:,}\n{sum(found.values()) / KB:,.0f} kB" for batch, found in zip(batches, plans, strict=True)]
+        axes.bar(names, heights, bottom=below, label=kind, color=f"C{number % 10}", hatch="//" if number > 9 else None)
         below = [low + height for low, height in zip(below, heights, strict=True)]
     mode = "lean" if setting.lean else "fast"
-    axes.set(xlabel="batch size", ylabel="% of the bytes", title=f"{setting.formats.param_bits} bits, {mode} mode")
-    axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
+    title = f"{setting.optimizer.method}, {setting.formats.param_bits} bits, {mode} mode: what the bytes hold"
+    axes.set(xlabel="batch size", ylabel="% of all bytes", title=title, ylim=(0, 100))
+    handles, labels = axes.get_legend_handles_labels()
+    axes.legend(handles[::-1], labels[::-1], fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))

@@ -24,7 +24,7 @@ from fxptrain.nn.stage import Stage
 from fxptrain.nn.workspace import LOSS, PHASES, UPDATE
 
 BUDGETS = tuple(kib << 10 for kib in (256, 128, 96, 64, 48, 32, 24, 16, 12, 8))
-WORTH = 100  # a larger budget is taken when it makes the whole step at most 1/100 larger
+WORTH = 50  # a larger budget is taken when it makes the whole step at most 1/50 larger
 FUSED_CHUNK = 4  # samples of first errors at a time, at least, if that is no more than a quarter of the batch ...
 FUSED_BYTES = 20 << 10  # ... and no more bytes
 

@@ -10,7 +10,8 @@ def test_footprints() -> None:
     found = footprint.trainees(("w8a8e8",), ("torch-fp32",))
     assert [one.title for one in found][:3] == ["torch torch-fp32", "fxptrain w8a8e8 fast", "fxptrain w8a8e8 lean"]
     row = {"title": "a b", "batch": 16, "idle": 150_000_000, "training": 2_340_000, "tensors": 580_000}
-    assert footprint.footprint_table([row]).splitlines()[1].split() == ["a", "b", "150", "2.3", "0.58"]
+    row |= {"images_per_second": 1972}
+    assert footprint.footprint_table([row]).splitlines()[1].split() == ["a", "b", "150", "2.3", "0.58", "1,972"]
     assert footprint.chosen_formats(()) == footprint.FORMATS
     with pytest.raises(ValueError, match=r"values to unpack|invalid literal"):
         footprint.chosen_formats(("8bit",))

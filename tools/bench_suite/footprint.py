@@ -11,6 +11,7 @@ import pickle
 import re
 import subprocess
 import sys
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ BATCHES = (1, 16, 1024)
 FORMATS = ("w8a8e8", "w16a16e16")
 PEERS = ("torch-fp32", "torch-sqpu")
 PIECE = 16  # of a batch in micro-batches
-STEPS = 3
+STEPS, SECONDS = 3, 1.0
 MB = 1_000_000
 STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
@@ -62,7 +63,7 @@ def _resident(field: str) -> int:
 
 
 def observe(trainee: Trainee, batch: int) -> dict[str, int]:
-    """Resident bytes after importing and building the model, what training adds at its peak, and its tensors' bytes."""
+    """Resident bytes after import and build, what training adds at its peak, its tensors' bytes, and its speed."""
     build = _engine if trainee.library == "fxptrain" else _torch
     begin = build(trainee, batch)
     idle = _resident("VmRSS")
@@ -71,7 +72,17 @@ def observe(trainee: Trainee, batch: int) -> dict[str, int]:
     for _ in range(STEPS):
         step()
     peak = _resident("VmHWM")
-    return {"idle": idle, "training": peak - idle, "tensors": tensors()}
+    return {"idle": idle, "training": peak - idle, "images_per_second": _rate(step, batch), "tensors": tensors()}
+
+
+def _rate(step: Any, batch: int) -> int:
+    """Images a second of processor time, of the fastest step: what the memory costs."""
+    shortest, end = float("inf"), time.process_time() + SECONDS
+    while time.process_time() < end:
+        start = time.process_time()
+        step()
+        shortest = min(shortest, time.process_time() - start)
+    return round(batch / shortest)
 
 
 def _engine(trainee: Trainee, batch: int) -> Any:
@@ -175,15 +186,17 @@ def _observed(trainee: Trainee, batch: int) -> dict[str, Any]:
 
 
 def footprint_table(rows: list[dict[str, Any]]) -> str:
-    """A line for everybody: idle, what training adds and the tensors, in MB, by batch size."""
+    """A line for everybody: idle, what training adds and the tensors, in MB, and the speed, by batch size."""
     batches = list(dict.fromkeys(row["batch"] for row in rows))
-    lines = [["process", "idle", *(f"+ batch {b}" for b in batches), *(f"tensors, {b}" for b in batches)]]
+    lines = [["process", "idle", *(f"+ batch {b}" for b in batches), *(f"tensors, {b}" for b in batches),
+              *(f"images/s, {b}" for b in batches)]]  # fmt: skip
     for title in dict.fromkeys(row["title"] for row in rows):
         here = {row["batch"]: row for row in rows if row["title"] == title}
         idle = min(row["idle"] for row in here.values())
         lines.append([
             title, f"{idle / MB:.0f}",
             *(f"{here[b]['training'] / MB:.1f}" for b in batches), *(f"{here[b]['tensors'] / MB:.2f}" for b in batches),
+            *(f"{here[b]['images_per_second']:,}" for b in batches),
         ])  # fmt: skip
     return aligned(lines, 1)
 
