@@ -169,11 +169,14 @@ def error_start(totals, g, table, start):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def conv2d_weight_gradient(x, error, winners, first, g, chain, tables, batch, padded, grouped, spread, gradient):  # type: ignore[no-untyped-def]
+def conv2d_weight_gradient(  # type: ignore[no-untyped-def]
+    x, error, winners, first, g, chain, tables, batch, padded, grouped, spread, start, add, gradient
+):
     """Weight gradient of input channels ``first .. first + g.image.c``, exact, over all samples.
 
-    Adds to `gradient` (kh * kw * g.image.c, columns), row-major in (kh, kw, ci): see `gradient_start`. `batch` samples
-    are brought into order at a time. The reduction runs over positions, in groups of neighbours in a row, or of the
+    To `gradient` (kh * kw * g.image.c, columns), row-major in (kh, kw, ci): added to what is there with `add`, else to
+    `start` (columns), which takes off again what flipped x add. `batch` samples are brought into order at a time. The
+    reduction runs over positions, in groups of neighbours in a row, or of the
     four of a 2 x 2 pooling window.
     """
     image, group = g.image, group_of(spread)
@@ -202,23 +205,9 @@ def conv2d_weight_gradient(x, error, winners, first, g, chain, tables, batch, pa
         for p in range(planes):
             product(
                 grouped, group * p * batch * single, tables.gradient_in, g.kh * g.kw * image.c, a_strides, spread, ZERO,
-                g.columns, b_strides, (samples, lines, across), chain.flush, gradient, gradient, ZERO,
-                tables.gradient_out, p * chain.row_digits.bits, ADD,
+                g.columns, b_strides, (samples, lines, across), chain.flush, start, gradient, ZERO,
+                tables.gradient_out, p * chain.row_digits.bits, add or n + p > 0,
             )  # fmt: skip
-
-
-@kernel
-def gradient_start(totals, rows, columns, flipped, gradient):  # type: ignore[no-untyped-def]
-    """Begin a gradient (rows, columns) at zero, or, if its x are stored flipped, at minus what 128 too much adds.
-
-    `totals` (columns) are the sums of the errors of each channel.
-    """
-    gradient[: rows * columns if not flipped else columns] = 0
-    if flipped:
-        for c in range(columns):
-            gradient[c] = -128 * totals[c]
-        for r in range(1, rows):
-            gradient[r * columns : (r + 1) * columns] = gradient[:columns]
 
 
 @kernel

@@ -1,4 +1,4 @@
-"""Operands brought into the layouts `dot.product` reads: int8 or int16, zero-padded, grouped, split into digits.
+"""Inputs and errors brought into the layouts `dot.product` reads: zero-padded, grouped, split into digits.
 
 An operand's array says by its element type whether it is read in groups of four int8 or of two int16. Int8 row operands
 are stored xor `flip_of`. A value too wide for one exact int16 product is split into signed digits: ``value = sum of
@@ -83,7 +83,7 @@ def pad_sample(x, n, first, image, digits, plane_size, out):  # type: ignore[no-
 
 
 @kernel
-def _word(v0, v1, v2, v3):  # type: ignore[no-untyped-def]
+def word(v0, v1, v2, v3):  # type: ignore[no-untyped-def]
     """Four int8 as one int32 word, the first one lowest."""
     low, high = (v0 & BYTE) | ((v1 & BYTE) << 8), (v2 & BYTE) | ((v3 & BYTE) << 8)
     return np.int32(low | (high << 16))
@@ -103,7 +103,7 @@ def group_positions(a, count, offsets, out, base):  # type: ignore[no-untyped-de
         a0, a1, a2, a3 = a[:count], a[o1 : o1 + count], a[o2 : o2 + count], a[o3 : o3 + count]
         words = out[base : base + 4 * count].view(np.int32)
         for i in range(count):
-            words[i] = _word(a0[i], a1[i], a2[i], a3[i])
+            words[i] = word(a0[i], a1[i], a2[i], a3[i])
 
 
 @kernel
@@ -170,14 +170,14 @@ def unpool_error_groups(error, winners, n, g, columns, base, out):  # type: igno
             if plain:
                 k1, k2, k3 = np.int64(t1 >= 0), np.int64(t2 >= 0), np.int64(t3 >= 0)
                 for c in range(channels):
-                    words[at + c] = _word(flat[s0 + c], flat[s1 + c] * k1, flat[s2 + c] * k2, flat[s3 + c] * k3)
+                    words[at + c] = word(flat[s0 + c], flat[s1 + c] * k1, flat[s2 + c] * k2, flat[s3 + c] * k3)
             else:
                 for c in range(channels):
                     v0 = flat[s0 + c] if won[s0 + c] == t0 else 0
                     v1 = flat[s1 + c] if won[s1 + c] == t1 else 0
                     v2 = flat[s2 + c] if won[s2 + c] == t2 else 0
                     v3 = flat[s3 + c] if won[s3 + c] == t3 else 0
-                    words[at + c] = _word(v0, v1, v2, v3)
+                    words[at + c] = word(v0, v1, v2, v3)
 
 
 @kernel
@@ -200,100 +200,3 @@ def unpool_error_windows(error, winners, n, columns, base, out):  # type: ignore
         to = words[base // 4 + p * columns : base // 4 + p * columns + count]
         for i in range(count):
             to[i] = np.int32(np.uint32(np.uint8(source[i])) << np.uint32(np.uint32(place[i]) << np.uint32(3)))
-
-
-@kernel
-def pack_forward(w, taps, run, columns_used, columns, digits, out):  # type: ignore[no-untyped-def]
-    """Weights (taps, run, co) to ``out[plane][tap][run / group][columns][group]``, a short run completed with zeros."""
-    prefer_wide_vectors()
-    group = group_of(out)
-    groups = (run + group - 1) // group
-    used = np.uint64(columns_used)
-    for tap in range(taps):
-        for k in range(groups):
-            at = (tap * groups + k) * columns
-            first, last = (tap * run + group * k) * columns_used, (tap * run + run - 1) * columns_used
-            s0, s1 = np.uint64(first), np.uint64(min(first + columns_used, last))
-            s2, s3 = np.uint64(min(first + 2 * columns_used, last)), np.uint64(min(first + 3 * columns_used, last))
-            left = run - group * k  # rows that remain; those beyond are zero
-            k1, k2, k3 = np.int64(left > 1), np.int64(left > 2), np.int64(left > 3)
-            if group == 4:
-                words = out[group * at : group * (at + columns)].view(np.int32)
-                for c in range(used):
-                    words[c] = _word(w[s0 + c], w[s1 + c] * k1, w[s2 + c] * k2, w[s3 + c] * k3)
-                continue
-            for plane in range(digits.planes):
-                place = 2 * (plane * taps * groups * columns + at)
-                words = out[place : place + 2 * columns].view(np.int32)
-                if digits.planes == 1:
-                    for c in range(used):
-                        words[c] = np.int32((w[s0 + c] & HALF) | ((w[s1 + c] * k1) << 16))
-                else:
-                    rule = digit_rule(plane, digits)
-                    for c in range(used):
-                        v0, v1 = np.int64(digit(w[s0 + c], rule)), np.int64(digit(w[s1 + c], rule))
-                        words[c] = np.int32((v0 & HALF) | ((v1 * k1) << 16))
-
-
-@kernel
-def pack_transposed(w, taps, run, channels, columns, digits, out):  # type: ignore[no-untyped-def]
-    """Weights (taps, run, co) to ``out[plane][tap][co / group][columns][group]``, columns along the run.
-
-    For the input error. Columns beyond the run are zero: their sums fall on the accumulators of the next position.
-    """
-    group = group_of(out)
-    groups = (channels + group - 1) // group
-    used, skip = np.uint64(run), np.uint64(channels)
-    for tap in range(taps):
-        for k in range(groups):
-            at = (tap * groups + k) * columns
-            left = channels - group * k
-            s0 = np.uint64(tap * run * channels + group * k)
-            s1, s2, s3 = s0 + np.uint64(left > 1), s0 + np.uint64(2 * (left > 2)), s0 + np.uint64(3 * (left > 3))
-            k1, k2, k3 = np.int64(left > 1), np.int64(left > 2), np.int64(left > 3)
-            if group == 4:
-                words = out[group * at : group * (at + columns)].view(np.int32)
-                words[run:] = 0
-                if channels % 4 == 0:
-                    source = w.view(np.int32)[s0 // np.uint64(4) :]
-                    for c in range(used):
-                        words[c] = source[c * (skip >> np.uint64(2))]
-                    continue
-                for c in range(used):
-                    j = c * skip
-                    words[c] = _word(w[s0 + j], w[s1 + j] * k1, w[s2 + j] * k2, w[s3 + j] * k3)
-                continue
-            for plane in range(digits.planes):
-                rule = digit_rule(plane, digits)
-                place = 2 * (plane * taps * groups * columns + at)
-                words = out[place : place + 2 * columns].view(np.int32)
-                words[run:] = 0
-                for c in range(used):
-                    j = c * skip
-                    if digits.planes == 1:
-                        words[c] = np.int32((w[s0 + j] & HALF) | ((w[s1 + j] * k1) << 16))
-                    else:
-                        v0, v1 = np.int64(digit(w[s0 + j], rule)), np.int64(digit(w[s1 + j], rule))
-                        words[c] = np.int32((v0 & HALF) | ((v1 * k1) << 16))
-
-
-@kernel
-def channel_sums(w, rows, channels, magnitudes, sums):  # type: ignore[no-untyped-def]
-    """``sums[c]``, sum over rows of ``w[row, c]``, or of its magnitude."""
-    prefer_wide_vectors()
-    sums[:channels] = 0
-    for row in range(rows):
-        line, total = w[row * channels : (row + 1) * channels], sums[:channels]
-        for c in range(channels):
-            total[c] += abs(np.int64(line[c])) if magnitudes else np.int64(line[c])
-
-
-@kernel
-def input_sums(w, rows, channels, magnitudes, sums):  # type: ignore[no-untyped-def]
-    """``sums[row]``, sum over channels of ``w[row, c]``, or of its magnitude."""
-    prefer_wide_vectors()
-    for row in range(rows):
-        line, total = w[row * channels : (row + 1) * channels], np.int64(0)
-        for c in range(channels):
-            total += abs(np.int64(line[c])) if magnitudes else np.int64(line[c])
-        sums[row] = total

@@ -178,7 +178,7 @@ class BlockedProduct(Blocks):
             for images in self.gradient_layout.images(len(x), block.channels):
                 conv.conv2d_weight_gradient(
                     images.of(x), images.of(error[here]), won, x_first, images.geometry, self.chain, images.tables,
-                    self.group, scratch["padded"], scratch["paired"], scratch["spread"], total,
+                    self.group, scratch["padded"], scratch["paired"], scratch["spread"], total, True, total,
                 )  # fmt: skip
 
     def finish(self, block: GradientBlock, total: Array) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fxptrain.kernels import conv, pack
+from fxptrain.kernels import conv, panels
 from fxptrain.kernels.update import compact_rows
 from fxptrain.nn.accumulate import NARROW, fits_int32
 from fxptrain.nn.parameters import IntArray
@@ -30,11 +30,11 @@ class ProductStage(Products):
             bias <<= max(frac_x, 0)
             room = max(int(bias.max()), -int(bias.min()))
         if self.flipped["forward"]:
-            pack.channel_sums(flat, self.taps * self.inner, self.channels, False, views["sums"])
+            panels.channel_sums(flat, self.taps * self.inner, self.channels, False, views["sums"])
             bias[: self.channels] -= views["sums"][: self.channels] << (7 + max(-frac_x, 0))
         self.forward_narrow = frac_x >= 0 and max(self.widths["forward"]) <= 16 and self._fits("forward", views, room)
         self.forward_chain = NARROW if self.forward_narrow else self.forward_static
-        pack.pack_forward(
+        panels.pack_forward(
             flat, self.kernel[0], run, self.channels, g.columns, self.forward_chain.column_digits, views["panels"]
         )
         if training:
@@ -45,11 +45,11 @@ class ProductStage(Products):
         flat, run = self.weights.flat, self.kernel[1] * self.inner
         self.error_narrow = self._w_bits <= 16 and self._fits("error", views)
         self.error_chain = NARROW if self.error_narrow else self.error_static
-        pack.pack_transposed(
+        panels.pack_transposed(
             flat, self.kernel[0], run, self.channels, g.run_columns, self.error_chain.column_digits, views["transposed"]
         )
         if self.flipped["error"]:
-            pack.input_sums(flat, self.taps * self.inner, self.channels, False, views["sums"])
+            panels.input_sums(flat, self.taps * self.inner, self.channels, False, views["sums"])
             start = views["start"].view(np.int32 if self.error_narrow else np.int64)
             conv.error_start(views["sums"], g, tables.error_out, start)
 
@@ -62,10 +62,10 @@ class ProductStage(Products):
         if fits_int32((terms << (sum(bits) - 2)) + room, shift):
             return True
         if phase == "forward":
-            pack.channel_sums(flat, terms, self.channels, True, sums)
+            panels.channel_sums(flat, terms, self.channels, True, sums)
             largest = sums[: self.channels].max()
         else:
-            pack.input_sums(flat, self.taps * self.inner, self.channels, True, sums)
+            panels.input_sums(flat, self.taps * self.inner, self.channels, True, sums)
             largest = sums[: self.taps * self.inner].reshape(self.taps, self.inner).sum(axis=0).max()
         return fits_int32((int(largest) << (bits[0] - 1)) + room, shift)
 
@@ -114,19 +114,19 @@ class ProductStage(Products):
         """See `Stage.gradient`."""
         flipped = self.flipped["gradient"]
         total: npt.NDArray[Any] = scratch["bias_gradient"]
+        total[:] = 0
         if block.parameter.is_bias or flipped:
-            total[:] = 0
             conv.bias_gradient(error, total)
         if block.parameter.is_bias:
             return total
         chain, _ = self.gradient_chain(len(x))
         gradient: npt.NDArray[Any] = scratch["gradient"]
         g, _ = self.layout.geometry(block.channels)
-        conv.gradient_start(total, self.taps * block.channels, g.columns, flipped, gradient)
-        for images in self.layout.images(len(x), block.channels):
+        total *= -128  # what flipped x add; 0 if they are not
+        for i, images in enumerate(self.layout.images(len(x), block.channels)):
             conv.conv2d_weight_gradient(
                 images.of(x), images.of(error), winners, block.first, images.geometry, chain, images.tables,
-                self.batch_in_order, scratch["padded"], scratch["grouped"], scratch["spread"], gradient,
+                self.batch_in_order, scratch["padded"], scratch["grouped"], scratch["spread"], total, i > 0, gradient,
             )  # fmt: skip
         compact_rows(gradient, self.taps * block.channels, g.columns, self.channels)
         return gradient

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from math import isqrt, prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -47,8 +47,7 @@ class UpdateRule:
         return self.method == "ste"
 
 
-@dataclass(frozen=True)
-class UpdateMoment:
+class UpdateMoment(NamedTuple):
     """When an update happens, how strong it is, and what the gradient looks like: its fraction and magnitude bits."""
 
     seed: int
@@ -94,6 +93,7 @@ class ParameterArray:
     ) -> None:
         self.name, self.layer, self.form, self.momentum_form, self.rule = name, layer, form, momentum_form, rule
         self.is_bias = name == "bias"
+        self._site: tuple[Any, UpdateSite] | None = None  # the last one and what it was made of: few steps change it
         self.values: IntArray = np.zeros(shape, form.format.dtype)
         self.flat = self.values.reshape(-1)
         self.momentum: IntArray = np.zeros(prod(shape), np.int32 if rule.master else momentum_form.format.dtype)
@@ -152,6 +152,12 @@ class ParameterArray:
 
     def site(self, moment: UpdateMoment) -> UpdateSite:
         """Everything the update kernel needs besides the arrays."""
+        key = (moment._replace(step=0), self.form.format, self.momentum_form.format)
+        if self._site is None or self._site[0] != key:
+            self._site = key, self._make_site(moment)
+        return self._site[1]._replace(step=moment.step)
+
+    def _make_site(self, moment: UpdateMoment) -> UpdateSite:
         value, momentum = self._value_format, self._momentum_format
         return UpdateSite(
             keep=_term(self.rule.momentum, momentum.frac_bits, momentum.frac_bits),

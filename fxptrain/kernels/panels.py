@@ -1,0 +1,125 @@
+"""Weights packed into the panels `dot.product` reads as its column operand, and their sums.
+
+Layouts and digits are those of `pack`. What does not belong here: which digits and element types a layer takes.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fxptrain._jit import kernel, prefer_wide_vectors
+from fxptrain.kernels.dot import group_of
+from fxptrain.kernels.pack import HALF, digit, digit_rule, word
+
+
+@kernel
+def pack_forward(w, taps, run, columns_used, columns, digits, out):  # type: ignore[no-untyped-def]
+    """Weights (taps, run, co) to ``out[plane][tap][run / group][columns][group]``, a short run completed with zeros."""
+    prefer_wide_vectors()
+    group = group_of(out)
+    groups = (run + group - 1) // group
+    used = np.uint64(columns_used)
+    for tap in range(taps):
+        for k in range(groups):
+            at = (tap * groups + k) * columns
+            first, last = (tap * run + group * k) * columns_used, (tap * run + run - 1) * columns_used
+            s0, s1 = np.uint64(first), np.uint64(min(first + columns_used, last))
+            s2, s3 = np.uint64(min(first + 2 * columns_used, last)), np.uint64(min(first + 3 * columns_used, last))
+            left = run - group * k  # rows that remain; those beyond are zero
+            k1, k2, k3 = np.int64(left > 1), np.int64(left > 2), np.int64(left > 3)
+            if group == 4:
+                words = out[group * at : group * (at + columns)].view(np.int32)
+                for c in range(used):
+                    words[c] = word(w[s0 + c], w[s1 + c] * k1, w[s2 + c] * k2, w[s3 + c] * k3)
+                continue
+            for plane in range(digits.planes):
+                place = 2 * (plane * taps * groups * columns + at)
+                words = out[place : place + 2 * columns].view(np.int32)
+                if digits.planes == 1:
+                    for c in range(used):
+                        words[c] = np.int32((w[s0 + c] & HALF) | ((w[s1 + c] * k1) << 16))
+                else:
+                    rule = digit_rule(plane, digits)
+                    for c in range(used):
+                        v0, v1 = np.int64(digit(w[s0 + c], rule)), np.int64(digit(w[s1 + c], rule))
+                        words[c] = np.int32((v0 & HALF) | ((v1 * k1) << 16))
+
+
+@kernel
+def _transpose_words(w, taps, run, words, columns, out):  # type: ignore[no-untyped-def]
+    """``out[tap][word][columns] = w[tap][run][word]``, zero beyond the run, in pieces that stay in the cache."""
+    for tap in range(taps):
+        for first in range(0, columns, 16):
+            last = min(first + 16, run)
+            for k in range(words):
+                at, source = (tap * words + k) * columns, np.uint64(tap * run * words + k)
+                for c in range(first, last):
+                    out[at + c] = w[source + np.uint64(c * words)]
+                for c in range(max(last, first), first + 16):
+                    out[at + c] = 0
+
+
+@kernel
+def pack_transposed(w, taps, run, channels, columns, digits, out):  # type: ignore[no-untyped-def]
+    """Weights (taps, run, co) to ``out[plane][tap][co / group][columns][group]``, columns along the run.
+
+    For the input error. Columns beyond the run are zero: their sums fall on the accumulators of the next position.
+    """
+    if group_of(out) == 4 and channels % 4 == 0:
+        _transpose_words(w.view(np.int32), taps, run, channels // 4, columns, out.view(np.int32))
+        return
+    group = group_of(out)
+    groups = (channels + group - 1) // group
+    used, skip = np.uint64(run), np.uint64(channels)
+    for tap in range(taps):
+        for k in range(groups):
+            at = (tap * groups + k) * columns
+            left = channels - group * k
+            s0 = np.uint64(tap * run * channels + group * k)
+            s1, s2, s3 = s0 + np.uint64(left > 1), s0 + np.uint64(2 * (left > 2)), s0 + np.uint64(3 * (left > 3))
+            k1, k2, k3 = np.int64(left > 1), np.int64(left > 2), np.int64(left > 3)
+            if group == 4:
+                words = out[group * at : group * (at + columns)].view(np.int32)
+                words[run:] = 0
+                for c in range(used):
+                    j = c * skip
+                    words[c] = word(w[s0 + j], w[s1 + j] * k1, w[s2 + j] * k2, w[s3 + j] * k3)
+                continue
+            for plane in range(digits.planes):
+                rule = digit_rule(plane, digits)
+                place = 2 * (plane * taps * groups * columns + at)
+                words = out[place : place + 2 * columns].view(np.int32)
+                words[run:] = 0
+                for c in range(used):
+                    j = c * skip
+                    if digits.planes == 1:
+                        words[c] = np.int32((w[s0 + j] & HALF) | ((w[s1 + j] * k1) << 16))
+                    else:
+                        v0, v1 = np.int64(digit(w[s0 + j], rule)), np.int64(digit(w[s1 + j], rule))
+                        words[c] = np.int32((v0 & HALF) | ((v1 * k1) << 16))
+
+
+@kernel
+def channel_sums(w, rows, channels, magnitudes, sums):  # type: ignore[no-untyped-def]
+    """``sums[c]``, sum over rows of ``w[row, c]``, or of its magnitude."""
+    prefer_wide_vectors()
+    kind = sums.dtype.type
+    sums[:channels] = 0
+    for row in range(rows):
+        line, total = w[row * channels : (row + 1) * channels], sums[:channels]
+        for c in range(channels):
+            value = kind(line[c])
+            total[c] = kind(total[c] + (max(value, kind(-value)) if magnitudes else value))
+
+
+@kernel
+def input_sums(w, rows, channels, magnitudes, sums):  # type: ignore[no-untyped-def]
+    """``sums[row]``, sum over channels of ``w[row, c]``, or of its magnitude."""
+    prefer_wide_vectors()
+    kind = sums.dtype.type
+    for row in range(rows):
+        line, total = w[row * channels : (row + 1) * channels], kind(0)
+        for c in range(channels):
+            value = kind(line[c])
+            total = kind(total + (max(value, kind(-value)) if magnitudes else value))
+        sums[row] = total
