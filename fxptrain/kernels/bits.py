@@ -90,7 +90,7 @@ def unpack_run(packed, base, index, count, bits, signed, out, at):  # type: igno
     elif index * bits % 8 == 0 and bits == 2 and not signed:
         done = count // 4 * 4
         _unpack_quarters(packed[start : start + done // 4], done // 4, out[at : at + done])
-    elif bits <= 15:
+    elif bits <= 14:  # four of them, from any bit of a byte on, fit a word
         done = count // 4 * 4
         drop = np.int64(64 - bits)
         for group in range(np.uint64(done // 4)):

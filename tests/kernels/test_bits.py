@@ -18,6 +18,7 @@ def as_bits(values: list[int], bits: int) -> int:
 @example(12, True, 2, 17, 3, 1)
 @example(2, False, 4, 23, 1, 0)
 @example(6, True, 1, 9, 0, 0)
+@example(15, False, 1, 4, 1, 0)
 def test_a_run_anywhere(bits, signed, index, count, behind, base) -> None:
     """A run of values is written and read at any index, and the bits before and behind it keep their values."""
     random = np.random.default_rng([bits, index, count, behind])
