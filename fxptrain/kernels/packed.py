@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from fxptrain._jit import kernel
-from fxptrain.fixed.draws import fill_draws
 from fxptrain.fixed.rounding import shift_half_even, shift_stochastic
 from fxptrain.fixed.threefry import threefry2x32
 from fxptrain.kernels.bits import pack_run, read, unpack_run, write
-from fxptrain.kernels.update import BLOCK, update, update_momentum, update_weights
+from fxptrain.kernels.update import BLOCK, NOTHING, merged, update, update_block
 
 
 @kernel
@@ -35,40 +34,27 @@ def update_packed(  # type: ignore[no-untyped-def]
     weights, weight_bits, momentum, momentum_bits, start, gradient, source, count, site, draws, lines
 ):
     """`update.update` for arrays of these bits (0: plain); `draws` and signed `lines` are scratch, each (2, BLOCK)."""
-    still, over, momentum_over = np.int64(0), np.int64(0), np.int64(0)
-    largest, momentum_largest = np.int64(0), np.int64(0)
-    seed, step = np.uint32(site.seed), np.uint32(site.step)
+    result = NOTHING
     for block in range(0, count, BLOCK):
-        here, base = min(BLOCK, count - block), start + block
-        if site.stochastic:
-            fill_draws(seed, np.uint32(site.momentum_stream), step, base, here, draws[0])
-            fill_draws(seed, np.uint32(site.stream), step, base, here, draws[1])
+        here, base, at = min(BLOCK, count - block), start + block, source + block
         some_weights, some_momentum = lines[0, :here], lines[1, :here]
         _load(weights, base, here, weight_bits, some_weights)
         _load(momentum, base, here, momentum_bits, some_momentum)
-        some_gradient = gradient[source + block : source + block + here]
-        more, peak = update_momentum(some_weights, some_momentum, some_gradient, site, draws[0])
-        momentum_over += more
-        momentum_largest = max(momentum_largest, peak)
-        unmoved, more, peak = update_weights(some_weights, some_momentum, site, draws[1])
-        still += unmoved
-        over += more
-        largest = max(largest, peak)
+        found = update_block(some_weights, some_momentum, gradient[at : at + here], base, site, draws[0], draws[1])
+        result = merged(result, found)
         _store(weights, base, here, weight_bits, some_weights)
         _store(momentum, base, here, momentum_bits, some_momentum)
-    return still, over, momentum_over, largest, momentum_largest
+    return result
 
 
 @kernel
 def update_runs(weights, momentum, runs, gradient, site, draws):  # type: ignore[no-untyped-def]
     """`update.update` for several runs (parameter start, gradient start, count) of one gradient."""
-    still, over, momentum_over = np.int64(0), np.int64(0), np.int64(0)
-    largest, momentum_largest = np.int64(0), np.int64(0)
+    result = NOTHING
     for run in range(len(runs)):
         found = update(weights, momentum, runs[run, 0], gradient, runs[run, 1], runs[run, 2], site, draws[0], draws[1])
-        still, over, momentum_over = still + found[0], over + found[1], momentum_over + found[2]
-        largest, momentum_largest = max(largest, found[3]), max(momentum_largest, found[4])
-    return still, over, momentum_over, largest, momentum_largest
+        result = merged(result, found)
+    return result
 
 
 @kernel
@@ -76,16 +62,14 @@ def update_packed_runs(  # type: ignore[no-untyped-def]
     weights, weight_bits, momentum, momentum_bits, runs, gradient, site, draws, lines
 ):
     """`update_packed` for several runs."""
-    still, over, momentum_over = np.int64(0), np.int64(0), np.int64(0)
-    largest, momentum_largest = np.int64(0), np.int64(0)
+    result = NOTHING
     for run in range(len(runs)):
         found = update_packed(
             weights, weight_bits, momentum, momentum_bits, runs[run, 0], gradient, runs[run, 1], runs[run, 2], site,
             draws, lines,
         )  # fmt: skip
-        still, over, momentum_over = still + found[0], over + found[1], momentum_over + found[2]
-        largest, momentum_largest = max(largest, found[3]), max(momentum_largest, found[4])
-    return still, over, momentum_over, largest, momentum_largest
+        result = merged(result, found)
+    return result
 
 
 @kernel

@@ -121,36 +121,46 @@ def compact_rows(gradient, rows, columns, channels):  # type: ignore[no-untyped-
 
 
 @kernel
+def update_block(weights, momentum, gradient, start, site, momentum_draws, draws):  # type: ignore[no-untyped-def]
+    """Update up to `BLOCK` parameters, the first of which has draw index `start`; returns what `update` does."""
+    if site.stochastic:
+        seed, step, count = np.uint32(site.seed), np.uint32(site.step), weights.size
+        fill_draws(seed, np.uint32(site.momentum_stream), step, start, count, momentum_draws)
+        fill_draws(seed, np.uint32(site.stream), step, start, count, draws)
+    if fits_narrow(site, gradient.itemsize):
+        momentum_over, momentum_largest = narrow_momentum(weights, momentum, gradient, site, momentum_draws)
+        still, over, largest = narrow_weights(weights, momentum, site, draws)
+    else:
+        momentum_over, momentum_largest = update_momentum(weights, momentum, gradient, site, momentum_draws)
+        still, over, largest = update_weights(weights, momentum, site, draws)
+    return still, over, momentum_over, largest, momentum_largest
+
+
+@kernel
+def merged(a, b):  # type: ignore[no-untyped-def]
+    """What two updates return, as one."""
+    return a[0] + b[0], a[1] + b[1], a[2] + b[2], max(a[3], b[3]), max(a[4], b[4])
+
+
+NOTHING = (np.int64(0),) * 5
+
+
+@kernel
 def update(weights, momentum, start, gradient, source, count, site, momentum_draws, draws):  # type: ignore[no-untyped-def]
     """Update `count` parameters of flat `weights` and `momentum` from `start` on by ``gradient[source ...]``.
 
     Returns (weights with momentum that stayed as they were, saturated weights, saturated momenta, largest absolute
     weight, largest absolute momentum).
     """
-    still, over, momentum_over = np.int64(0), np.int64(0), np.int64(0)
-    largest, momentum_largest = np.int64(0), np.int64(0)
-    seed, step = np.uint32(site.seed), np.uint32(site.step)
-    narrow = fits_narrow(site, weights.itemsize, momentum.itemsize, gradient.itemsize)
+    result = NOTHING
     for block in range(0, count, BLOCK):
-        here = min(BLOCK, count - block)
-        base = start + block
-        if site.stochastic:
-            fill_draws(seed, np.uint32(site.momentum_stream), step, base, here, momentum_draws)
-            fill_draws(seed, np.uint32(site.stream), step, base, here, draws)
-        some_weights, some_momentum = weights[base : base + here], momentum[base : base + here]
-        some_gradient = gradient[source + block : source + block + here]
-        if narrow:
-            more, peak = narrow_momentum(some_weights, some_momentum, some_gradient, site, momentum_draws)
-            unmoved, most, high = narrow_weights(some_weights, some_momentum, site, draws)
-        else:
-            more, peak = update_momentum(some_weights, some_momentum, some_gradient, site, momentum_draws)
-            unmoved, most, high = update_weights(some_weights, some_momentum, site, draws)
-        momentum_over += more
-        momentum_largest = max(momentum_largest, peak)
-        still += unmoved
-        over += most
-        largest = max(largest, high)
-    return still, over, momentum_over, largest, momentum_largest
+        here, base, at = min(BLOCK, count - block), start + block, source + block
+        found = update_block(
+            weights[base : base + here], momentum[base : base + here], gradient[at : at + here], base, site,
+            momentum_draws, draws,
+        )  # fmt: skip
+        result = merged(result, found)
+    return result
 
 
 @kernel

@@ -25,10 +25,10 @@ def _fits_term(term):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def fits_narrow(site, value_bytes, momentum_bytes, gradient_bytes):  # type: ignore[no-untyped-def]
-    """Whether an `UpdateSite` of arrays of these item sizes can be computed here."""
+def fits_narrow(site, gradient_bytes):  # type: ignore[no-untyped-def]
+    """Whether an `UpdateSite` can be computed here, from gradients of this item size."""
     gradient = site.gradient
-    arrays = value_bytes <= 2 and momentum_bytes <= 2 and gradient_bytes == 4
+    arrays = site.high < 1 << 15 and site.momentum_high < 1 << 15 and gradient_bytes == 4
     mean = gradient.mantissa == UNIT_MANTISSA and gradient.drop == 0 and gradient.left + 14 <= GUARD
     return arrays and mean and _fits_term(site.keep) and _fits_term(site.decay) and _fits_term(site.rate)
 

@@ -82,6 +82,8 @@ class ParameterArray:
         Rounding sites (momentum, value, initialization, regrids).
     """
 
+    _site: tuple[Any, UpdateSite] | None = None  # the last one and what it was made of: few steps change that
+
     def __init__(
         self,
         name: str,
@@ -93,7 +95,6 @@ class ParameterArray:
     ) -> None:
         self.name, self.layer, self.form, self.momentum_form, self.rule = name, layer, form, momentum_form, rule
         self.is_bias = name == "bias"
-        self._site: tuple[Any, UpdateSite] | None = None  # the last one and what it was made of: few steps change it
         self.values: IntArray = np.zeros(shape, form.format.dtype)
         self.flat = self.values.reshape(-1)
         self.momentum: IntArray = np.zeros(prod(shape), np.int32 if rule.master else momentum_form.format.dtype)

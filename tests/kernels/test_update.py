@@ -131,7 +131,7 @@ def test_narrow_update(data, bits, fracs, constants, batch, stochastic):
     size = data.draw(st.integers(1, 31))
     gradient = random.integers(-(2**size), 2**size, count).astype(np.int32)
     gradient[:2] = -(2**31), 2**31 - 1
-    assume(fits_narrow(site, 2, 2, 4))
+    assume(fits_narrow(site, 4))
     narrow, wide = [(weights.copy(), momentum.copy()) for _ in range(2)]
     draws = np.empty((2, BLOCK), np.uint32)
     results = [
@@ -147,10 +147,10 @@ def test_usual_updates_are_narrow():
     terms = {"keep": Term(29491, 13), "gradient": Term(1 << 14, -10), "decay": Term(16777, 3), "rate": Term(20972, -4)}
     rest = {"momentum_low": -128, "momentum_high": 127, "low": -128, "high": 127, "stochastic": True, "seed": 0}
     site = UpdateSite(**terms, **rest, momentum_stream=1, stream=2, step=3)
-    assert fits_narrow(site, 1, 1, 4)
-    assert not fits_narrow(site, 1, 1, 8)
-    assert not fits_narrow(site, 4, 1, 4)
-    assert not fits_narrow(site._replace(gradient=Term(29491, -10)), 1, 1, 4)
+    assert fits_narrow(site, 4)
+    assert not fits_narrow(site, 8)
+    assert not fits_narrow(site._replace(high=2**31 - 1), 4)
+    assert not fits_narrow(site._replace(gradient=Term(29491, -10)), 4)
 
 
 def test_update_draws_go_on_behind_a_block():
