@@ -17,10 +17,13 @@ def look_up(pixels, table, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def add_run(gradient, source, count, total, start):  # type: ignore[no-untyped-def]
-    """``total[start + i] += gradient[source + i]``, int64."""
-    for i in range(count):
-        total[start + i] += gradient[source + i]
+def add_runs(gradient, runs, total):  # type: ignore[no-untyped-def]
+    """``total[start + i] += gradient[source + i]`` for ``i < count`` of every row (start, source, count) of `runs`."""
+    for run in range(len(runs)):
+        start, source, count = runs[run]
+        here, there = total[start : start + count], gradient[source : source + count]
+        for i in range(count):
+            here[i] += there[i]
 
 
 @kernel

@@ -8,7 +8,7 @@ from fxptrain._jit import kernel
 from fxptrain.fixed.rounding import shift_half_even, shift_stochastic
 from fxptrain.fixed.threefry import threefry2x32
 from fxptrain.kernels.bits import pack_run, read, unpack_run, write
-from fxptrain.kernels.update import BLOCK, NOTHING, merged, update, update_block
+from fxptrain.kernels.update import BLOCK, NOTHING, merged, update_block
 
 
 @kernel
@@ -30,45 +30,20 @@ def _store(values, first, count, bits, line):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def update_packed(  # type: ignore[no-untyped-def]
-    weights, weight_bits, momentum, momentum_bits, start, gradient, source, count, site, draws, lines
-):
-    """`update.update` for arrays of these bits (0: plain); `draws` and signed `lines` are scratch, each (2, BLOCK)."""
-    result = NOTHING
-    for block in range(0, count, BLOCK):
-        here, base, at = min(BLOCK, count - block), start + block, source + block
-        some_weights, some_momentum = lines[0, :here], lines[1, :here]
-        _load(weights, base, here, weight_bits, some_weights)
-        _load(momentum, base, here, momentum_bits, some_momentum)
-        found = update_block(some_weights, some_momentum, gradient[at : at + here], base, site, draws[0], draws[1])
-        result = merged(result, found)
-        _store(weights, base, here, weight_bits, some_weights)
-        _store(momentum, base, here, momentum_bits, some_momentum)
-    return result
-
-
-@kernel
-def update_runs(weights, momentum, runs, gradient, site, draws):  # type: ignore[no-untyped-def]
-    """`update.update` for several runs (parameter start, gradient start, count) of one gradient."""
+def update_packed(weights, weight_bits, momentum, momentum_bits, runs, gradient, site, draws, lines):  # type: ignore[no-untyped-def]
+    """`update.update` for arrays of these bits (0: plain); signed `lines` (2, BLOCK) are scratch, too."""
     result = NOTHING
     for run in range(len(runs)):
-        found = update(weights, momentum, runs[run, 0], gradient, runs[run, 1], runs[run, 2], site, draws[0], draws[1])
-        result = merged(result, found)
-    return result
-
-
-@kernel
-def update_packed_runs(  # type: ignore[no-untyped-def]
-    weights, weight_bits, momentum, momentum_bits, runs, gradient, site, draws, lines
-):
-    """`update_packed` for several runs."""
-    result = NOTHING
-    for run in range(len(runs)):
-        found = update_packed(
-            weights, weight_bits, momentum, momentum_bits, runs[run, 0], gradient, runs[run, 1], runs[run, 2], site,
-            draws, lines,
-        )  # fmt: skip
-        result = merged(result, found)
+        start, source, count = runs[run]
+        for block in range(0, count, BLOCK):
+            here, base, at = min(BLOCK, count - block), start + block, source + block
+            some_weights, some_momentum = lines[0, :here], lines[1, :here]
+            _load(weights, base, here, weight_bits, some_weights)
+            _load(momentum, base, here, momentum_bits, some_momentum)
+            found = update_block(some_weights, some_momentum, gradient[at : at + here], base, site, draws[0], draws[1])
+            result = merged(result, found)
+            _store(weights, base, here, weight_bits, some_weights)
+            _store(momentum, base, here, momentum_bits, some_momentum)
     return result
 
 

@@ -113,8 +113,6 @@ BLOCK = 1024  # parameters whose draws are made at a time
 @kernel
 def compact_rows(gradient, rows, columns, channels):  # type: ignore[no-untyped-def]
     """Close the gaps of flat gradient rows (rows, columns) in place, so that they lie (rows, channels)."""
-    if columns == channels:
-        return
     for r in range(rows):
         for c in range(channels):
             gradient[r * channels + c] = gradient[r * columns + c]
@@ -146,20 +144,22 @@ NOTHING = (np.int64(0),) * 5
 
 
 @kernel
-def update(weights, momentum, start, gradient, source, count, site, momentum_draws, draws):  # type: ignore[no-untyped-def]
-    """Update `count` parameters of flat `weights` and `momentum` from `start` on by ``gradient[source ...]``.
+def update(weights, momentum, runs, gradient, site, draws):  # type: ignore[no-untyped-def]
+    """Update some of the flat `weights` and `momentum` by a flat gradient; `draws` (2, `BLOCK`) is scratch.
 
-    Returns (weights with momentum that stayed as they were, saturated weights, saturated momenta, largest absolute
-    weight, largest absolute momentum).
+    `runs` are rows of (parameter start, gradient start, count). Returns (weights with momentum that stayed as they
+    were, saturated weights, saturated momenta, largest absolute weight, largest absolute momentum).
     """
     result = NOTHING
-    for block in range(0, count, BLOCK):
-        here, base, at = min(BLOCK, count - block), start + block, source + block
-        found = update_block(
-            weights[base : base + here], momentum[base : base + here], gradient[at : at + here], base, site,
-            momentum_draws, draws,
-        )  # fmt: skip
-        result = merged(result, found)
+    for run in range(len(runs)):
+        start, source, count = runs[run]
+        for block in range(0, count, BLOCK):
+            here, base, at = min(BLOCK, count - block), start + block, source + block
+            found = update_block(
+                weights[base : base + here], momentum[base : base + here], gradient[at : at + here], base, site,
+                draws[0], draws[1],
+            )  # fmt: skip
+            result = merged(result, found)
     return result
 
 

@@ -128,5 +128,6 @@ class ProductStage(Products):
                 images.of(x), images.of(error), winners, block.first, images.geometry, chain, images.tables,
                 self.batch_in_order, scratch["padded"], scratch["grouped"], scratch["spread"], total, i > 0, gradient,
             )  # fmt: skip
-        compact_rows(gradient, self.taps * block.channels, g.columns, self.channels)
+        if g.columns > self.channels:
+            compact_rows(gradient, self.taps * block.channels, g.columns, self.channels)
         return gradient

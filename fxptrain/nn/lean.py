@@ -20,7 +20,7 @@ from fxptrain.nn.model import Model
 from fxptrain.nn.packed import pack_parameters, packs_parameters
 from fxptrain.nn.passed import Passed
 from fxptrain.nn.ranks import Group
-from fxptrain.nn.sinks import Sink, UpdateSink
+from fxptrain.nn.sinks import Sink
 from fxptrain.nn.stage import NO_WINNERS, ErrorCall, ForwardCall, GradientBlock, Moment, Report
 from fxptrain.nn.step import Inputs, Labels, TrainingStep
 from fxptrain.nn.threads import shares
@@ -171,18 +171,7 @@ class _Piece:
         for block, total in sums if sink is not None else []:
             first.finish(block, total)
             assert sink is not None, "sums are only handed to a sink"
-            self.hand_over(0, block, total, sink, 0)
-
-    def hand_over(self, i: int, block: GradientBlock, total: Array, sink: Sink, worker: int) -> None:
-        """Give a block to a sink; an update of many short runs is one call, for calls take longer than short runs."""
-        if not isinstance(sink, UpdateSink) or len(block.runs) == 1:
-            sink.take(i, block, total, worker)
-            return
-        parameter = block.parameter
-        report = parameter.apply_runs(
-            np.array(block.runs), total, sink.sites[id(parameter)], self.space.draws(i, worker)
-        )
-        sink.reports[id(parameter)].append(report)
+            sink.take(0, block, total, 0)
 
     def gradients(self, i: int, sink: Sink) -> None:
         """All gradient blocks of a stage over the whole piece, handed to the sink."""
@@ -206,7 +195,7 @@ class _Piece:
                     block = work.popleft()
                 except IndexError:
                     return
-                self.hand_over(i, block, one(block, worker), sink, worker)
+                sink.take(i, block, one(block, worker), worker)
 
         if blocks:
             self.step.team.run(take)

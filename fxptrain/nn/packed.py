@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from fxptrain.fixed.format import FxP
 from fxptrain.kernels.bits import PADDING, pack, unpack
-from fxptrain.kernels.packed import regrid_packed, update_packed_runs
+from fxptrain.kernels.packed import regrid_packed, update_packed
 from fxptrain.kernels.update import BLOCK, UpdateSite
 from fxptrain.nn.conv import ProductStage
 from fxptrain.nn.model import Model
@@ -85,18 +85,12 @@ class PackedParameter(ParameterArray):
         return _unpacked(self.packed_momentum, self.momentum_bits, prod(self.shape), self.momentum_form.format)
 
     def apply(
-        self, start: int, gradient: IntArray, source: int, count: int, site: UpdateSite, draws: npt.NDArray[np.uint32]
-    ) -> tuple[int, int, int, int, int, int]:
-        """See `ParameterArray.apply`; `draws` (3 or 4, block): behind the draws, lines for unpacked values."""
-        return self.apply_runs(np.array([[start, source, count]]), gradient, site, draws)
-
-    def apply_runs(
         self, runs: npt.NDArray[np.int64], gradient: IntArray, site: UpdateSite, draws: npt.NDArray[np.uint32]
     ) -> tuple[int, int, int, int, int, int]:
-        """See `ParameterArray.apply_runs`."""
+        """See `ParameterArray.apply`; `draws` (3 or 4, block): behind the draws, lines for unpacked values."""
         kind = np.int16 if len(draws) == 3 else np.int32  # the plan knows whether all values fit 16 bits
         return (
-            *update_packed_runs(
+            *update_packed(
                 self.packed, self.bits, self.packed_momentum, self.momentum_bits, runs, gradient, site, draws[:2],
                 draws[2:].view(kind).reshape(2, -1),
             ),

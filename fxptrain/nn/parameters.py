@@ -17,7 +17,6 @@ from fxptrain.errors import CheckpointError
 from fxptrain.fixed.format import FxP
 from fxptrain.fixed.multiplier import Multiplier
 from fxptrain.kernels.copy import narrow
-from fxptrain.kernels.packed import update_runs
 from fxptrain.kernels.update import GUARD, Term, UpdateSite, initialize, regrid, update
 from fxptrain.nn.formats import TensorFormat
 from fxptrain.nn.streams import Site, stream
@@ -179,21 +178,15 @@ class ParameterArray:
         )
 
     def apply(
-        self, start: int, gradient: IntArray, source: int, count: int, site: UpdateSite, draws: npt.NDArray[np.uint32]
-    ) -> tuple[int, int, int, int, int, int]:
-        """Update `count` parameters from `start` on; returns the counts of `kernels.update.update` and `count`.
-
-        `gradient` is flat; `draws` (2, block) is scratch.
-        """
-        target = self.flat if self.master is None else self.master
-        return (*update(target, self.momentum, start, gradient, source, count, site, draws[0], draws[1]), count)
-
-    def apply_runs(
         self, runs: npt.NDArray[np.int64], gradient: IntArray, site: UpdateSite, draws: npt.NDArray[np.uint32]
     ) -> tuple[int, int, int, int, int, int]:
-        """`apply` for several runs (parameter start, gradient start, count) at once."""
+        """Update the parameters in `runs`, rows of (parameter start, gradient start, count).
+
+        `gradient` is flat; `draws` (2, block) is scratch. Returns the counts of `kernels.update.update` and of the
+        parameters.
+        """
         target = self.flat if self.master is None else self.master
-        return (*update_runs(target, self.momentum, runs, gradient, site, draws), int(runs[:, 2].sum()))
+        return (*update(target, self.momentum, runs, gradient, site, draws), int(runs[:, 2].sum()))
 
     def note(self, reports: list[tuple[int, int, int, int, int, int]]) -> None:
         """Count the reports of all calls of one step, and refresh the working weights."""

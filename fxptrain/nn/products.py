@@ -19,7 +19,7 @@ from fxptrain.nn.spec import Pair
 from fxptrain.nn.stage import GradientBlock, Shape, Stage
 
 GROUP_BYTES, GROUP_SAMPLES = 96 * 1024, 8  # samples paired at a time for the weight gradient stay in cache
-BLOCK_CHANNELS = 256  # input channels of one gradient block of a linear layer
+BLOCK_CHANNELS = 512  # input channels of one gradient block of a linear layer
 
 
 def _padded_size(g: Geometry) -> int:
@@ -127,6 +127,10 @@ class Products(Stage):
             return NARROW, True
         return plan_chain(*bits), False
 
+    def gradient_type(self, batch: int) -> type[np.signedinteger[Any]]:
+        """See `Stage.gradient_type`."""
+        return np.int32 if self.gradient_chain(batch)[1] else np.int64
+
     def check_widths(self, batch: int) -> None:
         """Raise `FormatError` where even int64 cannot be proved for some sum of this layer."""
         out = "Use fewer bits for the weights, activations or errors."
@@ -189,8 +193,7 @@ class Products(Stage):
         return self._gradient_scratch(batch)
 
     def _gradient_scratch(self, batch: int) -> list[Buffer]:
-        chain, narrow = self.gradient_chain(batch)
-        planes = chain.row_digits.planes
+        planes, gradient = self.gradient_chain(batch)[0].row_digits.planes, self.gradient_type(batch)
         channels = self._block_channels(1)
         g, _ = self.layout.geometry(channels)
         single, batch = self._order()
@@ -202,8 +205,8 @@ class Products(Stage):
             Buffer("padded", "scratch", (planes * (single + slack),), kind),
             Buffer("grouped", "scratch", (planes * batch * group * single,), kind),
             Buffer("spread", "scratch", (spread,), kind),
-            Buffer("gradient", "gradient", (self.taps * channels * g.columns,), np.int32 if narrow else np.int64),
-            Buffer("bias_gradient", "gradient", (g.columns,), np.int32 if narrow else np.int64),
+            Buffer("gradient", "gradient", (self.taps * channels * g.columns,), gradient),
+            Buffer("bias_gradient", "gradient", (g.columns,), gradient),
         ]
 
     @cached_property
@@ -234,7 +237,7 @@ class Products(Stage):
             channels = min(step, self.inner - first)
             count = channels * self.channels
             starts = [((tap * self.inner + first) * self.channels, tap * count, count) for tap in range(self.taps)]
-            runs = ((starts[0][0], 0, self.taps * count),) if channels == self.inner else tuple(starts)
+            runs = ((0, 0, self.taps * count),) if channels == self.inner else tuple(starts)
             found.append(GradientBlock(self.weights, first, channels, runs))
         if len(self.parameters) > 1:
             found.append(GradientBlock(self.parameters[1], 0, self.channels, ((0, 0, self.channels),)))

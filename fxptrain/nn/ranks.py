@@ -50,7 +50,7 @@ class Group:
         """Samples of the largest part."""
         return -(-samples // self.size)
 
-    def add(self, arrays: Iterable[npt.NDArray[np.int64]]) -> None:
+    def add(self, arrays: Iterable[npt.NDArray[np.signedinteger[Any]]]) -> None:
         """Replace each array by its sum over all ranks."""
 
     def sums(self, values: list[int]) -> list[int]:
@@ -83,7 +83,7 @@ class MPIGroup(Group):
         self._mpi, self._world = mpi, mpi.COMM_WORLD
         self.rank, self.size = self._world.Get_rank(), self._world.Get_size()
 
-    def add(self, arrays: Iterable[npt.NDArray[np.int64]]) -> None:
+    def add(self, arrays: Iterable[npt.NDArray[np.signedinteger[Any]]]) -> None:
         """Replace each array by its sum over all ranks."""
         for array in arrays:
             self._world.Allreduce(self._mpi.IN_PLACE, array, op=self._mpi.SUM)

@@ -9,11 +9,10 @@ from abc import ABC, abstractmethod
 from threading import Lock
 
 import numpy as np
-import numpy.typing as npt
 
 from fxptrain.fixed.format import FxP
 from fxptrain.fixed.multiplier import Multiplier
-from fxptrain.kernels.copy import add_run
+from fxptrain.kernels.copy import add_runs
 from fxptrain.nn.formats import MAX_MOMENTUM_FRAC
 from fxptrain.nn.model import Model
 from fxptrain.nn.parameters import IntArray, ParameterArray, UpdateMoment
@@ -56,9 +55,8 @@ class UpdateSink(Sink):
         """Update the block's parameters."""
         parameter = block.parameter
         draws = self.space.draws(stage, worker)
-        for start, source, count in block.runs:
-            report = parameter.apply(start, gradient, source, count, self.sites[id(parameter)], draws)
-            self.reports[id(parameter)].append(report)
+        report = parameter.apply(np.array(block.runs), gradient, self.sites[id(parameter)], draws)
+        self.reports[id(parameter)].append(report)
 
     def finish(self) -> None:
         """Count what the updates reported."""
@@ -67,12 +65,12 @@ class UpdateSink(Sink):
 
 
 class Accumulator(Sink):
-    """Adds up the gradients of several pieces (micro-batches or machines), exactly, in int64."""
+    """Adds up the gradients of several pieces (micro-batches or machines) of batches of up to a size, exactly."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, batch_size: int) -> None:
         self.model = model
-        self.sums: dict[int, npt.NDArray[np.int64]] = {
-            id(parameter): np.zeros(parameter.flat.size, np.int64)
+        self.sums: dict[int, IntArray] = {
+            id(parameter): np.zeros(parameter.flat.size, stage.gradient_type(batch_size))
             for stage in model.stages
             for parameter in stage.parameters
         }
@@ -84,9 +82,7 @@ class Accumulator(Sink):
 
     def take(self, stage: int, block: GradientBlock, gradient: IntArray, worker: int) -> None:
         """Add a block."""
-        total = self.sums[id(block.parameter)]
-        for start, source, count in block.runs:
-            add_run(gradient, source, count, total, start)
+        add_runs(gradient, np.array(block.runs), self.sums[id(block.parameter)])
 
     def hand_over(self, sink: Sink) -> None:
         """Give the sums to another sink, whole parameter by whole parameter, and start again from zero."""

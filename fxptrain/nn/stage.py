@@ -149,6 +149,10 @@ class Stage(ABC):
         x_bits = 0 if parameter.is_bias else self.x_form.format.total_bits - 1
         return x_bits + self.error_scale.bits - 1 + terms.bit_length()
 
+    def gradient_type(self, batch: int) -> type[np.signedinteger[Any]]:
+        """Element type that holds every exact gradient over `batch` samples."""
+        return np.int64
+
     def gradient(
         self, block: GradientBlock, x: IntArray, error: IntArray, winners: npt.NDArray[np.uint8], scratch: Views
     ) -> IntArray:

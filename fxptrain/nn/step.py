@@ -87,8 +87,8 @@ class TrainingStep:
         summed = self.piece < batch_size or self.group.size > 1
         self.space = self._make_space(threads, summed)
         self.blocks = [(i, block) for i, stage in enumerate(model.stages) for block in stage.blocks(threads)]
-        self.blocks.sort(key=lambda entry: -entry[1].runs[0][2] * len(entry[1].runs) * model.stages[entry[0]].macs)
-        self.accumulator = Accumulator(model) if summed else None
+        self.blocks.sort(key=lambda entry: -sum(run[2] for run in entry[1].runs) * model.stages[entry[0]].macs)
+        self.accumulator = Accumulator(model, batch_size) if summed else None
         self._formats: tuple[list[FxP], list[int]] = ([], [])
 
     def _make_space(self, threads: int, summed: bool) -> Workspace:

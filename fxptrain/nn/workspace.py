@@ -113,8 +113,8 @@ def state_buffers(
             for kind, size in state_bytes(parameter, packs=packed).items():
                 found.append(Buffer(f"{stage.name}.{parameter.name}_{kind}", kind, (size,), np.uint8))
             if pieces:
-                sums = Buffer(f"{stage.name}.{parameter.name}_sum", "accumulator", (parameter.flat.size,), np.int64)
-                found.append(sums)
+                name, size = f"{stage.name}.{parameter.name}_sum", parameter.flat.size
+                found.append(Buffer(name, "accumulator", (size,), stage.gradient_type(batch)))
     return found
 
 

@@ -97,7 +97,7 @@ def test_update(data, bits, fracs, constants, batch, stochastic, drop):
             draw=naive.draw(1, 3, 4, index) if stochastic else None,
         )
     draws = np.empty((2, BLOCK), np.uint32)
-    result = update(weights, momentum, start, gradient, source, count, site, *draws)
+    result = update(weights, momentum, np.array([[start, source, count]]), gradient, site, draws)
     assert weights.tolist() == new_weights
     assert momentum.tolist() == new_momentum
     touched = slice(start, start + count)
@@ -135,7 +135,7 @@ def test_narrow_update(data, bits, fracs, constants, batch, stochastic):
     narrow, wide = [(weights.copy(), momentum.copy()) for _ in range(2)]
     draws = np.empty((2, BLOCK), np.uint32)
     results = [
-        update(*arrays, 0, gradient.astype(kind), 0, count, site, *draws)
+        update(*arrays, np.array([[0, 0, count]]), gradient.astype(kind), site, draws)
         for arrays, kind in ((narrow, np.int32), (wide, np.int64))
     ]
     assert results[0] == results[1]
@@ -165,9 +165,10 @@ def test_update_draws_go_on_behind_a_block():
     gradients = (np.arange(count) * 37 % 19 - 9).astype(np.int64)
     draws = np.empty((2, BLOCK), np.uint32)
     whole, pieces = np.zeros((2, count), np.int8), np.zeros((2, count), np.int8)
-    update(*whole, 0, gradients, 0, count, site, *draws)
-    for start, size in ((0, 5), (5, BLOCK + 10), (BLOCK + 15, BLOCK + 62)):
-        update(*pieces, start, gradients, start, size, site, *draws)
+    update(*whole, np.array([[0, 0, count]]), gradients, site, draws)
+    runs = np.array([(start, start, size) for start, size in ((0, 5), (5, BLOCK + 10), (BLOCK + 15, BLOCK + 62))])
+    update(*pieces, runs[:1], gradients, site, draws)
+    update(*pieces, runs[1:], gradients, site, draws)
     assert whole.tolist() == pieces.tolist()
     for index in (0, BLOCK - 1, BLOCK, count - 1):
         word = naive.draw(1, 3, 4, index)

@@ -68,7 +68,7 @@ def test_steps(method, name, param, momentum, gradient_frac, gradients, piece, g
         gradient = np.array(values, np.int64)
         site = array.site(UpdateMoment(SEED, step, gamma, 5, gradient_frac, gradient_bits))
         starts = range(0, 12, piece)
-        array.note([array.apply(s, gradient, s, min(piece, 12 - s), site, draws) for s in starts])
+        array.note([array.apply(np.array([[s, s, min(piece, 12 - s)]]), gradient, site, draws) for s in starts])
 
         def words(kind, step=step):
             return naive.draw_array(SEED, 16 * LAYER + kind, step, (12,)) if array.rule.stochastic else None
