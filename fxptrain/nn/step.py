@@ -31,6 +31,8 @@ from fxptrain.nn.streams import Site, stream
 from fxptrain.nn.threads import Team, shares
 from fxptrain.nn.workspace import Workspace
 
+PACK_WORK, UPDATE_WORK = 256, 512  # MACs that take about as long as packing, and as updating, one parameter
+
 Inputs = npt.NDArray[np.generic]
 Labels = npt.NDArray[np.int32]
 
@@ -84,6 +86,8 @@ class TrainingStep:
         self.group = group or Group()
         self.piece = min(micro_batch or batch_size, self.group.largest_share(batch_size))
         self.team = Team(threads)
+        self._macs = sum(stage.macs for stage in model.stages)
+        self._parameters = sum(p.flat.size for stage in model.stages for p in stage.parameters)
         summed = self.piece < batch_size or self.group.size > 1
         self.space = self._make_space(threads, summed)
         self.blocks = [(i, block) for i, stage in enumerate(model.stages) for block in stage.blocks(threads)]
@@ -151,7 +155,7 @@ class TrainingStep:
                     return
                 stages[i].prepare(self.space.shared[i], True)
 
-        self.team.run(pack)
+        self.team.run(pack, self.team.workers(PACK_WORK * self._parameters))
 
     def _piece(self, inputs: Inputs, labels: Labels, part: slice, sink: Sink | None) -> list[Passed]:
         """All of one piece of the batch; gradients only for a sink."""
@@ -239,7 +243,8 @@ class TrainingStep:
                 )  # fmt: skip
                 sink.take(i, block, gradient, worker)
 
-        self.team.run(take)
+        amount = (piece.stop - piece.start) * self._macs + UPDATE_WORK * self._parameters
+        self.team.run(take, self.team.workers(amount))
 
     def _note(self, passed: list[Passed], samples: int) -> None:
         """Hand the merged reports to the formats and the error scales."""

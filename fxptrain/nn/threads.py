@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 T = TypeVar("T")
+SHARE = 1 << 26  # MACs (or as much other work) below which waking a thread costs more than it brings
 
 
 class Team:
@@ -15,6 +16,10 @@ class Team:
     def __init__(self, threads: int) -> None:
         self.size = threads
         self._pool = ThreadPoolExecutor(threads - 1, "fxptrain") if threads > 1 else None
+
+    def workers(self, work: int) -> int:
+        """Threads that so many MACs (or as much other work) are worth."""
+        return max(1, min(self.size, work // SHARE))
 
     def run(self, task: Callable[[int], T], workers: int | None = None) -> list[T]:
         """``[task(0), task(1), ...]``, one call a thread; an exception of any is raised here."""
