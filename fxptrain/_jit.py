@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 import llvmlite
 import numba
+from llvmlite import binding
 from numba import config as numba_config
 from numba import types
 from numba.core import codegen
@@ -29,17 +30,47 @@ F = TypeVar("F", bound=Callable[..., Any])
 _KERNEL_SOURCES = ("_jit.py", "fixed", "kernels")
 
 
+_BYTE_DOT = """
+declare i32 @llvm.vector.reduce.add.v16i32(<16 x i32>)
+define i32 @dot(<16 x i8> %a, <16 x i8> %b) {
+  %x = sext <16 x i8> %a to <16 x i32>
+  %y = sext <16 x i8> %b to <16 x i32>
+  %xy = mul <16 x i32> %x, %y
+  %sum = call i32 @llvm.vector.reduce.add.v16i32(<16 x i32> %xy)
+  ret i32 %sum
+}
+"""
+
+
+def _arm_features(triple: str, cpu: str, features: str) -> set[str]:
+    """What LLVM does not list of a 64-bit ARM: NEON, which all have, and whether it would use ``sdot`` there."""
+    binding.initialize_native_target()
+    binding.initialize_native_asmprinter()
+    machine = binding.Target.from_triple(triple).create_target_machine(cpu=cpu, features=features, opt=1)
+    assembly = machine.emit_assembly(binding.parse_assembly(f'target triple = "{triple}"\n{_BYTE_DOT}'))
+    return {"neon", "dotprod"} if "sdot" in assembly else {"neon"}
+
+
+def target_cpu() -> str:
+    """Name of the processor kernels are compiled for: this one, or ``NUMBA_CPU_NAME``."""
+    return str(numba_config.CPU_NAME or binding.get_host_cpu_name())
+
+
 @cache
 def target_features() -> frozenset[str]:
     """Instruction-set features kernels are compiled for, as LLVM names them (``avx2``, ``avx512bw``, ``neon`` ...).
 
-    Follows Numba's ``NUMBA_CPU_NAME`` and ``NUMBA_CPU_FEATURES``, so every code path can be forced from outside.
+    Follows Numba: the host's, or ``NUMBA_CPU_FEATURES`` (nothing where ``NUMBA_CPU_NAME`` is ``generic``), so every
+    code path can be forced from outside.
     """
-    cpu = numba_config.CPU_NAME
     text = numba_config.CPU_FEATURES
     if text is None:
-        text = codegen.get_host_cpu_features() if cpu in (None, "host") else ""
-    return frozenset(name[1:] for name in text.split(",") if name.startswith("+"))
+        text = codegen.get_host_cpu_features()
+    names = {name[1:] for name in text.split(",") if name.startswith("+")}
+    triple = binding.get_process_triple()
+    if triple.startswith(("aarch64", "arm64")):
+        names |= _arm_features(triple, target_cpu(), text)
+    return frozenset(names)
 
 
 def _source_files() -> list[Path]:
@@ -54,7 +85,7 @@ def _cache_key() -> str:
     digest = hashlib.sha256()
     for file in _source_files():
         digest.update(file.read_bytes())
-    target = (numba.__version__, llvmlite.__version__, str(numba_config.CPU_NAME), *sorted(target_features()))
+    target = (numba.__version__, llvmlite.__version__, target_cpu(), *sorted(target_features()))
     digest.update("\n".join(target).encode())
     return digest.hexdigest()[:20]
 

@@ -1,0 +1,72 @@
+"""What `test_targets` and tools/check_aarch64 run on each instruction set: prints a line for all to agree on.
+
+Needs nothing but what training needs. ``python -m tests.kernels.target_program [BITS ...]``: the product's sums against
+NumPy's, then the hash of the weights of a small model after some steps for each of the widths.
+"""
+
+import sys
+
+import numpy as np
+
+from fxptrain.fixed.draws import draws
+from fxptrain.fixed.multiplier import Multiplier
+from fxptrain.kernels.dot import COLUMN_MULTIPLE, FLIP, HOST, QUADS, product
+from fxptrain.nn import spec as s
+from fxptrain.nn.model import Model
+from fxptrain.nn.step import TrainingStep
+
+BATCH, STEPS = 6, 4
+LAYERS = (
+    s.Conv2d(channels=5, kernel=(3, 3), padding=(1, 1)), s.MaxPool2d(size=(2, 2)), s.ReLU(),
+    s.Conv2d(channels=19, kernel=(3, 3), stride=(2, 2), padding=(1, 1)), s.ReLU(), s.Flatten(), s.Linear(features=10),
+)  # fmt: skip
+
+
+def check_product(kind: type[np.signedinteger]) -> None:
+    """Tiles of every height and width, with the extremes of 8 bits: the sums are NumPy's."""
+    random = np.random.default_rng(1)
+    group = 4 // np.dtype(kind).itemsize
+    rows, columns, length = 15, 3 * COLUMN_MULTIPLE, 7
+    for low, high in ((-128, 128), (-128, -127), (127, 128)):
+        a = random.integers(low, high, (rows, length, group)).astype(kind)
+        b = random.integers(low, high, (length, columns, group)).astype(kind)
+        exact = np.einsum("rlg,lcg->rc", a.astype(np.int64), b.astype(np.int64))
+        flip = FLIP if kind is np.int8 else kind(0)
+        start = (int(flip) * b.astype(np.int64).sum(axis=(0, 2))).astype(np.int32)
+        out = np.zeros(rows * columns, np.int32)
+        at = np.arange(rows)
+        product(
+            *((a ^ flip).ravel(), 0, at * length * group, rows, (0, 0, group)),
+            *(b.ravel(), 0, columns, (0, 0, columns * group), (1, 1, length)),
+            *(1 << 20, start, out, 0, at * columns, 0, False),
+        )
+        assert out.tolist() == exact.ravel().tolist(), f"{kind.__name__} from {low}: the product is wrong"
+
+
+def weights_hash(bits: int) -> str:
+    """The hash after some training steps at one width, errors included."""
+    model = Model.build(
+        s.ModelSpec(name="target", input_shape=(11, 13, 3), layers=LAYERS),
+        s.FormatSpec(param_bits=bits, activation_bits=bits, error_bits=bits, adapt_every=2),
+        s.OptimizerSpec(weight_decay=5e-4),
+        seed=7,
+    )
+    step = TrainingStep(model, BATCH, threads=2)
+    for number in range(STEPS):
+        inputs = (draws(7, 1 << 31, number, BATCH * 429) >> 24).astype(np.uint8).reshape(BATCH, 11, 13, 3)
+        labels = (draws(7, (1 << 31) + 1, number, BATCH) % 10).astype(np.int32)
+        step.run(inputs, labels, Multiplier.from_real(0.05))
+    return model.weights_sha256()
+
+
+def main() -> None:
+    """Say on stderr which instructions are used, on stdout what all must agree on."""
+    sys.stderr.write(f"int16 by {HOST.pairs or 'plain vectors'}, int8 by {HOST.quads or 'the same'}\n")
+    check_product(np.int16)
+    if QUADS:
+        check_product(np.int8)
+    sys.stdout.write(" ".join(f"{bits}:{weights_hash(int(bits))}" for bits in sys.argv[1:]) + "\n")
+
+
+if __name__ == "__main__":
+    main()
