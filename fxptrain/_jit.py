@@ -3,13 +3,15 @@
 What does not belong here: arithmetic. A kernel module imports `kernel` and writes plain loops.
 
 Numba's own cache does not notice an edited callee in another file, so the cache directory is named after a hash of all
-kernel sources, Numba's version and the target CPU (which `NUMBA_CPU_NAME` overrides): a stale kernel can never run.
+kernel sources, the versions of Numba and llvmlite and the target CPU: a stale kernel can never run.
 """
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Callable
 from functools import cache
@@ -27,8 +29,7 @@ from platformdirs import user_cache_path
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_KERNEL_SOURCES = ("_jit.py", "fixed", "kernels")
-
+_KERNEL_SOURCES = ("_jit.py", "fixed/*.py", "kernels/*.py", "data/glyphs.py")
 
 _BYTE_DOT = """
 declare i32 @llvm.vector.reduce.add.v16i32(<16 x i32>)
@@ -75,10 +76,7 @@ def target_features() -> frozenset[str]:
 
 def _source_files() -> list[Path]:
     root = Path(__file__).parent
-    files = [root / _KERNEL_SOURCES[0]]
-    for folder in _KERNEL_SOURCES[1:]:
-        files += sorted((root / folder).glob("*.py"))
-    return files
+    return [file for pattern in _KERNEL_SOURCES for file in sorted(root.glob(pattern))]
 
 
 def _cache_key() -> str:
@@ -92,14 +90,16 @@ def _cache_key() -> str:
 
 @cache
 def cache_directory() -> Path:
-    """Directory of the compiled kernels: in the user's cache, or a private temporary one where that is read-only."""
+    """Directory of the compiled kernels: in the user's cache; where that is read-only, one of this process alone."""
     path = user_cache_path("fxptrain") / "kernels" / _cache_key()
     try:
         path.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path):
             return path
     except OSError:
-        return Path(tempfile.mkdtemp(prefix="fxptrain-kernels-"))
+        path = Path(tempfile.mkdtemp(prefix="fxptrain-kernels-"))
+        atexit.register(shutil.rmtree, path, ignore_errors=True)
+        return path
 
 
 def kernel(function: F) -> F:

@@ -1,0 +1,91 @@
+"""Where compiled kernels are kept: never a stale one, never an error where nothing can be written; what ARM can do."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numba
+import pytest
+from llvmlite import binding
+
+from fxptrain import _jit
+
+PACKAGE = Path(_jit.__file__).parent
+UNCACHED = """
+from pathlib import Path
+from fxptrain._jit import cache_directory
+from fxptrain.fixed.draws import draws
+assert draws(7, 1, 0, 8).size == 8
+assert list(cache_directory().rglob("*.nbi")), "the kernels were not kept"
+print(cache_directory())
+"""
+
+
+def test_every_kernel_is_a_source_of_the_key() -> None:
+    """No file with a kernel lies outside what the cache key is made of."""
+    sources = set(_jit._source_files())
+    users = {file for file in PACKAGE.rglob("*.py") if re.search(r"^ *@(kernel|intrinsic)\b", file.read_text(), re.M)}
+    assert users
+    assert users <= sources
+
+
+def test_key_follows_sources(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """An edited kernel, in whatever file, and a new file give another directory."""
+    copies = [tmp_path / f"{number}.py" for number in range(len(_jit._source_files()))]
+    for copy, source in zip(copies, _jit._source_files(), strict=True):
+        copy.write_bytes(source.read_bytes())
+    known = {_jit._cache_key()}
+    monkeypatch.setattr(_jit, "_source_files", lambda: copies)
+    assert _jit._cache_key() in known
+    for copy in copies:
+        copy.write_bytes(copy.read_bytes() + b"\n")
+        assert _jit._cache_key() not in known
+        known.add(_jit._cache_key())
+
+
+@pytest.mark.parametrize(
+    ("holder", "name", "value"),
+    [
+        (numba, "__version__", "0.0.1"), (_jit.llvmlite, "__version__", "0.0.1"),
+        (_jit.numba_config, "CPU_NAME", "another"), (_jit, "target_features", lambda: frozenset(["another"])),
+    ],
+)  # fmt: skip
+def test_key_follows_the_machine(monkeypatch: pytest.MonkeyPatch, holder: object, name: str, value: object) -> None:
+    """Another compiler, processor or set of features gives another directory."""
+    before = _jit._cache_key()
+    monkeypatch.setattr(holder, name, value)
+    assert _jit._cache_key() != before
+
+
+def test_nothing_can_be_written_at_home(tmp_path: Path) -> None:
+    """Kernels compile and are kept in a temporary directory, which is gone at the end."""
+    file = tmp_path / "file"
+    file.touch()
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    homes = {name: str(file / name) for name in ("HOME", "XDG_CACHE_HOME", "LOCALAPPDATA", "USERPROFILE")}
+    done = subprocess.run(
+        [sys.executable, "-c", UNCACHED],
+        env=os.environ | homes | {"TMPDIR": str(temporary)}, cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert Path(done.stdout.strip()).parent == temporary
+    assert list(temporary.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("processor", "features", "dot"),
+    [("cortex-a72", "-sve", False), ("cortex-a76", "-sve", True), ("apple-m1", "", True), ("generic", "", False),
+     ("generic", "+dotprod", True)],
+)  # fmt: skip
+def test_features_of_arm(processor: str, features: str, dot: bool) -> None:
+    """LLVM's list of an ARM host's features lacks NEON and dotprod; its code shows what it would use."""
+    binding.initialize_all_targets()
+    binding.initialize_all_asmprinters()
+    try:
+        found = _jit._arm_features("aarch64-unknown-linux-gnu", processor, features)
+    except RuntimeError:
+        pytest.skip("this build of LLVM has no ARM")
+    assert found == ({"neon", "dotprod"} if dot else {"neon"})
