@@ -16,10 +16,10 @@ from fxptrain.kernels.pack import (
     Image,
     group_positions,
     pad_sample,
+    square_windows,
     unpool_error,
     unpool_error_groups,
     unpool_error_windows,
-    windows_group,
 )
 from fxptrain.kernels.requantize import finish_row, mask_row, pool_windows
 
@@ -182,7 +182,8 @@ def conv2d_weight_gradient(  # type: ignore[no-untyped-def]
     image, group = g.image, group_of(spread)
     stride, skip = (image.w + 2 * image.pw) * image.c, g.sw * image.c
     single, down = padded_size(image), g.sh * stride
-    planes, square = chain.row_digits.planes, group == 4 and windows_group(g)
+    planes, windows = chain.row_digits.planes, square_windows(g)
+    square = windows and group == 4
     offsets = (skip, down, down + skip) if square else (skip, 2 * skip, 3 * skip)
     lines = g.oh_used // 2 if square else g.oh_used
     across = g.ow_used // 2 if square else (g.ow_used + group - 1) // group
@@ -198,7 +199,7 @@ def conv2d_weight_gradient(  # type: ignore[no-untyped-def]
             pad_sample(x, n + s, first, image, chain.row_digits, slack, padded)
             for p in range(planes):
                 group_positions(padded[p * slack :], single, offsets, grouped, group * (p * batch + s) * single)
-            if square:
+            if windows:
                 unpool_error_windows(error, winners, n + s, g.columns, s * spread_size, spread)
             else:
                 unpool_error_groups(error, winners, n + s, g, g.columns, s * spread_size, spread)

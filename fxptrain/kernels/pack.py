@@ -181,22 +181,32 @@ def unpool_error_groups(error, winners, n, g, columns, base, out):  # type: igno
 
 
 @kernel
-def windows_group(g):  # type: ignore[no-untyped-def]
-    """Whether the four positions of a pooling window make a group of int8."""
+def square_windows(g):  # type: ignore[no-untyped-def]
+    """Whether pooling windows are 2 x 2: their four positions make a group of int8, or two groups of int16."""
     return g.pool_h == 2 and g.pool_w == 2
 
 
 @kernel
 def unpool_error_windows(error, winners, n, columns, base, out):  # type: ignore[no-untyped-def]
-    """The same for windows of 2 x 2, each a group, int8: ``out[base:][oh / 2][ow / 2][columns][4]``."""
+    """The same for windows of 2 x 2, in long loops without a branch.
+
+    Int8, a window a group: ``out[base:][oh / 2][ow / 2][columns][4]``; int16 as `unpool_error_groups`.
+    """
     prefer_wide_vectors()
-    channels = error.shape[3]
-    positions = error.shape[1] * error.shape[2]
+    _, rows, across, channels = error.shape
     flat, won, words = error.reshape(error.size), winners.reshape(winners.size), out.view(np.int32)
-    runs, count = (1, positions * channels) if columns == channels else (positions, channels)
-    for p in range(runs):
-        first = n * positions * channels + p * channels
-        source, place = flat[first : first + count], won[first : first + count]
-        to = words[base // 4 + p * columns : base // 4 + p * columns + count]
-        for i in range(count):
-            to[i] = np.int32(np.uint32(np.uint8(source[i])) << np.uint32(np.uint32(place[i]) << np.uint32(3)))
+    group, parts = group_of(out), np.int64(out.itemsize)  # an int16 window is an upper and a lower group
+    bits = np.uint32(8 * parts)
+    mask = np.uint32((1 << bits) - 1)
+    runs, count = (1, across * channels) if columns == channels else (across, channels)
+    for r in range(rows):
+        for p in range(runs):
+            first = ((n * rows + r) * across + p) * channels
+            source, place = flat[first : first + count], won[first : first + count]
+            for part in range(parts):
+                start = base // group + ((r * parts + part) * across + p) * columns
+                to, own = words[start : start + count], np.uint32(group * part)
+                for i in range(count):
+                    at = np.uint32(np.uint32(place[i]) - own)
+                    shifted = np.uint32(np.uint32(source[i]) & mask) << np.uint32((at * bits) & 31)
+                    to[i] = np.int32(shifted) if at < np.uint32(group) else np.int32(0)
