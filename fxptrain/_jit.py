@@ -107,7 +107,7 @@ def kernel(function: F) -> F:
     before = numba_config.CACHE_DIR
     numba_config.CACHE_DIR = os.fspath(cache_directory())  # read by Numba while it decorates, restored at once
     try:
-        return numba.njit(cache=True, nogil=True, error_model="numpy")(function)  # type: ignore[no-any-return]
+        return numba.njit(cache=True, nogil=True, error_model="numpy", no_cfunc_wrapper=True)(function)  # type: ignore[no-any-return]
     finally:
         numba_config.CACHE_DIR = before
 

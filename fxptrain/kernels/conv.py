@@ -128,10 +128,9 @@ def conv2d_input_error(  # type: ignore[no-untyped-def]
     spread[: plane * chain.row_digits.planes] = flip_of(spread)
     for n in range(error.shape[0]):
         unpool_error(error, winners, n, g, chain.row_digits, even, spread)
-        if start.size > 0:
-            acc[:size] = start[:size]
-        else:
-            acc[:size] = 0
+        acc[:size] = 0
+        for i in range(min(size, start.size)):  # a loop: to assign a slice takes Numba two seconds more to compile
+            acc[i] = start[i]
         for kh in range(g.kh):
             for p in range(chain.row_digits.planes):
                 for q in range(chain.column_digits.planes):

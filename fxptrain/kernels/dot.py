@@ -240,20 +240,6 @@ def flip_of(operand):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _blocks(a, ab, a_rows, rows, a_s, b, bb, columns, b_s, counts, start, out, ob, out_rows, lift, add):  # type: ignore[no-untyped-def]
-    """All column blocks; the int32 chains run over all of `counts`."""
-    column, group = 0, group_of(b)
-    while column + COLUMNS <= columns:
-        at = bb + group * column
-        _rows_wide(a, ab, a_rows, rows, a_s, b, at, b_s, counts, start, column, out, ob + column, out_rows, lift, add)
-        column += COLUMNS
-    while column < columns:
-        at = bb + group * column
-        _rows_narrow(a, ab, a_rows, rows, a_s, b, at, b_s, counts, start, column, out, ob + column, out_rows, lift, add)
-        column += LANES
-
-
-@kernel
 def product(  # type: ignore[no-untyped-def]
     a, a_base, a_rows, rows, a_strides, b, b_base, columns, b_strides, counts, flush, start, out, out_base, out_rows,
     lift, add,
@@ -268,23 +254,27 @@ def product(  # type: ignore[no-untyped-def]
 
     Bound: no int32 chain is longer than `flush` groups, or the caller has proved that int32 holds every sum.
     """
-    outer, segments, steps = counts
-    if outer * segments * steps <= flush:
-        _blocks(
-            a, a_base, a_rows, rows, a_strides, b, b_base, columns, b_strides, counts, start, out, out_base,
-            out_rows, lift, add,
-        )  # fmt: skip
-        return
-    many_segments = max(1, min(segments, flush // steps))
-    many_steps = min(steps, flush)
-    for i in range(outer):
+    (outer, segments, steps), group = counts, group_of(b)
+    many_outer, many_segments, many_steps = outer, segments, steps  # that one int32 chain takes
+    if outer * segments * steps > flush:
+        many_outer, many_segments, many_steps = ONE, max(1, min(segments, flush // steps)), min(steps, flush)
+    for i in range(0, outer, many_outer):
         for j in range(0, segments, many_segments):
             for s in range(0, steps, many_steps):
-                part = (ONE, min(many_segments, segments - j), min(many_steps, steps - s))
+                part = (min(many_outer, outer - i), min(many_segments, segments - j), min(many_steps, steps - s))
                 a_at = a_base + i * a_strides[0] + j * a_strides[1] + s * a_strides[2]
                 b_at = b_base + i * b_strides[0] + j * b_strides[1] + s * b_strides[2]
-                _blocks(
-                    a, a_at, a_rows, rows, a_strides, b, b_at, columns, b_strides, part, start, out,
-                    out_base, out_rows, lift, add,
-                )  # fmt: skip
+                column = ZERO
+                while column + COLUMNS <= columns:
+                    _rows_wide(
+                        a, a_at, a_rows, rows, a_strides, b, b_at + group * column, b_strides, part, start, column, out,
+                        out_base + column, out_rows, lift, add,
+                    )  # fmt: skip
+                    column += COLUMNS
+                while column < columns:
+                    _rows_narrow(
+                        a, a_at, a_rows, rows, a_strides, b, b_at + group * column, b_strides, part, start, column, out,
+                        out_base + column, out_rows, lift, add,
+                    )  # fmt: skip
+                    column += LANES
                 add = ADD
