@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 import click
 
-from tools.bench_suite import cases, footprint, machine, results, session, table
+from tools.bench_suite import cases, footprint, machine, results, session, table, whole
 from tools.bench_suite.figures import rows as make_rows
 from tools.bench_suite.scaling import QUICK_SWEEPS, SWEEPS, growths, run_scaling
 
@@ -27,6 +28,9 @@ PEER_NAMES = [contender.name for contender in cases.PEERS]
 @click.option("--quick", is_flag=True, help="Batch 64 only, short turns: less than a minute.")
 @click.option("--scaling", is_flag=True, help="Instead: cost of an image against batch size, width and depth.")
 @click.option("--memory", "footprints", is_flag=True, help="Instead: resident memory of whole processes, one thread.")
+@click.option("--training", "trainings", is_flag=True, help="Instead: whole trainings, seconds and test accuracy.")
+@click.option("--epochs", type=click.IntRange(1), help="Of --training; as the recipe says.")
+@click.option("--limit", type=click.IntRange(1), help="Images of --training; all.")
 @click.option("--json", "as_json", is_flag=True, help="Print the rows as JSON, not the table.")
 @click.option("--model", "models", multiple=True, metavar="RECIPE", help=f"Of {', '.join(cases.MODELS)}; any recipe of "
               "convolutions, max-pools, ReLUs and linear layers.")  # fmt: skip
@@ -39,7 +43,7 @@ PEER_NAMES = [contender.name for contender in cases.PEERS]
 @click.option("--seconds", type=click.FloatRange(0.0), help=f"Length of a turn ({SECONDS}; quick: {QUICK_SECONDS}).")
 @click.option("--cpu-time", is_flag=True, help="Count processor time, for a busy machine; one thread only.")
 @click.option("--results", "folder", metavar="DIR", default=results.DEFAULT, type=Path, help="Where JSON and PNG go.")
-def main(*, as_json: bool, folder: Path, scaling: bool, footprints: bool, **options: Any) -> None:
+def main(*, as_json: bool, folder: Path, scaling: bool, footprints: bool, trainings: bool, **options: Any) -> None:
     """Measure fxptrain against PyTorch and NumPy on this machine.
 
     All contenders are checked first; then they take turns, one at a time, over several rounds. Rates are medians; a
@@ -49,6 +53,11 @@ def main(*, as_json: bool, folder: Path, scaling: bool, footprints: bool, **opti
     if (before["load_before"] or 0) > machine.BUSY:
         _say(f"the machine is busy (load {before['load_before']}): figures will be low and noisy")
     try:
+        if trainings:
+            click.echo(_trainings(folder, before, as_json, **options))
+            return
+        if any([options.pop("epochs"), options.pop("limit")]):
+            raise click.UsageError("--epochs and --limit go with --training.")
         if footprints:
             click.echo(_footprints(folder, before, as_json, **options))
             return
@@ -67,15 +76,21 @@ def _say(text: str) -> None:
     click.echo(f"tools/bench: {text}", err=True)
 
 
+def _own(formats: Iterable[str]) -> tuple[cases.Contender, ...]:
+    """The engine in formats that are checked here, before anything starts."""
+    own = tuple(cases.Contender("fxptrain", name) for name in formats)
+    for contender in own:
+        try:
+            contender.bits  # noqa: B018 - is parsed
+        except ValueError:
+            raise click.BadParameter(f"{contender.name!r} is not like w8a8e16.", param_hint="--formats") from None
+    return own
+
+
 def _plan(
     quick: bool, cpu_time: bool, rounds: int | None, seconds: float | None, **chosen: tuple[Any, ...]
 ) -> cases.Plan:
-    own = tuple(cases.Contender("fxptrain", name) for name in chosen["formats"] or OWN_NAMES)
-    for contender in own:
-        try:
-            contender.bits  # noqa: B018 - is parsed here, before anything starts
-        except ValueError:
-            raise click.BadParameter(f"{contender.name!r} is not like w8a8e16.", param_hint="--formats") from None
+    own = _own(chosen["formats"] or OWN_NAMES)
     threads = chosen["threads"] or ((1, 2) if machine.cores() > 1 and not cpu_time else (1,))
     if cpu_time and threads != (1,):
         raise click.BadParameter("adds up the threads' time; use it with `--threads 1`.", param_hint="--cpu-time")
@@ -150,6 +165,19 @@ def _footprints(folder: Path, before: dict[str, Any], as_json: bool, **options: 
     path = results.save(header | {"rows": rows}, folder, f"{machine.slug(before)}-memory")
     _say(f"written to {path}")
     return results.lines(rows) if as_json else "\n".join([*missing, footprint.footprint_table(rows)])
+
+
+def _trainings(folder: Path, before: dict[str, Any], as_json: bool, **options: Any) -> str:
+    """Table or JSON of whole trainings; the JSON is kept too."""
+    chosen = {key: options[key] for key in ("models", "formats", "peers", "epochs", "limit") if options[key]}
+    plan = whole.Plan(threads=options["threads"] or (machine.cores(),), **chosen)
+    _own(plan.formats)
+    outcome = session.Outcome()
+    rows, outcome.versions, outcome.missing = whole.compare(plan, _say)
+    name = f"{machine.slug(before)}-training{'-part' if plan.is_part() else ''}"
+    path = results.save(_header(before, outcome) | {"rows": rows}, folder, name)
+    _say(f"written to {path}")
+    return results.lines(rows) if as_json else "\n".join([*outcome.missing, whole.whole_table(rows)])
 
 
 def _plot(report: dict[str, Any], path: Path, scaling: bool) -> None:

@@ -74,30 +74,46 @@ def _inference(contender: str, task: FloatTask, inputs: Tensor, parts: Any) -> R
     return infer
 
 
-def training_step(contender: str, task: FloatTask) -> Callable[[Tensor, Tensor], Tensor]:
-    """A function that trains on one batch and returns the loss."""
-    network = TorchNetwork(task.layers, METHODS[contender])
-    parameters = network.parameters()
-    optimizer = torch.optim.SGD(
-        parameters, lr=task.rate, momentum=task.momentum, weight_decay=task.weight_decay, fused=True
-    )
+class TorchTraining:
+    """A network and its optimizer: one of `METHODS` on the layers and constants of a task."""
 
-    def step(inputs: Tensor, labels: Tensor) -> Tensor:
-        optimizer.zero_grad(set_to_none=True)
-        if contender == "torch-bf16":
+    def __init__(self, contender: str, task: FloatTask) -> None:
+        self.autocast = contender == "torch-bf16"
+        self.network = TorchNetwork(task.layers, METHODS[contender])
+        self.parameters = self.network.parameters()
+        self.optimizer = torch.optim.SGD(
+            self.parameters, lr=task.rate, momentum=task.momentum, weight_decay=task.weight_decay, fused=True
+        )
+
+    def set_rate(self, rate: float) -> None:
+        """Learning rate from the next step on."""
+        self.optimizer.param_groups[0]["lr"] = rate
+
+    def step(self, inputs: Tensor, labels: Tensor) -> Tensor:
+        """Train on one batch; returns the mean loss."""
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.autocast:
             with torch.autocast("cpu", dtype=torch.bfloat16):
-                logits = network.forward(inputs, training=True)
+                logits = self.network.forward(inputs, training=True)
             logits = logits.float()
         else:
-            logits = network.forward(inputs, training=True)
+            logits = self.network.forward(inputs, training=True)
         loss = functional.cross_entropy(logits, labels)
         loss.backward()
-        optimizer.step()
-        if network.method == "sqpu":
-            _round_parameters(parameters, optimizer)
+        self.optimizer.step()
+        if self.network.method == "sqpu":
+            _round_parameters(self.parameters, self.optimizer)
         return loss.detach()
 
-    return step
+    def predict(self, inputs: Tensor) -> Tensor:
+        """Class numbers of one batch."""
+        with torch.inference_mode():
+            return self.network.forward(inputs, training=False).argmax(1)
+
+
+def training_step(contender: str, task: FloatTask) -> Callable[[Tensor, Tensor], Tensor]:
+    """A function that trains on one batch and returns the loss."""
+    return TorchTraining(contender, task).step
 
 
 @torch.no_grad()  # type: ignore[untyped-decorator]
