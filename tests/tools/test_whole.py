@@ -86,6 +86,19 @@ def test_examples_in_the_docstrings() -> None:
     assert not found.failed
 
 
+def test_kernels_that_change_in_between(tmp_path, monkeypatch) -> None:
+    """A training that compiled anew says nothing of a warm cache and is refused."""
+
+    def trained(task, contender: Contender, threads: int, cache: str) -> dict[str, float]:
+        (tmp_path / "fxptrain" / "kernels" / str(len(task.train))).mkdir(parents=True)
+        return {"first_step_seconds": 1.0}
+
+    monkeypatch.setattr("tempfile.TemporaryDirectory", lambda: nullcontext(str(tmp_path)))
+    monkeypatch.setattr(whole, "_trained", trained)
+    with pytest.raises(BenchError, match="compiled twice"):
+        whole.compare(TINY, lambda text: None)
+
+
 @pytest.mark.slow
 def test_the_engine_trains_in_a_process(tmp_path, monkeypatch) -> None:
     """A row with the weights that `train` gives, printed and written; seconds nest; the engine may be alone."""
