@@ -1,7 +1,7 @@
 """What `test_targets` and tools/check_aarch64 run on each instruction set: prints a line for all to agree on.
 
 Needs nothing but what training needs. ``python -m tests.kernels.target_program [BITS ...]``: the product's sums against
-NumPy's, then the hash of the weights of a small model after some steps for each of the widths.
+NumPy's, then the hash of the weights of a small model after 20 steps for each of the widths.
 """
 
 import sys
@@ -15,7 +15,7 @@ from fxptrain.nn import spec as s
 from fxptrain.nn.model import Model
 from fxptrain.nn.step import TrainingStep
 
-BATCH, STEPS = 6, 4
+BATCH, STEPS = 6, 20
 LAYERS = (
     s.Conv2d(channels=5, kernel=(3, 3), padding=(1, 1)), s.MaxPool2d(size=(2, 2)), s.ReLU(),
     s.Conv2d(channels=19, kernel=(3, 3), stride=(2, 2), padding=(1, 1)), s.ReLU(), s.Flatten(), s.Linear(features=10),
