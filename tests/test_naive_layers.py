@@ -197,7 +197,7 @@ def test_model_gradient_is_the_difference_quotient(parameter):
     model = wide_model()
     logits, saved = model.forward(x)
     owner = model.stages[parameter // 2].parameters[parameter % 2]
-    gradient, frac = next(entry[1:] for entry in model.backward(error, 0, saved) if entry[0] is owner)
+    gradient, frac = next(entry[1:3] for entry in model.backward(error, 0, saved) if entry[0] is owner)
     assert any(gradient.reshape(-1).tolist())
     for element, found in enumerate(gradient.reshape(-1).tolist()):
         moved, _ = wide_model(parameter, element, 1).forward(x)
