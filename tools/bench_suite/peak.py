@@ -18,12 +18,12 @@ NEVER = 1 << 40
 
 
 @kernel
-def _repeat(a, a_rows, b, depth, times, out, out_rows):  # type: ignore[no-untyped-def]
+def _repeat(a, a_rows, b, depth, times, start, out, out_rows):  # type: ignore[no-untyped-def]
     """The same product over and over."""
     for _ in range(times):
         product(
             a, 0, a_rows, ROWS, (0, 0, 2), b, 0, COLUMNS, (0, 0, 2 * COLUMNS), (1, 1, depth // 2), NEVER,
-            out, out, 0, out_rows, 0, False,
+            start, out, 0, out_rows, 0, False,
         )  # fmt: skip
 
 
@@ -34,9 +34,10 @@ def _operands(depth: int) -> tuple[Any, ...]:
     packed = np.ascontiguousarray(b.reshape(depth // 2, 2, COLUMNS).transpose(0, 2, 1)).ravel()
     out = np.zeros(ROWS * COLUMNS, np.int32)
     a_rows, out_rows = np.arange(ROWS) * depth, np.arange(ROWS) * COLUMNS
-    _repeat(a.ravel(), a_rows, packed, depth, 1, out, out_rows)  # type: ignore[no-untyped-call]
+    start = np.zeros(COLUMNS, np.int32)
+    _repeat(a.ravel(), a_rows, packed, depth, 1, start, out, out_rows)  # type: ignore[no-untyped-call]
     assert np.array_equal(out.reshape(ROWS, COLUMNS), a.astype(np.int64) @ b.astype(np.int64)), "product"
-    return a.ravel(), a_rows, packed, depth, max(1, RUN_MACS // (ROWS * COLUMNS * depth)), out, out_rows
+    return a.ravel(), a_rows, packed, depth, max(1, RUN_MACS // (ROWS * COLUMNS * depth)), start, out, out_rows
 
 
 class PeakMeter:
