@@ -12,11 +12,11 @@ import numpy as np
 
 from fxptrain.fixed.format import FxP
 from fxptrain.kernels.blocks import SHORT
-from fxptrain.kernels.conv import Chain, Geometry
+from fxptrain.kernels.conv import Chain
 from fxptrain.kernels.dot import COLUMN_MULTIPLE
 from fxptrain.nn.arena import Buffer
 from fxptrain.nn.conv import ProductStage
-from fxptrain.nn.layout import Layout, round_up
+from fxptrain.nn.layout import Layout, padded_size, round_up
 from fxptrain.nn.saved import Kept
 from fxptrain.nn.stage import GradientBlock
 
@@ -127,7 +127,7 @@ class Blocks:
             planes, positions = s.forward_static.row_digits.planes, g.ow_used // g.pool_w
             return [
                 Buffer("panel", "panel", (self._output_panel(self.co_block) // 2,), np.int16),
-                Buffer("padded", "scratch", (planes * (_padded(g) + g.kw * g.image.c + 2),), np.int16),
+                Buffer("padded", "scratch", (planes * (padded_size(g) + g.kw * g.image.c + 2),), np.int16),
                 Buffer("acc", "scratch", (g.block * g.pool_h * g.ow_used * g.columns,), np.int64),
                 Buffer("won", "scratch", (positions * g.co,), np.uint8),
                 *_row_buffers(positions, g.co, s.channels, s.y_form.format),
@@ -139,7 +139,7 @@ class Blocks:
             return [
                 Buffer("panel", "panel", (self._input_panel(self.ci_block) // 2,), np.int16),
                 Buffer("spread", "scratch", (spread,), np.int16),
-                Buffer("acc", "scratch", (_padded(g) + g.run_columns,), np.int64),
+                Buffer("acc", "scratch", (padded_size(g) + g.run_columns,), np.int64),
                 *_row_buffers(g.image.w, g.image.c, s.inner, FxP(s.error_scale.bits, 0)),
             ]
         return self._gradient_scratch()
@@ -148,8 +148,8 @@ class Blocks:
         g, _ = self.gradient_layout.geometry(self.gradient_block)
         planes, group = self.chain.row_digits.planes, self.group
         return [
-            Buffer("padded", "scratch", (planes * (_padded(g) + (g.kw + g.sw) * g.image.c),), np.int16),
-            Buffer("paired", "scratch", (planes * group * 2 * _padded(g),), np.int16),
+            Buffer("padded", "scratch", (planes * (padded_size(g) + (g.kw + g.sw) * g.image.c),), np.int16),
+            Buffer("paired", "scratch", (planes * group * 2 * padded_size(g),), np.int16),
             Buffer("spread", "scratch", (group * g.oh_used * round_up(g.ow_used, 2) * g.columns,), np.int16),
         ]
 
@@ -167,7 +167,7 @@ class Blocks:
     def group(self) -> int:
         """Samples (rows of samples) paired at a time for a gradient: as many as a third of the budget holds."""
         g, _ = self.gradient_layout.geometry(self.gradient_block)
-        each = 4 * _padded(g) + 2 * g.oh_used * round_up(g.ow_used, 2) * g.columns
+        each = 4 * padded_size(g) + 2 * g.oh_used * round_up(g.ow_used, 2) * g.columns
         images = -(-self.batch // self.width) if self.stage.linear else self.batch
         return max(1, min(GROUP, images, self.budgets.gradient // 3 // each))
 
@@ -187,10 +187,6 @@ class Blocks:
         """Gradient blocks: ranges of input channels, then the bias."""
         self._blocks = self._blocks or self.stage.blocks_of(self.gradient_block)
         return self._blocks
-
-
-def _padded(g: Geometry) -> int:
-    return (g.image.h + 2 * g.image.ph) * (g.image.w + 2 * g.image.pw) * g.image.c
 
 
 def _row_buffers(positions: int, block: int, channels: int, form: FxP) -> list[Buffer]:

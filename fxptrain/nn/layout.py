@@ -29,6 +29,11 @@ def round_up(number: int, multiple: int) -> int:
     return -(-number // multiple) * multiple
 
 
+def padded_size(g: Geometry) -> int:
+    """Elements of one padded sample."""
+    return (g.image.h + 2 * g.image.ph) * (g.image.w + 2 * g.image.pw) * g.image.c
+
+
 def _offsets(*terms: npt.NDArray[np.int64] | range) -> npt.NDArray[np.int64]:
     """Row-major table of all sums of one entry of each term."""
     total = np.zeros(1, np.int64)

@@ -7,7 +7,6 @@ same.
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Any
 
 import numpy as np
@@ -177,7 +176,6 @@ class _Piece:
         """All gradient blocks of a stage over the whole piece, handed to the sink."""
         stage, product, whole = self.model.stages[i], self.plan.products[i], slice(0, self.samples)
         blocks = stage.blocks(self.step.team.size) if product is None else product.blocks()
-        work = deque(blocks)
         error = self.space.error[i][whole]
 
         def one(block: GradientBlock, worker: int) -> Array:
@@ -189,16 +187,8 @@ class _Piece:
             product.finish(block, total)
             return total
 
-        def take(worker: int) -> None:
-            while work:
-                try:
-                    block = work.popleft()
-                except IndexError:
-                    return
-                sink.take(i, block, one(block, worker), worker)
-
         if blocks:
-            self.step.team.run(take)
+            self.step.team.each(blocks, lambda block, worker: sink.take(i, block, one(block, worker), worker))
 
 
 def training_step(

@@ -10,21 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from fxptrain.kernels.conv import Chain, Geometry
+from fxptrain.kernels.conv import Chain
 from fxptrain.nn.accumulate import NARROW, element_type, flips, plan_chain, require_int64
 from fxptrain.nn.arena import Buffer
-from fxptrain.nn.layout import Groups, Layout, round_up
+from fxptrain.nn.layout import Groups, Layout, padded_size, round_up
 from fxptrain.nn.parameters import ParameterArray
 from fxptrain.nn.spec import Pair
 from fxptrain.nn.stage import GradientBlock, Shape, Stage
 
 GROUP_BYTES, GROUP_SAMPLES = 96 * 1024, 8  # samples paired at a time for the weight gradient stay in cache
 BLOCK_CHANNELS = 512  # input channels of one gradient block of a linear layer
-
-
-def _padded_size(g: Geometry) -> int:
-    """Elements of one padded sample."""
-    return (g.image.h + 2 * g.image.ph) * (g.image.w + 2 * g.image.pw) * g.image.c
 
 
 class Products(Stage):
@@ -158,7 +153,7 @@ class Products(Stage):
             planes = self.error_static.column_digits.planes
             error = planes * self.kernel[0] * round_up(self.channels, self.groups["error"]) * g.run_columns
             found.append(Buffer("transposed", "panel", (error,), self.elements["error"]))
-            size = _padded_size(g) + g.run_columns if self.flipped["error"] else 0
+            size = padded_size(g) + g.run_columns if self.flipped["error"] else 0
             found.append(Buffer("start", "panel", (size,), np.int64))
         return found
 
@@ -170,7 +165,7 @@ class Products(Stage):
     def scratch(self, phase: str, batch: int) -> list[Buffer]:
         """Working memory of one thread."""
         g, _ = self.layout.geometry(self.inner)
-        image, single, group, kind = g.image, _padded_size(g), self.groups[phase], self.elements[phase]
+        image, single, group, kind = g.image, padded_size(g), self.groups[phase], self.elements[phase]
         if phase == "forward":
             row = g.block * (g.ow_used // g.pool_w) * g.co
             planes = self.forward_static.row_digits.planes
@@ -217,7 +212,7 @@ class Products(Stage):
     def _order(self) -> tuple[int, int]:
         """Elements of one padded image of the largest gradient block, and how many are brought into order at a time."""
         channels = self._block_channels(1)
-        single = _padded_size(self.layout.geometry(channels)[0])
+        single = padded_size(self.layout.geometry(channels)[0])
         return single, max(1, min(GROUP_SAMPLES, GROUP_BYTES // (4 * single)))
 
     def _block_channels(self, threads: int) -> int:

@@ -6,7 +6,6 @@ back without waiting for the others; then gradient blocks are computed over the 
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -26,7 +25,7 @@ from fxptrain.nn.parameters import IntArray
 from fxptrain.nn.passed import Passed, together
 from fxptrain.nn.ranks import Group
 from fxptrain.nn.sinks import Accumulator, LargestSink, Sink, UpdateSink
-from fxptrain.nn.stage import ErrorCall, ForwardCall, Moment, Report
+from fxptrain.nn.stage import ErrorCall, ForwardCall, GradientBlock, Moment, Report
 from fxptrain.nn.streams import Site, stream
 from fxptrain.nn.threads import Team, shares
 from fxptrain.nn.workspace import Workspace
@@ -145,17 +144,12 @@ class TrainingStep:
         """Fix this step's error formats and pack the weights."""
         self._formats = self.model.error_formats()
         stages = self.model.stages
-        work = deque(sorted(range(len(stages)), key=lambda i: -sum(p.flat.size for p in stages[i].parameters)))
-
-        def pack(_: int) -> None:
-            while work:
-                try:
-                    i = work.popleft()
-                except IndexError:
-                    return
-                stages[i].prepare(self.space.shared[i], True)
-
-        self.team.run(pack, self.team.workers(PACK_WORK * self._parameters))
+        largest_first = sorted(range(len(stages)), key=lambda i: -sum(p.flat.size for p in stages[i].parameters))
+        self.team.each(
+            largest_first,
+            lambda i, _: stages[i].prepare(self.space.shared[i], True),
+            self.team.workers(PACK_WORK * self._parameters),
+        )
 
     def _piece(self, inputs: Inputs, labels: Labels, part: slice, sink: Sink | None) -> list[Passed]:
         """All of one piece of the batch; gradients only for a sink."""
@@ -229,22 +223,17 @@ class TrainingStep:
         """Compute every gradient block over the piece's samples and hand it to the sink."""
         space, stages = self.space, self.model.stages
         part = slice(0, piece.stop - piece.start)
-        work = deque(self.blocks)
 
-        def take(worker: int) -> None:
-            while work:
-                try:
-                    i, block = work.popleft()
-                except IndexError:
-                    return
-                gradient = stages[i].gradient(
-                    block, self._x(i, part), space.error[i][part], space.winners_of(i, part),
-                    space.scratch["gradient", worker][i],
-                )  # fmt: skip
-                sink.take(i, block, gradient, worker)
+        def take(entry: tuple[int, GradientBlock], worker: int) -> None:
+            i, block = entry
+            gradient = stages[i].gradient(
+                block, self._x(i, part), space.error[i][part], space.winners_of(i, part),
+                space.scratch["gradient", worker][i],
+            )  # fmt: skip
+            sink.take(i, block, gradient, worker)
 
         amount = (piece.stop - piece.start) * self._macs + UPDATE_WORK * self._parameters
-        self.team.run(take, self.team.workers(amount))
+        self.team.each(self.blocks, take, self.team.workers(amount))
 
     def _note(self, passed: list[Passed], samples: int) -> None:
         """Hand the merged reports to the formats and the error scales."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -29,6 +30,20 @@ class Team:
         futures = [self._pool.submit(task, number) for number in range(1, count)]
         first = task(0)
         return [first, *(future.result() for future in futures)]
+
+    def each(self, items: Iterable[T], task: Callable[[T, int], None], workers: int | None = None) -> None:
+        """``task(item, worker)`` for every item, each taken in order by the next thread that is free."""
+        work = deque(items)
+
+        def take(worker: int) -> None:
+            while work:
+                try:
+                    item = work.popleft()
+                except IndexError:  # another thread was faster
+                    return
+                task(item, worker)
+
+        self.run(take, workers)
 
 
 def shares(samples: int, workers: int, multiple: int) -> Sequence[slice]:
