@@ -24,6 +24,7 @@ from llvmlite import binding
 from numba import config as numba_config
 from numba import types
 from numba.core import codegen
+from numba.core.registry import CPUDispatcher
 from numba.extending import intrinsic
 from platformdirs import user_cache_path
 
@@ -104,10 +105,33 @@ def cache_directory() -> Path:
 
 def kernel(function: F) -> F:
     """Compile `function` on first call, without the GIL and without Python objects; keep the result on disk."""
+    return _compiled(function, no_cpython_wrapper=False)
+
+
+def native(function: F) -> F:
+    """`kernel` for functions that are called from kernels and as a `Call`, never directly from Python.
+
+    It leaves out what unpacks Python's arguments: a sixth of the time that compiling takes.
+    """
+    made = _compiled(function, no_cpython_wrapper=True)
+    made.__class__ = _Native
+    return made
+
+
+class _Native(CPUDispatcher):  # type: ignore[misc]
+    """A compiled function that Python cannot call: there is nothing that would unpack its arguments."""
+
+    def __call__(self, *args: object, **kwargs: object) -> None:
+        """Refuse."""
+        raise TypeError(f"`{self.py_func.__name__}` can only be called from kernels and as a `Call`.")
+
+
+def _compiled(function: F, **options: bool) -> F:
     before = numba_config.CACHE_DIR
     numba_config.CACHE_DIR = os.fspath(cache_directory())  # read by Numba while it decorates, restored at once
     try:
-        return numba.njit(cache=True, nogil=True, error_model="numpy", no_cfunc_wrapper=True)(function)  # type: ignore[no-any-return]
+        decorate = numba.njit(cache=True, nogil=True, error_model="numpy", no_cfunc_wrapper=True, **options)
+        return decorate(function)  # type: ignore[no-any-return]
     finally:
         numba_config.CACHE_DIR = before
 

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from fxptrain._jit import kernel
+from fxptrain._jit import kernel, native
 
 PADDING = 8
 
 
-@kernel
+@native
 def peek(packed, base, index, bits, signed):  # type: ignore[no-untyped-def]
     """Value `index` of those that start at byte `base`."""
     at = np.uint64(index * bits)
@@ -24,7 +24,7 @@ def peek(packed, base, index, bits, signed):  # type: ignore[no-untyped-def]
     return value - ((value >> np.int64(bits - 1)) << np.int64(bits)) if signed else value
 
 
-@kernel
+@native
 def poke(packed, base, index, bits, value):  # type: ignore[no-untyped-def]
     """Overwrite value `index` of those that start at byte `base`."""
     at = np.uint64(index * bits)
@@ -36,13 +36,13 @@ def poke(packed, base, index, bits, value):  # type: ignore[no-untyped-def]
         keep, word, byte = keep >> np.uint32(8), word >> np.uint32(8), byte + np.uint64(1)
 
 
-@kernel
+@native
 def read(values, index, bits):  # type: ignore[no-untyped-def]
     """Signed value `index` of a flat array, plain (0 bits) or packed."""
     return np.int64(values[index]) if bits == 0 else peek(values, 0, index, bits, True)
 
 
-@kernel
+@native
 def write(values, index, bits, value):  # type: ignore[no-untyped-def]
     """Set value `index` of a flat array, plain (0 bits) or packed."""
     if bits == 0:
@@ -51,7 +51,7 @@ def write(values, index, bits, value):  # type: ignore[no-untyped-def]
         poke(values, 0, index, bits, value)
 
 
-@kernel
+@native
 def _word(packed, at):  # type: ignore[no-untyped-def]
     """Eight bytes from `at` on, the lowest first; compiles to a single load."""
     word = np.uint64(0)
@@ -60,7 +60,7 @@ def _word(packed, at):  # type: ignore[no-untyped-def]
     return word
 
 
-@kernel
+@native
 def _unpack_pairs(source, pairs, out):  # type: ignore[no-untyped-def]
     """Signed 12-bit values, two in three bytes: the usual case, in one pass that vectorizes."""
     for i in range(pairs):
@@ -69,7 +69,7 @@ def _unpack_pairs(source, pairs, out):  # type: ignore[no-untyped-def]
         out[2 * i + 1] = np.int16(np.int16((middle | (high << 8)) & 0xFFF0) >> 4)
 
 
-@kernel
+@native
 def _unpack_quarters(source, count, out):  # type: ignore[no-untyped-def]
     """Unsigned 2-bit values, four in a byte: pool winners."""
     for i in range(count):
@@ -80,7 +80,7 @@ def _unpack_quarters(source, count, out):  # type: ignore[no-untyped-def]
         out[4 * i + 3] = byte >> 6
 
 
-@kernel
+@native
 def unpack_run(packed, base, index, count, bits, signed, out, at):  # type: ignore[no-untyped-def]
     """Values ``index .. index + count`` of those that start at byte `base`, to ``out[at:]``."""
     done, start = np.int64(0), base + index * bits // 8
@@ -104,7 +104,7 @@ def unpack_run(packed, base, index, count, bits, signed, out, at):  # type: igno
         out[at + i] = peek(packed, base, index + i, bits, signed)
 
 
-@kernel
+@native
 def pack_run(values, at, count, bits, packed, base, index):  # type: ignore[no-untyped-def]
     """Overwrite values ``index .. index + count`` of those that start at byte `base` by ``values[at:]``."""
     if index * bits % 8 != 0 or count * bits % 8 != 0:

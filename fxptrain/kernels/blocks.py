@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fxptrain._jit import kernel
+from fxptrain._jit import kernel, native
 from fxptrain.fixed.draws import fill_draws
 from fxptrain.kernels.bits import pack_run, read
 from fxptrain.kernels.conv import padded_size
@@ -87,7 +87,7 @@ def pack_inputs(w, bits, channels, first, g, digits, out):  # type: ignore[no-un
 SHORT = 32  # channels: for shorter blocks, draws are made for a whole row and picked out
 
 
-@kernel
+@native
 def _finish_line(best, positions, block, channels, first, element, site, draws, line, out, at):  # type: ignore[no-untyped-def]
     """Round ``best[position][block]`` to ``out[at:]``: channels ``first ..`` of elements from `element` on.
 
@@ -114,7 +114,7 @@ def _finish_line(best, positions, block, channels, first, element, site, draws, 
     return saturated, largest
 
 
-@kernel
+@native
 def _mask_positions(acc, base, x, element, positions, block, channels, low, high, best):  # type: ignore[no-untyped-def]
     """`mask_row` for a block of `channels` of some positions; `element` is the first position's first of the block."""
     kind = acc.dtype.type
@@ -129,7 +129,7 @@ def _mask_positions(acc, base, x, element, positions, block, channels, low, high
     return np.int64(largest)
 
 
-@kernel
+@native
 def _store(line, positions, block, channels, first, index, bits, packed, base):  # type: ignore[no-untyped-def]
     """``line[position][block]`` packed, to channels ``first ..`` of a sample, from value `index` on."""
     if block == channels:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from fxptrain._jit import kernel, prefer_wide_vectors
+from fxptrain._jit import kernel, native, prefer_wide_vectors
 from fxptrain.kernels.dot import ADD, ONE, ZERO, flip_of, group_of, product
 from fxptrain.kernels.pack import (
     Digits,
@@ -66,13 +66,13 @@ class Tables(NamedTuple):
     windows: Any
 
 
-@kernel
+@native
 def padded_size(image):  # type: ignore[no-untyped-def]
     """Elements of one padded sample."""
     return (image.h + 2 * image.ph) * (image.w + 2 * image.pw) * image.c
 
 
-@kernel
+@native
 def conv2d_forward(x, panels, bias, lift, relu, g, chain, tables, site, padded, acc, best, draws, y, winners):  # type: ignore[no-untyped-def]
     """Convolution, pooling, bias, ReLU and one requantization, fused: x (n, h, w, ci) to y (n, oh, ow, co) pooled.
 
@@ -108,7 +108,7 @@ def conv2d_forward(x, panels, bias, lift, relu, g, chain, tables, site, padded, 
     return saturated, largest
 
 
-@kernel
+@native
 def conv2d_input_error(  # type: ignore[no-untyped-def]
     error, winners, x, panels, start, pass_low, pass_high, g, chain, tables, site, spread, acc, best, draws, out
 ):  # fmt: skip
@@ -148,7 +148,7 @@ def conv2d_input_error(  # type: ignore[no-untyped-def]
     return saturated, largest
 
 
-@kernel
+@native
 def error_start(totals, g, table, start):  # type: ignore[no-untyped-def]
     """Where accumulators of `conv2d_input_error` begin if its rows are stored flipped: minus what 128 too much adds.
 
@@ -210,9 +210,20 @@ def conv2d_weight_gradient(  # type: ignore[no-untyped-def]
             )  # fmt: skip
 
 
+@native
+def bias_gradient(error, factor, gradient):  # type: ignore[no-untyped-def]
+    """`factor` times the sum of error (n, oh, ow, co) over samples and positions, to ``gradient[:co]``; then zeros."""
+    gradient[:] = 0
+    if factor != 0:
+        add_bias_gradient(error, gradient)
+    if factor != 1:
+        for c in range(error.shape[3]):
+            gradient[c] *= factor
+
+
 @kernel
-def bias_gradient(error, gradient):  # type: ignore[no-untyped-def]
-    """Sum of error (n, oh, ow, co) over samples and positions, added to ``gradient[:co]`` (int64)."""
+def add_bias_gradient(error, gradient):  # type: ignore[no-untyped-def]
+    """Sum of error (n, oh, ow, co) over samples and positions, added to ``gradient[:co]``."""
     channels = error.shape[3]
     flat = error.reshape(error.size // channels, channels)
     for i in range(flat.shape[0]):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fxptrain._jit import kernel
+from fxptrain._jit import kernel, native
 from fxptrain.fixed.rounding import shift_half_even
 
 
@@ -16,13 +16,21 @@ def look_up(pixels, table, out):  # type: ignore[no-untyped-def]
         target[i] = table[source[i]]
 
 
-@kernel
+@native
+def copy(values, out):  # type: ignore[no-untyped-def]
+    """All elements of an array to one of the same size."""
+    source, target = values.reshape(values.size), out.reshape(out.size)
+    for i in range(source.size):
+        target[i] = source[i]
+
+
+@native
 def add_runs(gradient, runs, total):  # type: ignore[no-untyped-def]
-    """``total[start + i] += gradient[source + i]`` for ``i < count`` of every row (start, source, count) of `runs`."""
-    for run in range(len(runs)):
-        start, source, count = runs[run]
-        here, there = total[start : start + count], gradient[source : source + count]
-        for i in range(count):
+    """Add a flat gradient to where its `update.Runs` belong in `total`."""
+    for run in range(runs.number):
+        start, source = runs.start + run * runs.skip, run * runs.length
+        here, there = total[start : start + runs.length], gradient[source : source + runs.length]
+        for i in range(runs.length):
             here[i] += there[i]
 
 
@@ -32,3 +40,12 @@ def narrow(wide, shift, low, high, out):  # type: ignore[no-untyped-def]
     for i in range(wide.size):
         value = shift_half_even(np.int64(wide[i]), shift)
         out[i] = min(max(value, np.int64(low)), np.int64(high))
+
+
+@native
+def largest(values, count):  # type: ignore[no-untyped-def]
+    """Largest absolute one of the first values."""
+    found = np.int64(0)
+    for i in range(count):
+        found = max(found, abs(np.int64(values[i])))
+    return found

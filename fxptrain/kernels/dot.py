@@ -24,7 +24,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fxptrain._jit import kernel, target_features
+from fxptrain._jit import native, target_features
 
 I8, I16, I32, I64 = ir.IntType(8), ir.IntType(16), ir.IntType(32), ir.IntType(64)
 
@@ -197,7 +197,7 @@ _full_wide, _half_wide, _single_wide = (_tile(rows, HOST.vectors) for rows in (R
 _full_narrow, _half_narrow, _single_narrow = (_tile(rows, 1) for rows in (ROWS, HALF_ROWS, 1))
 
 
-@kernel
+@native
 def _rows_wide(a, ab, a_rows, rows, a_s, b, bb, b_s, counts, start, sb, out, ob, out_rows, lift, add):  # type: ignore[no-untyped-def]
     """All rows of one block of `COLUMNS` columns."""
     row = 0
@@ -212,7 +212,7 @@ def _rows_wide(a, ab, a_rows, rows, a_s, b, bb, b_s, counts, start, sb, out, ob,
         row += 1
 
 
-@kernel
+@native
 def _rows_narrow(a, ab, a_rows, rows, a_s, b, bb, b_s, counts, start, sb, out, ob, out_rows, lift, add):  # type: ignore[no-untyped-def]
     """All rows of one block of `LANES` columns."""
     row = 0
@@ -227,19 +227,19 @@ def _rows_narrow(a, ab, a_rows, rows, a_s, b, bb, b_s, counts, start, sb, out, o
         row += 1
 
 
-@kernel
+@native
 def group_of(operand):  # type: ignore[no-untyped-def]
     """Elements of an operand in one word: 2 (int16) or 4 (int8)."""
     return np.int64(4 // operand.itemsize)
 
 
-@kernel
+@native
 def flip_of(operand):  # type: ignore[no-untyped-def]
     """What the elements of a row operand are stored xor with; also how a zero is stored."""
     return operand.dtype.type(FLIP if operand.itemsize == 1 else 0)
 
 
-@kernel
+@native
 def product(  # type: ignore[no-untyped-def]
     a, a_base, a_rows, rows, a_strides, b, b_base, columns, b_strides, counts, flush, start, out, out_base, out_rows,
     lift, add,

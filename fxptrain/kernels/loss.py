@@ -19,7 +19,7 @@ from math import isqrt
 import numpy as np
 import numpy.typing as npt
 
-from fxptrain._jit import kernel
+from fxptrain._jit import kernel, native
 from fxptrain.kernels.requantize import finish_row
 
 LOG2_E = 774541002  # round(log2(e) * 2**29)
@@ -58,7 +58,7 @@ EXP2 = _exp2_table()
 LOG2 = _log2_table()
 
 
-@kernel
+@native
 def exp2_negative(t):  # type: ignore[no-untyped-def]
     """``2**-t`` with 30 fractional bits for t >= 0 with 16."""
     whole, k, rest = t >> 16, (t >> 8) & 255, t & 255
@@ -67,7 +67,7 @@ def exp2_negative(t):  # type: ignore[no-untyped-def]
     return (EXP2[k] - (((EXP2[k] - EXP2[k + 1]) * rest) >> 8)) >> whole
 
 
-@kernel
+@native
 def log2_fixed(value):  # type: ignore[no-untyped-def]
     """``log2(value)`` with 16 fractional bits for an integer value >= 1."""
     whole = 0
@@ -82,7 +82,7 @@ def log2_fixed(value):  # type: ignore[no-untyped-def]
     return (np.int64(whole) << 16) + LOG2[k] + (((LOG2[k + 1] - LOG2[k]) * rest) >> 8)
 
 
-@kernel
+@native
 def _first_largest(logits, n):  # type: ignore[no-untyped-def]
     best = 0
     for c in range(1, logits.shape[1]):
@@ -91,7 +91,7 @@ def _first_largest(logits, n):  # type: ignore[no-untyped-def]
     return best
 
 
-@kernel
+@native
 def _mark(acc, largest):  # type: ignore[no-untyped-def]
     for c in range(acc.size):
         largest = max(largest, abs(acc[c]))

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fxptrain._jit import kernel, prefer_wide_vectors
+from fxptrain._jit import kernel, native, prefer_wide_vectors
 from fxptrain.kernels.dot import flip_of, group_of
 
 BYTE, HALF = np.int64(0xFF), np.int64(0xFFFF)
@@ -57,7 +57,7 @@ def digit(value, rule):  # type: ignore[no-untyped-def]
     return np.int16(((((np.int64(value) + carry) >> shift) + half) & mask) - half)
 
 
-@kernel
+@native
 def pad_sample(x, n, first, image, digits, plane_size, out):  # type: ignore[no-untyped-def]
     """Channels ``first .. first + image.c`` of sample `n` of x (n, h, w, c) into the inside of a padded sample.
 
@@ -82,14 +82,14 @@ def pad_sample(x, n, first, image, digits, plane_size, out):  # type: ignore[no-
                         out[target + i] = digit(flat[source + i], rule)
 
 
-@kernel
+@native
 def word(v0, v1, v2, v3):  # type: ignore[no-untyped-def]
     """Four int8 as one int32 word, the first one lowest."""
     low, high = (v0 & BYTE) | ((v1 & BYTE) << 8), (v2 & BYTE) | ((v3 & BYTE) << 8)
     return np.int32(low | (high << 16))
 
 
-@kernel
+@native
 def group_positions(a, count, offsets, out, base):  # type: ignore[no-untyped-def]
     """``out[base + group * i + j] = a[i + offsets[j - 1]]`` (j = 0: ``a[i]``): positions of a group side by side."""
     prefer_wide_vectors()
@@ -106,7 +106,7 @@ def group_positions(a, count, offsets, out, base):  # type: ignore[no-untyped-de
             words[i] = word(a0[i], a1[i], a2[i], a3[i])
 
 
-@kernel
+@native
 def unpool_error(error, winners, n, g, digits, stride, out):  # type: ignore[no-untyped-def]
     """Errors of sample `n` at their windows' winners, zero elsewhere: ``out[plane][oh][ow][stride]``, channels inside.
 
@@ -136,7 +136,7 @@ def unpool_error(error, winners, n, g, digits, stride, out):  # type: ignore[no-
                         out[at + c] = (flat[source + c] if won[source + c] == t else 0) ^ flip
 
 
-@kernel
+@native
 def _pooled(position, line, top, g):  # type: ignore[no-untyped-def]
     """Where the pooled errors of an output position start, and the winner that it is; -1 beyond the row's end."""
     inside = min(position, g.ow_used - 1)
@@ -144,7 +144,7 @@ def _pooled(position, line, top, g):  # type: ignore[no-untyped-def]
     return source, top + inside % g.pool_w if inside == position else np.int64(-1)
 
 
-@kernel
+@native
 def unpool_error_groups(error, winners, n, g, columns, base, out):  # type: ignore[no-untyped-def]
     """The same as a column operand, neighbouring positions grouped: ``out[base:][oh][ow / group][columns][group]``."""
     group, plain = group_of(out), g.pool_h * g.pool_w == 1
@@ -180,13 +180,13 @@ def unpool_error_groups(error, winners, n, g, columns, base, out):  # type: igno
                     words[at + c] = word(v0, v1, v2, v3)
 
 
-@kernel
+@native
 def square_windows(g):  # type: ignore[no-untyped-def]
     """Whether pooling windows are 2 x 2: their four positions make a group of int8, or two groups of int16."""
     return g.pool_h == 2 and g.pool_w == 2
 
 
-@kernel
+@native
 def unpool_error_windows(error, winners, n, columns, base, out):  # type: ignore[no-untyped-def]
     """The same for windows of 2 x 2, in long loops without a branch.
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from fxptrain._jit import kernel
+from fxptrain._jit import kernel, native
 from fxptrain.fixed.rounding import shift_half_even, shift_stochastic
 from fxptrain.fixed.threefry import threefry2x32
 from fxptrain.kernels.bits import pack_run, read, unpack_run, write
 from fxptrain.kernels.update import BLOCK, NOTHING, merged, update_block
 
 
-@kernel
+@native
 def _load(values, first, count, bits, line):  # type: ignore[no-untyped-def]
     """Some values of a flat array, plain (0 bits) or packed, to `line`."""
     if bits == 0:
@@ -20,7 +20,7 @@ def _load(values, first, count, bits, line):  # type: ignore[no-untyped-def]
         unpack_run(values, 0, first, count, bits, True, line, 0)
 
 
-@kernel
+@native
 def _store(values, first, count, bits, line):  # type: ignore[no-untyped-def]
     """The reverse of `_load`."""
     if bits == 0:
@@ -29,12 +29,12 @@ def _store(values, first, count, bits, line):  # type: ignore[no-untyped-def]
         pack_run(line, 0, count, bits, values, 0, first)
 
 
-@kernel
-def update_packed(weights, weight_bits, momentum, momentum_bits, runs, gradient, site, draws, lines):  # type: ignore[no-untyped-def]
+@native
+def update_packed(site, weights, weight_bits, momentum, momentum_bits, runs, gradient, draws, lines):  # type: ignore[no-untyped-def]
     """`update.update` for arrays of these bits (0: plain); signed `lines` (2, BLOCK) are scratch, too."""
     result = NOTHING
-    for run in range(len(runs)):
-        start, source, count = runs[run]
+    for run in range(runs.number):
+        start, source, count = runs.start + run * runs.skip, run * runs.length, runs.length
         for block in range(0, count, BLOCK):
             here, base, at = min(BLOCK, count - block), start + block, source + block
             some_weights, some_momentum = lines[0, :here], lines[1, :here]

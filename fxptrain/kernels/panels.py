@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from fxptrain._jit import kernel, prefer_wide_vectors
+from fxptrain._jit import native, prefer_wide_vectors
 from fxptrain.kernels.dot import group_of
 from fxptrain.kernels.pack import HALF, digit, digit_rule, word
 
 
-@kernel
+@native
 def pack_forward(w, taps, run, columns_used, columns, digits, out):  # type: ignore[no-untyped-def]
     """Weights (taps, run, co) to ``out[plane][tap][run / group][columns][group]``, a short run completed with zeros."""
     prefer_wide_vectors()
@@ -45,7 +45,7 @@ def pack_forward(w, taps, run, columns_used, columns, digits, out):  # type: ign
                         words[c] = np.int32((v0 & HALF) | ((v1 * k1) << 16))
 
 
-@kernel
+@native
 def _transpose_words(w, taps, run, words, columns, out):  # type: ignore[no-untyped-def]
     """``out[tap][word][columns] = w[tap][run][word]``, zero beyond the run, in pieces that stay in the cache."""
     for tap in range(taps):
@@ -59,7 +59,7 @@ def _transpose_words(w, taps, run, words, columns, out):  # type: ignore[no-unty
                     out[at + c] = 0
 
 
-@kernel
+@native
 def pack_transposed(w, taps, run, channels, columns, digits, out):  # type: ignore[no-untyped-def]
     """Weights (taps, run, co) to ``out[plane][tap][co / group][columns][group]``, columns along the run.
 
@@ -99,7 +99,7 @@ def pack_transposed(w, taps, run, channels, columns, digits, out):  # type: igno
                         words[c] = np.int32((v0 & HALF) | ((v1 * k1) << 16))
 
 
-@kernel
+@native
 def channel_sums(w, rows, channels, magnitudes, sums):  # type: ignore[no-untyped-def]
     """``sums[c]``, sum over rows of ``w[row, c]``, or of its magnitude."""
     prefer_wide_vectors()
@@ -112,7 +112,7 @@ def channel_sums(w, rows, channels, magnitudes, sums):  # type: ignore[no-untype
             total[c] = kind(total[c] + (max(value, kind(-value)) if magnitudes else value))
 
 
-@kernel
+@native
 def input_sums(w, rows, channels, magnitudes, sums):  # type: ignore[no-untyped-def]
     """``sums[row]``, sum over channels of ``w[row, c]``, or of its magnitude."""
     prefer_wide_vectors()
@@ -123,3 +123,37 @@ def input_sums(w, rows, channels, magnitudes, sums):  # type: ignore[no-untyped-
             value = kind(line[c])
             total = kind(total + (max(value, kind(-value)) if magnitudes else value))
         sums[row] = total
+
+
+@native
+def largest_output_sum(w, rows, channels, bias, sums):  # type: ignore[no-untyped-def]
+    """Largest sum of absolute weights (rows, channels) over a channel, and largest absolute bias (none: 0)."""
+    channel_sums(w, rows, channels, True, sums)
+    largest = np.int64(0)
+    for c in range(bias.size):
+        largest = max(largest, abs(np.int64(bias[c])))
+    return sums[:channels].max(), largest
+
+
+@native
+def largest_input_sum(w, taps, inner, channels, sums):  # type: ignore[no-untyped-def]
+    """Largest sum of absolute weights (taps, inner, channels) over an input channel."""
+    input_sums(w, taps * inner, channels, True, sums)
+    for tap in range(1, taps):
+        for c in range(inner):
+            sums[c] += sums[tap * inner + c]
+    return sums[:inner].max()
+
+
+@native
+def align_bias(bias, lift, sums, sums_lift, out):  # type: ignore[no-untyped-def]
+    """Biases as the sums of their layer hold them, less what flipped x add: ``bias << lift - sums << sums_lift``.
+
+    Zero where there are no biases, or no sums; `out` (columns) has more entries than both.
+    """
+    kind = out.dtype.type
+    out[:] = kind(0)
+    for c in range(bias.size):
+        out[c] = kind(np.int64(bias[c]) << lift)
+    for c in range(sums.size):
+        out[c] = kind(out[c] - kind(sums[c] << sums_lift))

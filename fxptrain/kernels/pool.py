@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fxptrain._jit import kernel
+from fxptrain._jit import native
 from fxptrain.kernels.requantize import finish_row, mask_row
 
 
@@ -23,7 +23,7 @@ class Window(NamedTuple):
     sw: int
 
 
-@kernel
+@native
 def maxpool_forward(x, window, y, winners):  # type: ignore[no-untyped-def]
     """Largest value and first winning position (row-major) of each window: x (n, h, w, c) to y (n, oh, ow, c)."""
     for n in range(y.shape[0]):
@@ -40,7 +40,7 @@ def maxpool_forward(x, window, y, winners):  # type: ignore[no-untyped-def]
                     winners[n, oh, ow, c] = winner
 
 
-@kernel
+@native
 def averagepool_forward(x, window, mantissa, relu, site, acc, draws, y):  # type: ignore[no-untyped-def]
     """Window sum times `mantissa` (int64 `acc`, one output row), rectified, requantized; (saturated, largest)."""
     channels = y.shape[3]
@@ -67,7 +67,7 @@ def averagepool_forward(x, window, mantissa, relu, site, acc, draws, y):  # type
     return saturated, largest
 
 
-@kernel
+@native
 def _finish_error(acc, x, n, pass_low, pass_high, site, best, draws, out):  # type: ignore[no-untyped-def]
     """Mask and requantize the int64 input error of one sample; returns (saturated, largest absolute sum)."""
     size = x.shape[1] * x.shape[2] * x.shape[3]
@@ -81,7 +81,7 @@ def _finish_error(acc, x, n, pass_low, pass_high, site, best, draws, out):  # ty
     return saturated, largest
 
 
-@kernel
+@native
 def maxpool_input_error(error, winners, x, window, pass_low, pass_high, site, acc, best, draws, out):  # type: ignore[no-untyped-def]
     """Errors added at their windows' winners: error (n, oh, ow, c) to out (n, h, w, c)."""
     saturated, largest = 0, 0
@@ -99,7 +99,7 @@ def maxpool_input_error(error, winners, x, window, pass_low, pass_high, site, ac
     return saturated, largest
 
 
-@kernel
+@native
 def averagepool_input_error(error, x, window, mantissa, pass_low, pass_high, site, acc, best, draws, out):  # type: ignore[no-untyped-def]
     """Every error times `mantissa`, added to all positions of its window: error (n, oh, ow, c) to out (n, h, w, c)."""
     saturated, largest = 0, 0

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fxptrain._jit import kernel, prefer_wide_vectors
+from fxptrain._jit import native, prefer_wide_vectors
 from fxptrain.fixed.draws import fill_draws
 from fxptrain.kernels.word import shift_left, shift_right
 
@@ -32,7 +32,7 @@ class RoundSite(NamedTuple):
     first: int
 
 
-@kernel
+@native
 def round_row(acc, count, site, draws, out, base):  # type: ignore[no-untyped-def]
     """Requantize ``acc[:count]`` to ``out[base:]``; returns (values that saturated, largest absolute result)."""
     prefer_wide_vectors()
@@ -63,7 +63,7 @@ def round_row(acc, count, site, draws, out, base):  # type: ignore[no-untyped-de
     return np.int64(saturated), np.int64(largest)
 
 
-@kernel
+@native
 def finish_row(acc, count, site, first, draws, out, base):  # type: ignore[no-untyped-def]
     """`round_row` with its own draws: element `i` of the row is element ``first + i`` of the site."""
     if site.stochastic and site.shift > 0:
@@ -71,7 +71,7 @@ def finish_row(acc, count, site, first, draws, out, base):  # type: ignore[no-un
     return round_row(acc, count, site, draws, out, base)
 
 
-@kernel
+@native
 def _pool_four(acc, windows, start, count, floor, best, at, winners, winner_at):  # type: ignore[no-untyped-def]
     """`pool_windows` of `count` neighbouring windows of 2 x 2, the usual case, in one pass that vectorizes."""
     prefer_wide_vectors()
@@ -90,7 +90,7 @@ def _pool_four(acc, windows, start, count, floor, best, at, winners, winner_at):
         won[i] = np.uint8(first if left == top else second)
 
 
-@kernel
+@native
 def pool_windows(acc, base, windows, step, positions, channels, relu, best, winners, winner_base):  # type: ignore[no-untyped-def]
     """Largest accumulator of each window, rectified.
 
@@ -117,7 +117,7 @@ def pool_windows(acc, base, windows, step, positions, channels, relu, best, winn
                 winners[winner_base + at + i] = winner
 
 
-@kernel
+@native
 def mask_row(acc, acc_base, x, x_base, count, pass_low, pass_high, best):  # type: ignore[no-untyped-def]
     """Accumulators where ``pass_low < x < pass_high``, else zero, to `best`; returns the largest absolute one."""
     prefer_wide_vectors()

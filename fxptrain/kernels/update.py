@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fxptrain._jit import kernel, prefer_wide_vectors
+from fxptrain._jit import kernel, native, prefer_wide_vectors
 from fxptrain.fixed.draws import fill_draws, threefry2x32
 from fxptrain.fixed.rounding import shift_half_even, shift_stochastic
 from fxptrain.kernels.update_narrow import fits_narrow, narrow_momentum, narrow_weights
@@ -28,6 +28,20 @@ class Term(NamedTuple):
     mantissa: int
     left: int
     drop: int = 0
+
+
+class Runs(NamedTuple):
+    """Where a flat gradient belongs in the flat parameters: the i-th `length` values from ``start + i * skip`` on."""
+
+    start: int
+    length: int
+    number: int = 1
+    skip: int = 0
+
+    @property
+    def size(self) -> int:
+        """Values in all."""
+        return self.number * self.length
 
 
 class UpdateSite(NamedTuple):
@@ -48,13 +62,13 @@ class UpdateSite(NamedTuple):
     step: int
 
 
-@kernel
+@native
 def align(value, limit, left, right):  # type: ignore[no-untyped-def]
     """``value * 2**left`` saturated at +-2**61, or the floor of ``value * 2**-right``; one of the shifts is zero."""
     return (min(max(value, -limit), limit) << left) >> right
 
 
-@kernel
+@native
 def _shifts(left):  # type: ignore[no-untyped-def]
     """Arguments of `align` for a shift to the left (negative: to the right)."""
     up, down = min(max(left, 0), 61), min(max(-left, 0), 63)
@@ -62,12 +76,12 @@ def _shifts(left):  # type: ignore[no-untyped-def]
     return limit, np.int64(up), np.int64(down)
 
 
-@kernel
+@native
 def _term(value, term, limit, left, right):  # type: ignore[no-untyped-def]
     return align((np.int64(value) >> term.drop) * np.int64(np.int32(term.mantissa)), limit, left, right)
 
 
-@kernel
+@native
 def update_momentum(weights, momentum, gradient, site, draws):  # type: ignore[no-untyped-def]
     """``m <- R(mu m + G / B + lambda w)`` for one block; returns (saturated, largest)."""
     prefer_wide_vectors()
@@ -88,7 +102,7 @@ def update_momentum(weights, momentum, gradient, site, draws):  # type: ignore[n
     return over, largest
 
 
-@kernel
+@native
 def update_weights(weights, momentum, site, draws):  # type: ignore[no-untyped-def]
     """``w <- R(w - gamma m)`` for one block; returns (unmoved weights with momentum, saturated, largest)."""
     prefer_wide_vectors()
@@ -118,7 +132,7 @@ def compact_rows(gradient, rows, columns, channels):  # type: ignore[no-untyped-
             gradient[r * channels + c] = gradient[r * columns + c]
 
 
-@kernel
+@native
 def update_block(weights, momentum, gradient, start, site, momentum_draws, draws):  # type: ignore[no-untyped-def]
     """Update up to `BLOCK` parameters, the first of which has draw index `start`; returns what `update` does."""
     if site.stochastic:
@@ -134,7 +148,7 @@ def update_block(weights, momentum, gradient, start, site, momentum_draws, draws
     return still, over, momentum_over, largest, momentum_largest
 
 
-@kernel
+@native
 def merged(a, b):  # type: ignore[no-untyped-def]
     """What two updates return, as one."""
     return a[0] + b[0], a[1] + b[1], a[2] + b[2], max(a[3], b[3]), max(a[4], b[4])
@@ -143,16 +157,16 @@ def merged(a, b):  # type: ignore[no-untyped-def]
 NOTHING = (np.int64(0),) * 5
 
 
-@kernel
-def update(weights, momentum, runs, gradient, site, draws):  # type: ignore[no-untyped-def]
+@native
+def update(site, weights, momentum, runs, gradient, draws):  # type: ignore[no-untyped-def]
     """Update some of the flat `weights` and `momentum` by a flat gradient; `draws` (2, `BLOCK`) is scratch.
 
-    `runs` are rows of (parameter start, gradient start, count). Returns (weights with momentum that stayed as they
+    `runs` say where the gradient belongs. Returns (weights with momentum that stayed as they
     were, saturated weights, saturated momenta, largest absolute weight, largest absolute momentum).
     """
     result = NOTHING
-    for run in range(len(runs)):
-        start, source, count = runs[run]
+    for run in range(runs.number):
+        start, source, count = runs.start + run * runs.skip, run * runs.length, runs.length
         for block in range(0, count, BLOCK):
             here, base, at = min(BLOCK, count - block), start + block, source + block
             found = update_block(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fxptrain._jit import kernel, prefer_wide_vectors
+from fxptrain._jit import native, prefer_wide_vectors
 from fxptrain.kernels.word import multiply, shift_left, shift_right
 
 GUARD = 28
@@ -19,12 +19,12 @@ MOST_LEFT = 26  # of a product of 16 by 15 bits, so that three of them add up in
 UNIT_MANTISSA = 1 << 14  # of a power of two, such as the reciprocal of most batch sizes
 
 
-@kernel
+@native
 def _fits_term(term):  # type: ignore[no-untyped-def]
     return term.mantissa == 0 or term.left <= MOST_LEFT
 
 
-@kernel
+@native
 def fits_narrow(site, gradient_bytes):  # type: ignore[no-untyped-def]
     """Whether an `UpdateSite` can be computed here, from gradients of this item size."""
     gradient = site.gradient
@@ -33,7 +33,7 @@ def fits_narrow(site, gradient_bytes):  # type: ignore[no-untyped-def]
     return arrays and mean and _fits_term(site.keep) and _fits_term(site.decay) and _fits_term(site.rate)
 
 
-@kernel
+@native
 def _shifts(term, lifted):  # type: ignore[no-untyped-def]
     """How a term is cut: right shift, then a left shift for the rest or another right shift for the units."""
     left = term.left + lifted if term.mantissa != 0 else 0
@@ -41,22 +41,22 @@ def _shifts(term, lifted):  # type: ignore[no-untyped-def]
     return np.int32(min(max(-left, 0), 31)), np.int32(up & 31), np.int32((GUARD - up) & 31)
 
 
-@kernel
+@native
 def _units(value, cut):  # type: ignore[no-untyped-def]
     return shift_right(value, cut[2])
 
 
-@kernel
+@native
 def _rest(value, cut):  # type: ignore[no-untyped-def]
     return np.int32(shift_left(value, cut[1]) & REST)
 
 
-@kernel
+@native
 def _scaled(value, mantissa, cut):  # type: ignore[no-untyped-def]
     return shift_right(multiply(np.int32(value), mantissa), cut[0])
 
 
-@kernel
+@native
 def _rounded(units, rest, stochastic, draw):  # type: ignore[no-untyped-def]
     """Units and a rest of up to three terms, rounded to units."""
     if stochastic:
@@ -66,7 +66,7 @@ def _rounded(units, rest, stochastic, draw):  # type: ignore[no-untyped-def]
     return np.int32(whole + shift_right(below, GUARD))
 
 
-@kernel
+@native
 def narrow_momentum(weights, momentum, gradient, site, draws):  # type: ignore[no-untyped-def]
     """`update.update_momentum`."""
     prefer_wide_vectors()
@@ -89,7 +89,7 @@ def narrow_momentum(weights, momentum, gradient, site, draws):  # type: ignore[n
     return np.int64(over), np.int64(largest)
 
 
-@kernel
+@native
 def narrow_weights(weights, momentum, site, draws):  # type: ignore[no-untyped-def]
     """`update.update_weights`."""
     prefer_wide_vectors()

@@ -36,6 +36,7 @@ class Tensors(NamedTuple):
     winners_kept: Kept
     part: slice
     moment: Moment
+    step: int
 
 
 def chunks(part: slice, size: int) -> Iterator[slice]:
@@ -66,7 +67,7 @@ class BlockedProduct(Blocks):
             bias[:count] = read_some(s.parameters[1], first, count)
             bias <<= max(frac_x, 0)
         saturated, largest = 0, 0
-        site = s.forward_site(s.shift, t.moment)
+        site = s.forward_site(s.shift, t.moment)._replace(step=t.step)
         for chunk in chunks(t.part, self.chunk("forward", t.x_kept, NOTHING)):
             x, _ = self._inputs(t, chunk, scratch, 0, s.inner)
             for images in layout.images(len(x), s.inner):
@@ -128,7 +129,7 @@ class BlockedProduct(Blocks):
         """Input errors `out` of ``t.part`` from their output errors `error`, both of these samples only."""
         s, saturated, largest = self.stage, 0, 0
         shift = min(formats[0].frac_bits + s.error_sum_frac - formats[1].frac_bits, 62)
-        site = s.error_site(shift, formats[1], t.moment)
+        site = s.error_site(shift, formats[1], t.moment)._replace(step=t.step)
         for first in range(0, s.inner, self.ci_block):
             channels = min(self.ci_block, s.inner - first)
             g, _ = self.error_layout.geometry(channels)
@@ -169,7 +170,7 @@ class BlockedProduct(Blocks):
     def add(self, block: GradientBlock, t: Tensors, error: Array, scratch: Views, total: Array) -> None:
         """Add the exact gradient of the samples of ``t.part``, whose output errors are `error`."""
         if block.parameter.is_bias:
-            conv.bias_gradient(error, total)
+            conv.add_bias_gradient(error, total)
             return
         for chunk in chunks(t.part, self.chunk("gradient", t.x_kept, t.winners_kept)):
             here = slice(chunk.start - t.part.start, chunk.stop - t.part.start)

@@ -2,132 +2,172 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fxptrain.kernels import conv, panels
+from fxptrain.kernels.call import Call
 from fxptrain.kernels.update import compact_rows
 from fxptrain.nn.accumulate import NARROW, fits_int32
 from fxptrain.nn.parameters import IntArray
 from fxptrain.nn.products import Products
-from fxptrain.nn.stage import ErrorCall, ForwardCall, GradientBlock, Report, Views
+from fxptrain.nn.stage import ErrorCall, ForwardCall, GradientBlock, Roundings, Views
 
 
 class ProductStage(Products):
     """A convolution, or a linear layer where ``linear``, with fused max-pooling and ReLU."""
 
-    def prepare(self, views: Views, training: bool) -> None:
-        """Pack the weights, align the bias, and choose this step's accumulators from the weights' true magnitudes."""
-        g, _ = self.layout.geometry(self.inner)
-        flat, run = self.weights.flat, self.kernel[1] * self.inner
-        frac_x, bias = self.x_form.format.frac_bits, views["bias"]
-        bias[:] = 0
-        room = 0  # largest absolute bias
-        if len(self.parameters) > 1:
-            bias[: self.channels] = self.parameters[1].flat
-            bias <<= max(frac_x, 0)
-            room = max(int(bias.max()), -int(bias.min()))
-        if self.flipped["forward"]:
-            panels.channel_sums(flat, self.taps * self.inner, self.channels, False, views["sums"])
-            bias[: self.channels] -= views["sums"][: self.channels] << (7 + max(-frac_x, 0))
-        self.forward_narrow = frac_x >= 0 and max(self.widths["forward"]) <= 16 and self._fits("forward", views, room)
+    @property
+    def _bias(self) -> IntArray:
+        """The biases, or nothing."""
+        return self.parameters[1].flat if len(self.parameters) > 1 else self.weights.flat[:0]
+
+    # Accumulators ------------------------------------------------------------------------------------------------
+
+    def measure(self, views: Views, training: bool) -> dict[str, Call]:
+        """Calls for the largest sum of absolute weights: of an output and its bias, and of an input error."""
+        flat, found = self.weights.flat, {}
+        if self._may_be_narrow("forward") and not self._fits("forward", None):
+            found["forward"] = Call(
+                panels.largest_output_sum, flat, self.taps * self.inner, self.channels, self._bias, views["sums"]
+            )
+        if training and self._may_be_narrow("error") and not self._fits("error", None):
+            found["error"] = Call(
+                panels.largest_input_sum, flat, self.taps, self.inner, self.channels, views["sums"]
+            )
+        return found
+
+    def choose(self, measured: Mapping[str, Call]) -> tuple[bool, ...]:
+        """Whether int32 holds the sums of the output and of the input error."""
+        self.forward_narrow, self.error_narrow = (
+            self._may_be_narrow(phase) and self._fits(phase, measured.get(phase)) for phase in ("forward", "error")
+        )
         self.forward_chain = NARROW if self.forward_narrow else self.forward_static
-        panels.pack_forward(
-            flat, self.kernel[0], run, self.channels, g.columns, self.forward_chain.column_digits, views["panels"]
-        )
-        if training:
-            self._prepare_error(views)
-
-    def _prepare_error(self, views: Views) -> None:
-        g, tables = self.layout.geometry(self.inner)
-        flat, run = self.weights.flat, self.kernel[1] * self.inner
-        self.error_narrow = self._w_bits <= 16 and self._fits("error", views)
         self.error_chain = NARROW if self.error_narrow else self.error_static
-        panels.pack_transposed(
-            flat, self.kernel[0], run, self.channels, g.run_columns, self.error_chain.column_digits, views["transposed"]
-        )
-        if self.flipped["error"]:
-            panels.input_sums(flat, self.taps * self.inner, self.channels, False, views["sums"])
-            start = views["start"].view(np.int32 if self.error_narrow else np.int64)
-            conv.error_start(views["sums"], g, tables.error_out, start)
+        return self.forward_narrow, self.error_narrow
 
-    def _fits(self, phase: str, views: Views, room: int = 0) -> bool:
-        """Whether int32 holds a phase's sums and `room`: by the formats, else by the weights' true magnitudes."""
-        bits, shift, flat, sums = self.widths[phase], 30, self.weights.flat, views["sums"]
-        terms = self.taps * (self.inner if phase == "forward" else self.channels)
-        if phase == "forward":
-            shift = self.shift
-        if fits_int32((terms << (sum(bits) - 2)) + room, shift):
-            return True
-        if phase == "forward":
-            panels.channel_sums(flat, terms, self.channels, True, sums)
-            largest = sums[: self.channels].max()
-        else:
-            panels.input_sums(flat, self.taps * self.inner, self.channels, True, sums)
-            largest = sums[: self.taps * self.inner].reshape(self.taps, self.inner).sum(axis=0).max()
-        return fits_int32((int(largest) << (bits[0] - 1)) + room, shift)
+    def _may_be_narrow(self, phase: str) -> bool:
+        return self._w_bits <= 16 and (phase == "error" or (self.x_form.format.frac_bits >= 0 and self._x_bits <= 16))
+
+    def _fits(self, phase: str, measured: Call | None) -> bool:
+        """Whether int32 holds a phase's sums: by the formats, or by what was measured."""
+        bits = self.widths[phase]
+        if phase == "error":
+            largest = measured.results[0] if measured else self.taps * self.channels << (bits[1] - 1)
+            return fits_int32(largest << (bits[0] - 1), 30)
+        terms, bias = self.taps * self.inner, 1 << (bits[1] - 1) if len(self._bias) else 0
+        largest, bias = measured.results if measured else (terms << (bits[1] - 1), bias)
+        return fits_int32((largest << (bits[0] - 1)) + (bias << self.x_form.format.frac_bits), self.shift)
+
+    # Calls -------------------------------------------------------------------------------------------------------
+
+    def prepare(self, views: Views, training: bool) -> list[Call]:
+        """Pack the weights and align the bias."""
+        g, _ = self.layout.geometry(self.inner)
+        flat, rows, run = self.weights.flat, self.taps * self.inner, self.kernel[1] * self.inner
+        frac_x, sums = self.x_form.format.frac_bits, views["sums"][:0]
+        calls = []
+        if self.flipped["forward"]:
+            sums = views["sums"][: self.channels]
+            calls.append(Call(panels.channel_sums, flat, rows, self.channels, False, sums))
+        return [
+            *calls,
+            Call(panels.align_bias, self._bias, max(frac_x, 0), sums, 7 + max(-frac_x, 0), self._aligned(views)),
+            Call(
+                panels.pack_forward, flat, self.kernel[0], run, self.channels, g.columns,
+                self.forward_chain.column_digits, views["panels"],
+            ),
+            *(self._prepare_error(views) if training else []),
+        ]  # fmt: skip
+
+    def _prepare_error(self, views: Views) -> list[Call]:
+        g, tables = self.layout.geometry(self.inner)
+        flat, rows, run = self.weights.flat, self.taps * self.inner, self.kernel[1] * self.inner
+        digits = self.error_chain.column_digits
+        calls = [
+            Call(
+                panels.pack_transposed, flat, self.kernel[0], run, self.channels, g.run_columns, digits,
+                views["transposed"],
+            )
+        ]  # fmt: skip
+        if self.flipped["error"]:
+            sums = views["sums"]
+            calls.append(Call(panels.input_sums, flat, rows, self.channels, False, sums))
+            calls.append(Call(conv.error_start, sums, g, tables.error_out, self._start(views)))
+        return calls
+
+    def _aligned(self, views: Views) -> IntArray:
+        """Biases aligned with the sums, in their type."""
+        g, _ = self.layout.geometry(self.inner)
+        bias: npt.NDArray[Any] = views["bias"].view(np.int32 if self.forward_narrow else np.int64)[: g.columns]
+        return bias
+
+    def _start(self, views: Views) -> IntArray:
+        """Where the sums of the input error begin, in their type."""
+        start: IntArray = views["start"].view(np.int32 if self.error_narrow else np.int64)
+        return start
 
     @property
     def shift(self) -> int:
         """Right shift from the sums to the output format."""
         return self.weights.form.format.frac_bits + max(self.x_form.format.frac_bits, 0) - self.y_form.format.frac_bits
 
-    def forward(self, call: ForwardCall) -> Report:
+    def forward(self, call: ForwardCall) -> Roundings:
         """See `Stage.forward`."""
         kind = np.int32 if self.forward_narrow else np.int64
-        scratch, saturated, largest = call.scratch, 0, 0
-        bias = call.shared["bias"].astype(kind)
-        lift = max(-self.x_form.format.frac_bits, 0)
+        scratch, lift = call.scratch, max(-self.x_form.format.frac_bits, 0)
         site = self.forward_site(self.shift, call.moment)
-        for images in self.layout.images(len(call.x), self.inner):
-            here = site._replace(first=site.first + images.part.start * self.out_elements)
-            over, peak = conv.conv2d_forward(
-                images.of(call.x), call.shared["panels"], bias, lift, self.relu, images.geometry, self.forward_chain,
-                images.tables, here, scratch["padded"], scratch["acc"].view(kind), scratch["best"].view(kind),
-                scratch["draws"], images.of(call.y), call.winners,
-            )  # fmt: skip
-            saturated, largest = saturated + over, max(largest, peak)
-        return Report(saturated, call.y.size, largest)
+        calls = [
+            Call(
+                conv.conv2d_forward, images.of(call.x), call.shared["panels"], self._aligned(call.shared), lift,
+                self.relu, images.geometry, self.forward_chain, images.tables,
+                site._replace(first=site.first + images.part.start * self.out_elements), scratch["padded"],
+                scratch["acc"].view(kind), scratch["best"].view(kind), scratch["draws"], images.of(call.y),
+                call.winners,
+            )
+            for images in self.layout.images(len(call.x), self.inner)
+        ]  # fmt: skip
+        return Roundings(calls, call.y.size)
 
-    def input_error(self, call: ErrorCall) -> Report:
+    def input_error(self, call: ErrorCall) -> Roundings:
         """See `Stage.input_error`."""
         shift = self.error_shift(call)
         kind = np.int32 if self.error_narrow and shift <= 30 else np.int64
-        start = call.shared["start"].view(np.int32 if self.error_narrow else np.int64)
-        scratch, saturated, largest = call.scratch, 0, 0
-        site = self.error_site(shift, call.formats[1], call.moment)
-        for images in self.layout.images(len(call.x), self.inner):
-            here = site._replace(first=site.first + images.part.start * self.in_elements)
-            over, peak = conv.conv2d_input_error(
-                images.of(call.error), call.winners, images.of(call.x), call.shared["transposed"], start,
-                *self.pass_bounds(call.mask), images.geometry, self.error_chain, images.tables, here, scratch["spread"],
+        scratch, site = call.scratch, self.error_site(shift, call.formats[1], call.moment)
+        calls = [
+            Call(
+                conv.conv2d_input_error, images.of(call.error), call.winners, images.of(call.x),
+                call.shared["transposed"], self._start(call.shared), *self.pass_bounds(call.mask), images.geometry,
+                self.error_chain, images.tables,
+                site._replace(first=site.first + images.part.start * self.in_elements), scratch["spread"],
                 scratch["acc"].view(kind), scratch["best"].view(kind), scratch["draws"], images.of(call.out),
-            )  # fmt: skip
-            saturated, largest = saturated + over, max(largest, peak)
-        return Report(saturated, call.out.size, largest)
+            )
+            for images in self.layout.images(len(call.x), self.inner)
+        ]  # fmt: skip
+        return Roundings(calls, call.out.size)
 
     def gradient(
         self, block: GradientBlock, x: IntArray, error: IntArray, winners: npt.NDArray[np.uint8], scratch: Views
-    ) -> IntArray:
+    ) -> tuple[list[Call], IntArray]:
         """See `Stage.gradient`."""
-        flipped = self.flipped["gradient"]
         total: npt.NDArray[Any] = scratch["bias_gradient"]
-        total[:] = 0
-        if block.parameter.is_bias or flipped:
-            conv.bias_gradient(error, total)
         if block.parameter.is_bias:
-            return total
+            return [Call(conv.bias_gradient, error, 1, total)], total
+        calls = [Call(conv.bias_gradient, error, -128 if self.flipped["gradient"] else 0, total)]
         chain, _ = self.gradient_chain(len(x))
         gradient: npt.NDArray[Any] = scratch["gradient"]
+        calls += [
+            Call(
+                conv.conv2d_weight_gradient, images.of(x), images.of(error), winners, block.first, images.geometry,
+                chain, images.tables, self.batch_in_order, scratch["padded"], scratch["grouped"], scratch["spread"],
+                total, number > 0, gradient,
+            )
+            for number, images in enumerate(self.layout.images(len(x), block.channels))
+        ]  # fmt: skip
         g, _ = self.layout.geometry(block.channels)
-        total *= -128  # what flipped x add; 0 if they are not
-        for i, images in enumerate(self.layout.images(len(x), block.channels)):
-            conv.conv2d_weight_gradient(
-                images.of(x), images.of(error), winners, block.first, images.geometry, chain, images.tables,
-                self.batch_in_order, scratch["padded"], scratch["grouped"], scratch["spread"], total, i > 0, gradient,
-            )  # fmt: skip
         if g.columns > self.channels:
-            compact_rows(gradient, self.taps * block.channels, g.columns, self.channels)
-        return gradient
+            calls.append(Call(compact_rows, gradient, self.taps * block.channels, g.columns, self.channels))
+        return calls, gradient

@@ -8,13 +8,16 @@ import numpy as np
 import numpy.typing as npt
 
 from fxptrain.kernels import conv, depthwise
+from fxptrain.kernels.call import Call
 from fxptrain.kernels.pack import Image
+from fxptrain.kernels.panels import align_bias
+from fxptrain.kernels.update import Runs
 from fxptrain.nn.accumulate import fits_int32, require_int64
 from fxptrain.nn.arena import Buffer
 from fxptrain.nn.layout import make_tables
 from fxptrain.nn.parameters import IntArray, ParameterArray
 from fxptrain.nn.spec import Pair
-from fxptrain.nn.stage import ErrorCall, ForwardCall, GradientBlock, Report, Shape, Stage, Views
+from fxptrain.nn.stage import ErrorCall, ForwardCall, GradientBlock, Roundings, Shape, Stage, Views
 
 
 class DepthwiseStage(Stage):
@@ -91,53 +94,66 @@ class DepthwiseStage(Stage):
             Buffer("draws", "scratch", (row,), np.uint32),
         ]
 
-    def prepare(self, views: Views, training: bool) -> None:
+    @property
+    def _bias(self) -> IntArray:
+        """The biases, or nothing."""
+        return self.parameters[1].flat if len(self.parameters) > 1 else self.weights.flat[:0]
+
+    @property
+    def _shift(self) -> int:
+        """Right shift from the sums to the output format."""
+        x, weights, y = self.x_form.format, self.weights.form.format, self.y_form.format
+        return weights.frac_bits + max(x.frac_bits, 0) - y.frac_bits
+
+    def _aligned(self, views: Views) -> IntArray:
+        """Biases aligned with the sums, in their type: int32 where it holds them by the formats."""
+        x, weights = self.x_form.format, self.weights.form.format
+        products = self.kernel[0] * self.kernel[1] << (x.total_bits + weights.total_bits - 2)
+        bias = 1 << (weights.total_bits - 1 + max(x.frac_bits, 0)) if len(self._bias) else 0
+        narrow = x.frac_bits >= 0 and fits_int32(products + bias, self._shift)
+        found: npt.NDArray[Any] = views["bias"].view(np.int32 if narrow else np.int64)[: self.in_shape[2]]
+        return found
+
+    def prepare(self, views: Views, training: bool) -> list[Call]:
         """Align the bias."""
-        views["bias"][:] = 0
-        if len(self.parameters) > 1:
-            views["bias"][:] = self.parameters[1].flat
-            views["bias"][:] <<= max(self.x_form.format.frac_bits, 0)
+        no_sums = views["bias"][:0]
+        return [Call(align_bias, self._bias, max(self.x_form.format.frac_bits, 0), no_sums, 0, self._aligned(views))]
 
-    def forward(self, call: ForwardCall) -> Report:
+    def forward(self, call: ForwardCall) -> Roundings:
         """See `Stage.forward`."""
-        frac_x, weights, scratch = self.x_form.format.frac_bits, self.weights.form.format, call.scratch
-        shift = weights.frac_bits + max(frac_x, 0) - self.y_form.format.frac_bits
-        bits = self.x_form.format.total_bits + weights.total_bits - 2
-        bias = call.shared["bias"]
-        bound = (self.kernel[0] * self.kernel[1] << bits) + int(np.abs(bias).max())
-        kind = np.int32 if frac_x >= 0 and fits_int32(bound, shift) else np.int64
-        saturated, largest = depthwise.depthwise_forward(
-            call.x, self.weights.values, bias.astype(kind), max(-frac_x, 0), self.relu, self.geometry, self.tables,
-            self.forward_site(shift, call.moment), scratch["acc"].view(kind), scratch["best"].view(kind),
-            scratch["draws"], call.y, call.winners,
+        scratch, bias = call.scratch, self._aligned(call.shared)
+        made = Call(
+            depthwise.depthwise_forward, call.x, self.weights.values, bias, max(-self.x_form.format.frac_bits, 0),
+            self.relu, self.geometry, self.tables, self.forward_site(self._shift, call.moment),
+            scratch["acc"].view(bias.dtype), scratch["best"].view(bias.dtype), scratch["draws"], call.y, call.winners,
         )  # fmt: skip
-        return Report(saturated, call.y.size, largest)
+        return Roundings([made], call.y.size)
 
-    def input_error(self, call: ErrorCall) -> Report:
+    def input_error(self, call: ErrorCall) -> Roundings:
         """See `Stage.input_error`."""
         site = self.error_site(self.error_shift(call), call.formats[1], call.moment)
-        saturated, largest = depthwise.depthwise_input_error(
-            call.error, call.winners, call.x, self.weights.values, *self.pass_bounds(call.mask), self.geometry, site,
-            call.scratch["acc"], call.scratch["best"], call.scratch["draws"], call.out,
+        made = Call(
+            depthwise.depthwise_input_error, call.error, call.winners, call.x, self.weights.values,
+            *self.pass_bounds(call.mask), self.geometry, site, call.scratch["acc"], call.scratch["best"],
+            call.scratch["draws"], call.out,
         )  # fmt: skip
-        return Report(saturated, call.out.size, largest)
+        return Roundings([made], call.out.size)
 
     def blocks(self, threads: int) -> list[GradientBlock]:
         """All weights at once, then the bias."""
         count = self.weights.flat.size
-        found = [GradientBlock(self.weights, 0, self.in_shape[2], ((0, 0, count),))]
+        found = [GradientBlock(self.weights, 0, self.in_shape[2], Runs(0, count))]
         if len(self.parameters) > 1:
-            found.append(GradientBlock(self.parameters[1], 0, self.in_shape[2], ((0, 0, self.in_shape[2]),)))
+            found.append(GradientBlock(self.parameters[1], 0, self.in_shape[2], Runs(0, self.in_shape[2])))
         return found
 
     def gradient(
         self, block: GradientBlock, x: IntArray, error: IntArray, winners: npt.NDArray[np.uint8], scratch: Views
-    ) -> IntArray:
+    ) -> tuple[list[Call], IntArray]:
         """See `Stage.gradient`."""
-        total: npt.NDArray[Any] = scratch["bias_gradient" if block.parameter.is_bias else "gradient"]
-        total[:] = 0
         if block.parameter.is_bias:
-            conv.bias_gradient(error, total)
-        else:
-            depthwise.depthwise_weight_gradient(x, error, winners, self.geometry, total)
-        return total.reshape(-1)
+            sums: IntArray = scratch["bias_gradient"]
+            return [Call(conv.bias_gradient, error, 1, sums)], sums
+        total: npt.NDArray[Any] = scratch["gradient"]
+        made = Call(depthwise.depthwise_weight_gradient, x, error, winners, self.geometry, total)
+        return [made], total.reshape(-1)

@@ -6,6 +6,7 @@ What does not belong here: what a format is (`fixed.format`), and moving paramet
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from fxptrain.fixed.format import FxP
@@ -28,7 +29,8 @@ class Counts:
         """Add one call's report."""
         self.saturated += saturated
         self.total += total
-        self.largest = max(self.largest, largest)
+        if largest > self.largest:
+            self.largest = largest
 
 
 @dataclass
@@ -89,6 +91,12 @@ class TensorFormat:
         self.interval, self.epoch = Counts(*state["interval"]), Counts(*state["epoch"])
 
 
+@lru_cache(maxsize=1024)
+def _format(bits: int, frac: int) -> FxP:
+    """A format, made and checked once: every step asks for one of every layer."""
+    return FxP(bits, frac)
+
+
 @dataclass
 class ErrorScale:
     """Delayed scaling of one error tensor: the frac_bits of a step are known before the step's data.
@@ -111,7 +119,7 @@ class ErrorScale:
 
     def at(self, sum_frac: int) -> FxP:
         """Format of this step's errors: never finer than the sums they are rounded from."""
-        return FxP(self.bits, min(self.frac, sum_frac))
+        return _format(self.bits, min(self.frac, sum_frac))
 
     def fitting(self, largest: int, sum_frac: int) -> int:
         """The finest frac_bits at which an absolute sum `largest` (with `sum_frac` bits) does not saturate."""

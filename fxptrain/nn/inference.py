@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator
 from functools import partial
 from typing import Any
 
@@ -11,25 +11,19 @@ import numpy.typing as npt
 
 from fxptrain.errors import FxptrainError, ShapeError
 from fxptrain.kernels import loss
-from fxptrain.kernels.copy import look_up
+from fxptrain.kernels.call import Program, run_calls
 from fxptrain.kernels.requantize import RoundSite
 from fxptrain.nn.layout import SAMPLE_BLOCK
 from fxptrain.nn.model import Model
 from fxptrain.nn.parameters import IntArray
-from fxptrain.nn.stage import ForwardCall, Moment
+from fxptrain.nn.programs import remembered
+from fxptrain.nn.share import ForwardShare
+from fxptrain.nn.stage import Moment
 from fxptrain.nn.threads import Team, shares
 from fxptrain.nn.workspace import Workspace
 
 CHUNK = 64  # samples of one thread at a time
 NO_ROUNDING = RoundSite(0, False, 0, 0, 0, 0, 0, 0)
-
-
-def load_input(model: Model, inputs: npt.NDArray[Any], out: IntArray) -> None:
-    """Raw input integers of some samples: pixels through the table, raw integers as they are."""
-    if inputs.dtype == np.uint8:
-        look_up(np.ascontiguousarray(inputs), model.table, out)
-    else:
-        out[...] = inputs
 
 
 def check_inputs(model: Model, inputs: npt.NDArray[np.generic]) -> None:
@@ -71,29 +65,33 @@ class Inference:
         self.team = Team(max(1, min(threads, -(-batch // SAMPLE_BLOCK))))
         self.chunk = max(1, min(CHUNK * self.team.size, batch))
         self.space = Workspace(model, self.chunk, self.team.size, training=False)
+        self._programs: dict[Hashable, tuple[list[ForwardShare], Program]] = {}
+        found = [stage.measure(views, False) for stage, views in zip(model.stages, self.space.shared, strict=True)]
+        run_calls([call for calls in found for call in calls.values()])
+        for stage, measured in zip(model.stages, found, strict=True):
+            stage.choose(measured)
         for stage, views in zip(model.stages, self.space.shared, strict=True):
-            stage.prepare(views, False)
+            run_calls(stage.prepare(views, False))
 
-    def _share(self, inputs: npt.NDArray[np.generic], parts: Sequence[slice], worker: int) -> None:
-        """Forward of one thread's samples, from the input to the last layer's output."""
-        model, space, part = self.model, self.space, parts[worker]
-        moment = Moment(model.seed, model.step, 0, False, False)
-        x = space.input[part]
-        load_input(model, inputs[part], x)
-        for i, stage in enumerate(model.stages):
-            y = space.y[i][part]
-            winners, scratch = space.winners_of(i, part), space.scratch["forward", worker][i]
-            x = x.reshape(-1, *stage.in_shape)
-            stage.forward(ForwardCall(x, y, winners, moment, space.shared[i], scratch))
-            x = y
+    def _plan(self, samples: int, kind: npt.DTypeLike) -> tuple[list[ForwardShare], Program]:
+        """Forward of a chunk: a share for every thread."""
+        moment = Moment(self.model.seed, 0, False, False)
+        found = [
+            ForwardShare(self.model, self.space, worker, part, moment, kind)
+            for worker, part in enumerate(shares(samples, self.team.size, SAMPLE_BLOCK))
+        ]
+        return found, Program([[share.calls] for share in found])
 
     def chunks(self, inputs: npt.NDArray[np.generic]) -> Iterator[tuple[slice, IntArray]]:
         """Logits chunk by chunk, as views that the next chunk overwrites."""
         check_inputs(self.model, inputs)
         for start in range(0, len(inputs), self.chunk):
             here = inputs[start : start + self.chunk]
-            parts = shares(len(here), self.team.size, SAMPLE_BLOCK)
-            self.team.run(partial(self._share, here, parts), len(parts))
+            plan = partial(self._plan, len(here), inputs.dtype)
+            parts, program = remembered(self._programs, (len(here), inputs.dtype), plan)
+            for share in parts:
+                share.give(here)
+            self.team.perform(program, 0, len(parts))
             yield slice(start, start + len(here)), self.space.y[-1][: len(here)].reshape(len(here), -1)
 
     def logits(self, inputs: npt.NDArray[np.generic]) -> npt.NDArray[np.int32]:

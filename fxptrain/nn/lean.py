@@ -12,16 +12,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fxptrain.kernels.call import run_calls
 from fxptrain.nn.blocked import NO_ARRAY, BlockedProduct, Tensors
-from fxptrain.nn.inference import load_input
 from fxptrain.nn.lean_plan import LeanPlan, plan_lean
 from fxptrain.nn.model import Model
 from fxptrain.nn.packed import pack_parameters, packs_parameters
 from fxptrain.nn.passed import Passed
 from fxptrain.nn.ranks import Group
+from fxptrain.nn.share import Inputs, Labels, load_call, loss_call
 from fxptrain.nn.sinks import Sink
 from fxptrain.nn.stage import NO_WINNERS, ErrorCall, ForwardCall, GradientBlock, Moment, Report
-from fxptrain.nn.step import Inputs, Labels, TrainingStep
+from fxptrain.nn.step import TrainingStep
 from fxptrain.nn.threads import shares
 from fxptrain.nn.workspace import Workspace
 
@@ -41,11 +42,11 @@ class LeanStep(TrainingStep):
         return Workspace.of([arena], self.model, threads)
 
     def _prepare(self) -> None:
-        """Fix this step's error formats; what is packed is packed on the way."""
-        self._formats = self.model.error_formats()
+        """Fix this step's formats; what is packed is packed on the way."""
+        self._fix_formats()
         for stage, product, views in zip(self.model.stages, self.plan.products, self.space.shared, strict=True):
             if product is None:
-                stage.prepare(views, True)
+                run_calls(stage.prepare(views, True))
             else:
                 product.chains.clear()  # the weights have changed
 
@@ -77,7 +78,7 @@ class _Piece:
         stages = len(self.model.stages)
         self.passed = [Passed(0, 0, [NO_REPORT] * stages, [NO_REPORT] * stages) for _ in self.parts]
         if self.plan.products[0] is None:
-            load_input(self.model, inputs, self.space.input[: len(inputs)])
+            load_call(self.model, inputs, self.space.input[: len(inputs)]).run()
             inputs = self.space.input
         self.inputs: Array = inputs
 
@@ -89,7 +90,7 @@ class _Piece:
         """Moment of samples from `first` of the piece on."""
         optimizer = self.model.optimizer
         return Moment(
-            self.model.seed, self.model.step, self.offset + first,
+            self.model.seed, self.offset + first,
             optimizer.forward_rounding == "stochastic", optimizer.error_rounding == "stochastic",
         )  # fmt: skip
 
@@ -99,7 +100,7 @@ class _Piece:
         x = self.inputs if i == 0 else space.y[i - 1]
         winners = space.winners[i] if self.model.stages[i].pools else NO_ARRAY
         moment = self.moment(part.start)
-        return Tensors(x, plan.x[i], space.y[i], plan.y[i], winners, plan.winners[i], part, moment)
+        return Tensors(x, plan.x[i], space.y[i], plan.y[i], winners, plan.winners[i], part, moment, self.model.step)
 
     def _plain_x(self, i: int, part: slice) -> Array:
         x = self.inputs if i == 0 else self.space.y[i - 1]
@@ -121,14 +122,16 @@ class _Piece:
                 self._plain_x(i, part), self.space.y[i][part], self._plain_winners(i, part), self.moment(part.start),
                 self.space.shared[i], scratch,
             )  # fmt: skip
-            report = stage.forward(call)
+            report = stage.forward(call).run(self.model.step)
         self.passed[worker].outputs[i] = report
 
     def loss(self, labels: Labels, worker: int) -> None:
         """Loss and its error for one thread's samples."""
         part, passed = self.parts[worker], self.passed[worker]
-        found = self.step._loss(labels[part], part, worker, self.moment(part.start))
-        passed.loss_sum, passed.correct, passed.errors[-1] = found
+        labels = np.ascontiguousarray(labels[part], np.int32)
+        call = loss_call(self.model, self.space, worker, labels, part, self.step._formats, self.moment(part.start))
+        passed.loss_sum, passed.correct, largest, saturated = call.run(self.model.step)
+        passed.errors[-1] = Report(saturated, self.space.error[-1][part].size, largest)
 
     def input_error(self, i: int, worker: int) -> None:
         """Error at the input of stage `i` for one thread's samples."""
@@ -142,7 +145,7 @@ class _Piece:
                 (self.formats[i], self.formats[i - 1]), self.model.optimizer.saturation_mask, self.moment(part.start),
                 space.shared[i], scratch,
             )  # fmt: skip
-            report = stage.input_error(call)
+            report = stage.input_error(call).run(self.model.step)
         self.passed[worker].errors[i - 1] = report
 
     def _product_error(self, i: int, product: BlockedProduct, part: slice, out: Array, scratch: Any) -> Report:
@@ -170,7 +173,7 @@ class _Piece:
         for block, total in sums if sink is not None else []:
             first.finish(block, total)
             assert sink is not None, "sums are only handed to a sink"
-            sink.take(0, block, total, 0)
+            sink.take(0, block, total, 0, self.model.step)
 
     def gradients(self, i: int, sink: Sink) -> None:
         """All gradient blocks of a stage over the whole piece, handed to the sink."""
@@ -181,14 +184,19 @@ class _Piece:
         def one(block: GradientBlock, worker: int) -> Array:
             scratch = self.space.scratch["gradient", worker][i]
             if product is None:
-                return stage.gradient(block, self._plain_x(i, whole), error, self._plain_winners(i, whole), scratch)
+                calls, gradient = stage.gradient(
+                    block, self._plain_x(i, whole), error, self._plain_winners(i, whole), scratch
+                )
+                run_calls(calls)
+                return gradient
             total = product.start(block, scratch)
             product.add(block, self.tensors(i, whole), error, scratch, total)
             product.finish(block, total)
             return total
 
         if blocks:
-            self.step.team.each(blocks, lambda block, worker: sink.take(i, block, one(block, worker), worker))
+            step = self.model.step
+            self.step.team.each(blocks, lambda block, worker: sink.take(i, block, one(block, worker), worker, step))
 
 
 def training_step(

@@ -13,8 +13,9 @@ import numpy.typing as npt
 
 from fxptrain.fixed.format import FxP
 from fxptrain.kernels.bits import PADDING, pack, unpack
+from fxptrain.kernels.call import Call
 from fxptrain.kernels.packed import regrid_packed, update_packed
-from fxptrain.kernels.update import BLOCK, UpdateSite
+from fxptrain.kernels.update import BLOCK, Runs, UpdateSite
 from fxptrain.nn.conv import ProductStage
 from fxptrain.nn.model import Model
 from fxptrain.nn.parameters import IntArray, ParameterArray
@@ -84,17 +85,14 @@ class PackedParameter(ParameterArray):
         """A copy of the momentum."""
         return _unpacked(self.packed_momentum, self.momentum_bits, prod(self.shape), self.momentum_form.format)
 
-    def apply(
-        self, runs: npt.NDArray[np.int64], gradient: IntArray, site: UpdateSite, draws: npt.NDArray[np.uint32]
-    ) -> tuple[int, int, int, int, int, int]:
-        """See `ParameterArray.apply`; `draws` (3 or 4, block): behind the draws, lines for unpacked values."""
+    def update(
+        self, site: UpdateSite, runs: Runs, gradient: IntArray, draws: npt.NDArray[np.uint32]
+    ) -> Call:
+        """See `ParameterArray.update`; `draws` (3 or 4, block): behind the draws, lines for unpacked values."""
         kind = np.int16 if len(draws) == 3 else np.int32  # the plan knows whether all values fit 16 bits
-        return (
-            *update_packed(
-                self.packed, self.bits, self.packed_momentum, self.momentum_bits, runs, gradient, site, draws[:2],
-                draws[2:].view(kind).reshape(2, -1),
-            ),
-            int(runs[:, 2].sum()),
+        return Call(
+            update_packed, site, self.packed, self.bits, self.packed_momentum, self.momentum_bits, runs, gradient,
+            draws[:2], draws[2:].view(kind).reshape(2, -1),
         )  # fmt: skip
 
     def regrid(self, change: int, momentum_change: int, seed: int, step: int) -> None:

@@ -16,8 +16,9 @@ import numpy.typing as npt
 from fxptrain.errors import CheckpointError
 from fxptrain.fixed.format import FxP
 from fxptrain.fixed.multiplier import Multiplier
+from fxptrain.kernels.call import Call
 from fxptrain.kernels.copy import narrow
-from fxptrain.kernels.update import GUARD, Term, UpdateSite, initialize, regrid, update
+from fxptrain.kernels.update import GUARD, Runs, Term, UpdateSite, initialize, regrid, update
 from fxptrain.nn.formats import TensorFormat
 from fxptrain.nn.streams import Site, stream
 
@@ -47,10 +48,9 @@ class UpdateRule:
 
 
 class UpdateMoment(NamedTuple):
-    """When an update happens, how strong it is, and what the gradient looks like: its fraction and magnitude bits."""
+    """How strong an update is, its seed, and what the gradient looks like: its fraction and magnitude bits."""
 
     seed: int
-    step: int
     rate: Multiplier
     batch: int
     gradient_frac: int
@@ -151,11 +151,11 @@ class ParameterArray:
             narrow(self.master, self._extra, form.min_raw, form.max_raw, self.flat)
 
     def site(self, moment: UpdateMoment) -> UpdateSite:
-        """Everything the update kernel needs besides the arrays."""
-        key = (moment._replace(step=0), self.form.format, self.momentum_form.format)
+        """Everything the update kernel needs besides the arrays and the step; the same object until it changes."""
+        key = (moment, self.form.format, self.momentum_form.format)
         if self._site is None or self._site[0] != key:
             self._site = key, self._make_site(moment)
-        return self._site[1]._replace(step=moment.step)
+        return self._site[1]
 
     def _make_site(self, moment: UpdateMoment) -> UpdateSite:
         value, momentum = self._value_format, self._momentum_format
@@ -174,22 +174,22 @@ class ParameterArray:
             seed=moment.seed,
             momentum_stream=self._stream(Site.WEIGHT_MOMENTUM),
             stream=self._stream(Site.WEIGHT),
-            step=moment.step,
+            step=0,
         )
 
-    def apply(
-        self, runs: npt.NDArray[np.int64], gradient: IntArray, site: UpdateSite, draws: npt.NDArray[np.uint32]
-    ) -> tuple[int, int, int, int, int, int]:
-        """Update the parameters in `runs`, rows of (parameter start, gradient start, count).
+    def update(
+        self, site: UpdateSite, runs: Runs, gradient: IntArray, draws: npt.NDArray[np.uint32]
+    ) -> Call:
+        """A call that updates the parameters in `runs`.
 
-        `gradient` is flat; `draws` (2, block) is scratch. Returns the counts of `kernels.update.update` and of the
-        parameters.
+        `gradient` is flat; `draws` (2, block) is scratch. The site is the call's first argument. It returns what
+        `kernels.update.update` does.
         """
         target = self.flat if self.master is None else self.master
-        return (*update(target, self.momentum, runs, gradient, site, draws), int(runs[:, 2].sum()))
+        return Call(update, site, target, self.momentum, runs, gradient, draws)
 
-    def note(self, reports: list[tuple[int, int, int, int, int, int]]) -> None:
-        """Count the reports of all calls of one step, and refresh the working weights."""
+    def note(self, reports: list[tuple[int, ...]]) -> None:
+        """Count what the calls of one step returned, each with its number of parameters; refresh working weights."""
         self._refresh_working()
         drop = self._extra if self.rule.master else 0
         momentum_drop = MASTER_BITS - self.momentum_form.format.total_bits if self.rule.master else 0

@@ -6,9 +6,10 @@ import numpy as np
 
 from fxptrain.fixed.multiplier import Multiplier
 from fxptrain.kernels import pool
+from fxptrain.kernels.call import Call
 from fxptrain.nn.arena import Buffer
 from fxptrain.nn.spec import Pair
-from fxptrain.nn.stage import ErrorCall, ForwardCall, Report, Shape, Stage
+from fxptrain.nn.stage import ErrorCall, ForwardCall, Roundings, Shape, Stage
 
 
 class _PoolStage(Stage):
@@ -46,19 +47,18 @@ class MaxPoolStage(_PoolStage):
         """Errors are only added."""
         return 0
 
-    def forward(self, call: ForwardCall) -> Report:
+    def forward(self, call: ForwardCall) -> Roundings:
         """See `Stage.forward`."""
-        pool.maxpool_forward(call.x, self.window, call.y, call.winners)
-        return Report(0, 0, 0)
+        return Roundings([Call(pool.maxpool_forward, call.x, self.window, call.y, call.winners)], 0)
 
-    def input_error(self, call: ErrorCall) -> Report:
+    def input_error(self, call: ErrorCall) -> Roundings:
         """See `Stage.input_error`."""
         scratch, site = call.scratch, self.error_site(self.error_shift(call), call.formats[1], call.moment)
-        saturated, largest = pool.maxpool_input_error(
-            call.error, call.winners, call.x, self.window, *self.pass_bounds(call.mask), site,
+        made = Call(
+            pool.maxpool_input_error, call.error, call.winners, call.x, self.window, *self.pass_bounds(call.mask), site,
             scratch["acc"], scratch["best"], scratch["draws"], call.out,
         )  # fmt: skip
-        return Report(saturated, call.out.size, largest)
+        return Roundings([made], call.out.size)
 
 
 class AveragePoolStage(_PoolStage):
@@ -73,20 +73,20 @@ class AveragePoolStage(_PoolStage):
         """The multiplier's fractional bits."""
         return self.multiplier.shift
 
-    def forward(self, call: ForwardCall) -> Report:
+    def forward(self, call: ForwardCall) -> Roundings:
         """See `Stage.forward`."""
         shift = self.x_form.format.frac_bits + self.multiplier.shift - self.y_form.format.frac_bits
-        saturated, largest = pool.averagepool_forward(
-            call.x, self.window, self.multiplier.mantissa, self.relu, self.forward_site(shift, call.moment),
-            call.scratch["acc"], call.scratch["draws"], call.y,
+        made = Call(
+            pool.averagepool_forward, call.x, self.window, self.multiplier.mantissa, self.relu,
+            self.forward_site(shift, call.moment), call.scratch["acc"], call.scratch["draws"], call.y,
         )  # fmt: skip
-        return Report(saturated, call.y.size, largest)
+        return Roundings([made], call.y.size)
 
-    def input_error(self, call: ErrorCall) -> Report:
+    def input_error(self, call: ErrorCall) -> Roundings:
         """See `Stage.input_error`."""
         scratch, site = call.scratch, self.error_site(self.error_shift(call), call.formats[1], call.moment)
-        saturated, largest = pool.averagepool_input_error(
-            call.error, call.x, self.window, self.multiplier.mantissa, *self.pass_bounds(call.mask), site,
-            scratch["acc"], scratch["best"], scratch["draws"], call.out,
+        made = Call(
+            pool.averagepool_input_error, call.error, call.x, self.window, self.multiplier.mantissa,
+            *self.pass_bounds(call.mask), site, scratch["acc"], scratch["best"], scratch["draws"], call.out,
         )  # fmt: skip
-        return Report(saturated, call.out.size, largest)
+        return Roundings([made], call.out.size)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from fxptrain.kernels.conv import Chain
+from fxptrain.kernels.update import Runs
 from fxptrain.nn.accumulate import NARROW, element_type, flips, plan_chain, require_int64
 from fxptrain.nn.arena import Buffer
 from fxptrain.nn.layout import Groups, Layout, padded_size, round_up
@@ -216,8 +217,10 @@ class Products(Stage):
         return single, max(1, min(GROUP_SAMPLES, GROUP_BYTES // (4 * single)))
 
     def _block_channels(self, threads: int) -> int:
+        """Input channels of a gradient block; for several threads those of linear layers, cheaply made, are smaller."""
         most = min(BLOCK_CHANNELS, self.inner) if self.linear else self.inner
-        return min(most, max(8, round_up(-(-self.inner // threads), 8)))
+        parts = 2 * threads if self.linear and threads > 1 else threads
+        return min(most, max(8, round_up(-(-self.inner // parts), 8)))
 
     # Gradient blocks -------------------------------------------------------------------------------------------------
 
@@ -231,9 +234,9 @@ class Products(Stage):
         for first in range(0, self.inner, step):
             channels = min(step, self.inner - first)
             count = channels * self.channels
-            starts = [((tap * self.inner + first) * self.channels, tap * count, count) for tap in range(self.taps)]
-            runs = ((0, 0, self.taps * count),) if channels == self.inner else tuple(starts)
+            skip = self.inner * self.channels
+            runs = Runs(first * self.channels, count, self.taps, skip) if count < skip else Runs(0, self.taps * count)
             found.append(GradientBlock(self.weights, first, channels, runs))
         if len(self.parameters) > 1:
-            found.append(GradientBlock(self.parameters[1], 0, self.channels, ((0, 0, self.channels),)))
+            found.append(GradientBlock(self.parameters[1], 0, self.channels, Runs(0, self.channels)))
         return found

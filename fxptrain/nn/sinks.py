@@ -6,13 +6,16 @@ Layers know no optimizer and the optimizer knows no layer; they meet here.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Hashable
 from threading import Lock
 
 import numpy as np
 
 from fxptrain.fixed.format import FxP
 from fxptrain.fixed.multiplier import Multiplier
-from fxptrain.kernels.copy import add_runs
+from fxptrain.kernels.call import Call
+from fxptrain.kernels.copy import add_runs, largest
+from fxptrain.kernels.update import Runs, UpdateSite
 from fxptrain.nn.formats import MAX_MOMENTUM_FRAC
 from fxptrain.nn.model import Model
 from fxptrain.nn.parameters import IntArray, ParameterArray, UpdateMoment
@@ -23,11 +26,28 @@ MOMENTUM_HEADROOM = 8  # a fresh momentum format holds this many times the first
 
 
 class Sink(ABC):
-    """Takes exact gradient blocks; `take` may be called by several threads, never twice for the same parameters."""
+    """Takes exact gradient blocks: plans a call for each, which is made as soon as the block is finished.
+
+    `before` and `after` enclose every time that planned calls are made; several threads may call them, never twice for
+    the same parameters.
+    """
 
     @abstractmethod
-    def take(self, stage: int, block: GradientBlock, gradient: IntArray, worker: int) -> None:
-        """Consume the flat gradient of a block."""
+    def plan(self, stage: int, block: GradientBlock, gradient: IntArray, worker: int) -> Call:
+        """A call that consumes the flat gradient of a block."""
+
+    def before(self, block: GradientBlock, call: Call) -> None:  # noqa: B027  (most calls need nothing)
+        """Make a planned call ready for this step."""
+
+    def after(self, stage: int, block: GradientBlock, call: Call) -> None:  # noqa: B027
+        """Take over what a planned call returned."""
+
+    def take(self, stage: int, block: GradientBlock, gradient: IntArray, worker: int, step: int) -> None:
+        """Plan a call, make it at once, and forget it."""
+        call = self.plan(stage, block, gradient, worker)
+        self.before(block, call)
+        call.run(step)
+        self.after(stage, block, call)
 
 
 def _gradient_frac(model: Model, stage: int, parameter: ParameterArray, errors: list[FxP]) -> int:
@@ -38,30 +58,45 @@ def _gradient_frac(model: Model, stage: int, parameter: ParameterArray, errors: 
 class UpdateSink(Sink):
     """The fused update: every block is applied as soon as it is finished."""
 
-    def __init__(self, model: Model, space: Workspace, rate: Multiplier, batch: int, errors: list[FxP]) -> None:
-        self.space = space
-        self.sites = {}
-        self.reports: dict[int, list[tuple[int, int, int, int, int, int]]] = {}
-        self.parameters: list[ParameterArray] = []
-        for i, stage in enumerate(model.stages):
-            for parameter in stage.parameters:
-                frac = _gradient_frac(model, i, parameter, errors)
-                moment = UpdateMoment(model.seed, model.step, rate, batch, frac, stage.gradient_bits(parameter, batch))
-                self.sites[id(parameter)] = parameter.site(moment)
-                self.reports[id(parameter)] = []
-                self.parameters.append(parameter)
+    def __init__(self, model: Model, space: Workspace) -> None:
+        self.model, self.space = model, space
+        self.sites: dict[int, UpdateSite] = {}
+        self.reports: dict[int, list[tuple[int, ...]]] = {
+            id(parameter): [] for stage in model.stages for parameter in stage.parameters
+        }
+        self._last: Hashable = None
 
-    def take(self, stage: int, block: GradientBlock, gradient: IntArray, worker: int) -> None:
+    def begin(self, rate: Multiplier, batch: int, errors: list[FxP], formats: Hashable) -> None:
+        """Fix this step's learning rate, samples and formats of the errors; `formats` change if any format does."""
+        for reports in self.reports.values():
+            reports.clear()
+        if self._last == (rate, batch, formats):
+            return
+        self._last = (rate, batch, formats)
+        for i, stage in enumerate(self.model.stages):
+            for parameter in stage.parameters:
+                frac = _gradient_frac(self.model, i, parameter, errors)
+                moment = UpdateMoment(self.model.seed, rate, batch, frac, stage.gradient_bits(parameter, batch))
+                self.sites[id(parameter)] = parameter.site(moment)
+
+    def plan(self, stage: int, block: GradientBlock, gradient: IntArray, worker: int) -> Call:
         """Update the block's parameters."""
-        parameter = block.parameter
-        draws = self.space.draws(stage, worker)
-        report = parameter.apply(np.array(block.runs), gradient, self.sites[id(parameter)], draws)
-        self.reports[id(parameter)].append(report)
+        parameter, draws = block.parameter, self.space.draws(stage, worker)
+        return parameter.update(self.sites[id(parameter)], block.runs, gradient, draws)
+
+    def before(self, block: GradientBlock, call: Call) -> None:
+        """Set this step's site."""
+        call.replace(0, self.sites[id(block.parameter)])
+
+    def after(self, stage: int, block: GradientBlock, call: Call) -> None:
+        """Keep the counts for `finish`."""
+        self.reports[id(block.parameter)].append((*call.results, block.runs.size))
 
     def finish(self) -> None:
         """Count what the updates reported."""
-        for parameter in self.parameters:
-            parameter.note(self.reports[id(parameter)])
+        for stage in self.model.stages:
+            for parameter in stage.parameters:
+                parameter.note(self.reports[id(parameter)])
 
 
 class Accumulator(Sink):
@@ -80,35 +115,17 @@ class Accumulator(Sink):
         """Bytes of the accumulators."""
         return sum(array.nbytes for array in self.sums.values())
 
-    def take(self, stage: int, block: GradientBlock, gradient: IntArray, worker: int) -> None:
+    def plan(self, stage: int, block: GradientBlock, gradient: IntArray, worker: int) -> Call:
         """Add a block."""
-        add_runs(gradient, np.array(block.runs), self.sums[id(block.parameter)])
+        return Call(add_runs, gradient, block.runs, self.sums[id(block.parameter)])
 
     def hand_over(self, sink: Sink) -> None:
         """Give the sums to another sink, whole parameter by whole parameter, and start again from zero."""
         for i, stage in enumerate(self.model.stages):
             for parameter in stage.parameters:
                 total = self.sums[id(parameter)]
-                sink.take(i, GradientBlock(parameter, 0, 0, ((0, 0, total.size),)), total, 0)
+                sink.take(i, GradientBlock(parameter, 0, 0, Runs(0, total.size)), total, 0, self.model.step)
                 total[:] = 0
-
-
-class Collector(Sink):
-    """Keeps a copy of every gradient, by ``<layer>.<array>``; for tests and for looking at gradients."""
-
-    def __init__(self, model: Model) -> None:
-        self.gradients = {
-            f"{stage.layer}.{parameter.name}": np.zeros(parameter.values.shape, np.int64)
-            for stage in model.stages
-            for parameter in stage.parameters
-        }
-        self.model = model
-
-    def take(self, stage: int, block: GradientBlock, gradient: IntArray, worker: int) -> None:
-        """Copy a block."""
-        flat = self.gradients[f"{self.model.stages[stage].layer}.{block.parameter.name}"].reshape(-1)
-        for start, source, count in block.runs:
-            flat[start : start + count] = gradient[source : source + count]
 
 
 class LargestSink(Sink):
@@ -119,13 +136,15 @@ class LargestSink(Sink):
         self.largest: dict[tuple[int, bool], int] = {}
         self._lock = Lock()
 
-    def take(self, stage: int, block: GradientBlock, gradient: IntArray, worker: int) -> None:
+    def plan(self, stage: int, block: GradientBlock, gradient: IntArray, worker: int) -> Call:
         """Look at a block."""
-        count = sum(run[2] for run in block.runs)
-        peak = max(abs(int(gradient[:count].max())), abs(int(gradient[:count].min())))
+        return Call(largest, gradient, block.runs.size)
+
+    def after(self, stage: int, block: GradientBlock, call: Call) -> None:
+        """Keep the largest."""
         key = (stage, block.parameter.is_bias)
         with self._lock:  # several threads may hold blocks of one parameter
-            self.largest[key] = max(self.largest.get(key, 0), peak)
+            self.largest[key] = max(self.largest.get(key, 0), call.results[0])
 
     def fit_momentum(self, batch: int, errors: list[FxP]) -> None:
         """Give every momentum the finest format that holds `MOMENTUM_HEADROOM` times its largest gradient."""

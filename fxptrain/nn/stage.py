@@ -1,8 +1,9 @@
 """What every executable stage of a model offers to the training step.
 
 A stage is one requantizing layer together with the ReLU and the pooling that fuse into it. It knows its formats and its
-neighbours' and nothing of optimizers, batches or threads: it computes forward, the input error, and blocks of exact
-gradient rows, on arrays handed to it.
+neighbours' and nothing of optimizers, batches or threads: it plans forward, the input error, and blocks of exact
+gradient rows, on arrays handed to it, as kernel calls that are made once or many times. They hold as long as no format
+changes and `choose` chooses the same.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from fxptrain.fixed.format import FxP
+from fxptrain.kernels.call import Call, run_calls
 from fxptrain.kernels.requantize import RoundSite
+from fxptrain.kernels.update import Runs
 from fxptrain.nn.arena import Buffer
 from fxptrain.nn.formats import ErrorScale, TensorFormat
 from fxptrain.nn.parameters import IntArray, ParameterArray
@@ -28,10 +31,9 @@ NO_WINNERS = np.empty((0, 0, 0, 0), np.uint8)
 
 
 class Moment(NamedTuple):
-    """When a rounding happens: seed, step, and where the handed samples lie in the whole batch."""
+    """When a rounding happens: seed, and where the handed samples lie in the whole batch. The step is the program's."""
 
     seed: int
-    step: int
     first_sample: int
     stochastic_forward: bool
     stochastic_error: bool
@@ -43,6 +45,28 @@ class Report(NamedTuple):
     saturated: int
     total: int
     largest: int
+
+
+class Roundings(NamedTuple):
+    """Calls that write a tensor of `total` rounded values; each returns (saturated values, largest absolute one)."""
+
+    calls: list[Call]
+    total: int  # 0: nothing is rounded, nothing reported
+
+    def report(self) -> Report:
+        """What the calls returned when they were made last."""
+        if not self.total:
+            return Report(0, 0, 0)
+        saturated, largest = self.calls[0].results
+        for call in self.calls[1:]:
+            more, peak = call.results
+            saturated, largest = saturated + more, max(largest, peak)
+        return Report(saturated, self.total, largest)
+
+    def run(self, step: int) -> Report:
+        """Make the calls, here and now."""
+        run_calls(self.calls, step)
+        return self.report()
 
 
 class ForwardCall(NamedTuple):
@@ -74,13 +98,13 @@ class ErrorCall(NamedTuple):
 class GradientBlock:
     """A part of one parameter array whose gradient is computed at once.
 
-    `runs` maps the flat gradient to the parameters: (parameter start, gradient start, count).
+    `runs` maps the flat gradient to the parameters.
     """
 
     parameter: ParameterArray
     first: int
     channels: int
-    runs: tuple[tuple[int, int, int], ...]
+    runs: Runs
 
 
 class Stage(ABC):
@@ -116,8 +140,17 @@ class Stage(ABC):
     def error_sum_frac(self) -> int:
         """What the sums of the input error have more fractional bits than the output error."""
 
-    def prepare(self, views: Views, training: bool) -> None:  # noqa: B027  (only parametric stages pack anything)
+    def measure(self, views: Views, training: bool) -> dict[str, Call]:
+        """Calls that tell by phase what `choose` must know of the parameters' values, where the formats do not do."""
+        return {}
+
+    def choose(self, measured: Mapping[str, Call]) -> tuple[bool, ...]:
+        """Choose this step's accumulators, once the calls of `measure` were made; equal choices are equal calls."""
+        return ()
+
+    def prepare(self, views: Views, training: bool) -> list[Call]:
         """Pack the weights for this step."""
+        return []
 
     def shared(self, training: bool) -> list[Buffer]:
         """Buffers written by `prepare` and read by all threads."""
@@ -132,11 +165,11 @@ class Stage(ABC):
         """Buffers one thread needs in `phase` (``forward``, ``error`` or ``gradient``) of a batch of that size."""
 
     @abstractmethod
-    def forward(self, call: ForwardCall) -> Report:
+    def forward(self, call: ForwardCall) -> Roundings:
         """Write the output y of x."""
 
     @abstractmethod
-    def input_error(self, call: ErrorCall) -> Report:
+    def input_error(self, call: ErrorCall) -> Roundings:
         """Write the error at the input from the error at the output; reports the largest absolute sum."""
 
     def blocks(self, threads: int) -> list[GradientBlock]:
@@ -155,8 +188,8 @@ class Stage(ABC):
 
     def gradient(
         self, block: GradientBlock, x: IntArray, error: IntArray, winners: npt.NDArray[np.uint8], scratch: Views
-    ) -> IntArray:
-        """Exact gradient of a block over all samples, flat, in scratch memory."""
+    ) -> tuple[list[Call], IntArray]:
+        """Exact gradient of a block over all samples: calls that write it, and where: flat, in scratch memory."""
         raise NotImplementedError
 
     def forward_site(self, shift: int, moment: Moment) -> RoundSite:
@@ -169,7 +202,7 @@ class Stage(ABC):
             form.max_raw,
             moment.seed,
             stream(self.layer, Site.FORWARD),
-            moment.step,
+            0,
             moment.first_sample * self.out_elements,
         )
 
@@ -186,7 +219,7 @@ class Stage(ABC):
             form.max_raw,
             moment.seed,
             stream(self.layer, Site.INPUT_ERROR),
-            moment.step,
+            0,
             moment.first_sample * self.in_elements,
         )
 

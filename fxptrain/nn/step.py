@@ -6,34 +6,27 @@ back without waiting for the others; then gradient blocks are computed over the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from math import prod
 
-import numpy as np
 import numpy.typing as npt
 
 from fxptrain.errors import FxptrainError
-from fxptrain.fixed.format import FxP
 from fxptrain.fixed.multiplier import Multiplier
-from fxptrain.kernels import loss
-from fxptrain.kernels.requantize import RoundSite
-from fxptrain.nn.inference import check_inputs, load_input
-from fxptrain.nn.layout import SAMPLE_BLOCK
+from fxptrain.nn.inference import check_inputs
 from fxptrain.nn.model import Model
-from fxptrain.nn.parameters import IntArray
 from fxptrain.nn.passed import Passed, together
+from fxptrain.nn.programs import Packing, Piece, Rows, Samples, remembered
 from fxptrain.nn.ranks import Group
+from fxptrain.nn.share import ErrorFormats, Inputs, Labels
 from fxptrain.nn.sinks import Accumulator, LargestSink, Sink, UpdateSink
-from fxptrain.nn.stage import ErrorCall, ForwardCall, GradientBlock, Moment, Report
-from fxptrain.nn.streams import Site, stream
-from fxptrain.nn.threads import Team, shares
+from fxptrain.nn.stage import GradientBlock, Report
+from fxptrain.nn.threads import Team
 from fxptrain.nn.workspace import Workspace
 
 PACK_WORK, UPDATE_WORK = 256, 512  # MACs that take about as long as packing, and as updating, one parameter
-
-Inputs = npt.NDArray[np.generic]
-Labels = npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True)
@@ -89,14 +82,25 @@ class TrainingStep:
         self._parameters = sum(p.flat.size for stage in model.stages for p in stage.parameters)
         summed = self.piece < batch_size or self.group.size > 1
         self.space = self._make_space(threads, summed)
-        self.blocks = [(i, block) for i, stage in enumerate(model.stages) for block in stage.blocks(threads)]
-        self.blocks.sort(key=lambda entry: -sum(run[2] for run in entry[1].runs) * model.stages[entry[0]].macs)
+        blocks = [(i, block) for i, stage in enumerate(model.stages) for block in stage.blocks(threads)]
+        self.blocks = sorted(blocks, key=lambda entry: -self._work(*entry))  # the rest is easier shared than the most
         self.accumulator = Accumulator(model, batch_size) if summed else None
-        self._formats: tuple[list[FxP], list[int]] = ([], [])
+        self.update = UpdateSink(model, self.space)
+        self._formats: ErrorFormats = ([], [])
+        self._packings: dict[Hashable, Packing] = {}
+        self._packing: Packing
+        self._made: dict[Hashable, Piece] = {}
+        self._formats_key: Hashable = None
+        self._forms = model.tensor_formats()
 
     def _make_space(self, threads: int, summed: bool) -> Workspace:
         """The step's memory; `summed` if gradients of several pieces are added up."""
         return Workspace(self.model, self.piece, threads, training=True, pieces=summed)
+
+    def _work(self, stage: int, block: GradientBlock) -> int:
+        """MACs of a block's gradient over a piece, and of what takes as long as its update."""
+        macs = 0 if block.parameter.is_bias else self.piece * self.model.stages[stage].macs
+        return block.runs.size * (macs // prod(block.parameter.values.shape) + UPDATE_WORK)
 
     def run(self, inputs: Inputs, labels: Labels, rate: Multiplier) -> StepResult:
         """Train on one batch: inputs (n, h, w, c), labels (n,), n <= batch_size; returns what forward measured.
@@ -108,16 +112,16 @@ class TrainingStep:
         if not model.calibrated:
             self._calibrate(inputs, labels)
         self._prepare()
-        update = UpdateSink(model, self.space, rate, len(inputs), self._formats[0])
-        sink: Sink = self.accumulator or update
+        self.update.begin(rate, len(inputs), self._formats[0], self._formats_key)
+        sink: Sink = self.accumulator or self.update
         passed: list[Passed] = []
         for part in self._pieces(len(inputs)):
             passed += self._piece(inputs, labels, part, sink)
         passed = together(self.group, passed, len(model.stages))
         if self.accumulator is not None:
             self.group.add(self.accumulator.sums.values())
-            self.accumulator.hand_over(update)
-        update.finish()
+            self.accumulator.hand_over(self.update)
+        self.update.finish()
         self._note(passed, len(inputs))
         model.step += 1
         if model.formats.mode == "auto" and model.step % model.formats.adapt_every == 0:
@@ -141,99 +145,32 @@ class TrainingStep:
             yield slice(start, min(start + self.piece, share.stop))
 
     def _prepare(self) -> None:
-        """Fix this step's error formats and pack the weights."""
-        self._formats = self.model.error_formats()
-        stages = self.model.stages
-        largest_first = sorted(range(len(stages)), key=lambda i: -sum(p.flat.size for p in stages[i].parameters))
-        self.team.each(
-            largest_first,
-            lambda i, _: stages[i].prepare(self.space.shared[i], True),
-            self.team.workers(PACK_WORK * self._parameters),
-        )
+        """Fix this step's formats and choose accumulators."""
+        self._fix_formats()
+        self._packing = remembered(self._packings, self._formats_key, lambda: Packing(self.model, self.space))
+        self._packing.choose(self.team, self.team.workers(PACK_WORK * self._parameters))
+
+    def _fix_formats(self) -> None:
+        """Note this step's error formats, and what tells them and all others apart from another step's."""
+        model = self.model
+        self._formats = model.error_formats()
+        fracs = [form.format.frac_bits for form in self._forms]
+        self._formats_key = (model.seed, *fracs, *(form.frac_bits for form in self._formats[0]))
 
     def _piece(self, inputs: Inputs, labels: Labels, part: slice, sink: Sink | None) -> list[Passed]:
         """All of one piece of the batch; gradients only for a sink."""
-        passed = self._pass(inputs, labels, part)
-        if sink is not None:
-            self._gradients(part, sink)
-        return passed
+        samples, first = part.stop - part.start, part.start == self.group.share(len(inputs)).start
+        key = (self._formats_key, self._packing.choice, part.start, part.stop, inputs.dtype, sink, first)
+        piece = remembered(self._made, key, partial(self._make_piece, part, inputs.dtype, sink, first))
+        work = 3 * samples * self._macs + (PACK_WORK + UPDATE_WORK) * self._parameters
+        return piece.run(self.team, inputs, labels, self.model.step, self.team.workers(work))
 
-    # Samples -----------------------------------------------------------------------------------------------------
-
-    def _pass(self, inputs: Inputs, labels: Labels, piece: slice) -> list[Passed]:
-        """Forward, loss and input errors of one piece of the batch."""
-        here, there = inputs[piece], labels[piece]
-        parts = shares(len(here), self.team.size, SAMPLE_BLOCK)
-        return self.team.run(
-            lambda worker: self._pass_share(here, there, parts[worker], worker, piece.start), len(parts)
-        )
-
-    def _pass_share(self, inputs: Inputs, labels: Labels, part: slice, worker: int, offset: int) -> Passed:
-        model, space = self.model, self.space
-        optimizer = model.optimizer
-        moment = Moment(
-            model.seed, model.step, offset + part.start,
-            optimizer.forward_rounding == "stochastic", optimizer.error_rounding == "stochastic",
-        )  # fmt: skip
-        load_input(model, inputs[part], space.input[part])
-        outputs = [
-            stage.forward(
-                ForwardCall(self._x(i, part), space.y[i][part], space.winners_of(i, part), moment, space.shared[i],
-                            space.scratch["forward", worker][i])
-            )
-            for i, stage in enumerate(model.stages)
-        ]  # fmt: skip
-        loss_sum, correct, report = self._loss(labels[part], part, worker, moment)
-        errors = [report]
-        for i in range(len(model.stages) - 1, 0, -1):
-            call = ErrorCall(
-                space.error[i][part], space.winners_of(i, part), self._x(i, part), space.error[i - 1][part],
-                (self._formats[0][i], self._formats[0][i - 1]), optimizer.saturation_mask, moment, space.shared[i],
-                space.scratch["error", worker][i],
-            )  # fmt: skip
-            errors.append(model.stages[i].input_error(call))
-        return Passed(loss_sum, correct, outputs, errors[::-1])
-
-    def _x(self, stage: int, part: slice) -> IntArray:
-        """Input of a stage, in its own shape (a flattening layer only changes that)."""
-        source = self.space.input if stage == 0 else self.space.y[stage - 1]
-        return source[part].reshape(-1, *self.model.stages[stage].in_shape)
-
-    def _loss(self, labels: Labels, part: slice, worker: int, moment: Moment) -> tuple[int, int, Report]:
-        model, space = self.model, self.space
-        last = len(model.stages) - 1
-        form, sum_frac = self._formats[0][last], self._formats[1][last]
-        error = space.error[last][part]
-        elements = model.stages[last].out_elements
-        site = RoundSite(
-            sum_frac - form.frac_bits, moment.stochastic_error, form.min_raw, form.max_raw, moment.seed,
-            stream(len(model.spec.layers), Site.INPUT_ERROR), moment.step, moment.first_sample * elements,
-        )  # fmt: skip
-        function: Any = loss.cross_entropy if model.spec.loss == "cross-entropy" else loss.squared_error
-        scratch = space.loss[worker]
-        loss_sum, correct, largest, saturated = function(
-            space.y[last][part].reshape(-1, elements), model.stages[last].y_form.format.frac_bits, labels, site,
-            scratch["acc"], scratch["draws"], error.reshape(-1, elements),
-        )  # fmt: skip
-        return int(loss_sum), int(correct), Report(saturated, error.size, largest)
-
-    # Rows --------------------------------------------------------------------------------------------------------
-
-    def _gradients(self, piece: slice, sink: Sink) -> None:
-        """Compute every gradient block over the piece's samples and hand it to the sink."""
-        space, stages = self.space, self.model.stages
-        part = slice(0, piece.stop - piece.start)
-
-        def take(entry: tuple[int, GradientBlock], worker: int) -> None:
-            i, block = entry
-            gradient = stages[i].gradient(
-                block, self._x(i, part), space.error[i][part], space.winners_of(i, part),
-                space.scratch["gradient", worker][i],
-            )  # fmt: skip
-            sink.take(i, block, gradient, worker)
-
-        amount = (piece.stop - piece.start) * self._macs + UPDATE_WORK * self._parameters
-        self.team.each(self.blocks, take, self.team.workers(amount))
+    def _make_piece(self, part: slice, kind: npt.DTypeLike, sink: Sink | None, first: bool) -> Piece:
+        self._packing.apply()
+        model, space, threads = self.model, self.space, self.team.size
+        samples = Samples(model, space, threads, part, kind, self._formats)
+        rows = Rows(model, space, threads, self.blocks, part.stop - part.start, sink) if sink is not None else None
+        return Piece(self._packing if first else None, samples, rows)
 
     def _note(self, passed: list[Passed], samples: int) -> None:
         """Hand the merged reports to the formats and the error scales."""

@@ -10,10 +10,13 @@ import numpy as np
 
 from fxptrain.fixed.draws import draws
 from fxptrain.fixed.multiplier import Multiplier
+from fxptrain.kernels.call import from_python
 from fxptrain.kernels.dot import COLUMN_MULTIPLE, FLIP, HOST, QUADS, product
 from fxptrain.nn import spec as s
 from fxptrain.nn.model import Model
 from fxptrain.nn.step import TrainingStep
+
+product = from_python(product)
 
 BATCH, STEPS = 6, 20
 LAYERS = (

@@ -5,6 +5,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fxptrain.kernels.bits import PADDING, pack, pack_run, unpack, unpack_run
+from fxptrain.kernels.call import from_python
+
+pack_run, unpack_run = map(from_python, (pack_run, unpack_run))
 
 WIDTHS = st.integers(1, 24)
 

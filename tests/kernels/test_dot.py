@@ -5,7 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fxptrain.kernels.call import from_python
 from fxptrain.kernels.dot import COLUMN_MULTIPLE, FLIP, product
+
+product = from_python(product)
 
 ROWS = st.integers(1, 20)
 SEEDS = st.integers(0, 2**32 - 1).map(np.random.default_rng)

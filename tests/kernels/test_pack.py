@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from fxptrain.kernels.call import from_python
 from fxptrain.kernels.conv import Geometry
 from fxptrain.kernels.dot import FLIP
 from fxptrain.kernels.pack import (
@@ -14,6 +15,12 @@ from fxptrain.kernels.pack import (
     unpool_error_groups,
     unpool_error_windows,
 )
+
+pad_sample = from_python(pad_sample)
+group_positions = from_python(group_positions)
+unpool_error = from_python(unpool_error)
+unpool_error_groups = from_python(unpool_error_groups)
+unpool_error_windows = from_python(unpool_error_windows)
 
 WHOLE = Digits(1, 0)
 RANDOM = np.random.default_rng(7)

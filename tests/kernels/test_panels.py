@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from fxptrain.kernels.call import from_python
 from fxptrain.kernels.dot import COLUMN_MULTIPLE
 from fxptrain.kernels.pack import Digits
 from fxptrain.kernels.panels import (
@@ -11,6 +12,11 @@ from fxptrain.kernels.panels import (
     pack_forward,
     pack_transposed,
 )
+
+pack_forward = from_python(pack_forward)
+pack_transposed = from_python(pack_transposed)
+channel_sums = from_python(channel_sums)
+input_sums = from_python(input_sums)
 
 WHOLE, SPLIT = Digits(1, 0), Digits(2, 8)
 

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fxptrain.kernels.call import from_python
 from fxptrain.kernels.pool import (
     Window,
     averagepool_forward,
@@ -14,6 +15,11 @@ from fxptrain.kernels.pool import (
 )
 from tests import naive
 from tests.kernels.layouts import random_raw, site, storage, words
+
+maxpool_forward = from_python(maxpool_forward)
+maxpool_input_error = from_python(maxpool_input_error)
+averagepool_forward = from_python(averagepool_forward)
+averagepool_input_error = from_python(averagepool_input_error)
 
 SMALL = st.integers(1, 3)
 

@@ -5,8 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fxptrain.kernels.call import from_python
 from fxptrain.kernels.requantize import RoundSite, finish_row, mask_row, pool_windows, round_row
 from tests import naive
+
+round_row, finish_row, mask_row, pool_windows = map(from_python, (round_row, finish_row, mask_row, pool_windows))
 
 WIDTHS = st.integers(2, 32)
 

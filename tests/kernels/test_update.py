@@ -5,9 +5,11 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
+from fxptrain.kernels.call import from_python
 from fxptrain.kernels.update import (
     BLOCK,
     GUARD,
+    Runs,
     Term,
     UpdateSite,
     _shifts,
@@ -19,6 +21,8 @@ from fxptrain.kernels.update import (
 )
 from fxptrain.kernels.update_narrow import fits_narrow
 from tests import naive
+
+align, update, fits_narrow, _shifts = map(from_python, (align, update, fits_narrow, _shifts))
 
 CONSTANTS = st.one_of(st.just(0.0), st.floats(2.0**-30, 8.0)).map(naive.Multiplier.from_real)
 FRACS = st.integers(-8, 40)
@@ -97,7 +101,7 @@ def test_update(data, bits, fracs, constants, batch, stochastic, drop):
             draw=naive.draw(1, 3, 4, index) if stochastic else None,
         )
     draws = np.empty((2, BLOCK), np.uint32)
-    result = update(weights, momentum, np.array([[start, source, count]]), gradient, site, draws)
+    result = update(site, weights, momentum, Runs(start, count), gradient[source:], draws)
     assert weights.tolist() == new_weights
     assert momentum.tolist() == new_momentum
     touched = slice(start, start + count)
@@ -135,7 +139,7 @@ def test_narrow_update(data, bits, fracs, constants, batch, stochastic):
     narrow, wide = [(weights.copy(), momentum.copy()) for _ in range(2)]
     draws = np.empty((2, BLOCK), np.uint32)
     results = [
-        update(*arrays, np.array([[0, 0, count]]), gradient.astype(kind), site, draws)
+        update(site, *arrays, Runs(0, count), gradient.astype(kind), draws)
         for arrays, kind in ((narrow, np.int32), (wide, np.int64))
     ]
     assert results[0] == results[1]
@@ -165,10 +169,11 @@ def test_update_draws_go_on_behind_a_block():
     gradients = (np.arange(count) * 37 % 19 - 9).astype(np.int64)
     draws = np.empty((2, BLOCK), np.uint32)
     whole, pieces = np.zeros((2, count), np.int8), np.zeros((2, count), np.int8)
-    update(*whole, np.array([[0, 0, count]]), gradients, site, draws)
-    runs = np.array([(start, start, size) for start, size in ((0, 5), (5, BLOCK + 10), (BLOCK + 15, BLOCK + 62))])
-    update(*pieces, runs[:1], gradients, site, draws)
-    update(*pieces, runs[1:], gradients, site, draws)
+    update(site, *whole, Runs(0, count), gradients, draws)
+    update(site, *pieces, Runs(0, 5), gradients, draws)
+    behind = [*gradients[5:1005], *gradients[count - 1000 :]]
+    update(site, *pieces, Runs(5, 1000, number=2, skip=count - 1005), np.array(behind), draws)
+    update(site, *pieces, Runs(1005, count - 2005), gradients[1005:], draws)
     assert whole.tolist() == pieces.tolist()
     for index in (0, BLOCK - 1, BLOCK, count - 1):
         word = naive.draw(1, 3, 4, index)

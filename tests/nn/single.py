@@ -7,6 +7,7 @@ import numpy as np
 
 from fxptrain.fixed.format import FxP
 from fxptrain.fixed.multiplier import Multiplier
+from fxptrain.kernels.call import run_calls
 from fxptrain.nn import spec as s
 from fxptrain.nn.arena import Buffer
 from fxptrain.nn.formats import ErrorScale, TensorFormat
@@ -127,9 +128,12 @@ class Single:
     def check(self, n: int, *, stochastic: bool, mask: bool, producer_relu: bool, threads: int) -> None:
         """Forward, input error and gradients are the oracle's."""
         self.stage.producer_relu = producer_relu
-        moment = Moment(SEED, STEP, FIRST, stochastic, stochastic)
+        moment = Moment(SEED, FIRST, stochastic, stochastic)
         shared = self.guarded.views(self.stage.shared(True))
-        self.stage.prepare(shared, True)
+        measured = self.stage.measure(shared, True)
+        run_calls(list(measured.values()))
+        self.stage.choose(measured)
+        run_calls(self.stage.prepare(shared, True))
         x = self.guarded.array((n, *self.shape), self.formats.x.dtype)
         x[...] = self.raw(x.shape, self.formats.x)
         acc, frac = self.twin.sums(naive.exact(x), self.formats.x.frac_bits)
@@ -145,7 +149,7 @@ class Single:
         y = self.guarded.array(shape, self.formats.y.dtype)
         winners = self.guarded.array(shape, np.uint8) if self.stage.pools else NO_WINNERS
         scratch = self.guarded.views(self.stage.scratch("forward", n))
-        report = self.stage.forward(ForwardCall(x, y, winners, moment, shared, scratch))
+        report = self.stage.forward(ForwardCall(x, y, winners, moment, shared, scratch)).run(STEP)
         assert y.tolist() == out.values.tolist()
         if self.stage.pools:
             assert out.window is not None
@@ -174,7 +178,7 @@ class Single:
         found = self.guarded.array(x.shape, form.dtype)
         scratch = self.guarded.views(self.stage.scratch("error", len(x)))
         call = ErrorCall(error, winners, x, found, (self.formats.error, form), mask, moment, shared, scratch)
-        report = self.stage.input_error(call)
+        report = self.stage.input_error(call).run(STEP)
         assert found.tolist() == expected.tolist()
         assert report == (saturated, x.size, naive.largest(acc))
         self.guarded.check()
@@ -186,8 +190,11 @@ class Single:
         found = [np.full(array.flat.size, 99, object) for array in self.stage.parameters]
         scratch = self.guarded.views(self.stage.scratch("gradient", len(x)))
         for block in self.stage.blocks(threads):
-            gradient = self.stage.gradient(block, x, error, winners, scratch)
-            for start, source, count in block.runs:
+            calls, gradient = self.stage.gradient(block, x, error, winners, scratch)
+            run_calls(calls)
+            runs = block.runs
+            for start, source in ((runs.start + i * runs.skip, i * runs.length) for i in range(runs.number)):
+                count = runs.length
                 found[block.parameter.is_bias][start : start + count] = gradient[source : source + count].tolist()
         for values, exact in zip(found, wanted, strict=False):
             assert values.tolist() == exact.reshape(-1).tolist()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from fxptrain.errors import CheckpointError
 from fxptrain.fixed.format import FxP
 from fxptrain.fixed.multiplier import Multiplier
-from fxptrain.kernels.update import BLOCK
+from fxptrain.kernels.update import BLOCK, Runs
 from fxptrain.nn.formats import TensorFormat
 from fxptrain.nn.parameters import ParameterArray, UpdateMoment, UpdateRule
 from tests import naive
@@ -66,9 +66,10 @@ def test_steps(method, name, param, momentum, gradient_frac, gradients, piece, g
     draws = np.empty((2, BLOCK), np.uint32)
     for step, values in enumerate(gradients):
         gradient = np.array(values, np.int64)
-        site = array.site(UpdateMoment(SEED, step, gamma, 5, gradient_frac, gradient_bits))
+        site = array.site(UpdateMoment(SEED, gamma, 5, gradient_frac, gradient_bits))
         starts = range(0, 12, piece)
-        array.note([array.apply(np.array([[s, s, min(piece, 12 - s)]]), gradient, site, draws) for s in starts])
+        runs = [Runs(start, min(piece, 12 - start)) for start in starts]
+        array.note([(*array.update(site, run, gradient[run.start :], draws).run(step), run.length) for run in runs])
 
         def words(kind, step=step):
             return naive.draw_array(SEED, 16 * LAYER + kind, step, (12,)) if array.rule.stochastic else None

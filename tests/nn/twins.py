@@ -54,10 +54,11 @@ def stages_of(model: Model) -> list[naive.Stage]:
             pool = (layer.size, layer.stride or layer.size)
             if fusible and pool[0] == pool[1]:
                 stages[-1].max_pool = pool
+                fusible = pool[0] == (1, 1)  # windows of one change nothing: the next pooling takes their place
             else:
                 has_relu = bool(stages) and stages[-1].has_relu
                 stages.append(naive.Stage("identity", number, form, max_pool=pool, has_relu=has_relu))
-            fusible = False
+                fusible = False
         elif isinstance(layer, s.ReLU):
             for stage in reversed(stages):
                 stage.has_relu = True

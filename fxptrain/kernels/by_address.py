@@ -1,0 +1,206 @@
+"""Compiled code that calls kernels by their address: arguments read from 64-bit words, threads that share the calls.
+
+Words: an integer or bool is one; a C-contiguous array its address and its extents; a tuple its members' words in a row.
+What does not belong here: making words and programs of Python's objects (`call`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+from numba.np import arrayobj
+
+from fxptrain._jit import kernel, native
+
+I1, I32, I64 = ir.IntType(1), ir.IntType(32), ir.IntType(64)
+ANY = types.TypeRef(types.none)  # stands for any signature: none of them is represented at run time
+THREE = (types.int64,) * 3
+FAILED = 1 << 40  # more groups than any program has
+
+
+def _read(context: Any, builder: ir.IRBuilder, kind: types.Type, words: ir.Value, at: int) -> tuple[ir.Value, int]:
+    """IR of the value of a type whose words begin at a position, and the position behind them."""
+
+    def word(position: int) -> ir.Value:
+        return builder.load(builder.gep(words, [I64(position)]))
+
+    if isinstance(kind, types.BaseTuple):
+        members = []
+        for member in kind:
+            value, at = _read(context, builder, member, words, at)
+            members.append(value)
+        return context.make_tuple(builder, kind, members), at
+    if isinstance(kind, types.Array):
+        element = context.get_data_type(kind.dtype)
+        shape = [word(at + 1 + axis) for axis in range(kind.ndim)]
+        size = I64(context.get_abi_sizeof(element))
+        strides = [size]
+        for extent in shape[:0:-1]:
+            strides.insert(0, builder.mul(strides[0], extent))
+        array = context.make_array(kind)(context, builder)
+        data = builder.inttoptr(word(at), element.as_pointer())
+        arrayobj.populate_array(array, data=data, shape=shape, strides=strides, itemsize=size, meminfo=None)
+        return array._getvalue(), at + 1 + kind.ndim
+    return (builder.trunc(word(at), I1) if kind == types.boolean else word(at)), at + 1
+
+
+def _pointer(builder: ir.IRBuilder, address: ir.Value) -> ir.Value:
+    return builder.inttoptr(address, I64.as_pointer())
+
+
+def _call_native(
+    context: Any, builder: ir.IRBuilder, address: Any, result: types.Type, kinds: Any, args: Any,
+    on_error: Callable[[], None] = lambda: None,
+) -> Any:  # fmt: skip
+    """IR of a call of compiled code at an address; an exception there is one here."""
+    function = context.call_conv.get_function_type(result, kinds).as_pointer()
+    status, value = context.call_conv.call_function(
+        builder, builder.inttoptr(address, function), result, kinds, args
+    )
+    with cgutils.if_unlikely(builder, status.is_error):
+        on_error()
+        context.call_conv.return_status_propagate(builder, status)
+    return value
+
+
+def result_types(result: types.Type) -> tuple[types.Type, ...]:
+    """Types of the integers that a kernel returns."""
+    if isinstance(result, types.BaseTuple):
+        return tuple(result)
+    return () if result == types.none else (result,)
+
+
+@intrinsic
+def _call_words(typing, address, words, results, signature):  # type: ignore[no-untyped-def]
+    """Call the kernel at an address with arguments from words, and write the integers it returns."""
+    result, *kinds = signature.instance_type
+
+    def generate(context, builder, _, args):  # type: ignore[no-untyped-def]
+        source, target = (_pointer(builder, arg) for arg in args[1:3])
+        values, at = [], 0
+        for kind in kinds:
+            value, at = _read(context, builder, kind, source, at)
+            values.append(value)
+        found = _call_native(context, builder, args[0], result, kinds, values)
+        members = cgutils.unpack_tuple(builder, found) if isinstance(result, types.BaseTuple) else [found]
+        for position, (member, kind) in enumerate(zip(members, result_types(result), strict=False)):
+            number = context.cast(builder, member, kind, types.int64)
+            builder.store(number, builder.gep(target, [I64(position)]))
+        return context.get_dummy_value()
+
+    return types.void(*THREE, signature), generate
+
+
+@native
+def from_words(address, words, results, signature):  # type: ignore[no-untyped-def]
+    """One is compiled for every signature: all have the same form, so that `take` can call them."""
+    _call_words(address, words, results, signature)
+
+
+@intrinsic
+def _call_row(typing, row, done):  # type: ignore[no-untyped-def]
+    """Make the call at an address: four words, those of `Call.row`. If it raises, nobody waits for `done` any more."""
+
+    def generate(context, builder, _, args):  # type: ignore[no-untyped-def]
+        words = _pointer(builder, args[0])
+        first, *rest = (builder.load(builder.gep(words, [I64(position)])) for position in range(4))
+
+        def give_up() -> None:
+            builder.atomic_rmw("add", _pointer(builder, args[1]), I64(FAILED), "seq_cst")
+
+        _call_native(
+            context, builder, first, types.none, (*THREE, ANY), [*rest, context.get_dummy_value()], give_up
+        )
+        return context.get_dummy_value()
+
+    return types.void(row, done), generate
+
+
+@intrinsic
+def _count(typing, counter):  # type: ignore[no-untyped-def]
+    """The number at an address, raised by one for whoever counts next."""
+
+    def generate(context, builder, _, args):  # type: ignore[no-untyped-def]
+        return builder.atomic_rmw("add", _pointer(builder, args[0]), I64(1), "seq_cst")
+
+    return types.int64(counter), generate
+
+
+@intrinsic
+def _word(typing, address):  # type: ignore[no-untyped-def]
+    """The number at an address, as other threads have left it."""
+
+    def generate(context, builder, _, args):  # type: ignore[no-untyped-def]
+        return builder.load_atomic(_pointer(builder, args[0]), "seq_cst", 8)
+
+    return types.int64(address), generate
+
+
+@intrinsic
+def _set_word(typing, address, value):  # type: ignore[no-untyped-def]
+    def generate(context, builder, _, args):  # type: ignore[no-untyped-def]
+        builder.store_atomic(args[1], _pointer(builder, args[0]), "seq_cst", 8)
+        return context.get_dummy_value()
+
+    return types.void(address, value), generate
+
+
+@intrinsic
+def _yield_core(typing, address):  # type: ignore[no-untyped-def]
+    """Let another thread have this core, if one wants it: POSIX ``sched_yield``, which lies at `address`."""
+
+    def generate(context, builder, _, args):  # type: ignore[no-untyped-def]
+        builder.call(builder.inttoptr(args[0], ir.FunctionType(I32, []).as_pointer()), [])
+        return context.get_dummy_value()
+
+    return types.void(address), generate
+
+
+class Board(NamedTuple):
+    """Addresses of what the threads of a program read and write."""
+
+    taken: int  # groups that a thread has taken
+    done: int  # groups that are finished
+    steps: int  # where the step is to be written
+    step_count: int
+    groups: int
+    first: int  # number of a group's first call; one more for the end
+    needed: int  # groups that must be finished before a group begins
+    yielding: int
+
+
+@kernel
+def begin(board, step):  # type: ignore[no-untyped-def]
+    """Start again from the first group, at a step."""
+    for i in range(board.step_count):
+        _set_word(_word(board.steps + 8 * i), np.int64(step))
+    _set_word(board.done, np.int64(0))
+    _set_word(board.taken, np.int64(0))
+
+
+@native
+def _wait(board, number):  # type: ignore[no-untyped-def]
+    """Wait until so many groups are finished."""
+    while _word(board.done) < number:
+        _yield_core(board.yielding)
+
+
+@kernel
+def take(board, rows, to_the_end):  # type: ignore[no-untyped-def]
+    """Make the calls of group after group that no other thread has taken; returns whether no call has raised."""
+    group = _count(board.taken)
+    while group < board.groups:
+        _wait(board, _word(board.needed + 8 * group))
+        for call in range(_word(board.first + 8 * group), _word(board.first + 8 * group + 8)):
+            _call_row(rows + 32 * call, board.done)
+        _count(board.done)
+        group = _count(board.taken)
+    if to_the_end:
+        _wait(board, board.groups)
+    return _word(board.done) < FAILED

@@ -1,0 +1,145 @@
+"""A training step's kernel calls as programs, planned once and run as long as formats and accumulators stay the same.
+
+What does not belong here: what the calls of a stage are (`conv` and its like) and the order of programs (`step`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from typing import TypeVar
+
+import numpy.typing as npt
+
+from fxptrain.kernels.call import Call, Phase, Program
+from fxptrain.nn.layout import SAMPLE_BLOCK
+from fxptrain.nn.model import Model
+from fxptrain.nn.passed import Passed
+from fxptrain.nn.share import ErrorFormats, Inputs, Labels, TrainingShare, stage_input
+from fxptrain.nn.sinks import Sink
+from fxptrain.nn.stage import GradientBlock, Moment
+from fxptrain.nn.threads import Team, shares
+from fxptrain.nn.workspace import Workspace
+
+MOST = 8  # plans of one kind that are kept
+T = TypeVar("T")
+
+
+def remembered(plans: dict[Hashable, T], key: Hashable, make: Callable[[], T]) -> T:
+    """The plan of a key, made if it is not known; the plan that was made first is forgotten if there are many."""
+    if key not in plans:
+        if len(plans) == MOST:
+            del plans[next(iter(plans))]
+        plans[key] = make()
+    return plans[key]
+
+
+class Packing:
+    """What is made of the parameters before a step: measured, chosen by, and packed."""
+
+    def __init__(self, model: Model, space: Workspace) -> None:
+        self.stages, self.space = model.stages, space
+        self._measured = [stage.measure(views, True) for stage, views in zip(self.stages, space.shared, strict=True)]
+        self._measure = Program([[list(calls.values())] for calls in self._measured if calls])
+        self.choice: tuple[Hashable, ...] = ()
+
+    def choose(self, team: Team, workers: int) -> None:
+        """Measure the parameters where the choice depends on them, and choose."""
+        if any(self._measured):
+            team.perform(self._measure, 0, workers)
+            self.apply()
+        elif not self.choice:
+            self.apply()
+
+    def apply(self) -> None:
+        """Let every stage choose its accumulators by what was measured."""
+        self.choice = tuple(stage.choose(found) for stage, found in zip(self.stages, self._measured, strict=True))
+
+    def phase(self) -> Phase:
+        """Pack all weights, the stage with most parameters first."""
+        stages, shared = self.stages, self.space.shared
+        order = sorted(range(len(stages)), key=lambda i: -sum(p.flat.size for p in stages[i].parameters))
+        return [[calls] for calls in (stages[i].prepare(shared[i], True) for i in order) if calls]
+
+
+class Samples:
+    """Forward, loss and input errors of one piece of a batch, a share of it for every thread."""
+
+    def __init__(
+        self, model: Model, space: Workspace, threads: int, piece: slice, kind: npt.DTypeLike, formats: ErrorFormats
+    ) -> None:
+        optimizer = model.optimizer
+        forward, error = (name == "stochastic" for name in (optimizer.forward_rounding, optimizer.error_rounding))
+        self._piece = piece
+        self._shares = [
+            TrainingShare(
+                model, space, worker, part, Moment(model.seed, piece.start + part.start, forward, error), kind, formats
+            )
+            for worker, part in enumerate(shares(piece.stop - piece.start, threads, SAMPLE_BLOCK))
+        ]
+
+    def phase(self) -> Phase:
+        """A group for every share."""
+        return [[share.calls] for share in self._shares]
+
+    def give(self, inputs: Inputs, labels: Labels) -> None:
+        """Hand over the whole batch."""
+        for share in self._shares:
+            share.give_labelled(inputs[self._piece], labels[self._piece])
+
+    def passed(self) -> list[Passed]:
+        """What the calls returned when they were made last."""
+        return [share.passed() for share in self._shares]
+
+
+class Rows:
+    """All gradient blocks over some samples and, after each, what a sink does with it."""
+
+    def __init__(
+        self, model: Model, space: Workspace, threads: int, blocks: Sequence[tuple[int, GradientBlock]], samples: int,
+        sink: Sink,
+    ) -> None:  # fmt: skip
+        self._sink, self._groups, part = sink, [], slice(0, samples)
+        self._sunk: list[tuple[int, GradientBlock, list[Call]]] = []  # the sink's calls, one for every thread
+        for i, block in blocks:
+            x, error, winners = stage_input(model, space, i, part), space.error[i][part], space.winners_of(i, part)
+            group, sunk = [], []
+            for worker in range(threads):
+                scratch = space.scratch["gradient", worker][i]
+                calls, gradient = model.stages[i].gradient(block, x, error, winners, scratch)
+                sunk.append(sink.plan(i, block, gradient, worker))
+                group.append([*calls, sunk[-1]])
+            self._sunk.append((i, block, sunk))
+            self._groups.append(group)
+
+    def phase(self) -> Phase:
+        """A group for every block."""
+        return self._groups
+
+    def before(self) -> None:
+        """Make the sink's calls ready."""
+        for _, block, calls in self._sunk:
+            for call in calls:
+                self._sink.before(block, call)
+
+    def after(self) -> None:
+        """Let the sink take over what its calls returned."""
+        for i, block, calls in self._sunk:
+            self._sink.after(i, block, calls[0])
+
+
+class Piece:
+    """One piece of a batch, from packing the weights, if it is the first, to its gradients, if there is a sink."""
+
+    def __init__(self, packing: Packing | None, samples: Samples, rows: Rows | None) -> None:
+        self.samples, self.rows = samples, rows
+        self.program = Program(*(part.phase() for part in (packing, samples, rows) if part is not None))
+
+    def run(self, team: Team, inputs: Inputs, labels: Labels, step: int, workers: int) -> list[Passed]:
+        """Run its program; returns what the samples passed."""
+        self.samples.give(inputs, labels)
+        if self.rows is not None:
+            self.rows.before()
+        team.perform(self.program, step, workers)
+        if self.rows is not None:
+            self.rows.after()
+        return self.samples.passed()
