@@ -19,7 +19,7 @@ from fxptrain.cli_experiment import experiment
 from fxptrain.cli_export import export, verify
 from fxptrain.cli_import import import_model
 from fxptrain.cli_memory import announce, memory, planned_run
-from fxptrain.cli_options import recipe_options
+from fxptrain.cli_options import format_options, json_option, recipe_options, threads_option, training_options
 from fxptrain.errors import FxptrainError, RecipeError
 
 if TYPE_CHECKING:
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 MISTAKE, INTERRUPTED = 2, 130
 
 data_option = click.option("--data", metavar="DATA", help="Other data: a name, directory, .npz or .csv file.")
-threads_option = click.option("--threads", type=click.IntRange(1), help="Threads (all cores). They change no bit.")
-json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object as the last line of stdout.")
 best_option = click.option("--best", is_flag=True, help="Use the epoch with the lowest validation loss, not the last.")
 
 
@@ -58,21 +56,13 @@ def cli() -> None:
 @click.argument("recipe", required=False)
 @data_option
 @click.option("--method", help="How gradients become weights: sqpu, hteqpu or ste.")
-@click.option("--bits", type=int, metavar="T", help="Bits of weights, activations, momentum; frac_bits per tensor.")
-@click.option("--param-format", metavar="T,F", help="Total and fractional bits of all parameters (mode `fixed`).")
-@click.option("--activation-format", metavar="T,F", help="The same of all activations.")
-@click.option("--error-bits", type=int, metavar="T", help="Bits of the errors going back, 2 to 16; --bits leaves them.")
-@click.option("--momentum-bits", type=int, metavar="T", help="Bits of the momentum (those of the weights).")
+@format_options
 @click.option("--rounding", metavar="NAME", help="Rounding of training's forward pass: stochastic or half-even.")
 @click.option("--batch-size", type=int, metavar="N")
 @click.option("--micro-batch", type=int, metavar="N", help="Process each batch in pieces: same bits, less memory.")
 @click.option("--lr", type=float, metavar="X", help="Learning rate.")
 @click.option("--epochs", type=int, metavar="N")
-@click.option("--limit", type=int, metavar="N", help="Train on N samples only.")
-@click.option("--validation", type=int, metavar="N", help="Samples held out to validate on after each epoch.")
-@click.option("--seed", type=int, metavar="N", help="Seed of all draws: initialization, order, rounding.")
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any key of the recipe, repeatable: "
-              "--set optimizer.weight_decay=0 --set schedule.type=constant.")  # fmt: skip
+@training_options
 @threads_option
 @click.option("--lean/--fast", default=None, help="In little memory (fast if --memory-limit allows): same bits.")
 @click.option("--memory-limit", metavar="BYTES", help="Do not start what is planned to take more, as 512KB or 2MiB.")

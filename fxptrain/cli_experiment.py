@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fxptrain.cli_options import json_option
 from fxptrain.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object as the last line of stdout.")
 directory_argument = click.argument("directory", type=click.Path(path_type=Path))
 
 

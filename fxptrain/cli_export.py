@@ -12,10 +12,11 @@ from typing import Any
 
 import click
 
+from fxptrain.cli_options import json_option
+
 FORMATS = ("c", "arduino", "header", "npz", "onnx", "cmsis-nn")
 DIFFERENT = 1
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object as the last line of stdout.")
 
 
 @click.command(short_help="Integers and C99 of a run, for microcontrollers and other tools.")

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from fxptrain.cli_options import recipe_options
+from fxptrain.cli_options import json_option, recipe_options, threads_option, training_options
 
 
 @click.command("import", short_help="A float ONNX model as a run: evaluate, fine-tune, export it.")
@@ -27,12 +27,9 @@ from fxptrain.cli_options import recipe_options
 @click.option("--batch-size", type=int, metavar="N")
 @click.option("--lr", type=float, metavar="X", help="Learning rate of training further (0.005, falling).")
 @click.option("--epochs", type=int, metavar="N", help="Epochs of training further (1).")
-@click.option("--limit", type=int, metavar="N", help="Train on N samples only.")
-@click.option("--validation", type=int, metavar="N", help="Samples held out to validate on after each epoch.")
-@click.option("--seed", type=int, metavar="N", help="Seed of all draws.")
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any key of the recipe, repeatable.")
-@click.option("--threads", type=click.IntRange(1), help="Threads (all cores). They change no bit.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object as the last line of stdout.")
+@training_options
+@threads_option
+@json_option
 def import_model(
     model: Path, out: Path, mean: float | None, std: float | None, samples: int, threads: int | None, as_json: bool,
     **given: Any,

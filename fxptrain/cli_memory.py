@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fxptrain.cli_options import format_options, json_option, recipe_options, settings_option
+
 if TYPE_CHECKING:
     from fxptrain.memory import Setting
     from fxptrain.recipe import Recipe
@@ -19,11 +21,7 @@ if TYPE_CHECKING:
 @click.command(short_help="Bytes that training takes, planned and measured; what fits into how many.")
 @click.argument("recipe")
 @click.option("--method", help="sqpu, hteqpu or ste; all are shown beside each other.")
-@click.option("--bits", type=int, metavar="T", help="Bits of weights, activations, momentum; frac_bits per tensor.")
-@click.option("--param-format", metavar="T,F", help="Total and fractional bits of all parameters (mode `fixed`).")
-@click.option("--activation-format", metavar="T,F", help="The same of all activations.")
-@click.option("--error-bits", type=int, metavar="T", help="Bits of the errors going back, 2 to 16; --bits leaves them.")
-@click.option("--momentum-bits", type=int, metavar="T", help="Bits of the momentum (those of the weights).")
+@format_options
 @click.option("--batch-size", type=int, metavar="N")
 @click.option("--micro-batch", type=int, metavar="N", help="Process each batch in pieces of N.")
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Each has scratch memory.")
@@ -31,8 +29,8 @@ if TYPE_CHECKING:
 @click.option("--fit", metavar="BYTES", help="Find what fits into so many bytes, as 256KB or 64KiB.")
 @click.option("--operations", is_flag=True, help="Count rounding operations instead, as the paper's Table 3.")
 @click.option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="Draw the plans (extra `plot`).")
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any key of the recipe, repeatable.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object as the last line of stdout.")
+@settings_option
+@json_option
 def memory(
     recipe: str, threads: int, lean: bool | None, fit: str | None, operations: bool, plot: Path | None, as_json: bool,
     **given: Any,
@@ -42,7 +40,6 @@ def memory(
     The data set and the interpreter itself are not in it.
     """
     from fxptrain import memory_report as report
-    from fxptrain.cli_options import recipe_options
     from fxptrain.memory import parse_bytes
     from fxptrain.recipe import load_recipe
 

@@ -1,13 +1,53 @@
-"""Options that several commands share, as keys of a recipe.
+"""Options that several commands share, and what they mean as keys of a recipe.
 
 Part of the command line (`cli`), so it may know its options; nothing else belongs here.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
 
 from fxptrain.errors import RecipeError
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+threads_option = click.option("--threads", type=click.IntRange(1), help="Threads (all cores). They change no bit.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object as the last line of stdout.")
+settings_option = click.option(
+    "--set", "settings", multiple=True, metavar="KEY=VALUE",
+    help="Any key of the recipe, repeatable: --set optimizer.weight_decay=0 --set schedule.type=constant.",
+)  # fmt: skip
+
+
+def _all(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """Several options as one decorator, shown in this order."""
+
+    def decorate(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+format_options = _all(
+    click.option("--bits", type=int, metavar="T", help="Bits of weights, activations, momentum; frac_bits per tensor."),
+    click.option("--param-format", metavar="T,F", help="Total and fractional bits of all parameters (mode `fixed`)."),
+    click.option("--activation-format", metavar="T,F", help="The same of all activations."),
+    click.option(
+        "--error-bits", type=int, metavar="T", help="Bits of the errors going back, 2 to 16; --bits leaves them."
+    ),
+    click.option("--momentum-bits", type=int, metavar="T", help="Bits of the momentum (those of the weights)."),
+)
+training_options = _all(
+    click.option("--limit", type=int, metavar="N", help="Train on N samples only."),
+    click.option("--validation", type=int, metavar="N", help="Samples held out to validate on after each epoch."),
+    click.option("--seed", type=int, metavar="N", help="Seed of all draws: initialization, order, rounding."),
+    settings_option,
+)
 
 
 def recipe_options(given: dict[str, Any]) -> dict[str, Any]:

@@ -48,6 +48,8 @@ SIBLINGS = {
     ("training", "task"),
     ("training", "progress"),
     ("__main__", "cli"),
+    ("cli_experiment", "cli_options"),
+    ("cli_export", "cli_options"),
     ("cli", "cli_export"),
     ("export", "evaluation"),
     ("export", "run_directory"),

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from tools.bench_suite.answers import answer, only_answers
 from tools.bench_suite.cases import Contender
 from tools.bench_suite.session import BenchError, Say
 from tools.bench_suite.table import aligned
@@ -211,14 +212,7 @@ def chosen_formats(names: tuple[str, ...]) -> tuple[str, ...]:
 def main() -> None:
     """Observe who is named on the command line, for `compare`."""
     trainee, batch = Trainee(**json.loads(sys.argv[1])), int(sys.argv[2])
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what libraries print goes to stderr
-    try:
-        found: dict[str, Any] = dict(observe(trainee, batch))
-    except ImportError as error:
-        found = {"missing": str(error)}
-    answers.write(json.dumps(found) + "\n")
-    answers.flush()
+    answer(only_answers(), lambda: dict(observe(trainee, batch)))
 
 
 if __name__ == "__main__":

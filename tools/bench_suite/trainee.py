@@ -5,8 +5,6 @@ What does not belong here: what is trained, and the comparison; `whole` says tha
 
 from __future__ import annotations
 
-import json
-import os
 import pickle
 import sys
 import time
@@ -16,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tools.bench_suite.answers import answer, only_answers
 from tools.bench_suite.float_models import Float32, FloatLayer, FloatTask
 
 CHUNK = 1000  # images evaluated at once
@@ -135,17 +134,12 @@ def train_torch(training: FloatTraining, name: str, threads: int) -> dict[str, A
 
 
 def main() -> None:
-    """Train what is on stdin; arguments are library, contender and threads. What libraries print goes to stderr."""
+    """Train what is on stdin; arguments are library, contender and threads."""
     library, name, threads = sys.argv[1], sys.argv[2], int(sys.argv[3])
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
-    task = pickle.load(sys.stdin.buffer)
-    try:
-        found = train_engine(task, threads) if library == "fxptrain" else train_torch(task, name, threads)
-    except ImportError as error:
-        found = {"missing": str(error)}
-    answers.write(json.dumps(found) + "\n")
-    answers.flush()
+    answers, task = only_answers(), pickle.load(sys.stdin.buffer)
+    answer(
+        answers, lambda: train_engine(task, threads) if library == "fxptrain" else train_torch(task, name, threads)
+    )
 
 
 if __name__ == "__main__":

@@ -6,13 +6,13 @@ What does not belong here: what to measure, and when; `session` says that.
 from __future__ import annotations
 
 import json
-import os
 import sys
 import traceback
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any, TextIO
 
+from tools.bench_suite.answers import answer, only_answers
 from tools.bench_suite.cases import Case
 from tools.bench_suite.contract import BenchedLibrary, Run, measure
 
@@ -105,17 +105,14 @@ def serve(requests: TextIO, answers: TextIO, worker: Worker) -> None:
 
 
 def main() -> None:
-    """Start: arguments are the library and the threads. What libraries print goes to stderr."""
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
-    name, threads = sys.argv[1:]
+    """Start: arguments are the library and the threads."""
+    answers, (name, threads) = only_answers(), sys.argv[1:]
     try:
         worker = Worker(name, int(threads))
     except ImportError as error:
         answers.write(json.dumps({"missing": str(error)}) + "\n")
         return
-    answers.write(json.dumps({"result": worker.versions()}) + "\n")
-    answers.flush()
+    answer(answers, lambda: {"result": worker.versions()})
     serve(sys.stdin, answers, worker)
 
 
