@@ -27,7 +27,7 @@ def command(tmp_path: Path) -> list[str]:
     )  # fmt: skip
     recipe = small_recipe(
         data__name=str(tmp_path / "small.npz"), training__batch_size=1, training__checkpoint_steps=1,
-        training__epochs=4, schedule__type="plateau", schedule__patience=1,
+        training__epochs=8, schedule__type="plateau", schedule__patience=1,
     )  # fmt: skip
     (tmp_path / "small.toml").write_text(recipe.to_toml(), encoding="utf-8")
     return [sys.executable, "-m", "fxptrain", "train", str(tmp_path / "small.toml"), "--resume", "--json"]
@@ -60,7 +60,7 @@ def test_kill_and_resume(command: list[str], tmp_path: Path) -> None:
     assert sum(killed) >= 3, "the run is too short to be killed"
     again = run(command, tmp_path / "killed")
     assert again["weights_sha256"] == whole["weights_sha256"]
-    assert again["steps"] == whole["steps"] == 4 * 180
+    assert again["steps"] == whole["steps"] == 8 * 180
     first, second = (read_metrics(tmp_path / name / "metrics.jsonl") for name in ("whole", "killed"))
     for a, b in zip(first, second, strict=True):
         assert a | {"images_per_second": None} == b | {"images_per_second": None}
@@ -69,7 +69,8 @@ def test_kill_and_resume(command: list[str], tmp_path: Path) -> None:
 def test_interrupt(command: list[str], tmp_path: Path) -> None:
     """Ctrl-C says how to go on, in one line, and exits with 130."""
     out = tmp_path / "run"
-    with subprocess.Popen([*command, "--out", str(out)], stderr=subprocess.PIPE, text=True) as process:
+    endless = [*command, "--epochs", "1000", "--out", str(out)]
+    with subprocess.Popen(endless, stderr=subprocess.PIPE, text=True) as process:
         while process.poll() is None and not (out / "checkpoint.fxp").exists():
             time.sleep(0.01)
         process.send_signal(signal.SIGINT)
