@@ -207,9 +207,9 @@ def from_python(function: Any) -> Callable[..., Any]:
 
     Examples
     --------
-    >>> from fxptrain.kernels.word import multiply
-    >>> from_python(multiply)(3, 4)
-    12
+    >>> from fxptrain.kernels.dot import group_of
+    >>> from_python(group_of)(np.zeros(8, np.int8))
+    4
     """
 
     def call(*args: Any) -> Any:

@@ -152,14 +152,14 @@ def conv2d_input_error(  # type: ignore[no-untyped-def]
 def error_start(totals, g, table, start):  # type: ignore[no-untyped-def]
     """Where accumulators of `conv2d_input_error` begin if its rows are stored flipped: minus what 128 too much adds.
 
-    `totals` (kh * kw * ci) are sums of the weights over co, `table` the geometry's `error_out`.
+    `totals` (kh, run_columns) are sums of the weights over co, `table` the geometry's `error_out`.
     """
     prefer_wide_vectors()
     image = g.image
     stride, run = (image.w + 2 * image.pw) * image.c, g.kw * image.c
     start[: padded_size(image) + g.run_columns] = 0
     for kh in range(g.kh):
-        line = totals[kh * run : (kh + 1) * run]
+        line = totals[kh * g.run_columns : kh * g.run_columns + run]
         for p in range(g.oh_used * g.ow_used):
             at = kh * stride + table[p]
             here = start[at : at + run]

@@ -65,6 +65,7 @@ QUADS = HOST.quads is not None
 FLIP = np.int8(-128 if HOST.unsigned_rows else 0)  # xor of the int8 of a row operand
 ZERO, ONE = np.int64(0), np.int64(1)  # literals would each make another specialization of `product`
 ADD = np.bool_(True)
+UNBOUNDED = np.int64(1 << 62)  # groups of an int32 chain where int32 is proved to hold every sum
 COLUMN_MULTIPLE = 16  # column operands are padded to this many columns on every target, so layouts never differ
 
 

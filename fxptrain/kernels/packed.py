@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from fxptrain._jit import kernel, native
-from fxptrain.fixed.rounding import shift_half_even, shift_stochastic
-from fxptrain.fixed.threefry import threefry2x32
 from fxptrain.kernels.bits import pack_run, read, unpack_run, write
-from fxptrain.kernels.update import BLOCK, NOTHING, merged, update_block
+from fxptrain.kernels.update import NOTHING, merged, regridded, update_block
+from fxptrain.kernels.update_site import BLOCK
 
 
 @native
@@ -51,10 +48,5 @@ def update_packed(site, weights, weight_bits, momentum, momentum_bits, runs, gra
 def regrid_packed(values, count, bits, shift, low, high, stochastic, seed, stream, step):  # type: ignore[no-untyped-def]
     """`update.regrid` for `count` values of so many bits (0: plain)."""
     for i in range(count):
-        value = read(values, i, bits)
-        if stochastic and shift > 0:
-            words = threefry2x32(np.uint32(seed), np.uint32(stream), np.uint32(step), np.uint32(i >> 1))
-            value = shift_stochastic(value, shift, words[i & 1])
-        else:
-            value = shift_half_even(value, shift)
-        write(values, i, bits, min(max(value, np.int64(low)), np.int64(high)))
+        value = regridded(read(values, i, bits), i, shift, low, high, stochastic, seed, stream, step)
+        write(values, i, bits, value)

@@ -8,8 +8,9 @@ from __future__ import annotations
 import numpy as np
 
 from fxptrain._jit import native, prefer_wide_vectors
-from fxptrain.kernels.dot import group_of
+from fxptrain.kernels.dot import ADD, ONE, UNBOUNDED, ZERO, group_of, product
 from fxptrain.kernels.pack import HALF, digit, digit_rule, word
+from fxptrain.kernels.transpose import transpose
 
 
 @native
@@ -46,27 +47,18 @@ def pack_forward(w, taps, run, columns_used, columns, digits, out):  # type: ign
 
 
 @native
-def _transpose_words(w, taps, run, words, columns, out):  # type: ignore[no-untyped-def]
-    """``out[tap][word][columns] = w[tap][run][word]``, zero beyond the run, in pieces that stay in the cache."""
-    for tap in range(taps):
-        for first in range(0, columns, 16):
-            last = min(first + 16, run)
-            for k in range(words):
-                at, source = (tap * words + k) * columns, np.uint64(tap * run * words + k)
-                for c in range(first, last):
-                    out[at + c] = w[source + np.uint64(c * words)]
-                for c in range(max(last, first), first + 16):
-                    out[at + c] = 0
-
-
-@native
 def pack_transposed(w, taps, run, channels, columns, digits, out):  # type: ignore[no-untyped-def]
     """Weights (taps, run, co) to ``out[plane][tap][co / group][columns][group]``, columns along the run.
 
     For the input error. Columns beyond the run are zero: their sums fall on the accumulators of the next position.
     """
     if group_of(out) == 4 and channels % 4 == 0:
-        _transpose_words(w.view(np.int32), taps, run, channels // 4, columns, out.view(np.int32))
+        source, target, words = w.view(np.int32), out.view(np.int32), channels // 4
+        for tap in range(taps):
+            base = tap * words * columns
+            transpose(source, tap * run * words, run, words, target, base, columns)
+            for k in range(words if run < columns else 0):
+                target[base + k * columns + run : base + (k + 1) * columns] = 0
         return
     group = group_of(out)
     groups = (channels + group - 1) // group
@@ -100,35 +92,32 @@ def pack_transposed(w, taps, run, channels, columns, digits, out):  # type: igno
 
 
 @native
-def channel_sums(w, rows, channels, magnitudes, sums):  # type: ignore[no-untyped-def]
-    """``sums[c]``, sum over rows of ``w[row, c]``, or of its magnitude."""
-    prefer_wide_vectors()
-    kind = sums.dtype.type
-    sums[:channels] = 0
-    for row in range(rows):
-        line, total = w[row * channels : (row + 1) * channels], sums[:channels]
-        for c in range(channels):
-            value = kind(line[c])
-            total[c] = kind(total[c] + (max(value, kind(-value)) if magnitudes else value))
+def panel_sums(panels, segments, groups, columns, apart, table, ones, sums):  # type: ignore[no-untyped-def]
+    """Sums of the int8 values of every column of `segments` panels (groups, columns, 4), where rows are unsigned.
 
-
-@native
-def input_sums(w, rows, channels, magnitudes, sums):  # type: ignore[no-untyped-def]
-    """``sums[row]``, sum over channels of ``w[row, c]``, or of its magnitude."""
-    prefer_wide_vectors()
-    kind = sums.dtype.type
-    for row in range(rows):
-        line, total = w[row * channels : (row + 1) * channels], kind(0)
-        for c in range(channels):
-            value = kind(line[c])
-            total = kind(total + (max(value, kind(-value)) if magnitudes else value))
-        sums[row] = total
+    They are the product with a row of ones, which reads the panels as fast as memory goes: to ``sums[:columns]``, or
+    with `apart` each segment's to ``sums[segment * columns :]``. `ones` (4) is scratch; `table` begins with 0.
+    """
+    whole, parts = (1, segments) if apart else (segments, 1)
+    ones[:] = 1
+    sums[: parts * columns] = 0
+    for part in range(parts):
+        product(
+            ones, ZERO, table, ONE, (ZERO, ZERO, ZERO), panels, 4 * part * groups * columns, columns,
+            (ZERO, 4 * groups * columns, 4 * columns), (ONE, whole, groups), UNBOUNDED, sums, sums, part * columns,
+            table, ZERO, ADD,
+        )  # fmt: skip
 
 
 @native
 def largest_output_sum(w, rows, channels, bias, sums):  # type: ignore[no-untyped-def]
     """Largest sum of absolute weights (rows, channels) over a channel, and largest absolute bias (none: 0)."""
-    channel_sums(w, rows, channels, True, sums)
+    prefer_wide_vectors()
+    sums[:channels] = 0
+    for row in range(rows):
+        line, total = w[row * channels : (row + 1) * channels], sums[:channels]
+        for c in range(channels):
+            total[c] += abs(np.int64(line[c]))
     largest = np.int64(0)
     for c in range(bias.size):
         largest = max(largest, abs(np.int64(bias[c])))
@@ -138,10 +127,13 @@ def largest_output_sum(w, rows, channels, bias, sums):  # type: ignore[no-untype
 @native
 def largest_input_sum(w, taps, inner, channels, sums):  # type: ignore[no-untyped-def]
     """Largest sum of absolute weights (taps, inner, channels) over an input channel."""
-    input_sums(w, taps * inner, channels, True, sums)
-    for tap in range(1, taps):
-        for c in range(inner):
-            sums[c] += sums[tap * inner + c]
+    prefer_wide_vectors()
+    sums[:inner] = 0
+    for row in range(taps * inner):
+        line, total = w[row * channels : (row + 1) * channels], np.int64(0)
+        for c in range(channels):
+            total += abs(np.int64(line[c]))
+        sums[row % inner] += total
     return sums[:inner].max()
 
 
@@ -149,11 +141,11 @@ def largest_input_sum(w, taps, inner, channels, sums):  # type: ignore[no-untype
 def align_bias(bias, lift, sums, sums_lift, out):  # type: ignore[no-untyped-def]
     """Biases as the sums of their layer hold them, less what flipped x add: ``bias << lift - sums << sums_lift``.
 
-    Zero where there are no biases, or no sums; `out` (columns) has more entries than both.
+    Zero where there are no biases, or no sums; `out` (columns) has at least as many entries as both.
     """
     kind = out.dtype.type
     out[:] = kind(0)
     for c in range(bias.size):
         out[c] = kind(np.int64(bias[c]) << lift)
     for c in range(sums.size):
-        out[c] = kind(out[c] - kind(sums[c] << sums_lift))
+        out[c] = kind(out[c] - kind(np.int64(sums[c]) << sums_lift))

@@ -6,60 +6,15 @@ shift), the terms are summed and the sum is rounded once. A floor at 28 guard bi
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
 from fxptrain._jit import kernel, native, prefer_wide_vectors
 from fxptrain.fixed.draws import fill_draws, threefry2x32
 from fxptrain.fixed.rounding import shift_half_even, shift_stochastic
 from fxptrain.kernels.update_narrow import fits_narrow, narrow_momentum, narrow_weights
+from fxptrain.kernels.update_site import BLOCK, GUARD
 
-GUARD = 28
 LIMIT = 1 << 61
-
-
-class Term(NamedTuple):
-    """One term of an update sum: ``mantissa * (value >> drop)``, then a left shift (negative: floor right shift).
-
-    `drop` is zero but for gradients of more than 47 bits, whose product with a 15-bit mantissa would leave int64.
-    """
-
-    mantissa: int
-    left: int
-    drop: int = 0
-
-
-class Runs(NamedTuple):
-    """Where a flat gradient belongs in the flat parameters: the i-th `length` values from ``start + i * skip`` on."""
-
-    start: int
-    length: int
-    number: int = 1
-    skip: int = 0
-
-    @property
-    def size(self) -> int:
-        """Values in all."""
-        return self.number * self.length
-
-
-class UpdateSite(NamedTuple):
-    """One array's update at one step: the terms, the two roundings and the ranges."""
-
-    keep: Term  # mu * momentum
-    gradient: Term  # gradient / batch
-    decay: Term  # lambda * weight
-    rate: Term  # gamma * new momentum
-    momentum_low: int
-    momentum_high: int
-    low: int
-    high: int
-    stochastic: bool
-    seed: int
-    momentum_stream: int
-    stream: int
-    step: int
 
 
 @native
@@ -121,7 +76,6 @@ def update_weights(weights, momentum, site, draws):  # type: ignore[no-untyped-d
     return still, over, largest
 
 
-BLOCK = 1024  # parameters whose draws are made at a time
 
 
 @kernel
@@ -177,17 +131,22 @@ def update(site, weights, momentum, runs, gradient, draws):  # type: ignore[no-u
     return result
 
 
+@native
+def regridded(value, index, shift, low, high, stochastic, seed, stream, step):  # type: ignore[no-untyped-def]
+    """The value of element `index` on a grid `shift` bits coarser (negative: finer): rounded, saturated."""
+    if stochastic and shift > 0:
+        words = threefry2x32(np.uint32(seed), np.uint32(stream), np.uint32(step), np.uint32(index >> 1))
+        value = shift_stochastic(value, shift, words[index & 1])
+    else:
+        value = shift_half_even(value, shift)
+    return min(max(value, np.int64(low)), np.int64(high))
+
+
 @kernel
 def regrid(values, shift, low, high, stochastic, seed, stream, step):  # type: ignore[no-untyped-def]
-    """Move flat `values` to a grid `shift` bits coarser (negative: finer), in place: round, saturate."""
+    """Move flat `values` to a grid `shift` bits coarser (negative: finer), in place."""
     for i in range(values.size):
-        value = np.int64(values[i])
-        if stochastic and shift > 0:
-            words = threefry2x32(np.uint32(seed), np.uint32(stream), np.uint32(step), np.uint32(i >> 1))
-            value = shift_stochastic(value, shift, words[i & 1])
-        else:
-            value = shift_half_even(value, shift)
-        values[i] = min(max(value, np.int64(low)), np.int64(high))
+        values[i] = regridded(np.int64(values[i]), i, shift, low, high, stochastic, seed, stream, step)
 
 
 @kernel

@@ -9,9 +9,9 @@ from __future__ import annotations
 import numpy as np
 
 from fxptrain._jit import native, prefer_wide_vectors
+from fxptrain.kernels.update_site import GUARD
 from fxptrain.kernels.word import multiply, shift_left, shift_right
 
-GUARD = 28
 REST = np.int32((1 << GUARD) - 1)
 HALF = np.int32((1 << (GUARD - 1)) - 1)
 FAR = np.int32(1 << GUARD)  # a gradient of more units than this saturates whatever the other terms are

@@ -9,13 +9,12 @@ import numpy as np
 
 from fxptrain.errors import FormatError
 from fxptrain.kernels.conv import Chain
-from fxptrain.kernels.dot import FLIP, QUADS
+from fxptrain.kernels.dot import FLIP, QUADS, UNBOUNDED
 from fxptrain.kernels.pack import Digits
 
 INT32_LIMIT = 1 << 31
 WORTHWHILE_TERMS = 48  # a shorter int32 chain costs more in flushes than a second plane of digits
 ROW_DIGIT_BITS, COLUMN_DIGIT_BITS = 8, 15
-UNBOUNDED = 1 << 62
 BYTE_BITS = 8
 BYTE_CHAIN = (INT32_LIMIT - 1) // (255 * 128 * 4)  # quads of unsigned by signed bytes that cannot leave int32
 
@@ -27,7 +26,7 @@ def bytes_pay(row_bits: int, column_bits: int) -> bool:
 
 def flips(row_bits: int, column_bits: int) -> bool:
     """Whether the row operand is then stored flipped, 128 too much."""
-    return bytes_pay(row_bits, column_bits) and FLIP != 0
+    return bytes_pay(row_bits, column_bits) and bool(FLIP)
 
 
 def element_type(row_bits: int, column_bits: int) -> type[np.signedinteger]:
@@ -54,7 +53,7 @@ def plan_chain(row_bits: int, column_bits: int) -> Chain:
     return Chain(rows, columns, ((INT32_LIMIT - 1) >> (ROW_DIGIT_BITS - 1 + column_magnitude)) // 2)
 
 
-NARROW = Chain(Digits(1, 0), Digits(1, 0), UNBOUNDED)  # for sums proved to fit int32: partial sums may wrap
+NARROW = Chain(Digits(1, 0), Digits(1, 0), int(UNBOUNDED))  # for sums proved to fit int32: partial sums may wrap
 
 
 def fits_int32(largest_sum: int, shift: int) -> bool:

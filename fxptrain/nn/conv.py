@@ -27,14 +27,14 @@ class ProductStage(Products):
 
     # Accumulators ------------------------------------------------------------------------------------------------
 
-    def measure(self, views: Views, training: bool) -> dict[str, Call]:
+    def measure(self, views: Views, backward: bool) -> dict[str, Call]:
         """Calls for the largest sum of absolute weights: of an output and its bias, and of an input error."""
         flat, found = self.weights.flat, {}
         if self._may_be_narrow("forward") and not self._fits("forward", None):
             found["forward"] = Call(
                 panels.largest_output_sum, flat, self.taps * self.inner, self.channels, self._bias, views["sums"]
             )
-        if training and self._may_be_narrow("error") and not self._fits("error", None):
+        if backward and self._may_be_narrow("error") and not self._fits("error", None):
             found["error"] = Call(
                 panels.largest_input_sum, flat, self.taps, self.inner, self.channels, views["sums"]
             )
@@ -64,29 +64,33 @@ class ProductStage(Products):
 
     # Calls -------------------------------------------------------------------------------------------------------
 
-    def prepare(self, views: Views, training: bool) -> list[Call]:
+    def prepare(self, views: Views, backward: bool) -> list[Call]:
         """Pack the weights and align the bias."""
         g, _ = self.layout.geometry(self.inner)
-        flat, rows, run = self.weights.flat, self.taps * self.inner, self.kernel[1] * self.inner
-        frac_x, sums = self.x_form.format.frac_bits, views["sums"][:0]
-        calls = []
-        if self.flipped["forward"]:
-            sums = views["sums"][: self.channels]
-            calls.append(Call(panels.channel_sums, flat, rows, self.channels, False, sums))
-        return [
-            *calls,
-            Call(panels.align_bias, self._bias, max(frac_x, 0), sums, 7 + max(-frac_x, 0), self._aligned(views)),
+        flat, run, frac_x = self.weights.flat, self.kernel[1] * self.inner, self.x_form.format.frac_bits
+        calls = [
             Call(
                 panels.pack_forward, flat, self.kernel[0], run, self.channels, g.columns,
                 self.forward_chain.column_digits, views["panels"],
-            ),
-            *(self._prepare_error(views) if training else []),
+            )
         ]  # fmt: skip
+        sums = views["sums"].view(np.int32)[:0]
+        if self.flipped["forward"]:
+            sums = views["sums"].view(np.int32)[: g.columns]
+            calls.append(self._sums(views["panels"], -(-run // 4), g.columns, False, views))
+        lifts = max(frac_x, 0), 7 + max(-frac_x, 0)
+        calls.append(Call(panels.align_bias, self._bias, lifts[0], sums, lifts[1], self._aligned(views)))
+        return calls + (self._prepare_error(views) if backward else [])
+
+    def _sums(self, packed: IntArray, groups: int, columns: int, apart: bool, views: Views) -> Call:
+        """Sums of the packed weights that a row operand of ones gives."""
+        zero = self.layout.geometry(self.inner)[1].windows[:1]
+        sums = views["sums"].view(np.int32)
+        return Call(panels.panel_sums, packed, self.kernel[0], groups, columns, apart, zero, views["ones"], sums)
 
     def _prepare_error(self, views: Views) -> list[Call]:
         g, tables = self.layout.geometry(self.inner)
-        flat, rows, run = self.weights.flat, self.taps * self.inner, self.kernel[1] * self.inner
-        digits = self.error_chain.column_digits
+        flat, run, digits = self.weights.flat, self.kernel[1] * self.inner, self.error_chain.column_digits
         calls = [
             Call(
                 panels.pack_transposed, flat, self.kernel[0], run, self.channels, g.run_columns, digits,
@@ -94,8 +98,8 @@ class ProductStage(Products):
             )
         ]  # fmt: skip
         if self.flipped["error"]:
-            sums = views["sums"]
-            calls.append(Call(panels.input_sums, flat, rows, self.channels, False, sums))
+            calls.append(self._sums(views["transposed"], -(-self.channels // 4), g.run_columns, True, views))
+            sums = views["sums"].view(np.int32)
             calls.append(Call(conv.error_start, sums, g, tables.error_out, self._start(views)))
         return calls
 

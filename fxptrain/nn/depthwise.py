@@ -11,7 +11,7 @@ from fxptrain.kernels import conv, depthwise
 from fxptrain.kernels.call import Call
 from fxptrain.kernels.pack import Image
 from fxptrain.kernels.panels import align_bias
-from fxptrain.kernels.update import Runs
+from fxptrain.kernels.update_site import Runs
 from fxptrain.nn.accumulate import fits_int32, require_int64
 from fxptrain.nn.arena import Buffer
 from fxptrain.nn.layout import make_tables
@@ -70,7 +70,7 @@ class DepthwiseStage(Stage):
         positions = batch * self.out_shape[0] * self.out_shape[1]
         require_int64(self.name, "weight gradient", x + e - 2, positions, out)
 
-    def shared(self, training: bool) -> list[Buffer]:
+    def shared(self, backward: bool) -> list[Buffer]:
         """The aligned bias."""
         return [Buffer("bias", "panel", (self.in_shape[2],), np.int64)]
 
@@ -114,7 +114,7 @@ class DepthwiseStage(Stage):
         found: npt.NDArray[Any] = views["bias"].view(np.int32 if narrow else np.int64)[: self.in_shape[2]]
         return found
 
-    def prepare(self, views: Views, training: bool) -> list[Call]:
+    def prepare(self, views: Views, backward: bool) -> list[Call]:
         """Align the bias."""
         no_sums = views["bias"][:0]
         return [Call(align_bias, self._bias, max(self.x_form.format.frac_bits, 0), no_sums, 0, self._aligned(views))]

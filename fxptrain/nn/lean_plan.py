@@ -12,7 +12,7 @@ from math import prod
 import numpy as np
 
 from fxptrain.fixed.format import FxP
-from fxptrain.kernels.update import BLOCK
+from fxptrain.kernels.update_site import BLOCK
 from fxptrain.nn.arena import FOREVER, Buffer, Plan, lay_out
 from fxptrain.nn.block_plan import Budgets
 from fxptrain.nn.blocked import BlockedProduct

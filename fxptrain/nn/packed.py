@@ -15,7 +15,7 @@ from fxptrain.fixed.format import FxP
 from fxptrain.kernels.bits import PADDING, pack, unpack
 from fxptrain.kernels.call import Call
 from fxptrain.kernels.packed import regrid_packed, update_packed
-from fxptrain.kernels.update import BLOCK, Runs, UpdateSite
+from fxptrain.kernels.update_site import BLOCK, Runs, UpdateSite
 from fxptrain.nn.conv import ProductStage
 from fxptrain.nn.model import Model
 from fxptrain.nn.parameters import IntArray, ParameterArray

@@ -18,7 +18,8 @@ from fxptrain.fixed.format import FxP
 from fxptrain.fixed.multiplier import Multiplier
 from fxptrain.kernels.call import Call
 from fxptrain.kernels.copy import narrow
-from fxptrain.kernels.update import GUARD, Runs, Term, UpdateSite, initialize, regrid, update
+from fxptrain.kernels.update import initialize, regrid, update
+from fxptrain.kernels.update_site import GUARD, Runs, Term, UpdateSite
 from fxptrain.nn.formats import TensorFormat
 from fxptrain.nn.streams import Site, stream
 

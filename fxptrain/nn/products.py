@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from fxptrain.kernels.conv import Chain
-from fxptrain.kernels.update import Runs
+from fxptrain.kernels.update_site import Runs
 from fxptrain.nn.accumulate import NARROW, element_type, flips, plan_chain, require_int64
 from fxptrain.nn.arena import Buffer
 from fxptrain.nn.layout import Groups, Layout, padded_size, round_up
@@ -140,23 +140,30 @@ class Products(Stage):
 
     # Memory ------------------------------------------------------------------------------------------------------
 
-    def shared(self, training: bool) -> list[Buffer]:
-        """Packed weights for forward and, in training, for the input error; aligned biases."""
+    def shared(self, backward: bool) -> list[Buffer]:
+        """Packed weights for forward and, with `backward`, for the input error; aligned biases."""
         g, _ = self.layout.geometry(self.inner)
         run = round_up(self.kernel[1] * self.inner, self.groups["forward"])
         forward = self.forward_static.column_digits.planes * self.kernel[0] * run * g.columns
         found = [
             Buffer("panels", "panel", (forward,), self.elements["forward"]),
             Buffer("bias", "panel", (g.columns,), np.int64),
-            Buffer("sums", "scratch", (max(self.channels, self.taps * self.inner),), np.int64, last=-1),
+            Buffer("sums", "scratch", (self._most_sums(backward),), np.int64, last=-1),
+            Buffer("ones", "scratch", (4,), np.int8, last=-1),
         ]
-        if training:
+        if backward:
             planes = self.error_static.column_digits.planes
             error = planes * self.kernel[0] * round_up(self.channels, self.groups["error"]) * g.run_columns
             found.append(Buffer("transposed", "panel", (error,), self.elements["error"]))
             size = padded_size(g) + g.run_columns if self.flipped["error"] else 0
             found.append(Buffer("start", "panel", (size,), np.int64))
         return found
+
+    def _most_sums(self, backward: bool) -> int:
+        """Room for the sums of the weights that packing needs: int64 of every channel, or int32 of packed columns."""
+        g, _ = self.layout.geometry(self.inner)
+        packed = [g.columns * self.flipped["forward"], self.kernel[0] * g.run_columns * self.flipped["error"]]
+        return max(self.channels, self.inner, *(-(-count // 2) for count in packed[: 1 + backward]))
 
     def table_bytes(self, threads: int) -> int:
         """Tables of the whole layer's geometry and of its gradient blocks'."""

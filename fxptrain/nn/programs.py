@@ -34,11 +34,16 @@ def remembered(plans: dict[Hashable, T], key: Hashable, make: Callable[[], T]) -
 
 
 class Packing:
-    """What is made of the parameters before a step: measured, chosen by, and packed."""
+    """What is made of the parameters before a step: measured, chosen by, and packed.
+
+    Nobody wants the error at the first stage's input.
+    """
 
     def __init__(self, model: Model, space: Workspace) -> None:
         self.stages, self.space = model.stages, space
-        self._measured = [stage.measure(views, True) for stage, views in zip(self.stages, space.shared, strict=True)]
+        self._measured = [
+            stage.measure(views, i > 0) for i, (stage, views) in enumerate(zip(self.stages, space.shared, strict=True))
+        ]
         self._measure = Program([[list(calls.values())] for calls in self._measured if calls])
         self.choice: tuple[Hashable, ...] = ()
 
@@ -58,7 +63,7 @@ class Packing:
         """Pack all weights, the stage with most parameters first."""
         stages, shared = self.stages, self.space.shared
         order = sorted(range(len(stages)), key=lambda i: -sum(p.flat.size for p in stages[i].parameters))
-        return [[calls] for calls in (stages[i].prepare(shared[i], True) for i in order) if calls]
+        return [[calls] for calls in (stages[i].prepare(shared[i], i > 0) for i in order) if calls]
 
 
 class Samples:

@@ -15,7 +15,7 @@ from fxptrain.fixed.format import FxP
 from fxptrain.fixed.multiplier import Multiplier
 from fxptrain.kernels.call import Call
 from fxptrain.kernels.copy import add_runs, largest
-from fxptrain.kernels.update import Runs, UpdateSite
+from fxptrain.kernels.update_site import Runs, UpdateSite
 from fxptrain.nn.formats import MAX_MOMENTUM_FRAC
 from fxptrain.nn.model import Model
 from fxptrain.nn.parameters import IntArray, ParameterArray, UpdateMoment

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from fxptrain.fixed.format import FxP
 from fxptrain.kernels.call import Call, run_calls
 from fxptrain.kernels.requantize import RoundSite
-from fxptrain.kernels.update import Runs
+from fxptrain.kernels.update_site import Runs
 from fxptrain.nn.arena import Buffer
 from fxptrain.nn.formats import ErrorScale, TensorFormat
 from fxptrain.nn.parameters import IntArray, ParameterArray
@@ -140,7 +140,7 @@ class Stage(ABC):
     def error_sum_frac(self) -> int:
         """What the sums of the input error have more fractional bits than the output error."""
 
-    def measure(self, views: Views, training: bool) -> dict[str, Call]:
+    def measure(self, views: Views, backward: bool) -> dict[str, Call]:
         """Calls that tell by phase what `choose` must know of the parameters' values, where the formats do not do."""
         return {}
 
@@ -148,12 +148,12 @@ class Stage(ABC):
         """Choose this step's accumulators, once the calls of `measure` were made; equal choices are equal calls."""
         return ()
 
-    def prepare(self, views: Views, training: bool) -> list[Call]:
-        """Pack the weights for this step."""
+    def prepare(self, views: Views, backward: bool) -> list[Call]:
+        """Pack the weights for this step; `backward`: for the input error, too."""
         return []
 
-    def shared(self, training: bool) -> list[Buffer]:
-        """Buffers written by `prepare` and read by all threads."""
+    def shared(self, backward: bool) -> list[Buffer]:
+        """Buffers written by `prepare` and read by all threads; `backward` as there."""
         return []
 
     def table_bytes(self, threads: int) -> int:

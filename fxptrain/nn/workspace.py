@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fxptrain.fixed.format import FxP
-from fxptrain.kernels.update import BLOCK
+from fxptrain.kernels.update_site import BLOCK
 from fxptrain.nn.arena import ALIGNMENT, FOREVER, Buffer, Plan, lay_out
 from fxptrain.nn.conv import ProductStage
 from fxptrain.nn.model import Model
@@ -52,7 +52,7 @@ def shared_buffers(model: Model, batch: int, *, training: bool, pieces: bool = F
     buffers = [Buffer("input", "saved", (batch, *model.spec.input_shape), model.input_form.format.dtype)]
     for at, stage in enumerate(model.stages):
         buffers += _batch_buffers(stage, at, stages, batch, training)
-        for b in stage.shared(training):
+        for b in stage.shared(training and at > 0):  # nobody wants the error at the model's input
             last = b.last if pieces or not training else min(b.last, 2 * stages)
             buffers.append(replace(b, name=f"{stage.name}.{b.name}", first=PACKING, last=last))
     return buffers

@@ -4,19 +4,20 @@ import numpy as np
 import pytest
 
 from fxptrain.kernels.call import from_python
-from fxptrain.kernels.dot import COLUMN_MULTIPLE
+from fxptrain.kernels.dot import COLUMN_MULTIPLE, FLIP
 from fxptrain.kernels.pack import Digits
 from fxptrain.kernels.panels import (
-    channel_sums,
-    input_sums,
+    largest_input_sum,
+    largest_output_sum,
     pack_forward,
     pack_transposed,
+    panel_sums,
 )
 
 pack_forward = from_python(pack_forward)
 pack_transposed = from_python(pack_transposed)
-channel_sums = from_python(channel_sums)
-input_sums = from_python(input_sums)
+largest_output_sum, largest_input_sum = map(from_python, (largest_output_sum, largest_input_sum))
+panel_sums = from_python(panel_sums)
 
 WHOLE, SPLIT = Digits(1, 0), Digits(2, 8)
 
@@ -64,12 +65,30 @@ def test_transposed_panels(taps: int, run: int, channels: int, digits: Digits, k
     assert not found[:, :, channels:].any()
 
 
-def test_sums() -> None:
-    """Sums and sums of magnitudes of what one output, and one input error, adds up."""
+@pytest.mark.skipif(not FLIP, reason="only where bytes are multiplied as unsigned by signed are sums of panels needed")
+@pytest.mark.parametrize(("taps", "run", "channels"), [(1, 1, 1), (2, 3, 5), (3, 17, 40)])
+def test_panel_sums(taps, run, channels) -> None:
+    """Sums of what one output adds up, and, by kernel row, of what one input error does."""
+    w = random_weights(taps, run, channels, 8).astype(np.int8)
+    columns, run_columns = (-(-count // COLUMN_MULTIPLE) * COLUMN_MULTIPLE for count in (channels, run))
+    zero, ones = np.zeros(1, np.int64), np.zeros(4, np.int8)
+    packed = np.zeros(taps * -(-run // 4) * columns * 4, np.int8)
+    pack_forward(w.reshape(-1), taps, run, channels, columns, WHOLE, packed)
+    sums = np.full(columns, 99, np.int32)
+    panel_sums(packed, taps, -(-run // 4), columns, False, zero, ones, sums)
+    assert sums[:channels].tolist() == w.astype(np.int64).sum(axis=(0, 1)).tolist()
+    packed = np.zeros(taps * -(-channels // 4) * run_columns * 4, np.int8)
+    pack_transposed(w.reshape(-1), taps, run, channels, run_columns, WHOLE, packed)
+    sums = np.full(taps * run_columns, 99, np.int32)
+    panel_sums(packed, taps, -(-channels // 4), run_columns, True, zero, ones, sums)
+    assert sums.reshape(taps, run_columns)[:, :run].tolist() == w.astype(np.int64).sum(axis=2).tolist()
+
+
+def test_largest_sums() -> None:
+    """Largest sum of magnitudes that one output, and one input error, adds up; the largest bias."""
     w = random_weights(3, 4, 5, 8)
-    sums = np.empty(12, np.int64)
-    for magnitudes, values in ((False, w.astype(np.int64)), (True, np.abs(w.astype(np.int64)))):
-        channel_sums(w.reshape(-1), 12, 5, magnitudes, sums)
-        assert sums[:5].tolist() == values.sum(axis=(0, 1)).tolist()
-        input_sums(w.reshape(-1), 12, 5, magnitudes, sums)
-        assert sums.tolist() == values.sum(axis=2).ravel().tolist()
+    magnitudes, sums = np.abs(w.astype(np.int64)), np.empty(12, np.int64)
+    found = largest_output_sum(w.reshape(-1), 12, 5, np.array([3, -9], np.int8), sums)
+    assert found == (magnitudes.sum(axis=(0, 1)).max(), 9)
+    assert largest_output_sum(w.reshape(-1), 12, 5, np.empty(0, np.int8), sums)[1] == 0
+    assert largest_input_sum(w.reshape(-1), 3, 4, 5, sums) == magnitudes.sum(axis=(0, 2)).max()

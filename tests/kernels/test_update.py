@@ -6,20 +6,9 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from fxptrain.kernels.call import from_python
-from fxptrain.kernels.update import (
-    BLOCK,
-    GUARD,
-    Runs,
-    Term,
-    UpdateSite,
-    _shifts,
-    align,
-    compact_rows,
-    initialize,
-    regrid,
-    update,
-)
+from fxptrain.kernels.update import _shifts, align, compact_rows, initialize, regrid, update
 from fxptrain.kernels.update_narrow import fits_narrow
+from fxptrain.kernels.update_site import BLOCK, GUARD, Runs, Term, UpdateSite
 from tests import naive
 
 align, update, fits_narrow, _shifts = map(from_python, (align, update, fits_narrow, _shifts))

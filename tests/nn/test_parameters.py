@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from fxptrain.errors import CheckpointError
 from fxptrain.fixed.format import FxP
 from fxptrain.fixed.multiplier import Multiplier
-from fxptrain.kernels.update import BLOCK, Runs
+from fxptrain.kernels.update_site import BLOCK, Runs
 from fxptrain.nn.formats import TensorFormat
 from fxptrain.nn.parameters import ParameterArray, UpdateMoment, UpdateRule
 from tests import naive
