@@ -152,33 +152,44 @@ def _set_word(typing, address, value):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
-def _yield_core(typing, address):  # type: ignore[no-untyped-def]
-    """Let another thread have this core, if one wants it: POSIX ``sched_yield``, which lies at `address`."""
+def _call_c(typing, function, argument):  # type: ignore[no-untyped-def]
+    """What the C function ``int (void *)`` at an address returns; one without arguments ignores it."""
 
     def generate(context, builder, _, args):  # type: ignore[no-untyped-def]
-        builder.call(builder.inttoptr(args[0], ir.FunctionType(I32, []).as_pointer()), [])
-        return context.get_dummy_value()
+        kind = ir.FunctionType(I32, [I64.as_pointer()]).as_pointer()
+        found = builder.call(builder.inttoptr(args[0], kind), [_pointer(builder, args[1])])
+        return builder.sext(found, I64)
 
-    return types.void(address), generate
+    return types.int64(function, argument), generate
 
 
 class Board(NamedTuple):
-    """Addresses of what the threads of a program read and write."""
+    """What the threads of a program read and write: numbers, and addresses of numbers."""
 
-    taken: int  # groups that a thread has taken
-    done: int  # groups that are finished
-    steps: int  # where the step is to be written
+    taken: int  # groups that a thread has taken (address)
+    done: int  # groups that are finished (address)
+    steps: int  # where the step is to be written (address of addresses)
     step_count: int
     groups: int
-    first: int  # number of a group's first call; one more for the end
-    needed: int  # groups that must be finished before a group begins
-    yielding: int
+    first: int  # number of a group's first call, and behind the last the end (address)
+    needed: int  # groups that must be finished before a group begins (address)
+    yielding: int  # POSIX ``sched_yield`` (address): lets another thread have this core, if one wants it
+
+
+@native
+def _board(at):  # type: ignore[no-untyped-def]
+    """The board whose words lie at an address."""
+    return Board(
+        _word(at), _word(at + 8), _word(at + 16), _word(at + 24), _word(at + 32), _word(at + 40), _word(at + 48),
+        _word(at + 56),
+    )  # fmt: skip
 
 
 @kernel
-def begin(board, step):  # type: ignore[no-untyped-def]
-    """Start again from the first group, at a step."""
-    for i in range(board.step_count):
+def begin(board_at, step, sets_step):  # type: ignore[no-untyped-def]
+    """Start again from the first group, with `sets_step` at this step."""
+    board = _board(board_at)
+    for i in range(board.step_count if sets_step else 0):
         _set_word(_word(board.steps + 8 * i), np.int64(step))
     _set_word(board.done, np.int64(0))
     _set_word(board.taken, np.int64(0))
@@ -188,12 +199,13 @@ def begin(board, step):  # type: ignore[no-untyped-def]
 def _wait(board, number):  # type: ignore[no-untyped-def]
     """Wait until so many groups are finished."""
     while _word(board.done) < number:
-        _yield_core(board.yielding)
+        _call_c(board.yielding, 0)
 
 
 @kernel
-def take(board, rows, to_the_end):  # type: ignore[no-untyped-def]
+def take(board_at, rows, to_the_end):  # type: ignore[no-untyped-def]
     """Make the calls of group after group that no other thread has taken; returns whether no call has raised."""
+    board = _board(board_at)
     group = _count(board.taken)
     while group < board.groups:
         _wait(board, _word(board.needed + 8 * group))
@@ -204,3 +216,20 @@ def take(board, rows, to_the_end):  # type: ignore[no-untyped-def]
     if to_the_end:
         _wait(board, board.groups)
     return _word(board.done) < FAILED
+
+
+@kernel
+def serve(desk, waiting):  # type: ignore[no-untyped-def]
+    """A helper's life: `take` part in every program that is laid on its desk, until it is told to stop.
+
+    A desk is an address: of the board's address (0: stop), the rows' address, the number of programs finished, and a
+    POSIX semaphore that counts what was laid there; `waiting` is ``sem_wait``.
+    """
+    while True:
+        while _call_c(waiting, desk + 24) != 0:  # interrupted by a signal
+            pass
+        board_at = _word(desk)
+        if board_at == 0:
+            return
+        take(board_at, _word(desk + 8), False)
+        _count(desk + 16)

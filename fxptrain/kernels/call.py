@@ -177,11 +177,11 @@ class Program:
         steps = [address for group in groups for calls in group for call in calls for address in call.steps]
         self._memory = [_words(numbers) for numbers in ([0], [0], steps, first, needed)]
         taken, done, step, start, need = map(ctypes.addressof, self._memory)
-        self._board = Board(taken, done, step, len(steps), len(groups), start, need, SCHED_YIELD)
+        self._board = _words(Board(taken, done, step, len(steps), len(groups), start, need, SCHED_YIELD))
 
     def begin(self, step: int | None = None) -> None:
         """Make ready for `take`, with this number in all fields named ``step`` (None: as they are)."""
-        begin(self._board if step is not None else self._board._replace(step_count=0), step or 0)
+        begin(ctypes.addressof(self._board), step or 0, step is not None)
 
     def take(self, thread: int) -> bool:
         """Make the calls of groups that no other thread has taken, until none is left.
@@ -189,7 +189,11 @@ class Program:
         Thread 0 then waits until all are finished. Returns False if a call of another thread has raised; an exception
         of its own is raised here.
         """
-        return bool(take(self._board, ctypes.addressof(self._rows[thread % len(self._rows)]), thread == 0))
+        return bool(take(*self.addresses(thread), thread == 0))
+
+    def addresses(self, thread: int) -> tuple[int, int]:
+        """Of the board and of the calls of a thread; they hold as long as the program lives."""
+        return ctypes.addressof(self._board), ctypes.addressof(self._rows[thread % len(self._rows)])
 
     def run(self, step: int | None = None) -> None:
         """Make all calls on this thread."""

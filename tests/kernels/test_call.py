@@ -1,6 +1,5 @@
 """Prepared calls: what they hand to a kernel, what they give back, and programs of them on several threads."""
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -157,21 +156,3 @@ def test_phases_on_threads(threads: int) -> None:
         found = sorted(int(entry) for log in logs for entry in log[1 : 1 + log[0]])
         assert found == [100 * phase + number for phase in range(phases) for number in range(groups)]
         assert [calls[0][1].results for phase in made for calls in phase] == [(1, step, groups, 0)] * phases * groups
-
-
-def test_a_late_thread_does_no_harm() -> None:
-    """A thread that wakes after the end finds nothing to do, or helps with the next round: nothing runs twice."""
-    log = np.zeros(40, np.int64)
-    program = Program([[[Call(append, number, log)]] for number in range(8)], [[[Call(append, 99, log)]]])
-    with ThreadPoolExecutor(1) as pool:
-        for _ in range(50):
-            log[:] = 0
-            program.begin(0)
-            program.take(0)
-            late = pool.submit(program.take, 1)
-            assert sorted(log[1 : 1 + log[0]].tolist()) == [*range(8), 99]
-            log[:] = 0
-            program.begin(0)
-            program.take(0)
-            late.result()
-            assert sorted(log[1 : 1 + log[0]].tolist()) == [*range(8), 99]
