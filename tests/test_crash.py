@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -70,11 +71,15 @@ def test_interrupt(command: list[str], tmp_path: Path) -> None:
     """Ctrl-C says how to go on, in one line, and exits with 130."""
     out = tmp_path / "run"
     endless = [*command, "--epochs", "1000", "--out", str(out)]
-    with subprocess.Popen(endless, stderr=subprocess.PIPE, text=True) as process:
+    heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell's background processes ignore it
+    with subprocess.Popen(endless, stderr=subprocess.PIPE, text=True, preexec_fn=heed) as process:
         while process.poll() is None and not (out / "checkpoint.fxp").exists():
             time.sleep(0.01)
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=60)
+        try:
+            _, errors = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == 130
     assert errors == f"fxptrain: stopped; go on with: fxptrain train --resume --out {out}\n"
 

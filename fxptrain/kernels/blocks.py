@@ -93,7 +93,7 @@ def _finish_line(best, positions, block, channels, first, element, site, draws, 
 
     `draws` holds a draw for every element of a block and, where blocks are short, for all channels of its positions.
     """
-    start = site.first + element
+    start = site.first + site.sample * site.elements + element
     if block == channels:
         return finish_row(best, positions * block, site, start, draws, out, at)
     if block < SHORT and positions * channels <= draws.size:

@@ -168,8 +168,9 @@ class Board(NamedTuple):
 
     taken: int  # groups that a thread has taken (address)
     done: int  # groups that are finished (address)
-    steps: int  # where the step is to be written (address of addresses)
+    places: int  # where the step is to be written, then where the sample is (address of addresses)
     step_count: int
+    sample_count: int
     groups: int
     first: int  # number of a group's first call, and behind the last the end (address)
     needed: int  # groups that must be finished before a group begins (address)
@@ -181,16 +182,16 @@ def _board(at):  # type: ignore[no-untyped-def]
     """The board whose words lie at an address."""
     return Board(
         _word(at), _word(at + 8), _word(at + 16), _word(at + 24), _word(at + 32), _word(at + 40), _word(at + 48),
-        _word(at + 56),
+        _word(at + 56), _word(at + 64),
     )  # fmt: skip
 
 
 @kernel
-def begin(board_at, step, sets_step):  # type: ignore[no-untyped-def]
-    """Start again from the first group, with `sets_step` at this step."""
+def begin(board_at, sets, step, sample):  # type: ignore[no-untyped-def]
+    """Start again from the first group; if it `sets` them, at this step and from this sample of the batch on."""
     board = _board(board_at)
-    for i in range(board.step_count if sets_step else 0):
-        _set_word(_word(board.steps + 8 * i), np.int64(step))
+    for i in range(board.step_count + board.sample_count if sets else 0):
+        _set_word(_word(board.places + 8 * i), np.int64(step if i < board.step_count else sample))
     _set_word(board.done, np.int64(0))
     _set_word(board.taken, np.int64(0))
 

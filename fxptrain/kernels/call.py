@@ -20,7 +20,7 @@ from numba.np import numpy_support
 from fxptrain.kernels.by_address import THREE, Board, begin, from_words, result_types, take
 
 SCHED_YIELD = ctypes.cast(ctypes.CDLL(None).sched_yield, ctypes.c_void_p).value or 0
-STEP = "step"  # name of the fields that a program sets before it runs
+FIELDS = ("step", "sample")  # of named tuples, which a program sets before it runs
 
 
 def _form(value: Any) -> Any:
@@ -50,17 +50,17 @@ def _plain(kind: types.Type) -> types.Type:
     return kind
 
 
-def _append(value: Any, words: list[int], steps: list[int]) -> None:
-    """Add an argument's words, and the positions of those that are steps."""
+def _append(value: Any, words: list[int], places: list[tuple[str, int]]) -> None:
+    """Add an argument's words, and the positions of the fields that a program sets."""
     if isinstance(value, np.ndarray):
         if not value.flags.c_contiguous:
             raise ValueError(f"An array of shape {value.shape} is not C-contiguous; a `Call` needs it so. Copy it.")
         words += (value.__array_interface__["data"][0], *value.shape)
     elif isinstance(value, tuple):
         for name, member in zip(getattr(value, "_fields", value), value, strict=True):
-            if name == STEP:
-                steps.append(len(words))
-            _append(member, words, steps)
+            if name in FIELDS:
+                places.append((name, len(words)))
+            _append(member, words, places)
     else:
         words.append(int(value))
 
@@ -93,7 +93,7 @@ class Call:
         A `kernel` or a `native` function that returns nothing, an integer or a tuple of integers.
     *args
         Arrays are kept alive and read when the call is made; integers as they are now, but for the fields named
-        ``step`` of named tuples, which `Program.begin` sets.
+        ``step`` and ``sample`` of named tuples, which `Program.begin` sets.
 
     Raises
     ------
@@ -104,15 +104,15 @@ class Call:
     def __init__(self, function: Any, *args: Any) -> None:
         self.args, self.forms = list(args), tuple(map(_form, args))
         words: list[int] = []
-        steps: list[int] = []
+        places: list[tuple[str, int]] = []
         self._starts = []
         for value in args:
             self._starts.append(len(words))
-            _append(value, words, steps)
+            _append(value, words, places)
         reader, kernel_address, results = _entry(function, self.forms)
         self._words, self._results = _words(words), _words([0] * results)
         here = ctypes.addressof(self._words)
-        self.steps = [here + 8 * position for position in steps]
+        self.places = [(name, here + 8 * position) for name, position in places]
         self.row = (reader, kernel_address, here, ctypes.addressof(self._results))
 
     def replace(self, position: int, value: Any) -> None:
@@ -174,14 +174,17 @@ class Program:
         ends = np.cumsum([0, *map(len, phases)]).tolist()
         needed = [end for end, phase in zip(ends, phases, strict=False) for _ in phase]
         first = np.cumsum([0, *(len(group[0]) for group in groups)]).tolist()
-        steps = [address for group in groups for calls in group for call in calls for address in call.steps]
-        self._memory = [_words(numbers) for numbers in ([0], [0], steps, first, needed)]
-        taken, done, step, start, need = map(ctypes.addressof, self._memory)
-        self._board = _words(Board(taken, done, step, len(steps), len(groups), start, need, SCHED_YIELD))
+        named = [place for group in groups for calls in group for call in calls for place in call.places]
+        steps, samples = ([address for name, address in named if name == field] for field in FIELDS)
+        self._memory = [_words(numbers) for numbers in ([0], [0], steps + samples, first, needed)]
+        taken, done, places, start, need = map(ctypes.addressof, self._memory)
+        self._board = _words(
+            Board(taken, done, places, len(steps), len(samples), len(groups), start, need, SCHED_YIELD)
+        )
 
-    def begin(self, step: int | None = None) -> None:
-        """Make ready for `take`, with this number in all fields named ``step`` (None: as they are)."""
-        begin(ctypes.addressof(self._board), step or 0, step is not None)
+    def begin(self, step: int | None = None, sample: int = 0) -> None:
+        """Make ready for `take`, with these numbers in all fields named ``step`` and ``sample`` (None: as they are)."""
+        begin(ctypes.addressof(self._board), step is not None, step or 0, sample)
 
     def take(self, thread: int) -> bool:
         """Make the calls of groups that no other thread has taken, until none is left.

@@ -10,8 +10,10 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from fxptrain._jit import kernel, native, prefer_wide_vectors
-from fxptrain.kernels.dot import ADD, ONE, ZERO, flip_of, group_of, product
+from fxptrain.kernels.dot import ADD, ONE, UNBOUNDED, ZERO, flip_of, group_of, product
+from fxptrain.kernels.norms import fits_beside, largest_run_square, largest_square, sample_squares
 from fxptrain.kernels.pack import (
+    WHOLE,
     Digits,
     Image,
     group_positions,
@@ -73,11 +75,14 @@ def padded_size(image):  # type: ignore[no-untyped-def]
 
 
 @native
-def conv2d_forward(x, panels, bias, lift, relu, g, chain, tables, site, padded, acc, best, draws, y, winners):  # type: ignore[no-untyped-def]
+def conv2d_forward(  # type: ignore[no-untyped-def]
+    x, panels, bias, room, lift, relu, g, chain, tables, site, padded, acc, best, draws, y, winners
+):
     """Convolution, pooling, bias, ReLU and one requantization, fused: x (n, h, w, ci) to y (n, oh, ow, co) pooled.
 
-    `bias` (columns) is aligned with the sums and takes off again what flipped x add. Bound: `chain` is built from the
-    operand widths; `acc` is int32 only where every sum and bias is proved to fit.
+    `bias` (columns) is aligned with the sums and takes off again what flipped x add. A sample in which no run of kw
+    positions has a sum of squares above `room` (one; empty: none) takes one plane of int16, a chain a kernel row.
+    Bound: `chain` is built from the operand widths; `acc` is int32 only where every sum and bias is proved to fit.
     """
     image, group = g.image, group_of(padded)
     groups = (g.kw * image.c + group - 1) // group
@@ -89,16 +94,19 @@ def conv2d_forward(x, panels, bias, lift, relu, g, chain, tables, site, padded, 
     saturated, largest = 0, 0
     padded[:] = flip_of(padded)
     for n in range(x.shape[0]):
-        pad_sample(x, n, ZERO, image, chain.row_digits, plane, padded)
+        digits, flush = chain.row_digits, chain.flush
+        if room.size > 0 and largest_run_square(x, n, g.kw, acc) <= room[0]:
+            digits, flush = WHOLE, groups
+        pad_sample(x, n, ZERO, image, digits, plane, padded)
         for first in range(0, pooled_rows, g.block):
             rows = min(g.block, pooled_rows - first)
-            for p in range(chain.row_digits.planes):
+            for p in range(digits.planes):
                 for q in range(chain.column_digits.planes):
                     product(
                         padded, p * plane + first * g.pool_h * g.sh * stride, tables.forward_in,
                         rows * g.pool_h * g.ow_used, strides, panels, q * panel, g.columns, columns,
-                        (ONE, g.kh, groups), chain.flush, bias, acc, ZERO, tables.forward_out,
-                        lift + p * chain.row_digits.bits + q * chain.column_digits.bits, p + q > 0,
+                        (ONE, g.kh, groups), flush, bias, acc, ZERO, tables.forward_out,
+                        lift + p * digits.bits + q * chain.column_digits.bits, p + q > 0,
                     )  # fmt: skip
             windows, element = rows * pooled_width, (n * pooled_rows + first) * pooled_width * g.co
             pool_windows(acc, ZERO, tables.windows, g.columns, windows, g.co, relu, best, flat_winners, element)
@@ -110,11 +118,12 @@ def conv2d_forward(x, panels, bias, lift, relu, g, chain, tables, site, padded, 
 
 @native
 def conv2d_input_error(  # type: ignore[no-untyped-def]
-    error, winners, x, panels, start, pass_low, pass_high, g, chain, tables, site, spread, acc, best, draws, out
+    error, winners, x, panels, start, room, pass_low, pass_high, g, chain, tables, site, spread, acc, best, draws, out
 ):  # fmt: skip
     """Input error: every output error times the kernel, added where it came from, masked by x, requantized once.
 
     error (n, oh, ow, co) pooled, out (n, h, w, ci). Accumulators begin at `start` (see `error_start`; empty: at zero).
+    A sample whose errors at no position have a sum of squares above `room` (one; empty: none) takes one plane of int16.
     Returns (values that saturated, largest absolute sum).
     """
     image, group = g.image, group_of(spread)
@@ -126,19 +135,23 @@ def conv2d_input_error(  # type: ignore[no-untyped-def]
     flat_x, flat_out = x.reshape(x.size), out.reshape(out.size)
     saturated, largest = 0, 0
     spread[: plane * chain.row_digits.planes] = flip_of(spread)
+    pooled, flat_error = error.shape[1] * error.shape[2], error.reshape(error.size)
     for n in range(error.shape[0]):
-        unpool_error(error, winners, n, g, chain.row_digits, even, spread)
+        digits, flush = chain.row_digits, chain.flush
+        if room.size > 0 and largest_square(flat_error, n * pooled * g.co, pooled, g.co) <= room[0]:
+            digits, flush = WHOLE, UNBOUNDED
+        unpool_error(error, winners, n, g, digits, even, spread)
         acc[:size] = 0
         for i in range(min(size, start.size)):  # a loop: to assign a slice takes Numba two seconds more to compile
             acc[i] = start[i]
         for kh in range(g.kh):
-            for p in range(chain.row_digits.planes):
+            for p in range(digits.planes):
                 for q in range(chain.column_digits.planes):
                     product(
                         spread, p * plane, tables.error_in, positions, (ZERO, ZERO, group), panels,
                         q * panel + kh * even * g.run_columns, g.run_columns, (ZERO, ZERO, group * g.run_columns),
-                        (ONE, ONE, even // group), chain.flush, acc, acc, kh * stride, tables.error_out,
-                        p * chain.row_digits.bits + q * chain.column_digits.bits, ADD,
+                        (ONE, ONE, even // group), flush, acc, acc, kh * stride, tables.error_out,
+                        p * digits.bits + q * chain.column_digits.bits, ADD,
                     )  # fmt: skip
         for h in range(image.h):
             element = (n * image.h + h) * row
@@ -169,14 +182,16 @@ def error_start(totals, g, table, start):  # type: ignore[no-untyped-def]
 
 @kernel
 def conv2d_weight_gradient(  # type: ignore[no-untyped-def]
-    x, error, winners, first, g, chain, tables, batch, padded, grouped, spread, start, add, gradient
+    x, error, winners, first, g, chain, tables, batch, padded, grouped, spread, squares, start, add, gradient
 ):
     """Weight gradient of input channels ``first .. first + g.image.c``, exact, over all samples.
 
     To `gradient` (kh * kw * g.image.c, columns), row-major in (kh, kw, ci): added to what is there with `add`, else to
     `start` (columns), which takes off again what flipped x add. `batch` samples are brought into order at a time. The
-    reduction runs over positions, in groups of neighbours in a row, or of the
-    four of a 2 x 2 pooling window.
+    reduction runs over positions, in groups of neighbours in a row, or of the four of a 2 x 2 pooling window.
+
+    Samples whose squares prove, with scratch `squares` (ci or co; empty: none), that int32 holds their gradients take
+    one plane of int16: they lie at the front, the others at the back.
     """
     image, group = g.image, group_of(spread)
     stride, skip = (image.w + 2 * image.pw) * image.c, g.sw * image.c
@@ -193,21 +208,38 @@ def conv2d_weight_gradient(  # type: ignore[no-untyped-def]
     padded[:] = flip_of(padded)
     spread[: batch * spread_size] = 0
     for n in range(0, x.shape[0], batch):
-        samples = min(batch, x.shape[0] - n)
-        for s in range(samples):
-            pad_sample(x, n + s, first, image, chain.row_digits, slack, padded)
-            for p in range(planes):
-                group_positions(padded[p * slack :], single, offsets, grouped, group * (p * batch + s) * single)
-            if windows:
-                unpool_error_windows(error, winners, n + s, g.columns, s * spread_size, spread)
+        front, back, sum_x, sum_error = ZERO, batch, ZERO, ZERO
+        for s in range(n, min(n + batch, x.shape[0])):
+            digits, at = chain.row_digits, front
+            if planes > 1 and squares.size > 0:
+                square_x, square_error = sample_squares(x, s, first, image.c, error, squares)
+                if fits_beside(square_x, square_error):
+                    digits, sum_x, sum_error = WHOLE, sum_x + square_x, sum_error + square_error
+            if digits.planes == 1:
+                front += 1
             else:
-                unpool_error_groups(error, winners, n + s, g, g.columns, s * spread_size, spread)
-        for p in range(planes):
-            product(
-                grouped, group * p * batch * single, tables.gradient_in, g.kh * g.kw * image.c, a_strides, spread, ZERO,
-                g.columns, b_strides, (samples, lines, across), chain.flush, start, gradient, ZERO,
-                tables.gradient_out, p * chain.row_digits.bits, add or n + p > 0,
-            )  # fmt: skip
+                back -= 1
+                at = back
+            pad_sample(x, s, first, image, digits, slack, padded)
+            for p in range(digits.planes):
+                group_positions(padded[p * slack :], single, offsets, grouped, group * (p * batch + at) * single)
+            if windows:
+                unpool_error_windows(error, winners, s, g.columns, at * spread_size, spread)
+            else:
+                unpool_error_groups(error, winners, s, g, g.columns, at * spread_size, spread)
+        for part in range(planes + 1):  # what takes one plane, then the others' planes
+            p, at, samples, flush = max(part - 1, 0), back, batch - back, chain.flush
+            if part == 0:
+                at, samples = ZERO, front
+                if planes > 1:
+                    flush = UNBOUNDED if fits_beside(sum_x, sum_error) else lines * across
+            if samples > 0:
+                product(
+                    grouped, group * (p * batch + at) * single, tables.gradient_in, g.kh * g.kw * image.c, a_strides,
+                    spread, at * spread_size, g.columns, b_strides, (samples, lines, across), flush, start, gradient,
+                    ZERO, tables.gradient_out, p * chain.row_digits.bits, add,
+                )  # fmt: skip
+                add = ADD
 
 
 @native

@@ -24,6 +24,9 @@ class Digits(NamedTuple):
     bits: int
 
 
+WHOLE = Digits(1, 0)
+
+
 class Image(NamedTuple):
     """Extents of a sample, height and width without padding, and the padding at each edge."""
 

@@ -18,7 +18,8 @@ from fxptrain.kernels.word import shift_left, shift_right
 class RoundSite(NamedTuple):
     """One rounding site at one step: what `requantize` needs besides the sums.
 
-    `first` is the index of the call's first element within the whole batch, so that any split draws the same words.
+    The call's first element is element ``first + sample * elements`` of the whole batch, so that any split draws the
+    same words: `sample` is where a piece of the batch begins, `elements` are those of a sample.
     Bound: for int32 accumulators ``0 <= shift <= 30`` and ``|acc| + 2**shift < 2**31``.
     """
 
@@ -30,6 +31,8 @@ class RoundSite(NamedTuple):
     stream: int
     step: int
     first: int
+    sample: int = 0
+    elements: int = 0
 
 
 @native
@@ -65,9 +68,10 @@ def round_row(acc, count, site, draws, out, base):  # type: ignore[no-untyped-de
 
 @native
 def finish_row(acc, count, site, first, draws, out, base):  # type: ignore[no-untyped-def]
-    """`round_row` with its own draws: element `i` of the row is element ``first + i`` of the site."""
+    """`round_row` with its own draws: element `i` of the row is element ``first + i`` of the piece."""
     if site.stochastic and site.shift > 0:
-        fill_draws(np.uint32(site.seed), np.uint32(site.stream), np.uint32(site.step), first, count, draws)
+        start = first + site.sample * site.elements
+        fill_draws(np.uint32(site.seed), np.uint32(site.stream), np.uint32(site.step), start, count, draws)
     return round_row(acc, count, site, draws, out, base)
 
 

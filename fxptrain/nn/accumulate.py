@@ -1,6 +1,7 @@
 """How sums are made exact: which digits the operands are split into and how long an int32 chain may be.
 
-The one place that decides accumulator widths; kernels only follow.
+The one place that decides accumulator widths by formats and weights; kernels follow, and where a sample's own values
+prove more (`kernels.norms`), they take one pass instead of one for every digit.
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ from fxptrain.nn.stage import NO_WINNERS, GradientBlock, Moment, Report, Views
 
 Array = npt.NDArray[Any]
 NO_ARRAY = np.empty(0, np.uint8)
+NO_SQUARES = np.empty(0, np.int64)
 
 
 class Tensors(NamedTuple):
@@ -179,7 +180,8 @@ class BlockedProduct(Blocks):
             for images in self.gradient_layout.images(len(x), block.channels):
                 conv.conv2d_weight_gradient(
                     images.of(x), images.of(error[here]), won, x_first, images.geometry, self.chain, images.tables,
-                    self.group, scratch["padded"], scratch["paired"], scratch["spread"], total, True, total,
+                    self.group, scratch["padded"], scratch["paired"], scratch["spread"], NO_SQUARES, total, True,
+                    total,
                 )  # fmt: skip
 
     def finish(self, block: GradientBlock, total: Array) -> None:

@@ -10,8 +10,9 @@ import numpy.typing as npt
 
 from fxptrain.kernels import conv, panels
 from fxptrain.kernels.call import Call
+from fxptrain.kernels.norms import room_below, room_beside
 from fxptrain.kernels.update import compact_rows
-from fxptrain.nn.accumulate import NARROW, fits_int32
+from fxptrain.nn.accumulate import NARROW, WORTHWHILE_TERMS, fits_int32
 from fxptrain.nn.parameters import IntArray
 from fxptrain.nn.products import Products
 from fxptrain.nn.stage import ErrorCall, ForwardCall, GradientBlock, Roundings, Views
@@ -78,6 +79,10 @@ class ProductStage(Products):
         if self.flipped["forward"]:
             sums = views["sums"].view(np.int32)[: g.columns]
             calls.append(self._sums(views["panels"], -(-run // 4), g.columns, False, views))
+        if self._forward_provable:
+            squares = views["sums"][: self.channels]
+            room = views["forward_room"]
+            calls.append(Call(room_below, flat, self.kernel[0], run, self.channels, squares, room))
         lifts = max(frac_x, 0), 7 + max(-frac_x, 0)
         calls.append(Call(panels.align_bias, self._bias, lifts[0], sums, lifts[1], self._aligned(views)))
         return calls + (self._prepare_error(views) if backward else [])
@@ -101,7 +106,21 @@ class ProductStage(Products):
             calls.append(self._sums(views["transposed"], -(-self.channels // 4), g.run_columns, True, views))
             sums = views["sums"].view(np.int32)
             calls.append(Call(conv.error_start, sums, g, tables.error_out, self._start(views)))
+        if self._provable:
+            calls.append(Call(room_beside, flat, self.taps * self.inner, self.channels, views["room"]))
         return calls
+
+    @property
+    def _provable(self) -> int:
+        """Whether the errors of a sample may prove that int32 holds sums that the formats do not prove: 1 or 0."""
+        chain = self.error_chain
+        return int(chain.row_digits.planes > 1 and chain.column_digits.planes == 1)
+
+    @property
+    def _forward_provable(self) -> int:
+        """The same of the inputs, where the sums of a kernel row are long enough to be added up by themselves."""
+        chain, long = self.forward_chain, self.kernel[1] * self.inner >= WORTHWHILE_TERMS
+        return int(chain.row_digits.planes > 1 and chain.column_digits.planes == 1 and self._x_bits <= 16 and long)
 
     def _aligned(self, views: Views) -> IntArray:
         """Biases aligned with the sums, in their type."""
@@ -126,8 +145,9 @@ class ProductStage(Products):
         site = self.forward_site(self.shift, call.moment)
         calls = [
             Call(
-                conv.conv2d_forward, images.of(call.x), call.shared["panels"], self._aligned(call.shared), lift,
-                self.relu, images.geometry, self.forward_chain, images.tables,
+                conv.conv2d_forward, images.of(call.x), call.shared["panels"], self._aligned(call.shared),
+                call.shared["forward_room"][: self._forward_provable], lift, self.relu, images.geometry,
+                self.forward_chain, images.tables,
                 site._replace(first=site.first + images.part.start * self.out_elements), scratch["padded"],
                 scratch["acc"].view(kind), scratch["best"].view(kind), scratch["draws"], images.of(call.y),
                 call.winners,
@@ -144,8 +164,8 @@ class ProductStage(Products):
         calls = [
             Call(
                 conv.conv2d_input_error, images.of(call.error), call.winners, images.of(call.x),
-                call.shared["transposed"], self._start(call.shared), *self.pass_bounds(call.mask), images.geometry,
-                self.error_chain, images.tables,
+                call.shared["transposed"], self._start(call.shared), call.shared["room"][: self._provable],
+                *self.pass_bounds(call.mask), images.geometry, self.error_chain, images.tables,
                 site._replace(first=site.first + images.part.start * self.in_elements), scratch["spread"],
                 scratch["acc"].view(kind), scratch["best"].view(kind), scratch["draws"], images.of(call.out),
             )
@@ -167,7 +187,7 @@ class ProductStage(Products):
             Call(
                 conv.conv2d_weight_gradient, images.of(x), images.of(error), winners, block.first, images.geometry,
                 chain, images.tables, self.batch_in_order, scratch["padded"], scratch["grouped"], scratch["spread"],
-                total, number > 0, gradient,
+                scratch["squares"], total, number > 0, gradient,
             )
             for number, images in enumerate(self.layout.images(len(x), block.channels))
         ]  # fmt: skip

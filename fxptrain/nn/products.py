@@ -150,6 +150,7 @@ class Products(Stage):
             Buffer("bias", "panel", (g.columns,), np.int64),
             Buffer("sums", "scratch", (self._most_sums(backward),), np.int64, last=-1),
             Buffer("ones", "scratch", (4,), np.int8, last=-1),
+            Buffer("forward_room", "panel", (1,), np.int64),
         ]
         if backward:
             planes = self.error_static.column_digits.planes
@@ -157,6 +158,7 @@ class Products(Stage):
             found.append(Buffer("transposed", "panel", (error,), self.elements["error"]))
             size = padded_size(g) + g.run_columns if self.flipped["error"] else 0
             found.append(Buffer("start", "panel", (size,), np.int64))
+            found.append(Buffer("room", "panel", (1,), np.int64))
         return found
 
     def _most_sums(self, backward: bool) -> int:
@@ -203,11 +205,13 @@ class Products(Stage):
         group, kind = self.groups["gradient"], self.elements["gradient"]
         spread = batch * g.oh_used * round_up(g.ow_used, group) * g.columns
         row = (g.image.w + 2 * g.image.pw) * channels
+        squares = max(self.channels, channels) if planes > 1 and self._x_bits <= 16 else 0
         slack = g.kw * channels + max((group - 1) * g.sw * channels, g.sh * row + g.sw * channels)
         return [
             Buffer("padded", "scratch", (planes * (single + slack),), kind),
             Buffer("grouped", "scratch", (planes * batch * group * single,), kind),
             Buffer("spread", "scratch", (spread,), kind),
+            Buffer("squares", "scratch", (squares,), np.int64),
             Buffer("gradient", "gradient", (self.taps * channels * g.columns,), gradient),
             Buffer("bias_gradient", "gradient", (g.columns,), gradient),
         ]

@@ -70,16 +70,13 @@ class Samples:
     """Forward, loss and input errors of one piece of a batch, a share of it for every thread."""
 
     def __init__(
-        self, model: Model, space: Workspace, threads: int, piece: slice, kind: npt.DTypeLike, formats: ErrorFormats
+        self, model: Model, space: Workspace, threads: int, samples: int, kind: npt.DTypeLike, formats: ErrorFormats
     ) -> None:
         optimizer = model.optimizer
         forward, error = (name == "stochastic" for name in (optimizer.forward_rounding, optimizer.error_rounding))
-        self._piece = piece
         self._shares = [
-            TrainingShare(
-                model, space, worker, part, Moment(model.seed, piece.start + part.start, forward, error), kind, formats
-            )
-            for worker, part in enumerate(shares(piece.stop - piece.start, threads, SAMPLE_BLOCK))
+            TrainingShare(model, space, worker, part, Moment(model.seed, part.start, forward, error), kind, formats)
+            for worker, part in enumerate(shares(samples, threads, SAMPLE_BLOCK))
         ]
 
     def phase(self) -> Phase:
@@ -87,9 +84,9 @@ class Samples:
         return [[share.calls] for share in self._shares]
 
     def give(self, inputs: Inputs, labels: Labels) -> None:
-        """Hand over the whole batch."""
+        """Hand over the piece."""
         for share in self._shares:
-            share.give_labelled(inputs[self._piece], labels[self._piece])
+            share.give_labelled(inputs, labels)
 
     def passed(self) -> list[Passed]:
         """What the calls returned when they were made last."""
@@ -139,12 +136,14 @@ class Piece:
         self.samples, self.rows = samples, rows
         self.program = Program(*(part.phase() for part in (packing, samples, rows) if part is not None))
 
-    def run(self, team: Team, inputs: Inputs, labels: Labels, step: int, workers: int) -> list[Passed]:
-        """Run its program; returns what the samples passed."""
-        self.samples.give(inputs, labels)
+    def run(
+        self, team: Team, inputs: Inputs, labels: Labels, part: slice, step: int, workers: int
+    ) -> list[Passed]:
+        """Run its program on a part of the batch; returns what the samples passed."""
+        self.samples.give(inputs[part], labels[part])
         if self.rows is not None:
             self.rows.before()
-        team.perform(self.program, step, workers)
+        team.perform(self.program, step, workers, part.start)
         if self.rows is not None:
             self.rows.after()
         return self.samples.passed()

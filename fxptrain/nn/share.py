@@ -49,7 +49,7 @@ def loss_call(
     form, error, elements = formats[0][-1], space.error[-1][part], last.out_elements
     site = RoundSite(
         formats[1][-1] - form.frac_bits, moment.stochastic_error, form.min_raw, form.max_raw, moment.seed,
-        stream(len(model.spec.layers), Site.INPUT_ERROR), 0, moment.first_sample * elements,
+        stream(len(model.spec.layers), Site.INPUT_ERROR), 0, moment.first_sample * elements, 0, elements,
     )  # fmt: skip
     function: Any = loss.cross_entropy if model.spec.loss == "cross-entropy" else loss.squared_error
     scratch = space.loss[worker]

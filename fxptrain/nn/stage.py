@@ -31,7 +31,10 @@ NO_WINNERS = np.empty((0, 0, 0, 0), np.uint8)
 
 
 class Moment(NamedTuple):
-    """When a rounding happens: seed, and where the handed samples lie in the whole batch. The step is the program's."""
+    """When a rounding happens: seed, and where the handed samples lie in a piece of the batch.
+
+    The step, and where the piece lies in the batch, is the program's.
+    """
 
     seed: int
     first_sample: int
@@ -204,6 +207,8 @@ class Stage(ABC):
             stream(self.layer, Site.FORWARD),
             0,
             moment.first_sample * self.out_elements,
+            0,
+            self.out_elements,
         )
 
     def error_shift(self, call: ErrorCall) -> int:
@@ -221,6 +226,8 @@ class Stage(ABC):
             stream(self.layer, Site.INPUT_ERROR),
             0,
             moment.first_sample * self.in_elements,
+            0,
+            self.in_elements,
         )
 
     def pass_bounds(self, saturation_mask: bool) -> tuple[int, int]:

@@ -160,17 +160,17 @@ class TrainingStep:
     def _piece(self, inputs: Inputs, labels: Labels, part: slice, sink: Sink | None) -> list[Passed]:
         """All of one piece of the batch; gradients only for a sink."""
         samples, first = part.stop - part.start, part.start == self.group.share(len(inputs)).start
-        key = (self._formats_key, self._packing.choice, part.start, part.stop, inputs.dtype, sink, first)
-        piece = remembered(self._made, key, partial(self._make_piece, part, inputs.dtype, sink, first))
+        key = (self._formats_key, self._packing.choice, samples, inputs.dtype, sink, first)
+        piece = remembered(self._made, key, partial(self._make_piece, samples, inputs.dtype, sink, first))
         work = 3 * samples * self._macs + (PACK_WORK + UPDATE_WORK) * self._parameters
-        return piece.run(self.team, inputs, labels, self.model.step, self.team.workers(work))
+        return piece.run(self.team, inputs, labels, part, self.model.step, self.team.workers(work))
 
-    def _make_piece(self, part: slice, kind: npt.DTypeLike, sink: Sink | None, first: bool) -> Piece:
+    def _make_piece(self, samples: int, kind: npt.DTypeLike, sink: Sink | None, first: bool) -> Piece:
         self._packing.apply()
         model, space, threads = self.model, self.space, self.team.size
-        samples = Samples(model, space, threads, part, kind, self._formats)
-        rows = Rows(model, space, threads, self.blocks, part.stop - part.start, sink) if sink is not None else None
-        return Piece(self._packing if first else None, samples, rows)
+        rows = Rows(model, space, threads, self.blocks, samples, sink) if sink is not None else None
+        there_and_back = Samples(model, space, threads, samples, kind, self._formats)
+        return Piece(self._packing if first else None, there_and_back, rows)
 
     def _note(self, passed: list[Passed], samples: int) -> None:
         """Hand the merged reports to the formats and the error scales."""

@@ -33,9 +33,9 @@ class Team:
         """Threads that so many MACs (or as much other work) are worth."""
         return max(1, min(self.size, work // SHARE))
 
-    def perform(self, program: Program, step: int, workers: int) -> None:
+    def perform(self, program: Program, step: int, workers: int, sample: int = 0) -> None:
         """Make all calls of a program, groups shared between so many threads; an exception of any is raised here."""
-        program.begin(step)
+        program.begin(step, sample)
         helpers = self._helpers[: workers - 1]
         for helper in helpers:
             helper.start(program)

@@ -78,7 +78,9 @@ class Single:
         """Random integers of a format, in one case of three only its ends and zero."""
         if self.random.integers(3) == 0:
             return self.random.choice([form.min_raw, form.max_raw, 0], shape).astype(form.dtype)
-        return self.random.integers(form.min_raw, form.max_raw + 1, shape).astype(form.dtype)
+        values = self.random.integers(form.min_raw, form.max_raw + 1, shape)
+        smaller = self.random.choice([0, form.total_bits // 2], (shape[0], *[1] * (len(shape) - 1)))
+        return (values >> smaller).astype(form.dtype)  # of some samples, so that other accumulators can hold their sums
 
     def _set_parameters(self, layer: s.LayerSpec) -> None:
         h, w, c = self.shape

@@ -1,7 +1,6 @@
 """Threads that share work: all of it is done once, exceptions come back, and nothing is left behind."""
 
 import gc
-import os
 import signal
 import threading
 import time
@@ -20,9 +19,9 @@ def count(log):  # type: ignore[no-untyped-def]
     log[0] += 1
 
 
-def helpers() -> list[str]:
-    """Names of helping threads that are alive."""
-    return [thread.name for thread in threading.enumerate() if thread.name.startswith("fxptrain-")]
+def helpers() -> set[threading.Thread]:
+    """Helping threads that are alive."""
+    return {thread for thread in threading.enumerate() if thread.name.startswith("fxptrain-")}
 
 
 def test_everything_is_done_once_however_short() -> None:
@@ -46,36 +45,35 @@ def test_programs_follow_each_other() -> None:
 
 def test_signals_wake_nobody() -> None:
     """A handled signal interrupts the helpers' sleep and changes nothing."""
-    team, logs, seen = Team(2), np.zeros((2, 64), np.int64), []
+    seen: list[int] = []
+    signal.signal(signal.SIGUSR1, lambda number, _: seen.append(number))  # for good: some may still be on their way
+    team, logs = Team(2), np.zeros((2, 64), np.int64)
     program = Program([[[Call(count, log)] for log in logs]] * 3)
-    signal.signal(signal.SIGUSR1, lambda *_: seen.append(1))
-    try:
-        for number in range(1, 30):
-            team.perform(program, 0, 2)
-            for thread in threading.enumerate():
-                if thread.ident is not None:
-                    signal.pthread_kill(thread.ident, signal.SIGUSR1)
-            os.kill(os.getpid(), signal.SIGUSR1)
-            assert logs[:, 0].sum() == 3 * number
-    finally:
-        signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # not the default: some may still be on their way
+    for number in range(1, 30):
+        team.perform(program, 0, 2)
+        for helper in helpers():
+            assert helper.ident is not None
+            signal.pthread_kill(helper.ident, signal.SIGUSR1)
+        assert logs[:, 0].sum() == 3 * number
+    end = time.monotonic() + 10
+    while not seen and time.monotonic() < end:
+        time.sleep(0.01)
     assert seen
 
 
 def test_helpers_end_with_their_team() -> None:
-    """Nothing is left behind by a team that nobody uses any more."""
-    gc.collect()
-    before = len(helpers())
+    """Threads are started when they are needed, and end when nobody uses the team any more."""
+    before = helpers()
     team = Team(5)
-    assert len(helpers()) == before, "threads are started when they are needed"
+    assert helpers() <= before
     team.perform(Program([[[Call(count, np.zeros(1, np.int64))]]]), 0, 5)
-    assert len(helpers()) == before + 4
+    own = helpers() - before
+    assert len(own) == 4
     del team
     gc.collect()
-    end = time.monotonic() + 10
-    while len(helpers()) > before and time.monotonic() < end:
-        time.sleep(0.01)
-    assert len(helpers()) == before
+    for helper in own:
+        helper.join(10)
+        assert not helper.is_alive()
 
 
 def test_python_on_threads() -> None:

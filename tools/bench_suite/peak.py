@@ -8,11 +8,8 @@ from typing import Any
 import numpy as np
 
 from fxptrain._jit import kernel
-from fxptrain.kernels.call import from_python
 from fxptrain.kernels.dot import product
 from fxptrain.nn.threads import Team
-
-product = from_python(product)
 
 ROWS, COLUMNS = 96, 64
 DEPTHS = (64, 128, 256, 512, 1024)
