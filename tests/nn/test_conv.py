@@ -1,5 +1,6 @@
 """Convolution and linear stages alone: forward, input error and gradients are the oracle's everywhere."""
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -107,3 +108,29 @@ def test_sums_beyond_int64_are_refused() -> None:
     single = Single((s.Linear(features=2),), (1, 1, 4), forms, 0)
     with pytest.raises(FormatError, match=r"Layer '0.linear': the output sums 5 products of 62 bits .* Use fewer bits"):
         single.stage.check_widths(1)  # type: ignore[attr-defined]
+
+
+class Constant(Single):
+    """All values of a tensor alike: sums of squares then bound its sums exactly."""
+
+    def __init__(self, layer: s.LayerSpec, shape: tuple[int, int, int], values: dict[str, int]) -> None:
+        forms = Formats(x=FxP(16, 1), y=FxP(16, 2), w=FxP(16, 3), error=FxP(16, 4), input_error=FxP(16, -12))
+        self.values = {getattr(forms, name): value for name, value in values.items()}
+        super().__init__((layer,), shape, forms, 0)
+
+    def raw(self, shape: tuple[int, ...], form: FxP) -> np.ndarray:
+        """The value of the tensor of this format."""
+        return np.full(shape, self.values[form], np.int16)
+
+
+MOST, FITS = 32767, 1024  # 64 * 32767 * 1024 is in int32, 64 * 32767 * 1025 is not
+
+
+@pytest.mark.parametrize("w", [FITS, FITS + 1, -FITS, -FITS - 1])
+@pytest.mark.parametrize("x", [MOST, -MOST])
+@pytest.mark.parametrize("error", [MOST, FITS, FITS + 1, -FITS - 1])
+def test_at_the_edge_of_int32(w: int, x: int, error: int) -> None:
+    """Sums of 64 products that one plane of int16 just holds, or just not: of channels, of errors, of positions."""
+    layer = s.Conv2d(channels=64, kernel=(1, 1), bias=False)
+    single = Constant(layer, (8, 8, 64), {"w": w, "x": x, "error": error})
+    single.check(2, stochastic=False, mask=False, producer_relu=False, threads=1)
