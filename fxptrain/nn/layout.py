@@ -81,11 +81,12 @@ class Images(NamedTuple):
     number: int
     geometry: Geometry
     tables: Tables
+    linear: bool
 
     def of(self, array: IntArray) -> IntArray:
         """The part of (n, h, w, c) as (number, h, w, c); samples of a linear layer as positions."""
         piece = array[self.part]
-        if self.geometry.image.h == 1 and len(piece) != self.number:
+        if self.linear:
             return piece.reshape(self.number, 1, len(piece) // self.number, piece.size // len(piece))
         return piece
 
@@ -127,10 +128,10 @@ class Layout:
     def images(self, samples: int, channels: int) -> Iterator[Images]:
         """Samples as images: one a sample, or for a linear layer rows of `width` samples and the rest."""
         if not self.linear:
-            yield Images(slice(0, samples), samples, *self.geometry(channels))
+            yield Images(slice(0, samples), samples, *self.geometry(channels), False)
             return
         whole, rest = divmod(samples, self.width)
         if whole:
-            yield Images(slice(0, whole * self.width), whole, *self.geometry(channels))
+            yield Images(slice(0, whole * self.width), whole, *self.geometry(channels), True)
         if rest:
-            yield Images(slice(whole * self.width, samples), 1, *self.geometry(channels, rest))
+            yield Images(slice(whole * self.width, samples), 1, *self.geometry(channels, rest), True)
