@@ -3,7 +3,8 @@
 What does not belong here: arithmetic. A kernel module imports `kernel` and writes plain loops.
 
 Numba's own cache does not notice an edited callee in another file, so the cache directory is named after a hash of all
-kernel sources, the versions of Numba and llvmlite and the target CPU: a stale kernel can never run.
+kernel sources, the versions of Numba and llvmlite, the target CPU and whether indices are checked: a stale kernel can
+never run.
 """
 
 from __future__ import annotations
@@ -84,7 +85,8 @@ def _cache_key() -> str:
     digest = hashlib.sha256()
     for file in _source_files():
         digest.update(file.read_bytes())
-    target = (numba.__version__, llvmlite.__version__, target_cpu(), *sorted(target_features()))
+    checked = f"bounds checked: {numba_config.BOUNDSCHECK}"
+    target = (numba.__version__, llvmlite.__version__, target_cpu(), *sorted(target_features()), checked)
     digest.update("\n".join(target).encode())
     return digest.hexdigest()[:20]
 

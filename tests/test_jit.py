@@ -50,6 +50,7 @@ def test_key_follows_sources(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     [
         (numba, "__version__", "0.0.1"), (_jit.llvmlite, "__version__", "0.0.1"),
         (_jit.numba_config, "CPU_NAME", "another"), (_jit, "target_features", lambda: frozenset(["another"])),
+        (_jit.numba_config, "BOUNDSCHECK", 1),
     ],
 )  # fmt: skip
 def test_key_follows_the_machine(monkeypatch: pytest.MonkeyPatch, holder: object, name: str, value: object) -> None:
