@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from fxptrain._jit import kernel, native, prefer_wide_vectors
 from fxptrain.kernels.dot import ADD, ONE, UNBOUNDED, ZERO, flip_of, group_of, product
-from fxptrain.kernels.norms import fits_beside, largest_run_square, largest_square, sample_squares
+from fxptrain.kernels.norms import fits_beside, largest_square, longest_chain, sample_squares
 from fxptrain.kernels.pack import (
     WHOLE,
     Digits,
@@ -76,12 +76,12 @@ def padded_size(image):  # type: ignore[no-untyped-def]
 
 @native
 def conv2d_forward(  # type: ignore[no-untyped-def]
-    x, panels, bias, room, lift, relu, g, chain, tables, site, padded, acc, best, draws, y, winners
+    x, panels, bias, chains, lift, relu, g, chain, tables, site, padded, acc, best, draws, y, winners
 ):
     """Convolution, pooling, bias, ReLU and one requantization, fused: x (n, h, w, ci) to y (n, oh, ow, co) pooled.
 
-    `bias` (columns) is aligned with the sums and takes off again what flipped x add. A sample in which no run of kw
-    positions has a sum of squares above `room` (one; empty: none) takes one plane of int16, a chain a kernel row.
+    `bias` (columns) is aligned with the sums and takes off again what flipped x add. A sample for which one of `chains`
+    is proved to stay in int32 takes one plane of int16 instead of one for every digit.
     Bound: `chain` is built from the operand widths; `acc` is int32 only where every sum and bias is proved to fit.
     """
     image, group = g.image, group_of(padded)
@@ -95,8 +95,9 @@ def conv2d_forward(  # type: ignore[no-untyped-def]
     padded[:] = flip_of(padded)
     for n in range(x.shape[0]):
         digits, flush = chain.row_digits, chain.flush
-        if room.size > 0 and largest_run_square(x, n, g.kw, acc) <= room[0]:
-            digits, flush = WHOLE, groups
+        span = longest_chain(x, n, chains, acc)
+        if span > 0:
+            digits, flush = WHOLE, span // chains.run * groups if span >= chains.run else span // group
         pad_sample(x, n, ZERO, image, digits, plane, padded)
         for first in range(0, pooled_rows, g.block):
             rows = min(g.block, pooled_rows - first)

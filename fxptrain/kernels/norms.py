@@ -5,11 +5,14 @@ What does not belong here: the sums themselves (`conv`).
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import numpy as np
 
 from fxptrain._jit import native, prefer_wide_vectors
 
-ROOM = ((1 << 31) - 1) ** 2  # a sum of products is in int32 where the product of the sums of squares is no more
+LIMIT = (1 << 31) - 1
+ROOM = LIMIT**2  # a sum of products is in int32 where the product of the sums of squares is no more
 
 
 @native
@@ -46,16 +49,83 @@ def room_beside(w, rows, channels, room):  # type: ignore[no-untyped-def]
     room[0] = ROOM // max(largest_square(w, 0, rows, channels), 1)
 
 
+class Chains(NamedTuple):
+    """Which int32 chains may hold the sums of a convolution's outputs, if weights and inputs prove it.
+
+    A chain is `span` neighbouring terms of a sum over kernel rows of `run` terms each: whole rows, or a part of one in
+    whole `unit`. `spans` (int64) are tried from the longest on, each with the `room` that the weights leave to the
+    sum of squares of a sample's inputs; none: nothing can be proved. Where the inputs are known to lie in
+    ``low .. high``, around 0, that is taken instead of squares: `room` is 0 where it proves a chain, else negative.
+    """
+
+    spans: Any
+    room: Any
+    run: int
+    unit: int
+    low: int
+    high: int
+
+
 @native
-def largest_run_square(x, n, length, sums):  # type: ignore[no-untyped-def]
-    """Largest sum of squares of `length` neighbouring positions in a row of sample `n`; `sums` (w) is scratch."""
-    h, w, channels = x.shape[1], x.shape[2], x.shape[3]
+def _unit_totals(w, rows, channels, unit, low, high, totals):  # type: ignore[no-untyped-def]
+    """Of every unit and channel of weights (rows, channels): the largest sum with ``low .. high``, without: squares."""
+    prefer_wide_vectors()
+    totals[: rows // unit * channels] = 0
+    squared = low == high
+    for row in range(rows):
+        line, total = w[row * channels : (row + 1) * channels], totals[row // unit * channels :][:channels]
+        for c in range(channels):
+            value = np.int64(line[c])
+            total[c] += value * value if squared else max(value * low, value * high)
+
+
+@native
+def _largest_of_chains(totals, units, channels, span, stretch):  # type: ignore[no-untyped-def]
+    """Largest total over the units of a chain: `span` units from the last multiple of `stretch` on, or what is left."""
+    largest = np.int64(0)
+    for start in range(0, units, stretch):
+        end = min(start + stretch, units)
+        for first in range(start, end, span):
+            for c in range(channels):
+                total = np.int64(0)
+                for unit in range(first, min(first + span, end)):
+                    total += totals[unit * channels + c]
+                largest = max(largest, total)
+    return largest
+
+
+@native
+def room_of_chains(w, rows, channels, chains, totals):  # type: ignore[no-untyped-def]
+    """Fill ``chains.room`` by the weights (rows, channels) of all kernel rows.
+
+    `totals` (rows / unit * channels) is scratch.
+    """
+    units, known = rows // chains.unit, chains.low < chains.high
+    for way in range(1 + known):  # sums upwards, then downwards
+        low, high = (-chains.high, -chains.low) if way else (chains.low, chains.high)
+        _unit_totals(w, rows, channels, chains.unit, low, high, totals)
+        for level in range(chains.spans.size):
+            span, stretch = chains.spans[level], max(chains.spans[level], chains.run)
+            largest = _largest_of_chains(totals, units, channels, span // chains.unit, stretch // chains.unit)
+            if not known:
+                chains.room[level] = ROOM // max(largest, 1)
+            elif way == 0 or largest > LIMIT:
+                chains.room[level] = 0 if largest <= LIMIT else -1
+
+
+@native
+def largest_run_square(x, n, unit, length, sums):  # type: ignore[no-untyped-def]
+    """Largest sum of squares of `length` neighbouring units of `unit` elements in a row of sample `n`.
+
+    `sums` is scratch of as many entries as a row has units.
+    """
+    h, units = x.shape[1], x.shape[2] * x.shape[3] // unit
     flat = x.reshape(x.size)
     largest = np.int64(0)
     for row in range(h):
         total = np.int64(0)
-        for p in range(w):
-            sums[p] = largest_square(flat, ((n * h + row) * w + p) * channels, 1, channels)
+        for p in range(units):
+            sums[p] = largest_square(flat, ((n * h + row) * units + p) * unit, 1, unit)
             total += sums[p]
             if p >= length:
                 total -= sums[p - length]
@@ -64,13 +134,17 @@ def largest_run_square(x, n, length, sums):  # type: ignore[no-untyped-def]
 
 
 @native
-def room_below(w, segments, rows, channels, squares, room):  # type: ignore[no-untyped-def]
-    """`room_beside` for columns of weights (segments, rows, channels), each segment of a column a sum of its own."""
-    largest = np.int64(1)
-    for segment in range(segments):
-        first = segment * rows * channels
-        largest = max(largest, largest_column_square(w, first, rows, channels, channels, squares))
-    room[0] = ROOM // largest
+def longest_chain(x, n, chains, sums):  # type: ignore[no-untyped-def]
+    """The longest span whose sums int32 holds in sample `n`, or 0; `sums` as in `largest_run_square`."""
+    measured, square = np.int64(0), np.int64(0)
+    for level in range(chains.spans.size):
+        span = chains.spans[level]
+        length = min(span, chains.run)
+        if chains.low == chains.high and length != measured:
+            square, measured = largest_run_square(x, n, chains.unit, length // chains.unit, sums), length
+        if square * (span // length) <= chains.room[level]:
+            return span
+    return np.int64(0)
 
 
 @native

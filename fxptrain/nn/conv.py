@@ -10,11 +10,11 @@ import numpy.typing as npt
 
 from fxptrain.kernels import conv, panels
 from fxptrain.kernels.call import Call
-from fxptrain.kernels.norms import room_below, room_beside
+from fxptrain.kernels.norms import Chains, room_beside, room_of_chains
 from fxptrain.kernels.update import compact_rows
-from fxptrain.nn.accumulate import NARROW, WORTHWHILE_TERMS, fits_int32
+from fxptrain.nn.accumulate import NARROW, fits_int32
 from fxptrain.nn.parameters import IntArray
-from fxptrain.nn.products import Products
+from fxptrain.nn.products import SHORT_RUN, Products
 from fxptrain.nn.stage import ErrorCall, ForwardCall, GradientBlock, Roundings, Views
 
 
@@ -41,27 +41,30 @@ class ProductStage(Products):
             )
         return found
 
-    def choose(self, measured: Mapping[str, Call]) -> tuple[bool, ...]:
-        """Whether int32 holds the sums of the output and of the input error."""
+    def choose(self, measured: Mapping[str, Call]) -> tuple[int, ...]:
+        """Whether int32 holds the sums of the output and of the input error; and what the inputs lie in."""
         self.forward_narrow, self.error_narrow = (
             self._may_be_narrow(phase) and self._fits(phase, measured.get(phase)) for phase in ("forward", "error")
         )
         self.forward_chain = NARROW if self.forward_narrow else self.forward_static
         self.error_chain = NARROW if self.error_narrow else self.error_static
-        return self.forward_narrow, self.error_narrow
+        return self.forward_narrow, self.error_narrow, *self._extent
 
     def _may_be_narrow(self, phase: str) -> bool:
         return self._w_bits <= 16 and (phase == "error" or (self.x_form.format.frac_bits >= 0 and self._x_bits <= 16))
 
     def _fits(self, phase: str, measured: Call | None) -> bool:
-        """Whether int32 holds a phase's sums: by the formats, or by what was measured."""
+        """Whether int32 holds a phase's sums: by the formats alone, or by what was measured and by what x reaches."""
         bits = self.widths[phase]
         if phase == "error":
             largest = measured.results[0] if measured else self.taps * self.channels << (bits[1] - 1)
             return fits_int32(largest << (bits[0] - 1), 30)
-        terms, bias = self.taps * self.inner, 1 << (bits[1] - 1) if len(self._bias) else 0
-        largest, bias = measured.results if measured else (terms << (bits[1] - 1), bias)
-        return fits_int32((largest << (bits[0] - 1)) + (bias << self.x_form.format.frac_bits), self.shift)
+        if measured:
+            (largest, bias), reach = measured.results, self.x_form.largest
+        else:
+            largest, bias = self.taps * self.inner << (bits[1] - 1), 1 << (bits[1] - 1) if len(self._bias) else 0
+            reach = 1 << (bits[0] - 1)
+        return fits_int32(largest * reach + (bias << self.x_form.format.frac_bits), self.shift)
 
     # Calls -------------------------------------------------------------------------------------------------------
 
@@ -79,10 +82,9 @@ class ProductStage(Products):
         if self.flipped["forward"]:
             sums = views["sums"].view(np.int32)[: g.columns]
             calls.append(self._sums(views["panels"], -(-run // 4), g.columns, False, views))
-        if self._forward_provable:
-            squares = views["sums"][: self.channels]
-            room = views["forward_room"]
-            calls.append(Call(room_below, flat, self.kernel[0], run, self.channels, squares, room))
+        chains = self._chains(views)
+        if chains.spans.size:
+            calls.append(Call(room_of_chains, flat, self.taps * self.inner, self.channels, chains, views["sums"]))
         lifts = max(frac_x, 0), 7 + max(-frac_x, 0)
         calls.append(Call(panels.align_bias, self._bias, lifts[0], sums, lifts[1], self._aligned(views)))
         return calls + (self._prepare_error(views) if backward else [])
@@ -116,11 +118,17 @@ class ProductStage(Products):
         chain = self.error_chain
         return int(chain.row_digits.planes > 1 and chain.column_digits.planes == 1)
 
+    def _chains(self, views: Views) -> Chains:
+        """Chains of the output's sums that its inputs may prove, where the formats and weights do not."""
+        chain = self.forward_chain
+        provable = chain.row_digits.planes > 1 and chain.column_digits.planes == 1 and self._x_bits <= 16
+        run, spans = self.kernel[1] * self.inner, self.spans if provable else self.spans[:0]
+        return Chains(spans, views["forward_room"][: spans.size], run, self.unit, *self._extent)
+
     @property
-    def _forward_provable(self) -> int:
-        """The same of the inputs, where the sums of a kernel row are long enough to be added up by themselves."""
-        chain, long = self.forward_chain, self.kernel[1] * self.inner >= WORTHWHILE_TERMS
-        return int(chain.row_digits.planes > 1 and chain.column_digits.planes == 1 and self._x_bits <= 16 and long)
+    def _extent(self) -> tuple[int, int]:
+        """See `Chains`: where it would take too long to add up inputs' squares, the format's extent is taken."""
+        return self.x_form.extent if self.kernel[1] * self.inner < SHORT_RUN else (0, 0)
 
     def _aligned(self, views: Views) -> IntArray:
         """Biases aligned with the sums, in their type."""
@@ -146,7 +154,7 @@ class ProductStage(Products):
         calls = [
             Call(
                 conv.conv2d_forward, images.of(call.x), call.shared["panels"], self._aligned(call.shared),
-                call.shared["forward_room"][: self._forward_provable], lift, self.relu, images.geometry,
+                self._chains(call.shared), lift, self.relu, images.geometry,
                 self.forward_chain, images.tables,
                 site._replace(first=site.first + images.part.start * self.out_elements), scratch["padded"],
                 scratch["acc"].view(kind), scratch["best"].view(kind), scratch["draws"], images.of(call.y),

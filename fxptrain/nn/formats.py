@@ -38,7 +38,8 @@ class TensorFormat:
     """Format of one tensor, with counters for its adaptation and for telemetry.
 
     In mode ``auto``, `adapt` gives one bit of range when more than 2**-12 of the values saturated, and takes one when
-    the largest stayed under a quarter of the range.
+    the largest stayed under a quarter of the range. `known`, if not None, are the smallest and largest raw values
+    that occur.
     """
 
     name: str
@@ -49,6 +50,17 @@ class TensorFormat:
     interval: Counts = field(default_factory=Counts)
     epoch: Counts = field(default_factory=Counts)
     changes: int = 0
+    known: tuple[int, int] | None = None
+
+    @property
+    def extent(self) -> tuple[int, int]:
+        """What all raw values, and 0, lie in."""
+        return self.known or (self.format.min_raw, self.format.max_raw)
+
+    @property
+    def largest(self) -> int:
+        """What no absolute raw value exceeds."""
+        return max(-self.extent[0], self.extent[1])
 
     def note(self, saturated: int, total: int, largest: int) -> None:
         """Count one call's report."""

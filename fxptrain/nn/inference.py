@@ -23,6 +23,7 @@ from fxptrain.nn.threads import Team, shares
 from fxptrain.nn.workspace import Workspace
 
 CHUNK = 64  # samples of one thread at a time
+NO_PIXELS = np.empty(0, np.uint8)
 NO_ROUNDING = RoundSite(0, False, 0, 0, 0, 0, 0, 0)
 
 
@@ -66,11 +67,18 @@ class Inference:
         self.chunk = max(1, min(CHUNK * self.team.size, batch))
         self.space = Workspace(model, self.chunk, self.team.size, training=False)
         self._programs: dict[Hashable, tuple[list[ForwardShare], Program]] = {}
-        found = [stage.measure(views, False) for stage, views in zip(model.stages, self.space.shared, strict=True)]
+        self._extent = model.expect(NO_PIXELS)
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """Choose accumulators for inputs in `_extent`, and pack the weights."""
+        self._programs.clear()
+        stages, shared = self.model.stages, self.space.shared
+        found = [stage.measure(views, False) for stage, views in zip(stages, shared, strict=True)]
         run_calls([call for calls in found for call in calls.values()])
-        for stage, measured in zip(model.stages, found, strict=True):
+        for stage, measured in zip(stages, found, strict=True):
             stage.choose(measured)
-        for stage, views in zip(model.stages, self.space.shared, strict=True):
+        for stage, views in zip(stages, shared, strict=True):
             run_calls(stage.prepare(views, False))
 
     def _plan(self, samples: int, kind: npt.DTypeLike) -> tuple[list[ForwardShare], Program]:
@@ -85,6 +93,10 @@ class Inference:
     def chunks(self, inputs: npt.NDArray[np.generic]) -> Iterator[tuple[slice, IntArray]]:
         """Logits chunk by chunk, as views that the next chunk overwrites."""
         check_inputs(self.model, inputs)
+        low, high = self.model.expect(inputs)
+        if low < self._extent[0] or high > self._extent[1]:
+            self._extent = low, high
+            self._prepare()
         for start in range(0, len(inputs), self.chunk):
             here = inputs[start : start + self.chunk]
             plan = partial(self._plan, len(here), inputs.dtype)

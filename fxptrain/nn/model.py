@@ -118,6 +118,16 @@ class Model:
         self.input_form = TensorFormat("input", form, adaptive=False)
         self.table = quantize(scale.real(), form)[0]
 
+    def expect(self, inputs: npt.NDArray[np.generic]) -> tuple[int, int]:
+        """Note, and return, what the raw inputs that come next lie in: pixels the table's, others a power of two."""
+        found = self.table if inputs.dtype == np.uint8 else inputs
+        low, high = int(found.min(initial=0)), int(found.max(initial=0))
+        if inputs.dtype != np.uint8:
+            high = 1 << (max(-low, high) - 1).bit_length()
+            low = -high
+        self.input_form.known = low, high
+        return low, high
+
     def _fixed(self, kind: str) -> FxP:
         bits, frac = getattr(self.formats, f"{kind}_bits"), getattr(self.formats, f"{kind}_frac")
         if frac is None:

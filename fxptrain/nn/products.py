@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from fxptrain.kernels.conv import Chain
 from fxptrain.kernels.update_site import Runs
@@ -20,6 +21,9 @@ from fxptrain.nn.spec import Pair
 from fxptrain.nn.stage import GradientBlock, Shape, Stage
 
 GROUP_BYTES, GROUP_SAMPLES = 96 * 1024, 8  # samples paired at a time for the weight gradient stay in cache
+SHORT_RUN = 48  # terms of a kernel row whose squares take too long to add up, compared with its products
+SHORTEST_SPAN = 12  # terms of an int32 chain; to add up shorter ones takes longer than a second plane of digits
+LINEAR_UNITS = 8  # parts that a linear layer's sums are cut into to be proved
 BLOCK_CHANNELS = 512  # input channels of one gradient block of a linear layer
 
 
@@ -150,7 +154,7 @@ class Products(Stage):
             Buffer("bias", "panel", (g.columns,), np.int64),
             Buffer("sums", "scratch", (self._most_sums(backward),), np.int64, last=-1),
             Buffer("ones", "scratch", (4,), np.int8, last=-1),
-            Buffer("forward_room", "panel", (1,), np.int64),
+            Buffer("forward_room", "panel", (self.spans.size,), np.int64),
         ]
         if backward:
             planes = self.error_static.column_digits.planes
@@ -165,7 +169,26 @@ class Products(Stage):
         """Room for the sums of the weights that packing needs: int64 of every channel, or int32 of packed columns."""
         g, _ = self.layout.geometry(self.inner)
         packed = [g.columns * self.flipped["forward"], self.kernel[0] * g.run_columns * self.flipped["error"]]
-        return max(self.channels, self.inner, *(-(-count // 2) for count in packed[: 1 + backward]))
+        squares = self.taps * self.inner // self.unit * self.channels * (self.forward_static.row_digits.planes > 1)
+        return max(self.channels, self.inner, squares, *(-(-count // 2) for count in packed[: 1 + backward]))
+
+    @cached_property
+    def unit(self) -> int:
+        """Terms of an output's sum whose squares are summed by themselves, for `norms.Chains`."""
+        run = self.kernel[1] * self.inner
+        if run < SHORT_RUN:
+            return run
+        return self.inner if self.kernel[1] > 1 or self.inner % LINEAR_UNITS else self.inner // LINEAR_UNITS
+
+    @cached_property
+    def spans(self) -> npt.NDArray[np.int64]:
+        """Spans of `norms.Chains` worth a try, longest first: kernel rows, then parts of one, of whole pairs."""
+        run = self.kernel[1] * self.inner
+        rows = {-(-self.kernel[0] // parts) * run for parts in range(1, self.kernel[0] + 1)}
+        units = run // self.unit
+        inside = {-(-units // parts) * self.unit for parts in range(2, units + 1)}
+        found = [span for span in rows | inside if span >= SHORTEST_SPAN and (span >= run or span % 2 == 0)]
+        return np.array(sorted(found, reverse=True), np.int64)
 
     def table_bytes(self, threads: int) -> int:
         """Tables of the whole layer's geometry and of its gradient blocks'."""
@@ -178,10 +201,11 @@ class Products(Stage):
         image, single, group, kind = g.image, padded_size(g), self.groups[phase], self.elements[phase]
         if phase == "forward":
             row = g.block * (g.ow_used // g.pool_w) * g.co
+            acc = max(g.block * g.pool_h * g.ow_used * g.columns, g.image.w * g.image.c // self.unit)
             planes = self.forward_static.row_digits.planes
             return [
                 Buffer("padded", "scratch", (planes * (single + g.kw * image.c + group),), kind),
-                Buffer("acc", "scratch", (g.block * g.pool_h * g.ow_used * g.columns,), np.int64),
+                Buffer("acc", "scratch", (acc,), np.int64),
                 Buffer("best", "scratch", (row,), np.int64),
                 Buffer("draws", "scratch", (row,), np.uint32),
             ]

@@ -51,9 +51,7 @@ class Packing:
         """Measure the parameters where the choice depends on them, and choose."""
         if any(self._measured):
             team.perform(self._measure, 0, workers)
-            self.apply()
-        elif not self.choice:
-            self.apply()
+        self.apply()
 
     def apply(self) -> None:
         """Let every stage choose its accumulators by what was measured."""

@@ -147,7 +147,7 @@ class Stage(ABC):
         """Calls that tell by phase what `choose` must know of the parameters' values, where the formats do not do."""
         return {}
 
-    def choose(self, measured: Mapping[str, Call]) -> tuple[bool, ...]:
+    def choose(self, measured: Mapping[str, Call]) -> tuple[int, ...]:
         """Choose this step's accumulators, once the calls of `measure` were made; equal choices are equal calls."""
         return ()
 

@@ -109,6 +109,7 @@ class TrainingStep:
         """
         model = self.model
         self._check(inputs, labels)
+        model.expect(inputs)
         if not model.calibrated:
             self._calibrate(inputs, labels)
         self._prepare()

@@ -123,6 +123,7 @@ class Constant(Single):
         return np.full(shape, self.values[form], np.int16)
 
 
+LIMIT = (1 << 31) - 1
 MOST, FITS = 32767, 1024  # 64 * 32767 * 1024 is in int32, 64 * 32767 * 1025 is not
 
 
@@ -133,4 +134,28 @@ def test_at_the_edge_of_int32(w: int, x: int, error: int) -> None:
     """Sums of 64 products that one plane of int16 just holds, or just not: of channels, of errors, of positions."""
     layer = s.Conv2d(channels=64, kernel=(1, 1), bias=False)
     single = Constant(layer, (8, 8, 64), {"w": w, "x": x, "error": error})
+    single.check(2, stochastic=False, mask=False, producer_relu=False, threads=1)
+
+
+@pytest.mark.parametrize("span", [144, 96, 48, 32, 16])
+@pytest.mark.parametrize("beyond", [0, 1])
+@pytest.mark.parametrize("x", [MOST, -MOST])
+def test_chains_at_the_edge_of_int32(span: int, beyond: int, x: int) -> None:
+    """Sums of 3 kernel rows of 48 products, of which a part of `span` just stays in int32, or just not."""
+    layer = s.Conv2d(channels=16, kernel=(3, 3), bias=False)
+    w = LIMIT // (MOST * span) + beyond
+    single = Constant(layer, (5, 6, 16), {"w": w, "x": x, "error": 1})
+    single.check(2, stochastic=False, mask=False, producer_relu=False, threads=1)
+
+
+@pytest.mark.parametrize("span", [25, 15, 10])
+@pytest.mark.parametrize("beyond", [0, 1])
+@pytest.mark.parametrize("x", [30000, -30000])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_known_inputs_at_the_edge_of_int32(span: int, beyond: int, x: int, sign: int) -> None:
+    """The same of a single channel, whose inputs are known to be no larger."""
+    layer = s.Conv2d(channels=16, kernel=(5, 5), bias=False)
+    w = sign * (LIMIT // (30000 * span) + beyond)
+    single = Constant(layer, (7, 8, 1), {"w": w, "x": x, "error": 1})
+    single.stage.x_form.known = min(x, 0), max(x, 0)
     single.check(2, stochastic=False, mask=False, producer_relu=False, threads=1)
