@@ -67,46 +67,53 @@ class Chains(NamedTuple):
 
 
 @native
-def _unit_totals(w, rows, channels, unit, low, high, totals):  # type: ignore[no-untyped-def]
-    """Of every unit and channel of weights (rows, channels): the largest sum with ``low .. high``, without: squares."""
+def _sum_units(w, rows, channels, unit, low, high, sums):  # type: ignore[no-untyped-def]
+    """Running sums over the units of weights (rows, channels), from zeros on, (1 + rows / unit, channels).
+
+    Of every weight the largest product with ``low .. high``, or its square where these are alike.
+    """
     prefer_wide_vectors()
-    totals[: rows // unit * channels] = 0
+    sums[:channels] = 0
     squared = low == high
-    for row in range(rows):
-        line, total = w[row * channels : (row + 1) * channels], totals[row // unit * channels :][:channels]
-        for c in range(channels):
-            value = np.int64(line[c])
-            total[c] += value * value if squared else max(value * low, value * high)
+    for first in range(0, rows, unit):
+        at = (first // unit) * channels
+        total, before = sums[at + channels : at + 2 * channels], sums[at : at + channels]
+        total[:] = before
+        for row in range(first, first + unit):
+            line = w[row * channels : (row + 1) * channels]
+            for c in range(channels):
+                value = np.int64(line[c])
+                total[c] += value * value if squared else max(value * low, value * high)
 
 
 @native
-def _largest_of_chains(totals, units, channels, span, stretch):  # type: ignore[no-untyped-def]
-    """Largest total over the units of a chain: `span` units from the last multiple of `stretch` on, or what is left."""
+def _largest_of_chains(sums, units, channels, span, stretch):  # type: ignore[no-untyped-def]
+    """Largest sum of a chain: `span` units from the last multiple of `stretch` on, or what is left."""
+    prefer_wide_vectors()
     largest = np.int64(0)
     for start in range(0, units, stretch):
         end = min(start + stretch, units)
         for first in range(start, end, span):
+            last = min(first + span, end)
+            before, total = sums[first * channels :][:channels], sums[last * channels :][:channels]
             for c in range(channels):
-                total = np.int64(0)
-                for unit in range(first, min(first + span, end)):
-                    total += totals[unit * channels + c]
-                largest = max(largest, total)
+                largest = max(largest, total[c] - before[c])
     return largest
 
 
 @native
-def room_of_chains(w, rows, channels, chains, totals):  # type: ignore[no-untyped-def]
+def room_of_chains(w, rows, channels, chains, sums):  # type: ignore[no-untyped-def]
     """Fill ``chains.room`` by the weights (rows, channels) of all kernel rows.
 
-    `totals` (rows / unit * channels) is scratch.
+    `sums` (1 + rows / unit, channels) is scratch.
     """
     units, known = rows // chains.unit, chains.low < chains.high
     for way in range(1 + known):  # sums upwards, then downwards
         low, high = (-chains.high, -chains.low) if way else (chains.low, chains.high)
-        _unit_totals(w, rows, channels, chains.unit, low, high, totals)
+        _sum_units(w, rows, channels, chains.unit, low, high, sums)
         for level in range(chains.spans.size):
             span, stretch = chains.spans[level], max(chains.spans[level], chains.run)
-            largest = _largest_of_chains(totals, units, channels, span // chains.unit, stretch // chains.unit)
+            largest = _largest_of_chains(sums, units, channels, span // chains.unit, stretch // chains.unit)
             if not known:
                 chains.room[level] = ROOM // max(largest, 1)
             elif way == 0 or largest > LIMIT:

@@ -52,15 +52,15 @@ def pack_transposed(w, taps, run, channels, columns, digits, out):  # type: igno
 
     For the input error. Columns beyond the run are zero: their sums fall on the accumulators of the next position.
     """
-    if group_of(out) == 4 and channels % 4 == 0:
-        source, target, words = w.view(np.int32), out.view(np.int32), channels // 4
+    group = group_of(out)
+    if w.itemsize == out.itemsize and digits.planes == 1 and channels % group == 0:
+        source, target, words = w.view(np.int32), out.view(np.int32), channels // group
         for tap in range(taps):
             base = tap * words * columns
             transpose(source, tap * run * words, run, words, target, base, columns)
             for k in range(words if run < columns else 0):
                 target[base + k * columns + run : base + (k + 1) * columns] = 0
         return
-    group = group_of(out)
     groups = (channels + group - 1) // group
     used, skip = np.uint64(run), np.uint64(channels)
     for tap in range(taps):

@@ -93,7 +93,7 @@ def update_block(weights, momentum, gradient, start, site, momentum_draws, draws
         seed, step, count = np.uint32(site.seed), np.uint32(site.step), weights.size
         fill_draws(seed, np.uint32(site.momentum_stream), step, start, count, momentum_draws)
         fill_draws(seed, np.uint32(site.stream), step, start, count, draws)
-    if fits_narrow(site, gradient.itemsize):
+    if fits_narrow(site):
         momentum_over, momentum_largest = narrow_momentum(weights, momentum, gradient, site, momentum_draws)
         still, over, largest = narrow_weights(weights, momentum, site, draws)
     else:

@@ -25,20 +25,20 @@ def _fits_term(term):  # type: ignore[no-untyped-def]
 
 
 @native
-def fits_narrow(site, gradient_bytes):  # type: ignore[no-untyped-def]
-    """Whether an `UpdateSite` can be computed here, from gradients of this item size."""
+def fits_narrow(site):  # type: ignore[no-untyped-def]
+    """Whether an `UpdateSite` can be computed here."""
     gradient = site.gradient
-    arrays = site.high < 1 << 15 and site.momentum_high < 1 << 15 and gradient_bytes == 4
+    arrays = site.high < 1 << 15 and site.momentum_high < 1 << 15
     mean = gradient.mantissa == UNIT_MANTISSA and gradient.drop == 0 and gradient.left + 14 <= GUARD
     return arrays and mean and _fits_term(site.keep) and _fits_term(site.decay) and _fits_term(site.rate)
 
 
 @native
-def _shifts(term, lifted):  # type: ignore[no-untyped-def]
-    """How a term is cut: right shift, then a left shift for the rest or another right shift for the units."""
+def _shifts(term, lifted, width):  # type: ignore[no-untyped-def]
+    """How a term of `width` bits is cut: right shift, then a left one for the rest or another right one for units."""
     left = term.left + lifted if term.mantissa != 0 else 0
     up = max(left, 0)
-    return np.int32(min(max(-left, 0), 31)), np.int32(up & 31), np.int32((GUARD - up) & 31)
+    return np.int32(min(max(-left, 0), width - 1)), np.int32(up & 31), np.int32((GUARD - up) & 31)
 
 
 @native
@@ -70,15 +70,16 @@ def _rounded(units, rest, stochastic, draw):  # type: ignore[no-untyped-def]
 def narrow_momentum(weights, momentum, gradient, site, draws):  # type: ignore[no-untyped-def]
     """`update.update_momentum`."""
     prefer_wide_vectors()
-    keep, mean, decay = _shifts(site.keep, 0), _shifts(site.gradient, 14), _shifts(site.decay, 0)
+    keep, decay = _shifts(site.keep, 0, 32), _shifts(site.decay, 0, 32)
+    mean, far = _shifts(site.gradient, 14, 8 * gradient.itemsize), gradient.dtype.type(FAR)
     mu, lam = np.int32(np.int16(site.keep.mantissa)), np.int32(np.int16(site.decay.mantissa))
     low, high, stochastic = np.int32(site.momentum_low), np.int32(site.momentum_high), site.stochastic
     over, largest = np.int32(0), np.int32(0)
     for i in range(weights.size):
         kept = _scaled(momentum[i], mu, keep)
-        pull = shift_right(np.int32(gradient[i]), mean[0])
+        pull = shift_right(gradient[i], mean[0])
         decayed = _scaled(weights[i], lam, decay)
-        units = np.int32(_units(kept, keep) + min(max(_units(pull, mean), np.int32(-FAR)), FAR))
+        units = np.int32(_units(kept, keep) + np.int32(min(max(_units(pull, mean), -far), far)))
         units = np.int32(units + _units(decayed, decay))
         rest = np.int32(np.int32(_rest(kept, keep) + _rest(pull, mean)) + _rest(decayed, decay))
         value = _rounded(units, rest, stochastic, draws[i])
@@ -93,7 +94,7 @@ def narrow_momentum(weights, momentum, gradient, site, draws):  # type: ignore[n
 def narrow_weights(weights, momentum, site, draws):  # type: ignore[no-untyped-def]
     """`update.update_weights`."""
     prefer_wide_vectors()
-    rate, gamma = _shifts(site.rate, 0), np.int32(np.int16(site.rate.mantissa))
+    rate, gamma = _shifts(site.rate, 0, 32), np.int32(np.int16(site.rate.mantissa))
     low, high, stochastic = np.int32(site.low), np.int32(site.high), site.stochastic
     still, over, largest = np.int32(0), np.int32(0), np.int32(0)
     for i in range(weights.size):

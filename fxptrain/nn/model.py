@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -120,13 +121,18 @@ class Model:
 
     def expect(self, inputs: npt.NDArray[np.generic]) -> tuple[int, int]:
         """Note, and return, what the raw inputs that come next lie in: pixels the table's, others a power of two."""
-        found = self.table if inputs.dtype == np.uint8 else inputs
-        low, high = int(found.min(initial=0)), int(found.max(initial=0))
-        if inputs.dtype != np.uint8:
-            high = 1 << (max(-low, high) - 1).bit_length()
-            low = -high
-        self.input_form.known = low, high
-        return low, high
+        if inputs.dtype == np.uint8:
+            known = self._table_extent
+        else:
+            most = max(-int(inputs.min(initial=0)), int(inputs.max(initial=0)))
+            high = 1 << (most - 1).bit_length()
+            known = -high, high
+        self.input_form.known = known
+        return known
+
+    @cached_property
+    def _table_extent(self) -> tuple[int, int]:
+        return int(self.table.min(initial=0)), int(self.table.max(initial=0))
 
     def _fixed(self, kind: str) -> FxP:
         bits, frac = getattr(self.formats, f"{kind}_bits"), getattr(self.formats, f"{kind}_frac")

@@ -169,8 +169,8 @@ class Products(Stage):
         """Room for the sums of the weights that packing needs: int64 of every channel, or int32 of packed columns."""
         g, _ = self.layout.geometry(self.inner)
         packed = [g.columns * self.flipped["forward"], self.kernel[0] * g.run_columns * self.flipped["error"]]
-        squares = self.taps * self.inner // self.unit * self.channels * (self.forward_static.row_digits.planes > 1)
-        return max(self.channels, self.inner, squares, *(-(-count // 2) for count in packed[: 1 + backward]))
+        units = 1 + self.taps * self.inner // self.unit if self.forward_static.row_digits.planes > 1 else 0
+        return max(self.channels * max(1, units), self.inner, *(-(-count // 2) for count in packed[: 1 + backward]))
 
     @cached_property
     def unit(self) -> int:

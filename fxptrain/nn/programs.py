@@ -21,6 +21,7 @@ from fxptrain.nn.threads import Team, shares
 from fxptrain.nn.workspace import Workspace
 
 MOST = 8  # plans of one kind that are kept
+PATIENCE = 16  # steps from one measurement of the parameters to the next, if the last one brought nothing
 T = TypeVar("T")
 
 
@@ -45,17 +46,28 @@ class Packing:
             stage.measure(views, i > 0) for i, (stage, views) in enumerate(zip(self.stages, space.shared, strict=True))
         ]
         self._measure = Program([[list(calls.values())] for calls in self._measured if calls])
+        self._nothing: list[dict[str, Call]] = [{} for _ in self.stages]
+        self._found, self._pays, self._extent = self._nothing, False, (0, 0)  # what was measured, and if it helped
         self.choice: tuple[Hashable, ...] = ()
+        self._plain: tuple[Hashable, ...] = ()
 
-    def choose(self, team: Team, workers: int) -> None:
-        """Measure the parameters where the choice depends on them, and choose."""
-        if any(self._measured):
+    def choose(self, team: Team, step: int, workers: int) -> None:
+        """Choose; where the choice depends on parameters, measure them, but seldom while that changes nothing."""
+        if self._extent != self.stages[0].x_form.extent or not self.choice:
+            self._extent, self._found = self.stages[0].x_form.extent, self._nothing
+            self.apply()
+            self._plain = self.choice
+        if any(self._measured) and (self._pays or step % PATIENCE == 0):
             team.perform(self._measure, 0, workers)
-        self.apply()
+            self._found = self._measured
+            self.apply()
+            self._pays = self.choice != self._plain
+        else:
+            self._found, self.choice = self._nothing, self._plain
 
     def apply(self) -> None:
         """Let every stage choose its accumulators by what was measured."""
-        self.choice = tuple(stage.choose(found) for stage, found in zip(self.stages, self._measured, strict=True))
+        self.choice = tuple(stage.choose(found) for stage, found in zip(self.stages, self._found, strict=True))
 
     def phase(self) -> Phase:
         """Pack all weights, the stage with most parameters first."""

@@ -149,7 +149,7 @@ class TrainingStep:
         """Fix this step's formats and choose accumulators."""
         self._fix_formats()
         self._packing = remembered(self._packings, self._formats_key, lambda: Packing(self.model, self.space))
-        self._packing.choose(self.team, self.team.workers(PACK_WORK * self._parameters))
+        self._packing.choose(self.team, self.model.step, self.team.workers(PACK_WORK * self._parameters))
 
     def _fix_formats(self) -> None:
         """Note this step's error formats, and what tells them and all others apart from another step's."""

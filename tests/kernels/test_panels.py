@@ -51,7 +51,9 @@ def test_forward_panels(taps: int, run: int, channels: int, digits: Digits, kind
 
 
 @pytest.mark.parametrize(("digits", "kind"), LAYOUTS)
-@pytest.mark.parametrize(("taps", "run", "channels"), [(1, 1, 1), (2, 3, 5), (3, 16, 4), (1, 17, 6), (2, 4, 8)])
+@pytest.mark.parametrize(
+    ("taps", "run", "channels"), [(1, 1, 1), (2, 3, 5), (3, 16, 4), (1, 17, 6), (2, 4, 8), (2, 37, 68)]
+)
 def test_transposed_panels(taps: int, run: int, channels: int, digits: Digits, kind: type) -> None:
     """``out[plane][tap][co / group][columns][group]``, columns along the run; zero beyond channels and run."""
     w = random_weights(taps, run, channels, 14 if kind is np.int16 else 8).astype(kind)

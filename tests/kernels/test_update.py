@@ -5,13 +5,24 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
+from fxptrain.fixed.draws import draws as words_of
 from fxptrain.kernels.call import from_python
-from fxptrain.kernels.update import _shifts, align, compact_rows, initialize, regrid, update
+from fxptrain.kernels.update import (
+    _shifts,
+    align,
+    compact_rows,
+    initialize,
+    regrid,
+    update,
+    update_momentum,
+    update_weights,
+)
 from fxptrain.kernels.update_narrow import fits_narrow
 from fxptrain.kernels.update_site import BLOCK, GUARD, Runs, Term, UpdateSite
 from tests import naive
 
 align, update, fits_narrow, _shifts = map(from_python, (align, update, fits_narrow, _shifts))
+update_momentum, update_weights = map(from_python, (update_momentum, update_weights))
 
 CONSTANTS = st.one_of(st.just(0.0), st.floats(2.0**-30, 8.0)).map(naive.Multiplier.from_real)
 FRACS = st.integers(-8, 40)
@@ -107,7 +118,7 @@ def test_update(data, bits, fracs, constants, batch, stochastic, drop):
     st.booleans(),
 )
 def test_narrow_update(data, bits, fracs, constants, batch, stochastic):
-    """Int32 gives the integers of int64, wherever it says that it can, up to the ends of all ranges."""
+    """Int32 gives the integers of int64, wherever it says that it can, up to the ends of all ranges and gradients."""
     frac_m, frac_g, frac_w = fracs
     mu, decay, gamma = constants
     mean, count = naive.Multiplier.from_ratio(1, batch), 40
@@ -121,17 +132,17 @@ def test_narrow_update(data, bits, fracs, constants, batch, stochastic):
     )
     random = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
     momentum, weights = (random.integers(low, high, count, endpoint=True).astype(np.int16) for low, high in ranges)
-    size = data.draw(st.integers(1, 31))
-    gradient = random.integers(-(2**size), 2**size, count).astype(np.int32)
-    gradient[:2] = -(2**31), 2**31 - 1
-    assume(fits_narrow(site, 4))
+    kind, most = data.draw(st.sampled_from([(np.int32, 31), (np.int64, 47)]))  # wider ones are floored, see `Term`
+    size = data.draw(st.integers(1, most))
+    gradient = random.integers(-(2**size), 2**size, count).astype(kind)
+    gradient[:2] = -(2**most), 2**most - 1
+    assume(fits_narrow(site))
     narrow, wide = [(weights.copy(), momentum.copy()) for _ in range(2)]
-    draws = np.empty((2, BLOCK), np.uint32)
-    results = [
-        update(site, *arrays, Runs(0, count), gradient.astype(kind), draws)
-        for arrays, kind in ((narrow, np.int32), (wide, np.int64))
-    ]
-    assert results[0] == results[1]
+    found = update(site, *narrow, Runs(0, count), gradient, np.empty((2, BLOCK), np.uint32))
+    words = [words_of(site.seed, stream, site.step, count) for stream in (site.momentum_stream, site.stream)]
+    momentum_over, momentum_largest = update_momentum(*wide, gradient, site, words[0])
+    still, over, largest = update_weights(*wide, site, words[1])
+    assert found == (still, over, momentum_over, largest, momentum_largest)
     assert [array.tolist() for array in narrow] == [array.tolist() for array in wide]
 
 
@@ -140,10 +151,9 @@ def test_usual_updates_are_narrow():
     terms = {"keep": Term(29491, 13), "gradient": Term(1 << 14, -10), "decay": Term(16777, 3), "rate": Term(20972, -4)}
     rest = {"momentum_low": -128, "momentum_high": 127, "low": -128, "high": 127, "stochastic": True, "seed": 0}
     site = UpdateSite(**terms, **rest, momentum_stream=1, stream=2, step=3)
-    assert fits_narrow(site, 4)
-    assert not fits_narrow(site, 8)
-    assert not fits_narrow(site._replace(high=2**31 - 1), 4)
-    assert not fits_narrow(site._replace(gradient=Term(29491, -10)), 4)
+    assert fits_narrow(site)
+    assert not fits_narrow(site._replace(high=2**31 - 1))
+    assert not fits_narrow(site._replace(gradient=Term(29491, -10)))
 
 
 def test_update_draws_go_on_behind_a_block():
