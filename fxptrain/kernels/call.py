@@ -23,15 +23,6 @@ SCHED_YIELD = ctypes.cast(ctypes.CDLL(None).sched_yield, ctypes.c_void_p).value 
 FIELDS = ("step", "sample")  # of named tuples, which a program sets before it runs
 
 
-def _form(value: Any) -> Any:
-    """What of an argument decides which code is compiled for it."""
-    if isinstance(value, np.ndarray):
-        return value.dtype, value.ndim
-    if isinstance(value, tuple):
-        return (type(value), *map(_form, value))
-    return isinstance(value, bool | np.bool_)
-
-
 @cache
 def _type(form: Any) -> types.Type:
     """Numba's type of arguments of a form."""
@@ -50,19 +41,31 @@ def _plain(kind: types.Type) -> types.Type:
     return kind
 
 
-def _append(value: Any, words: list[int], places: list[tuple[str, int]]) -> None:
-    """Add an argument's words, and the positions of the fields that a program sets."""
-    if isinstance(value, np.ndarray):
+def _append(value: Any, words: list[int], places: list[tuple[str, int]]) -> Any:
+    """Add an argument's words, and the positions of the fields that a program sets; returns its form.
+
+    The form decides which code is compiled for it: True for a bool, False for an integer, an array's element type and
+    dimensions, a tuple's type and its members' forms. Plans are made in the middle of training: this must be fast.
+    """
+    kind = type(value)
+    if kind is int:
+        words.append(value)
+        return False
+    if kind is np.ndarray:
         if not value.flags.c_contiguous:
             raise ValueError(f"An array of shape {value.shape} is not C-contiguous; a `Call` needs it so. Copy it.")
-        words += (value.__array_interface__["data"][0], *value.shape)
-    elif isinstance(value, tuple):
+        words.append(value.ctypes.data)
+        words += value.shape
+        return value.dtype, value.ndim
+    if isinstance(value, tuple):
+        form = [kind]
         for name, member in zip(getattr(value, "_fields", value), value, strict=True):
             if name in FIELDS:
                 places.append((name, len(words)))
-            _append(member, words, places)
-    else:
-        words.append(int(value))
+            form.append(_append(member, words, places))
+        return tuple(form)
+    words.append(int(value))
+    return kind is bool or kind is np.bool_
 
 
 @cache
@@ -102,14 +105,13 @@ class Call:
     """
 
     def __init__(self, function: Any, *args: Any) -> None:
-        self.args, self.forms = list(args), tuple(map(_form, args))
         words: list[int] = []
         places: list[tuple[str, int]] = []
-        self._starts = []
+        self.args, self.forms, self._starts = list(args), [], []
         for value in args:
             self._starts.append(len(words))
-            _append(value, words, places)
-        reader, kernel_address, results = _entry(function, self.forms)
+            self.forms.append(_append(value, words, places))
+        reader, kernel_address, results = _entry(function, tuple(self.forms))
         self._words, self._results = _words(words), _words([0] * results)
         here = ctypes.addressof(self._words)
         self.places = [(name, here + 8 * position) for name, position in places]
@@ -119,10 +121,10 @@ class Call:
         """Another argument of the same form instead of the one at a position."""
         if value is self.args[position]:
             return
-        if _form(value) != self.forms[position]:
-            raise ValueError(f"Argument {position} has the form {self.forms[position]}; got {_form(value)}.")
         words: list[int] = []
-        _append(value, words, [])
+        form = _append(value, words, [])
+        if form != self.forms[position]:
+            raise ValueError(f"Argument {position} has the form {self.forms[position]}; got {form}.")
         start = self._starts[position]
         self._words[start : start + len(words)] = words  # type: ignore[assignment]
         self.args[position] = value

@@ -194,11 +194,14 @@ class ParameterArray:
         self._refresh_working()
         drop = self._extra if self.rule.master else 0
         momentum_drop = MASTER_BITS - self.momentum_form.format.total_bits if self.rule.master else 0
-        for still, over, momentum_over, largest, momentum_largest, count in reports:
+        over = momentum_over = largest = momentum_largest = updates = 0
+        for still, saturated, momentum_saturated, peak, momentum_peak, count in reports:
             self.still += still
-            self.updates += count
-            self.form.note(over, count, min(largest >> drop, self.form.format.max_raw))
-            self.momentum_form.note(momentum_over, count, momentum_largest >> momentum_drop)
+            over, momentum_over, updates = over + saturated, momentum_over + momentum_saturated, updates + count
+            largest, momentum_largest = max(largest, peak), max(momentum_largest, momentum_peak)
+        self.updates += updates
+        self.form.note(over, updates, min(largest >> drop, self.form.format.max_raw))
+        self.momentum_form.note(momentum_over, updates, momentum_largest >> momentum_drop)
 
     def regrid(self, change: int, momentum_change: int, seed: int, step: int) -> None:
         """Move to a grid finer by `change` bits (coarser if negative); the formats have already changed."""

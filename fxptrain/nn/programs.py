@@ -111,6 +111,7 @@ class Rows:
         sink: Sink,
     ) -> None:  # fmt: skip
         self._sink, self._groups, part = sink, [], slice(0, samples)
+        self._moment: Hashable = None
         self._sunk: list[tuple[int, GradientBlock, list[Call]]] = []  # the sink's calls, one for every thread
         for i, block in blocks:
             x, error, winners = stage_input(model, space, i, part), space.error[i][part], space.winners_of(i, part)
@@ -128,7 +129,10 @@ class Rows:
         return self._groups
 
     def before(self) -> None:
-        """Make the sink's calls ready."""
+        """Make the sink's calls ready, if they are not."""
+        if self._moment is not None and self._moment is self._sink.moment:
+            return
+        self._moment = self._sink.moment
         for _, block, calls in self._sunk:
             for call in calls:
                 self._sink.before(block, call)

@@ -29,8 +29,10 @@ class Sink(ABC):
     """Takes exact gradient blocks: plans a call for each, which is made as soon as the block is finished.
 
     `before` and `after` enclose every time that planned calls are made; several threads may call them, never twice for
-    the same parameters.
+    the same parameters. What `before` has made ready stays so as long as `moment` is the same object and not None.
     """
+
+    moment: Hashable = None
 
     @abstractmethod
     def plan(self, stage: int, block: GradientBlock, gradient: IntArray, worker: int) -> Call:
@@ -64,15 +66,14 @@ class UpdateSink(Sink):
         self.reports: dict[int, list[tuple[int, ...]]] = {
             id(parameter): [] for stage in model.stages for parameter in stage.parameters
         }
-        self._last: Hashable = None
 
     def begin(self, rate: Multiplier, batch: int, errors: list[FxP], formats: Hashable) -> None:
         """Fix this step's learning rate, samples and formats of the errors; `formats` change if any format does."""
         for reports in self.reports.values():
             reports.clear()
-        if self._last == (rate, batch, formats):
+        if self.moment == (rate, batch, formats):
             return
-        self._last = (rate, batch, formats)
+        self.moment = (rate, batch, formats)
         for i, stage in enumerate(self.model.stages):
             for parameter in stage.parameters:
                 frac = _gradient_frac(self.model, i, parameter, errors)
