@@ -11,7 +11,7 @@ import numpy as np
 from fxptrain._jit import kernel, native, prefer_wide_vectors
 from fxptrain.fixed.draws import fill_draws, threefry2x32
 from fxptrain.fixed.rounding import shift_half_even, shift_stochastic
-from fxptrain.kernels.update_narrow import fits_narrow, narrow_momentum, narrow_weights
+from fxptrain.kernels.update_narrow import fits_narrow, narrow_momentum, narrow_weights, split_gradient
 from fxptrain.kernels.update_site import BLOCK, GUARD
 
 LIMIT = 1 << 61
@@ -76,8 +76,6 @@ def update_weights(weights, momentum, site, draws):  # type: ignore[no-untyped-d
     return still, over, largest
 
 
-
-
 @kernel
 def compact_rows(gradient, rows, columns, channels):  # type: ignore[no-untyped-def]
     """Close the gaps of flat gradient rows (rows, columns) in place, so that they lie (rows, channels)."""
@@ -89,15 +87,19 @@ def compact_rows(gradient, rows, columns, channels):  # type: ignore[no-untyped-
 @native
 def update_block(weights, momentum, gradient, start, site, momentum_draws, draws):  # type: ignore[no-untyped-def]
     """Update up to `BLOCK` parameters, the first of which has draw index `start`; returns what `update` does."""
+    seed, step, count, narrow = np.uint32(site.seed), np.uint32(site.step), weights.size, fits_narrow(site)
     if site.stochastic:
-        seed, step, count = np.uint32(site.seed), np.uint32(site.step), weights.size
         fill_draws(seed, np.uint32(site.momentum_stream), step, start, count, momentum_draws)
-        fill_draws(seed, np.uint32(site.stream), step, start, count, draws)
-    if fits_narrow(site):
-        momentum_over, momentum_largest = narrow_momentum(weights, momentum, gradient, site, momentum_draws)
-        still, over, largest = narrow_weights(weights, momentum, site, draws)
+    if narrow:
+        split_gradient(gradient, site, draws, momentum_draws)
+        momentum_over, momentum_largest = narrow_momentum(weights, momentum, draws, momentum_draws, site)
     else:
         momentum_over, momentum_largest = update_momentum(weights, momentum, gradient, site, momentum_draws)
+    if site.stochastic:
+        fill_draws(seed, np.uint32(site.stream), step, start, count, draws)
+    if narrow:
+        still, over, largest = narrow_weights(weights, momentum, site, draws)
+    else:
         still, over, largest = update_weights(weights, momentum, site, draws)
     return still, over, momentum_over, largest, momentum_largest
 

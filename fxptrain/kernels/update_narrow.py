@@ -57,32 +57,47 @@ def _scaled(value, mantissa, cut):  # type: ignore[no-untyped-def]
 
 
 @native
-def _rounded(units, rest, stochastic, draw):  # type: ignore[no-untyped-def]
-    """Units and a rest of up to three terms, rounded to units."""
+def _rounded(units, rest, stochastic):  # type: ignore[no-untyped-def]
+    """Units and a rest, of up to three terms and of the draw if `stochastic`, rounded to units."""
     if stochastic:
-        return np.int32(units + shift_right(np.int32(rest + np.int32(draw >> np.uint32(32 - GUARD))), GUARD))
+        return np.int32(units + shift_right(rest, GUARD))
     whole = np.int32(units + shift_right(rest, GUARD))
     below = np.int32(np.int32(rest & REST) + np.int32(HALF + np.int32(whole & np.int32(1))))
     return np.int32(whole + shift_right(below, GUARD))
 
 
 @native
-def narrow_momentum(weights, momentum, gradient, site, draws):  # type: ignore[no-untyped-def]
-    """`update.update_momentum`."""
+def _drawn(draw):  # type: ignore[no-untyped-def]
+    return np.int32(draw >> np.uint32(32 - GUARD))
+
+
+@native
+def split_gradient(gradient, site, units, rests):  # type: ignore[no-untyped-def]
+    """Units and rests (uint32) of the gradients' term; `rests` holds the draws before, which are added to them.
+
+    A pass by itself: beside int64 gradients the other terms' loop would take vectors of half as many lanes.
+    """
+    prefer_wide_vectors()
+    mean, far = _shifts(site.gradient, 14, 8 * gradient.itemsize), gradient.dtype.type(FAR)
+    for i in range(gradient.size):
+        pull = shift_right(gradient[i], mean[0])
+        units[i] = np.uint32(min(max(_units(pull, mean), -far), far))
+        rests[i] = np.uint32(_rest(pull, mean) + (_drawn(rests[i]) if site.stochastic else np.int32(0)))
+
+
+@native
+def narrow_momentum(weights, momentum, units, rests, site):  # type: ignore[no-untyped-def]
+    """`update.update_momentum`, of what `split_gradient` has made of the gradient."""
     prefer_wide_vectors()
     keep, decay = _shifts(site.keep, 0, 32), _shifts(site.decay, 0, 32)
-    mean, far = _shifts(site.gradient, 14, 8 * gradient.itemsize), gradient.dtype.type(FAR)
     mu, lam = np.int32(np.int16(site.keep.mantissa)), np.int32(np.int16(site.decay.mantissa))
     low, high, stochastic = np.int32(site.momentum_low), np.int32(site.momentum_high), site.stochastic
     over, largest = np.int32(0), np.int32(0)
     for i in range(weights.size):
-        kept = _scaled(momentum[i], mu, keep)
-        pull = shift_right(gradient[i], mean[0])
-        decayed = _scaled(weights[i], lam, decay)
-        units = np.int32(_units(kept, keep) + np.int32(min(max(_units(pull, mean), -far), far)))
-        units = np.int32(units + _units(decayed, decay))
-        rest = np.int32(np.int32(_rest(kept, keep) + _rest(pull, mean)) + _rest(decayed, decay))
-        value = _rounded(units, rest, stochastic, draws[i])
+        kept, decayed = _scaled(momentum[i], mu, keep), _scaled(weights[i], lam, decay)
+        whole = np.int32(np.int32(np.int32(units[i]) + _units(kept, keep)) + _units(decayed, decay))
+        rest = np.int32(np.int32(np.int32(rests[i]) + _rest(kept, keep)) + _rest(decayed, decay))
+        value = _rounded(whole, rest, stochastic)
         new = min(max(value, low), high)
         over = np.int32(over + np.int32(new != value))
         largest = max(largest, max(new, np.int32(-new)))
@@ -100,7 +115,8 @@ def narrow_weights(weights, momentum, site, draws):  # type: ignore[no-untyped-d
     for i in range(weights.size):
         weight, pull = np.int32(weights[i]), np.int32(momentum[i])
         down = np.int32(-_scaled(pull, gamma, rate))
-        value = _rounded(np.int32(weight + _units(down, rate)), _rest(down, rate), stochastic, draws[i])
+        rest = np.int32(_rest(down, rate) + (_drawn(draws[i]) if stochastic else np.int32(0)))
+        value = _rounded(np.int32(weight + _units(down, rate)), rest, stochastic)
         kept = min(max(value, low), high)
         over = np.int32(over + np.int32(kept != value))
         still = np.int32(still + np.int32((kept == weight) & (pull != 0)))

@@ -34,6 +34,9 @@ class Sink(ABC):
 
     moment: Hashable = None
 
+    def __init__(self) -> None:
+        self._taken: dict[Hashable, Call] = {}
+
     @abstractmethod
     def plan(self, stage: int, block: GradientBlock, gradient: IntArray, worker: int) -> Call:
         """A call that consumes the flat gradient of a block."""
@@ -45,8 +48,11 @@ class Sink(ABC):
         """Take over what a planned call returned."""
 
     def take(self, stage: int, block: GradientBlock, gradient: IntArray, worker: int, step: int) -> None:
-        """Plan a call, make it at once, and forget it."""
-        call = self.plan(stage, block, gradient, worker)
+        """Make a call at once; it is planned the first time."""
+        key = (stage, block, worker, gradient.ctypes.data, gradient.size, gradient.dtype)
+        if key not in self._taken:
+            self._taken[key] = self.plan(stage, block, gradient, worker)
+        call = self._taken[key]
         self.before(block, call)
         call.run(step)
         self.after(stage, block, call)
@@ -61,6 +67,7 @@ class UpdateSink(Sink):
     """The fused update: every block is applied as soon as it is finished."""
 
     def __init__(self, model: Model, space: Workspace) -> None:
+        super().__init__()
         self.model, self.space = model, space
         self.sites: dict[int, UpdateSite] = {}
         self.reports: dict[int, list[tuple[int, ...]]] = {
@@ -104,6 +111,7 @@ class Accumulator(Sink):
     """Adds up the gradients of several pieces (micro-batches or machines) of batches of up to a size, exactly."""
 
     def __init__(self, model: Model, batch_size: int) -> None:
+        super().__init__()
         self.model = model
         self.sums: dict[int, IntArray] = {
             id(parameter): np.zeros(parameter.flat.size, stage.gradient_type(batch_size))
@@ -133,6 +141,7 @@ class LargestSink(Sink):
     """Remembers the largest absolute gradient of every stage, from which fresh momentum formats are chosen."""
 
     def __init__(self, model: Model) -> None:
+        super().__init__()
         self.model = model
         self.largest: dict[tuple[int, bool], int] = {}
         self._lock = Lock()
