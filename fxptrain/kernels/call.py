@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Sequence
-from functools import cache, cached_property
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -131,7 +131,6 @@ class Call:
 
     def share_results(self, other: Call) -> None:
         """Write what the kernel returns to where another call does."""
-        self.__dict__.pop("_alone", None)  # it would write where results were
         self._results = other._results
         self.row = (*self.row[:3], other.row[3])
 
@@ -142,12 +141,8 @@ class Call:
 
     def run(self, step: int | None = None) -> tuple[int, ...]:
         """Make the call by itself; returns `results`."""
-        self._alone.run(step)
+        run_calls([self], step)
         return self.results
-
-    @cached_property
-    def _alone(self) -> Program:
-        return Program([[[self]]])
 
 
 Group = Sequence[Sequence[Call]]

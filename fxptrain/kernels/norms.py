@@ -53,9 +53,9 @@ class Chains(NamedTuple):
     """Which int32 chains may hold the sums of a convolution's outputs, if weights and inputs prove it.
 
     A chain is `span` neighbouring terms of a sum over kernel rows of `run` terms each: whole rows, or a part of one in
-    whole `unit`. `spans` (int64) are tried from the longest on, each with the `room` that the weights leave to the
-    sum of squares of a sample's inputs; none: nothing can be proved. Where the inputs are known to lie in
-    ``low .. high``, around 0, that is taken instead of squares: `room` is 0 where it proves a chain, else negative.
+    whole `unit`. As many `spans` are tried, the longest first, as there is `room` (int64), what the weights leave to
+    the sum of squares of a sample's inputs. Where the inputs are known to lie in ``low .. high``, around 0, that is
+    taken instead of squares: `room` is 0 where it proves a chain, else negative.
     """
 
     spans: Any
@@ -111,7 +111,7 @@ def room_of_chains(w, rows, channels, chains, sums):  # type: ignore[no-untyped-
     for way in range(1 + known):  # sums upwards, then downwards
         low, high = (-chains.high, -chains.low) if way else (chains.low, chains.high)
         _sum_units(w, rows, channels, chains.unit, low, high, sums)
-        for level in range(chains.spans.size):
+        for level in range(chains.room.size):
             span, stretch = chains.spans[level], max(chains.spans[level], chains.run)
             largest = _largest_of_chains(sums, units, channels, span // chains.unit, stretch // chains.unit)
             if not known:
@@ -144,7 +144,7 @@ def largest_run_square(x, n, unit, length, sums):  # type: ignore[no-untyped-def
 def longest_chain(x, n, chains, sums):  # type: ignore[no-untyped-def]
     """The longest span whose sums int32 holds in sample `n`, or 0; `sums` as in `largest_run_square`."""
     measured, square = np.int64(0), np.int64(0)
-    for level in range(chains.spans.size):
+    for level in range(chains.room.size):
         span = chains.spans[level]
         length = min(span, chains.run)
         if chains.low == chains.high and length != measured:

@@ -14,7 +14,7 @@ from fxptrain.kernels.norms import Chains, room_beside, room_of_chains
 from fxptrain.kernels.update import compact_rows
 from fxptrain.nn.accumulate import NARROW, fits_int32
 from fxptrain.nn.parameters import IntArray
-from fxptrain.nn.products import SHORT_RUN, Products
+from fxptrain.nn.products import MOST_SPANS, SHORT_RUN, Products
 from fxptrain.nn.stage import ErrorCall, ForwardCall, GradientBlock, Roundings, Views
 
 
@@ -83,7 +83,7 @@ class ProductStage(Products):
             sums = views["sums"].view(np.int32)[: g.columns]
             calls.append(self._sums(views["panels"], -(-run // 4), g.columns, False, views))
         chains = self._chains(views)
-        if chains.spans.size:
+        if chains.room.size:
             calls.append(Call(room_of_chains, flat, self.taps * self.inner, self.channels, chains, views["sums"]))
         lifts = max(frac_x, 0), 7 + max(-frac_x, 0)
         calls.append(Call(panels.align_bias, self._bias, lifts[0], sums, lifts[1], self._aligned(views)))
@@ -122,8 +122,9 @@ class ProductStage(Products):
         """Chains of the output's sums that its inputs may prove, where the formats and weights do not."""
         chain = self.forward_chain
         provable = chain.row_digits.planes > 1 and chain.column_digits.planes == 1 and self._x_bits <= 16
-        run, spans = self.kernel[1] * self.inner, self.spans if provable else self.spans[:0]
-        return Chains(spans, views["forward_room"][: spans.size], run, self.unit, *self._extent)
+        room = views["forward_room"] if provable else views["forward_room"][:0]
+        spans = (*self.spans, *[0] * (MOST_SPANS - len(self.spans)))  # of one length, so that one kernel serves all
+        return Chains(spans, room, self.kernel[1] * self.inner, self.unit, *self._extent)
 
     @property
     def _extent(self) -> tuple[int, int]:

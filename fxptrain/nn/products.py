@@ -9,7 +9,6 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from fxptrain.kernels.conv import Chain
 from fxptrain.kernels.update_site import Runs
@@ -22,6 +21,7 @@ from fxptrain.nn.stage import GradientBlock, Shape, Stage
 
 GROUP_BYTES, GROUP_SAMPLES = 96 * 1024, 8  # samples paired at a time for the weight gradient stay in cache
 SHORT_RUN = 48  # terms of a kernel row whose squares take too long to add up, compared with its products
+MOST_SPANS = 12  # lengths of chains that are tried
 SHORTEST_SPAN = 12  # terms of an int32 chain; to add up shorter ones takes longer than a second plane of digits
 LINEAR_UNITS = 8  # parts that a linear layer's sums are cut into to be proved
 BLOCK_CHANNELS = 512  # input channels of one gradient block of a linear layer
@@ -154,7 +154,7 @@ class Products(Stage):
             Buffer("bias", "panel", (g.columns,), np.int64),
             Buffer("sums", "scratch", (self._most_sums(backward),), np.int64, last=-1),
             Buffer("ones", "scratch", (4,), np.int8, last=-1),
-            Buffer("forward_room", "panel", (self.spans.size,), np.int64),
+            Buffer("forward_room", "panel", (len(self.spans),), np.int64),
         ]
         if backward:
             planes = self.error_static.column_digits.planes
@@ -181,14 +181,14 @@ class Products(Stage):
         return self.inner if self.kernel[1] > 1 or self.inner % LINEAR_UNITS else self.inner // LINEAR_UNITS
 
     @cached_property
-    def spans(self) -> npt.NDArray[np.int64]:
+    def spans(self) -> list[int]:
         """Spans of `norms.Chains` worth a try, longest first: kernel rows, then parts of one, of whole pairs."""
         run = self.kernel[1] * self.inner
         rows = {-(-self.kernel[0] // parts) * run for parts in range(1, self.kernel[0] + 1)}
         units = run // self.unit
         inside = {-(-units // parts) * self.unit for parts in range(2, units + 1)}
         found = [span for span in rows | inside if span >= SHORTEST_SPAN and (span >= run or span % 2 == 0)]
-        return np.array(sorted(found, reverse=True), np.int64)
+        return sorted(found, reverse=True)[:MOST_SPANS]
 
     def table_bytes(self, threads: int) -> int:
         """Tables of the whole layer's geometry and of its gradient blocks'."""

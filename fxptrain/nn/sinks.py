@@ -13,7 +13,7 @@ import numpy as np
 
 from fxptrain.fixed.format import FxP
 from fxptrain.fixed.multiplier import Multiplier
-from fxptrain.kernels.call import Call
+from fxptrain.kernels.call import Call, Program
 from fxptrain.kernels.copy import add_runs, largest
 from fxptrain.kernels.update_site import Runs, UpdateSite
 from fxptrain.nn.formats import MAX_MOMENTUM_FRAC
@@ -35,7 +35,7 @@ class Sink(ABC):
     moment: Hashable = None
 
     def __init__(self) -> None:
-        self._taken: dict[Hashable, Call] = {}
+        self._taken: dict[Hashable, tuple[Call, Program]] = {}
 
     @abstractmethod
     def plan(self, stage: int, block: GradientBlock, gradient: IntArray, worker: int) -> Call:
@@ -51,10 +51,11 @@ class Sink(ABC):
         """Make a call at once; it is planned the first time."""
         key = (stage, block, worker, gradient.ctypes.data, gradient.size, gradient.dtype)
         if key not in self._taken:
-            self._taken[key] = self.plan(stage, block, gradient, worker)
-        call = self._taken[key]
+            call = self.plan(stage, block, gradient, worker)
+            self._taken[key] = call, Program([[[call]]])
+        call, program = self._taken[key]
         self.before(block, call)
-        call.run(step)
+        program.run(step)
         self.after(stage, block, call)
 
 
