@@ -9,6 +9,7 @@ from pathlib import Path
 import numba
 import pytest
 from llvmlite import binding
+from numba.extending import intrinsic
 
 from fxptrain import _jit
 
@@ -90,3 +91,29 @@ def test_features_of_arm(processor: str, features: str, dot: bool) -> None:
     except RuntimeError:
         pytest.skip("this build of LLVM has no ARM")
     assert found == ({"neon", "dotprod"} if dot else {"neon"})
+
+
+def test_kernels_alone_are_compiled_at_their_level() -> None:
+    """Numba's level is another one only while a kernel is compiled."""
+    seen: list[int] = []
+
+    @intrinsic
+    def level(typing):  # type: ignore[no-untyped-def]
+        def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
+            seen.append(int(numba.config.OPT))
+            return context.get_constant(numba.types.int64, 0)
+
+        return numba.types.int64(), generate
+
+    @_jit.kernel
+    def ours() -> int:
+        return level()  # type: ignore[no-any-return]
+
+    @numba.njit
+    def theirs() -> int:
+        return level()  # type: ignore[no-any-return]
+
+    before = numba.config.OPT
+    assert ours() == theirs() == 0
+    assert seen == [_jit.LEVEL, int(before)]
+    assert numba.config.OPT is before

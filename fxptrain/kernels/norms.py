@@ -78,7 +78,8 @@ def _sum_units(w, rows, channels, unit, low, high, sums):  # type: ignore[no-unt
     for first in range(0, rows, unit):
         at = (first // unit) * channels
         total, before = sums[at + channels : at + 2 * channels], sums[at : at + channels]
-        total[:] = before
+        for c in range(channels):  # a loop, as to assign a slice takes Numba two seconds more to compile
+            total[c] = before[c]
         for row in range(first, first + unit):
             line = w[row * channels : (row + 1) * channels]
             for c in range(channels):

@@ -99,7 +99,7 @@ class BlockedProduct(Blocks):
         if ("forward", first) not in self.chains:
             x, rows = s.x_form.format, s.taps * s.inner
             sums = blocks.largest_output_sum(flat, bits, rows, s.channels, first, g.co, scratch["acc"])
-            largest = int(sums) * s.x_form.largest
+            largest = int(sums) << (x.total_bits - 1)
             if len(s.parameters) > 1:
                 bias = read_some(s.parameters[1], first, g.co)
                 largest += max(abs(int(bias.max())), abs(int(bias.min()))) << max(x.frac_bits, 0)

@@ -54,17 +54,14 @@ class ProductStage(Products):
         return self._w_bits <= 16 and (phase == "error" or (self.x_form.format.frac_bits >= 0 and self._x_bits <= 16))
 
     def _fits(self, phase: str, measured: Call | None) -> bool:
-        """Whether int32 holds a phase's sums: by the formats alone, or by what was measured and by what x reaches."""
+        """Whether int32 holds a phase's sums: by the formats, or by what was measured."""
         bits = self.widths[phase]
         if phase == "error":
             largest = measured.results[0] if measured else self.taps * self.channels << (bits[1] - 1)
             return fits_int32(largest << (bits[0] - 1), 30)
-        if measured:
-            (largest, bias), reach = measured.results, self.x_form.largest
-        else:
-            largest, bias = self.taps * self.inner << (bits[1] - 1), 1 << (bits[1] - 1) if len(self._bias) else 0
-            reach = 1 << (bits[0] - 1)
-        return fits_int32(largest * reach + (bias << self.x_form.format.frac_bits), self.shift)
+        terms, bias = self.taps * self.inner, 1 << (bits[1] - 1) if len(self._bias) else 0
+        largest, bias = measured.results if measured else (terms << (bits[1] - 1), bias)
+        return fits_int32((largest << (bits[0] - 1)) + (bias << self.x_form.format.frac_bits), self.shift)
 
     # Calls -------------------------------------------------------------------------------------------------------
 

@@ -57,11 +57,6 @@ class TensorFormat:
         """What all raw values, and 0, lie in."""
         return self.known or (self.format.min_raw, self.format.max_raw)
 
-    @property
-    def largest(self) -> int:
-        """What no absolute raw value exceeds."""
-        return max(-self.extent[0], self.extent[1])
-
     def note(self, saturated: int, total: int, largest: int) -> None:
         """Count one call's report."""
         self.interval.add(saturated, total, largest)
