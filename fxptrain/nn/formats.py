@@ -17,7 +17,7 @@ MAX_ERROR_FRAC = 60
 CALM_STEPS = 64
 
 
-@dataclass
+@dataclass(slots=True)
 class Counts:
     """What a tensor's roundings reported since the last reset."""
 
@@ -33,7 +33,7 @@ class Counts:
             self.largest = largest
 
 
-@dataclass
+@dataclass(slots=True)
 class TensorFormat:
     """Format of one tensor, with counters for its adaptation and for telemetry.
 
@@ -104,7 +104,7 @@ def _format(bits: int, frac: int) -> FxP:
     return FxP(bits, frac)
 
 
-@dataclass
+@dataclass(slots=True)
 class ErrorScale:
     """Delayed scaling of one error tensor: the frac_bits of a step are known before the step's data.
 

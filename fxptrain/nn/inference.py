@@ -16,7 +16,7 @@ from fxptrain.kernels.requantize import RoundSite
 from fxptrain.nn.layout import SAMPLE_BLOCK
 from fxptrain.nn.model import Model
 from fxptrain.nn.parameters import IntArray
-from fxptrain.nn.programs import remembered
+from fxptrain.nn.plans import StagePlans, remembered
 from fxptrain.nn.share import ForwardShare
 from fxptrain.nn.stage import Moment
 from fxptrain.nn.threads import Team, shares
@@ -63,7 +63,8 @@ class Inference:
 
     def __init__(self, model: Model, batch: int = CHUNK, threads: int = 1) -> None:
         self.model = model
-        self.team = Team(max(1, min(threads, -(-batch // SAMPLE_BLOCK))))
+        self.team = Team(max(1, min(threads, batch)))
+        self._macs = sum(stage.macs for stage in model.stages)
         self.chunk = max(1, min(CHUNK * self.team.size, batch))
         self.space = Workspace(model, self.chunk, self.team.size, training=False)
         self._programs: dict[Hashable, tuple[list[ForwardShare], Program]] = {}
@@ -84,9 +85,10 @@ class Inference:
     def _plan(self, samples: int, kind: npt.DTypeLike) -> tuple[list[ForwardShare], Program]:
         """Forward of a chunk: a share for every thread."""
         moment = Moment(self.model.seed, 0, False, False)
+        parts = shares(samples, self.team.workers(samples * self._macs), SAMPLE_BLOCK)
         found = [
-            ForwardShare(self.model, self.space, worker, part, moment, kind)
-            for worker, part in enumerate(shares(samples, self.team.size, SAMPLE_BLOCK))
+            ForwardShare(self.model, self.space, StagePlans(self.model.stages), worker, part, moment, kind)
+            for worker, part in enumerate(parts)
         ]
         return found, Program([[share.calls] for share in found])
 

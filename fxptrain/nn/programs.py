@@ -5,8 +5,8 @@ What does not belong here: what the calls of a stage are (`conv` and its like) a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
-from typing import TypeVar
+from collections.abc import Hashable, Sequence
+from functools import partial
 
 import numpy.typing as npt
 
@@ -14,24 +14,14 @@ from fxptrain.kernels.call import Call, Phase, Program
 from fxptrain.nn.layout import SAMPLE_BLOCK
 from fxptrain.nn.model import Model
 from fxptrain.nn.passed import Passed
+from fxptrain.nn.plans import StagePlans
 from fxptrain.nn.share import ErrorFormats, Inputs, Labels, TrainingShare, stage_input
 from fxptrain.nn.sinks import Sink
 from fxptrain.nn.stage import GradientBlock, Moment
 from fxptrain.nn.threads import Team, shares
 from fxptrain.nn.workspace import Workspace
 
-MOST = 8  # plans of one kind that are kept
 PATIENCE = 16  # steps from one measurement of the parameters to the next, if the last one brought nothing
-T = TypeVar("T")
-
-
-def remembered(plans: dict[Hashable, T], key: Hashable, make: Callable[[], T]) -> T:
-    """The plan of a key, made if it is not known; the plan that was made first is forgotten if there are many."""
-    if key not in plans:
-        if len(plans) == MOST:
-            del plans[next(iter(plans))]
-        plans[key] = make()
-    return plans[key]
 
 
 class Packing:
@@ -69,23 +59,27 @@ class Packing:
         """Let every stage choose its accumulators by what was measured."""
         self.choice = tuple(stage.choose(found) for stage, found in zip(self.stages, self._found, strict=True))
 
-    def phase(self) -> Phase:
+    def phase(self, plans: StagePlans) -> Phase:
         """Pack all weights, the stage with most parameters first."""
         stages, shared = self.stages, self.space.shared
         order = sorted(range(len(stages)), key=lambda i: -sum(p.flat.size for p in stages[i].parameters))
-        return [[calls] for calls in (stages[i].prepare(shared[i], i > 0) for i in order) if calls]
+        found = (plans.of(i, "prepare", (), partial(stages[i].prepare, shared[i], i > 0)) for i in order)
+        return [[calls] for calls in found if calls]
 
 
 class Samples:
     """Forward, loss and input errors of one piece of a batch, a share of it for every thread."""
 
     def __init__(
-        self, model: Model, space: Workspace, threads: int, samples: int, kind: npt.DTypeLike, formats: ErrorFormats
-    ) -> None:
+        self, model: Model, space: Workspace, plans: StagePlans, threads: int, samples: int, kind: npt.DTypeLike,
+        formats: ErrorFormats,
+    ) -> None:  # fmt: skip
         optimizer = model.optimizer
         forward, error = (name == "stochastic" for name in (optimizer.forward_rounding, optimizer.error_rounding))
         self._shares = [
-            TrainingShare(model, space, worker, part, Moment(model.seed, part.start, forward, error), kind, formats)
+            TrainingShare(
+                model, space, plans, worker, part, Moment(model.seed, part.start, forward, error), kind, formats
+            )
             for worker, part in enumerate(shares(samples, threads, SAMPLE_BLOCK))
         ]
 
@@ -146,9 +140,9 @@ class Rows:
 class Piece:
     """One piece of a batch, from packing the weights, if it is the first, to its gradients, if there is a sink."""
 
-    def __init__(self, packing: Packing | None, samples: Samples, rows: Rows | None) -> None:
+    def __init__(self, packing: Phase | None, samples: Samples, rows: Rows | None) -> None:
         self.samples, self.rows = samples, rows
-        self.program = Program(*(part.phase() for part in (packing, samples, rows) if part is not None))
+        self.program = Program(packing or [], samples.phase(), rows.phase() if rows is not None else [])
 
     def run(
         self, team: Team, inputs: Inputs, labels: Labels, part: slice, step: int, workers: int

@@ -5,6 +5,7 @@ What does not belong here: which samples (`threads.shares`), gradients (`program
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from fxptrain.kernels.requantize import RoundSite
 from fxptrain.nn.model import Model
 from fxptrain.nn.parameters import IntArray
 from fxptrain.nn.passed import Passed
+from fxptrain.nn.plans import StagePlans
 from fxptrain.nn.stage import ErrorCall, ForwardCall, Moment, Report, Roundings
 from fxptrain.nn.streams import Site, stream
 from fxptrain.nn.workspace import Workspace
@@ -63,17 +65,21 @@ class ForwardShare:
     """Forward of some samples of a batch, whose inputs are of type `kind`."""
 
     def __init__(
-        self, model: Model, space: Workspace, worker: int, part: slice, moment: Moment, kind: npt.DTypeLike
-    ) -> None:
-        self.part = part
+        self, model: Model, space: Workspace, plans: StagePlans, worker: int, part: slice, moment: Moment,
+        kind: npt.DTypeLike,
+    ) -> None:  # fmt: skip
+        self.model, self.space, self.worker, self.part, self.moment = model, space, worker, part, moment
         self.load = load_call(model, np.empty((0, 0, 0, 0), kind), space.input[part])
-        self.outputs = [
-            stage.forward(
-                ForwardCall(stage_input(model, space, i, part), space.y[i][part], space.winners_of(i, part), moment,
-                            space.shared[i], space.scratch["forward", worker][i])
-            )
-            for i, stage in enumerate(model.stages)
-        ]  # fmt: skip
+        place = "forward", worker, part.stop, moment
+        self.outputs = [plans.of(i, place, (), partial(self._forward, i)) for i in range(len(model.stages))]
+
+    def _forward(self, i: int) -> Roundings:
+        space, part = self.space, self.part
+        call = ForwardCall(
+            stage_input(self.model, space, i, part), space.y[i][part], space.winners_of(i, part), self.moment,
+            space.shared[i], space.scratch["forward", self.worker][i],
+        )  # fmt: skip
+        return self.model.stages[i].forward(call)
 
     def give(self, inputs: Inputs) -> None:
         """Hand over the batch whose samples are next."""
@@ -89,20 +95,27 @@ class TrainingShare(ForwardShare):
     """Forward, loss and input errors of some samples of a batch."""
 
     def __init__(
-        self, model: Model, space: Workspace, worker: int, part: slice, moment: Moment, kind: npt.DTypeLike,
-        formats: ErrorFormats,
+        self, model: Model, space: Workspace, plans: StagePlans, worker: int, part: slice, moment: Moment,
+        kind: npt.DTypeLike, formats: ErrorFormats,
     ) -> None:  # fmt: skip
-        super().__init__(model, space, worker, part, moment, kind)
+        super().__init__(model, space, plans, worker, part, moment, kind)
         self.loss = loss_call(model, space, worker, NO_LABELS, part, formats, moment)
         self.loss_errors = space.error[-1][part].size
         self.errors: list[Roundings] = []  # from the last stage down to the second
+        place = "error", worker, part.stop, moment
         for i in range(len(model.stages) - 1, 0, -1):
-            call = ErrorCall(
-                space.error[i][part], space.winners_of(i, part), stage_input(model, space, i, part),
-                space.error[i - 1][part], (formats[0][i], formats[0][i - 1]), model.optimizer.saturation_mask, moment,
-                space.shared[i], space.scratch["error", worker][i],
-            )  # fmt: skip
-            self.errors.append(model.stages[i].input_error(call))
+            here = formats[0][i], formats[0][i - 1]
+            fracs = here[0].frac_bits, here[1].frac_bits
+            self.errors.append(plans.of(i, place, fracs, partial(self._input_error, i, here)))
+
+    def _input_error(self, i: int, formats: tuple[FxP, FxP]) -> Roundings:
+        model, space, part = self.model, self.space, self.part
+        call = ErrorCall(
+            space.error[i][part], space.winners_of(i, part), stage_input(model, space, i, part),
+            space.error[i - 1][part], formats, model.optimizer.saturation_mask, self.moment, space.shared[i],
+            space.scratch["error", self.worker][i],
+        )  # fmt: skip
+        return model.stages[i].input_error(call)
 
     def give_labelled(self, inputs: Inputs, labels: Labels) -> None:
         """Hand over the batch whose samples are next, with labels."""

@@ -60,8 +60,9 @@ class Roundings(NamedTuple):
         """What the calls returned when they were made last."""
         if not self.total:
             return Report(0, 0, 0)
-        saturated, largest = self.calls[0].results
-        for call in self.calls[1:]:
+        first, *others = self.calls
+        saturated, largest = first.results
+        for call in others:
             more, peak = call.results
             saturated, largest = saturated + more, max(largest, peak)
         return Report(saturated, self.total, largest)
@@ -132,6 +133,12 @@ class Stage(ABC):
     def in_elements(self) -> int:
         """Elements of one input sample."""
         return self.in_shape[0] * self.in_shape[1] * self.in_shape[2]
+
+    @property
+    def fracs(self) -> tuple[int, ...]:
+        """Fractional bits of the input, of the output and of the parameters: all that moves in their formats."""
+        first = self.parameters[:1]
+        return tuple(form.format.frac_bits for form in (self.x_form, self.y_form, *(p.form for p in first)))
 
     @property
     @abstractmethod

@@ -18,7 +18,8 @@ from fxptrain.fixed.multiplier import Multiplier
 from fxptrain.nn.inference import check_inputs
 from fxptrain.nn.model import Model
 from fxptrain.nn.passed import Passed, together
-from fxptrain.nn.programs import Packing, Piece, Rows, Samples, remembered
+from fxptrain.nn.plans import StagePlans, remembered
+from fxptrain.nn.programs import Packing, Piece, Rows, Samples
 from fxptrain.nn.ranks import Group
 from fxptrain.nn.share import ErrorFormats, Inputs, Labels
 from fxptrain.nn.sinks import Accumulator, LargestSink, Sink, UpdateSink
@@ -89,6 +90,8 @@ class TrainingStep:
         self._formats: ErrorFormats = ([], [])
         self._packings: dict[Hashable, Packing] = {}
         self._packing: Packing
+        self._plans = StagePlans(model.stages)
+        self._rows: dict[Hashable, Rows] = {}
         self._made: dict[Hashable, Piece] = {}
         self._formats_key: Hashable = None
         self._forms = model.tensor_formats()
@@ -168,10 +171,13 @@ class TrainingStep:
 
     def _make_piece(self, samples: int, kind: npt.DTypeLike, sink: Sink | None, first: bool) -> Piece:
         self._packing.apply()
-        model, space, threads = self.model, self.space, self.team.size
-        rows = Rows(model, space, threads, self.blocks, samples, sink) if sink is not None else None
-        there_and_back = Samples(model, space, threads, samples, kind, self._formats)
-        return Piece(self._packing if first else None, there_and_back, rows)
+        self._plans.choice = self._packing.choice
+        model, space, plans, threads, rows = self.model, self.space, self._plans, self.team.size, None
+        if sink is not None:
+            make = partial(Rows, model, space, threads, self.blocks, samples, sink)
+            rows = remembered(self._rows, (samples, sink), make)
+        there_and_back = Samples(model, space, plans, threads, samples, kind, self._formats)
+        return Piece(self._packing.phase(plans) if first else None, there_and_back, rows)
 
     def _note(self, passed: list[Passed], samples: int) -> None:
         """Hand the merged reports to the formats and the error scales."""

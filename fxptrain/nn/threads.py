@@ -12,7 +12,7 @@ from fxptrain.kernels.call import Program
 from fxptrain.nn.helpers import Helper
 
 T = TypeVar("T")
-SHARE = 1 << 26  # MACs (or as much other work) below which waking a thread costs more than it brings
+SHARE = 1 << 23  # MACs (or as much other work) below which waking a thread costs more than it brings
 
 
 class Team:

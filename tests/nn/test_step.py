@@ -1,5 +1,6 @@
 """Training steps equal the oracle's, integer by integer, over several steps; threads and pieces change no bit."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from fxptrain.fixed.multiplier import Multiplier
 from fxptrain.nn import spec as s
+from fxptrain.nn import threads
 from fxptrain.nn.inference import evaluate, logits
 from fxptrain.nn.model import Model
 from fxptrain.nn.step import TrainingStep
@@ -17,6 +19,14 @@ from tests import naive
 from tests.nn.twins import assert_same, rule_of, twin_of
 
 STEPS = 3
+
+
+@pytest.fixture(scope="module", autouse=True)
+def every_thread_works() -> Iterator[None]:
+    """However little there is to do."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(threads, "SHARE", 1)
+        yield
 
 
 def batch(model: Model, random: np.random.Generator, size: int, raws: int) -> tuple[np.ndarray, np.ndarray]:
