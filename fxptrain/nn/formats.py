@@ -59,8 +59,11 @@ class TensorFormat:
 
     def note(self, saturated: int, total: int, largest: int) -> None:
         """Count one call's report."""
-        self.interval.add(saturated, total, largest)
-        self.epoch.add(saturated, total, largest)
+        for counts in (self.interval, self.epoch):
+            counts.saturated += saturated
+            counts.total += total
+            if largest > counts.largest:
+                counts.largest = largest
 
     def adapt(self) -> int:
         """Adapt to the interval's counters and start a new one; returns by how many bits frac_bits changed."""

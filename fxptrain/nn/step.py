@@ -157,9 +157,10 @@ class TrainingStep:
     def _fix_formats(self) -> None:
         """Note this step's error formats, and what tells them and all others apart from another step's."""
         model = self.model
-        self._formats = model.error_formats()
         fracs = [form.format.frac_bits for form in self._forms]
-        self._formats_key = (model.seed, *fracs, *(form.frac_bits for form in self._formats[0]))
+        key = (model.seed, *fracs, *[stage.error_scale.frac for stage in model.stages])
+        if key != self._formats_key:
+            self._formats, self._formats_key = model.error_formats(), key
 
     def _piece(self, inputs: Inputs, labels: Labels, part: slice, sink: Sink | None) -> list[Passed]:
         """All of one piece of the batch; gradients only for a sink."""
@@ -192,10 +193,11 @@ class TrainingStep:
         """Count a stage's errors and apply the rule of their scale to the largest sum."""
         scale = self.model.stages[i].error_scale
         form, sum_frac = self._formats[0][i], self._formats[1][i]
-        largest = max(int(report.largest) for report in reports)
-        peak = min(largest >> (sum_frac - form.frac_bits), form.max_raw)
-        for report in reports:
-            scale.epoch.add(int(report.saturated), report.total, peak)
+        saturated, total, largest = reports[0]
+        for report in reports[1:]:
+            saturated, total = saturated + report.saturated, total + report.total
+            largest = max(largest, report.largest)
+        scale.epoch.add(saturated, total, min(largest >> (sum_frac - form.frac_bits), form.max_raw))
         scale.note(largest, sum_frac)
 
     # Calibration -------------------------------------------------------------------------------------------------
