@@ -15,7 +15,7 @@ from fxptrain._jit import kernel, native
 from fxptrain.fixed.draws import fill_draws
 from fxptrain.kernels.bits import pack_run, read
 from fxptrain.kernels.conv import padded_size
-from fxptrain.kernels.dot import ADD, ONE, ZERO, group_of, product
+from fxptrain.kernels.dot import ADD, NO_PICKS, ONE, ZERO, flip_of, group_of, product
 from fxptrain.kernels.pack import digit, digit_rule, pad_sample, unpool_error
 from fxptrain.kernels.requantize import finish_row, pool_windows, round_row
 
@@ -180,6 +180,7 @@ def forward_block(  # type: ignore[no-untyped-def]
                         (ZERO, pairs * g.columns * 2, g.columns * 2), (ONE, g.kh, pairs), chain.flush, bias,
                         acc, ZERO, tables.forward_out,
                         lift + p * chain.row_digits.bits + q * chain.column_digits.bits, p + q > 0,
+                        NO_PICKS,
                     )  # fmt: skip
             for row in range(rows):
                 index = (top + row) * width * channels
@@ -221,7 +222,7 @@ def input_error_block(  # type: ignore[no-untyped-def]
     saturated, largest = np.int64(0), np.int64(0)
     spread[: plane * chain.row_digits.planes] = 0
     for n in range(error.shape[0]):
-        unpool_error(error, winners, n, g, chain.row_digits, even, spread)
+        unpool_error(error, winners, n, g, chain.row_digits, even, flip_of(spread), spread)
         acc[: padded_size(image) + g.run_columns] = 0
         for kh in range(g.kh):
             for p in range(chain.row_digits.planes):
@@ -230,7 +231,7 @@ def input_error_block(  # type: ignore[no-untyped-def]
                         spread, p * plane, tables.error_in, positions, (ZERO, ZERO, group_of(panel)), panel,
                         q * size + kh * even * g.run_columns, g.run_columns, (ZERO, ZERO, 2 * g.run_columns),
                         (ONE, ONE, even // 2), chain.flush, acc, acc, kh * stride, tables.error_out,
-                        p * chain.row_digits.bits + q * chain.column_digits.bits, ADD,
+                        p * chain.row_digits.bits + q * chain.column_digits.bits, ADD, NO_PICKS,
                     )  # fmt: skip
         for h in range(image.h):
             inside = (h + image.ph) * stride + image.pw * block

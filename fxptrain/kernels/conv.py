@@ -1,4 +1,4 @@
-"""Convolution forward, its input error and its weight gradient, arranged for `dot.product`.
+"""Convolution forward and its input error, arranged for `dot.product`; its gradients are in `conv_gradient`.
 
 A linear layer is the 1 x 1 convolution whose positions are the samples, so it has no kernels of its own.
 Letters: n sample, h w input position, ci co channels, kh kw kernel, oh ow output position; ``run = kw * ci`` is what
@@ -9,21 +9,20 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from fxptrain._jit import kernel, native, prefer_wide_vectors
-from fxptrain.kernels.dot import ADD, ONE, UNBOUNDED, ZERO, flip_of, group_of, product
-from fxptrain.kernels.norms import fits_beside, largest_square, longest_chain, sample_squares
+import numpy as np
+
+from fxptrain._jit import native, prefer_wide_vectors
+from fxptrain.kernels.dot import ADD, NO_PICKS, ONE, UNBOUNDED, ZERO, flip_of, group_of, product
+from fxptrain.kernels.norms import largest_square, longest_chain
 from fxptrain.kernels.pack import (
     WHOLE,
     Digits,
     Image,
-    group_positions,
     pad_sample,
-    square_windows,
     unpool_error,
-    unpool_error_groups,
-    unpool_error_windows,
 )
 from fxptrain.kernels.requantize import finish_row, mask_row, pool_windows
+from fxptrain.kernels.sparse import list_groups, sparse_product
 
 
 class Geometry(NamedTuple):
@@ -107,7 +106,7 @@ def conv2d_forward(  # type: ignore[no-untyped-def]
                         padded, p * plane + first * g.pool_h * g.sh * stride, tables.forward_in,
                         rows * g.pool_h * g.ow_used, strides, panels, q * panel, g.columns, columns,
                         (ONE, g.kh, groups), flush, bias, acc, ZERO, tables.forward_out,
-                        lift + p * digits.bits + q * chain.column_digits.bits, p + q > 0,
+                        lift + p * digits.bits + q * chain.column_digits.bits, p + q > 0, NO_PICKS,
                     )  # fmt: skip
             windows, element = rows * pooled_width, (n * pooled_rows + first) * pooled_width * g.co
             pool_windows(acc, ZERO, tables.windows, g.columns, windows, g.co, relu, best, flat_winners, element)
@@ -119,41 +118,56 @@ def conv2d_forward(  # type: ignore[no-untyped-def]
 
 @native
 def conv2d_input_error(  # type: ignore[no-untyped-def]
-    error, winners, x, panels, start, room, pass_low, pass_high, g, chain, tables, site, spread, acc, best, draws, out
+    error, winners, x, panels, start, room, pass_low, pass_high, g, chain, tables, site, spread, lists, acc, best,
+    draws, out,
 ):  # fmt: skip
     """Input error: every output error times the kernel, added where it came from, masked by x, requantized once.
 
     error (n, oh, ow, co) pooled, out (n, h, w, ci). Accumulators begin at `start` (see `error_start`; empty: at zero).
+    With scratch `lists` (else empty) only the groups of errors that are not zero are multiplied, see `sparse`; `panels`
+    are flipped then, not the errors.
     A sample whose errors at no position have a sum of squares above `room` (one; empty: none) takes one plane of int16.
     Returns (values that saturated, largest absolute sum).
     """
     image, group = g.image, group_of(spread)
     even = (g.co + group - 1) // group * group
     stride, row = (image.w + 2 * image.pw) * image.c, image.w * image.c
-    positions = g.oh_used * g.ow_used
+    positions, length = g.oh_used * g.ow_used, even // group
     plane, panel = positions * even, g.kh * even * g.run_columns
     size = padded_size(image) + g.run_columns
     flat_x, flat_out = x.reshape(x.size), out.reshape(out.size)
+    words = positions * length
+    values, places, ends = lists[:words], lists[words : 2 * words], lists[2 * words :]
+    flip = flip_of(spread) if lists.size == 0 else spread.dtype.type(0)
     saturated, largest = 0, 0
-    spread[: plane * chain.row_digits.planes] = flip_of(spread)
+    spread[: plane * chain.row_digits.planes] = flip
     pooled, flat_error = error.shape[1] * error.shape[2], error.reshape(error.size)
     for n in range(error.shape[0]):
         digits, flush = chain.row_digits, chain.flush
         if room.size > 0 and largest_square(flat_error, n * pooled * g.co, pooled, g.co) <= room[0]:
             digits, flush = WHOLE, UNBOUNDED
-        unpool_error(error, winners, n, g, digits, even, spread)
+        unpool_error(error, winners, n, g, digits, even, flip, spread)
         acc[:size] = 0
         for i in range(min(size, start.size)):  # a loop: to assign a slice takes Numba two seconds more to compile
             acc[i] = start[i]
-        for kh in range(g.kh):
-            for p in range(digits.planes):
-                for q in range(chain.column_digits.planes):
-                    product(
-                        spread, p * plane, tables.error_in, positions, (ZERO, ZERO, group), panels,
-                        q * panel + kh * even * g.run_columns, g.run_columns, (ZERO, ZERO, group * g.run_columns),
-                        (ONE, ONE, even // group), flush, acc, acc, kh * stride, tables.error_out,
-                        p * digits.bits + q * chain.column_digits.bits, ADD,
-                    )  # fmt: skip
+        for p in range(digits.planes):
+            if lists.size > 0:
+                list_groups(spread.view(np.int32)[p * words :], positions, length, values, places, ends)
+            for q in range(chain.column_digits.planes):
+                lift = p * digits.bits + q * chain.column_digits.bits
+                for kh in range(g.kh):
+                    base = q * panel + kh * even * g.run_columns
+                    if lists.size > 0:
+                        sparse_product(
+                            values, places, ends, positions, panels, base, g.run_columns, group * g.run_columns, flush,
+                            acc, kh * stride, tables.error_out, lift,
+                        )  # fmt: skip
+                    else:
+                        product(
+                            spread, p * plane, tables.error_in, positions, (ZERO, ZERO, group), panels, base,
+                            g.run_columns, (ZERO, ZERO, group * g.run_columns), (ONE, ONE, length), flush, acc, acc,
+                            kh * stride, tables.error_out, lift, ADD, NO_PICKS,
+                        )  # fmt: skip
         for h in range(image.h):
             element = (n * image.h + h) * row
             inside = (h + image.ph) * stride + image.pw * image.c
@@ -179,86 +193,3 @@ def error_start(totals, g, table, start):  # type: ignore[no-untyped-def]
             here = start[at : at + run]
             for k in range(run):
                 here[k] -= line[k] << 7
-
-
-@kernel
-def conv2d_weight_gradient(  # type: ignore[no-untyped-def]
-    x, error, winners, first, g, chain, tables, batch, padded, grouped, spread, squares, start, add, gradient
-):
-    """Weight gradient of input channels ``first .. first + g.image.c``, exact, over all samples.
-
-    To `gradient` (kh * kw * g.image.c, columns), row-major in (kh, kw, ci): added to what is there with `add`, else to
-    `start` (columns), which takes off again what flipped x add. `batch` samples are brought into order at a time. The
-    reduction runs over positions, in groups of neighbours in a row, or of the four of a 2 x 2 pooling window.
-
-    Samples whose squares prove, with scratch `squares` (ci or co; empty: none), that int32 holds their gradients take
-    one plane of int16: they lie at the front, the others at the back.
-    """
-    image, group = g.image, group_of(spread)
-    stride, skip = (image.w + 2 * image.pw) * image.c, g.sw * image.c
-    single, down = padded_size(image), g.sh * stride
-    planes, windows = chain.row_digits.planes, square_windows(g)
-    square = windows and group == 4
-    offsets = (skip, down, down + skip) if square else (skip, 2 * skip, 3 * skip)
-    lines = g.oh_used // 2 if square else g.oh_used
-    across = g.ow_used // 2 if square else (g.ow_used + group - 1) // group
-    spread_size = lines * across * g.columns * group
-    slack = padded.size // planes
-    a_strides = (group * single, group * down * (2 if square else 1), group * skip * (2 if square else group))
-    b_strides = (spread_size, across * g.columns * group, g.columns * group)
-    padded[:] = flip_of(padded)
-    spread[: batch * spread_size] = 0
-    for n in range(0, x.shape[0], batch):
-        front, back, sum_x, sum_error = ZERO, batch, ZERO, ZERO
-        for s in range(n, min(n + batch, x.shape[0])):
-            digits, at = chain.row_digits, front
-            if planes > 1 and squares.size > 0:
-                square_x, square_error = sample_squares(x, s, first, image.c, error, squares)
-                if fits_beside(square_x, square_error):
-                    digits, sum_x, sum_error = WHOLE, sum_x + square_x, sum_error + square_error
-            if digits.planes == 1:
-                front += 1
-            else:
-                back -= 1
-                at = back
-            pad_sample(x, s, first, image, digits, slack, padded)
-            for p in range(digits.planes):
-                group_positions(padded[p * slack :], single, offsets, grouped, group * (p * batch + at) * single)
-            if windows:
-                unpool_error_windows(error, winners, s, g.columns, at * spread_size, spread)
-            else:
-                unpool_error_groups(error, winners, s, g, g.columns, at * spread_size, spread)
-        for part in range(planes + 1):  # what takes one plane, then the others' planes
-            p, at, samples, flush = max(part - 1, 0), back, batch - back, chain.flush
-            if part == 0:
-                at, samples = ZERO, front
-                if planes > 1:
-                    flush = UNBOUNDED if fits_beside(sum_x, sum_error) else lines * across
-            if samples > 0:
-                product(
-                    grouped, group * (p * batch + at) * single, tables.gradient_in, g.kh * g.kw * image.c, a_strides,
-                    spread, at * spread_size, g.columns, b_strides, (samples, lines, across), flush, start, gradient,
-                    ZERO, tables.gradient_out, p * chain.row_digits.bits, add,
-                )  # fmt: skip
-                add = ADD
-
-
-@native
-def bias_gradient(error, factor, gradient):  # type: ignore[no-untyped-def]
-    """`factor` times the sum of error (n, oh, ow, co) over samples and positions, to ``gradient[:co]``; then zeros."""
-    gradient[:] = 0
-    if factor != 0:
-        add_bias_gradient(error, gradient)
-    if factor != 1:
-        for c in range(error.shape[3]):
-            gradient[c] *= factor
-
-
-@kernel
-def add_bias_gradient(error, gradient):  # type: ignore[no-untyped-def]
-    """Sum of error (n, oh, ow, co) over samples and positions, added to ``gradient[:co]``."""
-    channels = error.shape[3]
-    flat = error.reshape(error.size // channels, channels)
-    for i in range(flat.shape[0]):
-        for c in range(channels):
-            gradient[c] += flat[i, c]

@@ -1,21 +1,21 @@
 """The one fast primitive: a register tile of sums of products of groups, two int16 or four int8 in a 32-bit word.
 
-Everything that multiplies in this package arranges its operands for `product`. To add an instruction set, add a
-`Dot` to `_host_dot`; all of them compute the same exact integers modulo 2**32.
+Everything that multiplies in this package arranges its operands for `product`, or for `sparse.sparse_product`, its
+sister for rows that are mostly zeros. What multiplies groups is in `instructions`.
 
 The form is *broadcast*: one 32-bit load takes a group of neighbouring elements of the row operand and broadcasts it
 against a vector of groups of the column operand, so no horizontal sums are needed and a convolution needs no im2col:
 the address of the group is the patch's. Rows are found through a table of offsets, the reduction runs over three nested
-strides.
+strides. Where a row offers every column a choice, as the positions of a pooling window do, 16 bytes are loaded and each
+lane picks its group from them (`PICKS`).
 
-x86 multiplies unsigned by signed bytes. There the row operand's int8 are stored with `FLIP` (their sign bit turned: the
-value plus 128 as an unsigned byte); who packs the operands takes ``128 * sum of the column operand`` off again.
+Where bytes are multiplied as unsigned by signed, it is the row operand that is stored flipped; who packs the operands
+takes ``128 * sum of the column operand`` off again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,88 +24,17 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fxptrain._jit import native, target_features
+from fxptrain._jit import native
+from fxptrain.kernels.instructions import CHOICES, FLIP, HOST, I32, I64, add_dot, broadcast, load_vectors, pick
 
-I8, I16, I32, I64 = ir.IntType(8), ir.IntType(16), ir.IntType(32), ir.IntType(64)
-
-
-@dataclass(frozen=True)
-class Dot:
-    """How a target multiplies groups: lanes of int32 in a vector, and the tile that its registers hold.
-
-    `pairs` is the LLVM intrinsic (2 * lanes x i16, 2 * lanes x i16) -> lanes x i32, `quads` the one that adds the
-    products of bytes to its first operand; None: plain vectors. `quad_element` is the type its operands are declared
-    with. Int8 operands are packed as quads only where there is such an instruction.
-    """
-
-    lanes: int
-    rows: int
-    vectors: int
-    pairs: str | None = None
-    quads: str | None = None
-    quad_element: ir.IntType = I32
-    unsigned_rows: bool = False
-
-
-def _host_dot(features: frozenset[str]) -> Dot:
-    wide, narrow = "llvm.x86.avx512.vpdpbusd.512", "llvm.x86.avx512.vpdpbusd.256"
-    if "avx512bw" in features:
-        quads = wide if "avx512vnni" in features else None
-        return Dot(16, 8, 2, "llvm.x86.avx512.pmaddw.d.512", quads, I32, quads is not None)
-    if "avx2" in features:
-        quads = narrow if "avxvnni" in features else None
-        return Dot(8, 4, 2, "llvm.x86.avx2.pmadd.wd", quads, I32, quads is not None)
-    if "neon" in features:
-        return Dot(4, 8, 2, None, "llvm.aarch64.neon.sdot.v4i32.v16i8" if "dotprod" in features else None, I8)
-    return Dot(4, 4, 2)
-
-
-HOST = _host_dot(target_features())
-QUADS = HOST.quads is not None
-FLIP = np.int8(-128 if HOST.unsigned_rows else 0)  # xor of the int8 of a row operand
 ZERO, ONE = np.int64(0), np.int64(1)  # literals would each make another specialization of `product`
 ADD = np.bool_(True)
+NO_PICKS = ()  # a type of its own, so that tiles know what to do when they are compiled
 UNBOUNDED = np.int64(1 << 62)  # groups of an int32 chain where int32 is proved to hold every sum
 COLUMN_MULTIPLE = 16  # column operands are padded to this many columns on every target, so layouts never differ
 
 
-def _groups(vector: ir.Type, bits: int) -> ir.VectorType:
-    return ir.VectorType(ir.IntType(bits), vector.count * vector.element.width // bits)
-
-
-def _plain_dot(builder: ir.IRBuilder, total: ir.Value, a: ir.Value, b: ir.Value) -> ir.Value:
-    """``total`` plus the products of each lane's group, in plain vector instructions."""
-    group = a.type.count // HOST.lanes
-    for part in range(group):
-        mask = ir.Constant(ir.VectorType(I32, HOST.lanes), [group * i + part for i in range(HOST.lanes)])
-        x, y = (builder.sext(builder.shuffle_vector(v, v, mask), total.type) for v in (a, b))
-        total = builder.add(total, builder.mul(x, y))
-    return total
-
-
-def _add_dot(builder: ir.IRBuilder, total: ir.Value, a: ir.Value, b: ir.Value, bits: int) -> ir.Value:
-    """``total`` plus, in each of its lanes, the products of the group of elements of `bits` bits in that lane."""
-    words = total.type
-    if bits == 16 and HOST.pairs is not None:
-        a, b = (builder.bitcast(v, _groups(words, 16)) for v in (a, b))
-        function = builder.module.declare_intrinsic(HOST.pairs, (), ir.FunctionType(words, [a.type, b.type]))
-        return builder.add(total, builder.call(function, [a, b]))
-    if bits == 8 and HOST.quads is not None:
-        operand = _groups(words, HOST.quad_element.width)
-        function = builder.module.declare_intrinsic(HOST.quads, (), ir.FunctionType(words, [words, operand, operand]))
-        return builder.call(function, [total, builder.bitcast(a, operand), builder.bitcast(b, operand)])
-    return _plain_dot(builder, total, *(builder.bitcast(v, _groups(words, bits)) for v in (a, b)))
-
-
-def _broadcast_group(builder: ir.IRBuilder, pointer: ir.Value) -> ir.Value:
-    """The 32-bit word at `pointer`, wherever it lies, in every lane."""
-    word = builder.load(builder.bitcast(pointer, I32.as_pointer()), align=1)
-    vector = ir.VectorType(I32, HOST.lanes)
-    single = builder.insert_element(ir.Constant(vector, ir.Undefined), word, ir.Constant(I32, 0))
-    return builder.shuffle_vector(single, ir.Constant(vector, ir.Undefined), ir.Constant(vector, [0] * HOST.lanes))
-
-
-def _finish_tile(
+def finish_tile(
     builder: ir.IRBuilder, sums: list[list[ir.Value]], targets: list[ir.Value], start: ir.Value, lift: Any, add: Any
 ) -> None:
     """Write ``sums << lift`` plus `start`, or plus what is there, row after row, so that rows may overlap."""
@@ -129,7 +58,7 @@ def _finish_tile(
 
 def _emit_tile(context: Any, builder: ir.IRBuilder, signature: Any, args: Any, rows: int, vectors: int) -> ir.Value:
     """IR of one tile: zero the accumulators, run the three loops, finish."""
-    _, a_base, _, row, a_strides, _, b_base, b_strides, counts, _, start_base, _, out_base, _, lift, add = args
+    _, a_base, _, row, a_strides, _, b_base, b_strides, counts, _, start_base, _, out_base, _, lift, add, _ = args
 
     def data(position: int) -> ir.Value:
         return context.make_array(signature.args[position])(context, builder, args[position]).data
@@ -141,9 +70,9 @@ def _emit_tile(context: Any, builder: ir.IRBuilder, signature: Any, args: Any, r
 
     words = ir.VectorType(I32, HOST.lanes)
     zero = ir.Constant(words, [0] * HOST.lanes)
-    bits = signature.args[0].dtype.bitwidth
+    bits, picked = signature.args[0].dtype.bitwidth, isinstance(signature.args[16], types.Array)
     a_pointers = row_pointers(data(0), a_base, 2)
-    b_start = builder.gep(data(5), [b_base])
+    columns_of = [builder.gep(data(position), [b_base]) for position in (5, 16)[: 1 + picked]]
     sums = [[cgutils.alloca_once_value(builder, zero) for _ in range(vectors)] for _ in range(rows)]
     for slot in (slot for line in sums for slot in line):
         builder.store(zero, slot)
@@ -155,16 +84,14 @@ def _emit_tile(context: Any, builder: ir.IRBuilder, signature: Any, args: Any, r
         b_here = builder.add(builder.mul(outer.index, b_outer), builder.mul(segment.index, b_segment))
         with cgutils.for_range(builder, n_step) as step:
             a_at = builder.add(a_here, builder.mul(step.index, a_step))
-            b_at = builder.gep(b_start, [builder.add(b_here, builder.mul(step.index, b_step))])
-            columns = [
-                builder.load(builder.bitcast(builder.gep(b_at, [I64(offset)]), words.as_pointer()), align=1)
-                for offset in range(0, vectors * HOST.lanes * 32 // bits, HOST.lanes * 32 // bits)
-            ]
+            b_at = builder.add(b_here, builder.mul(step.index, b_step))
+            columns, *picks = (load_vectors(builder, builder.gep(start, [b_at]), vectors) for start in columns_of)
             for r in range(rows):
-                group = _broadcast_group(builder, builder.gep(a_pointers[r], [a_at]))
-                for slot, column in zip(sums[r], columns, strict=True):
-                    builder.store(_add_dot(builder, builder.load(slot), group, column, bits), slot)
-    _finish_tile(
+                group = broadcast(builder, builder.gep(a_pointers[r], [a_at]), CHOICES if picked else 1)
+                for v, (slot, column) in enumerate(zip(sums[r], columns, strict=True)):
+                    own = pick(builder, group, picks[0][v]) if picked else group
+                    builder.store(add_dot(builder, builder.load(slot), own, column, bits), slot)
+    finish_tile(
         builder, sums, row_pointers(data(11), out_base, 13), builder.gep(data(9), [start_base]), lift, add
     )
     return context.get_dummy_value()
@@ -176,13 +103,13 @@ def _tile(rows: int, vectors: int) -> Callable[..., None]:
     @intrinsic
     def emit(  # type: ignore[no-untyped-def]
         typing, a, a_base, a_rows, row, a_strides, b, b_base, b_strides, counts, start, start_base, out, out_base,
-        out_rows, lift, add,
+        out_rows, lift, add, picks,
     ):  # fmt: skip
         triple, number = types.UniTuple(types.int64, 3), types.int64
         signature = types.void(
             a, number, a_rows, number, triple, b, number, triple, triple, start, number, out, number, out_rows, number,
-            types.boolean,
-        )
+            types.boolean, picks,
+        )  # fmt: skip
 
         def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
             return _emit_tile(context, builder, signature, args, rows, vectors)
@@ -199,32 +126,32 @@ _full_narrow, _half_narrow, _single_narrow = (_tile(rows, 1) for rows in (ROWS, 
 
 
 @native
-def _rows_wide(a, ab, a_rows, rows, a_s, b, bb, b_s, counts, start, sb, out, ob, out_rows, lift, add):  # type: ignore[no-untyped-def]
+def _rows_wide(a, ab, a_rows, rows, a_s, b, bb, b_s, counts, start, sb, out, ob, out_rows, lift, add, picks):  # type: ignore[no-untyped-def]
     """All rows of one block of `COLUMNS` columns."""
     row = 0
     while row + ROWS <= rows:
-        _full_wide(a, ab, a_rows, row, a_s, b, bb, b_s, counts, start, sb, out, ob, out_rows, lift, add)
+        _full_wide(a, ab, a_rows, row, a_s, b, bb, b_s, counts, start, sb, out, ob, out_rows, lift, add, picks)
         row += ROWS
     if row + HALF_ROWS <= rows:
-        _half_wide(a, ab, a_rows, row, a_s, b, bb, b_s, counts, start, sb, out, ob, out_rows, lift, add)
+        _half_wide(a, ab, a_rows, row, a_s, b, bb, b_s, counts, start, sb, out, ob, out_rows, lift, add, picks)
         row += HALF_ROWS
     while row < rows:
-        _single_wide(a, ab, a_rows, row, a_s, b, bb, b_s, counts, start, sb, out, ob, out_rows, lift, add)
+        _single_wide(a, ab, a_rows, row, a_s, b, bb, b_s, counts, start, sb, out, ob, out_rows, lift, add, picks)
         row += 1
 
 
 @native
-def _rows_narrow(a, ab, a_rows, rows, a_s, b, bb, b_s, counts, start, sb, out, ob, out_rows, lift, add):  # type: ignore[no-untyped-def]
+def _rows_narrow(a, ab, a_rows, rows, a_s, b, bb, b_s, counts, start, sb, out, ob, out_rows, lift, add, picks):  # type: ignore[no-untyped-def]
     """All rows of one block of `LANES` columns."""
     row = 0
     while row + ROWS <= rows:
-        _full_narrow(a, ab, a_rows, row, a_s, b, bb, b_s, counts, start, sb, out, ob, out_rows, lift, add)
+        _full_narrow(a, ab, a_rows, row, a_s, b, bb, b_s, counts, start, sb, out, ob, out_rows, lift, add, picks)
         row += ROWS
     if row + HALF_ROWS <= rows:
-        _half_narrow(a, ab, a_rows, row, a_s, b, bb, b_s, counts, start, sb, out, ob, out_rows, lift, add)
+        _half_narrow(a, ab, a_rows, row, a_s, b, bb, b_s, counts, start, sb, out, ob, out_rows, lift, add, picks)
         row += HALF_ROWS
     while row < rows:
-        _single_narrow(a, ab, a_rows, row, a_s, b, bb, b_s, counts, start, sb, out, ob, out_rows, lift, add)
+        _single_narrow(a, ab, a_rows, row, a_s, b, bb, b_s, counts, start, sb, out, ob, out_rows, lift, add, picks)
         row += 1
 
 
@@ -243,7 +170,7 @@ def flip_of(operand):  # type: ignore[no-untyped-def]
 @native
 def product(  # type: ignore[no-untyped-def]
     a, a_base, a_rows, rows, a_strides, b, b_base, columns, b_strides, counts, flush, start, out, out_base, out_rows,
-    lift, add,
+    lift, add, picks,
 ):  # fmt: skip
     """``out[row, column] = start[column] + (sum over groups of a[row] . b[column] << lift)``, exact.
 
@@ -252,6 +179,9 @@ def product(  # type: ignore[no-untyped-def]
     `a` and `b` are both int16 or both int8, `group` = 2 or 4. The group of row `r` at loop position (i, j, s) starts at
     ``a[a_base + a_rows[r] + (i, j, s) . a_strides]``, that of column `c` at
     ``b[b_base + group c + (i, j, s) . b_strides]``; the sum goes to ``out[out_base + out_rows[r] + c]``.
+
+    `picks` is `NO_PICKS`, or holds for every byte of `b` the position of the byte of `a` it is multiplied by, among the
+    `CHOICES` words that start where else the group does.
 
     Bound: no int32 chain is longer than `flush` groups, or the caller has proved that int32 holds every sum.
     """
@@ -269,13 +199,13 @@ def product(  # type: ignore[no-untyped-def]
                 while column + COLUMNS <= columns:
                     _rows_wide(
                         a, a_at, a_rows, rows, a_strides, b, b_at + group * column, b_strides, part, start, column, out,
-                        out_base + column, out_rows, lift, add,
+                        out_base + column, out_rows, lift, add, picks,
                     )  # fmt: skip
                     column += COLUMNS
                 while column < columns:
                     _rows_narrow(
                         a, a_at, a_rows, rows, a_strides, b, b_at + group * column, b_strides, part, start, column, out,
-                        out_base + column, out_rows, lift, add,
+                        out_base + column, out_rows, lift, add, picks,
                     )  # fmt: skip
                     column += LANES
                 add = ADD

@@ -110,16 +110,16 @@ def group_positions(a, count, offsets, out, base):  # type: ignore[no-untyped-de
 
 
 @native
-def unpool_error(error, winners, n, g, digits, stride, out):  # type: ignore[no-untyped-def]
+def unpool_error(error, winners, n, g, digits, stride, flip, out):  # type: ignore[no-untyped-def]
     """Errors of sample `n` at their windows' winners, zero elsewhere: ``out[plane][oh][ow][stride]``, channels inside.
 
-    Every position that a window covers is written; `stride` >= channels, the rest stays.
+    Every position that a window covers is written, xor `flip`; `stride` >= channels, the rest stays.
     """
     prefer_wide_vectors()
     window, width = g.pool_h * g.pool_w, g.ow_used
     rows, columns = g.oh_used // g.pool_h, width // g.pool_w
     flat, won = error.reshape(error.size), winners.reshape(winners.size)
-    channels, flip = np.uint64(g.co), flip_of(out)
+    channels = np.uint64(g.co)
     for plane in range(digits.planes):
         rule = digit_rule(plane, digits)
         for oh in range(g.oh_used):
@@ -181,35 +181,3 @@ def unpool_error_groups(error, winners, n, g, columns, base, out):  # type: igno
                     v2 = flat[s2 + c] if won[s2 + c] == t2 else 0
                     v3 = flat[s3 + c] if won[s3 + c] == t3 else 0
                     words[at + c] = word(v0, v1, v2, v3)
-
-
-@native
-def square_windows(g):  # type: ignore[no-untyped-def]
-    """Whether pooling windows are 2 x 2: their four positions make a group of int8, or two groups of int16."""
-    return g.pool_h == 2 and g.pool_w == 2
-
-
-@native
-def unpool_error_windows(error, winners, n, columns, base, out):  # type: ignore[no-untyped-def]
-    """The same for windows of 2 x 2, in long loops without a branch.
-
-    Int8, a window a group: ``out[base:][oh / 2][ow / 2][columns][4]``; int16 as `unpool_error_groups`.
-    """
-    prefer_wide_vectors()
-    _, rows, across, channels = error.shape
-    flat, won, words = error.reshape(error.size), winners.reshape(winners.size), out.view(np.int32)
-    group, parts = group_of(out), np.int64(out.itemsize)  # an int16 window is an upper and a lower group
-    bits = np.uint32(8 * parts)
-    mask = np.uint32((1 << bits) - 1)
-    runs, count = (1, across * channels) if columns == channels else (across, channels)
-    for r in range(rows):
-        for p in range(runs):
-            first = ((n * rows + r) * across + p) * channels
-            source, place = flat[first : first + count], won[first : first + count]
-            for part in range(parts):
-                start = base // group + ((r * parts + part) * across + p) * columns
-                to, own = words[start : start + count], np.uint32(group * part)
-                for i in range(count):
-                    at = np.uint32(np.uint32(place[i]) - own)
-                    shifted = np.uint32(np.uint32(source[i]) & mask) << np.uint32((at * bits) & 31)
-                    to[i] = np.int32(shifted) if at < np.uint32(group) else np.int32(0)

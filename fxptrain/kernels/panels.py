@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from fxptrain._jit import native, prefer_wide_vectors
-from fxptrain.kernels.dot import ADD, ONE, UNBOUNDED, ZERO, group_of, product
+from fxptrain.kernels.dot import ADD, NO_PICKS, ONE, UNBOUNDED, ZERO, group_of, product
 from fxptrain.kernels.pack import HALF, digit, digit_rule, word
 from fxptrain.kernels.transpose import transpose
 
@@ -47,19 +47,20 @@ def pack_forward(w, taps, run, columns_used, columns, digits, out):  # type: ign
 
 
 @native
-def pack_transposed(w, taps, run, channels, columns, digits, out):  # type: ignore[no-untyped-def]
-    """Weights (taps, run, co) to ``out[plane][tap][co / group][columns][group]``, columns along the run.
+def pack_transposed(w, taps, run, channels, columns, digits, flip, out):  # type: ignore[no-untyped-def]
+    """Weights (taps, run, co) to ``out[plane][tap][co / group][columns][group]``, columns along the run, xor `flip`.
 
     For the input error. Columns beyond the run are zero: their sums fall on the accumulators of the next position.
+    `flip` is a word (int32) of `dot.FLIP` where int8 is to be stored so, else zero.
     """
     group = group_of(out)
     if w.itemsize == out.itemsize and digits.planes == 1 and channels % group == 0:
         source, target, words = w.view(np.int32), out.view(np.int32), channels // group
         for tap in range(taps):
             base = tap * words * columns
-            transpose(source, tap * run * words, run, words, target, base, columns)
+            transpose(source, tap * run * words, run, words, target, base, columns, np.int32(flip))
             for k in range(words if run < columns else 0):
-                target[base + k * columns + run : base + (k + 1) * columns] = 0
+                target[base + k * columns + run : base + (k + 1) * columns] = np.int32(flip)
         return
     groups = (channels + group - 1) // group
     used, skip = np.uint64(run), np.uint64(channels)
@@ -72,10 +73,10 @@ def pack_transposed(w, taps, run, channels, columns, digits, out):  # type: igno
             k1, k2, k3 = np.int64(left > 1), np.int64(left > 2), np.int64(left > 3)
             if group == 4:
                 words = out[group * at : group * (at + columns)].view(np.int32)
-                words[run:] = 0
+                words[run:] = np.int32(flip)
                 for c in range(used):
                     j = c * skip
-                    words[c] = word(w[s0 + j], w[s1 + j] * k1, w[s2 + j] * k2, w[s3 + j] * k3)
+                    words[c] = word(w[s0 + j], w[s1 + j] * k1, w[s2 + j] * k2, w[s3 + j] * k3) ^ np.int32(flip)
                 continue
             for plane in range(digits.planes):
                 rule = digit_rule(plane, digits)
@@ -105,7 +106,7 @@ def panel_sums(panels, segments, groups, columns, apart, table, ones, sums):  # 
         product(
             ones, ZERO, table, ONE, (ZERO, ZERO, ZERO), panels, 4 * part * groups * columns, columns,
             (ZERO, 4 * groups * columns, 4 * columns), (ONE, whole, groups), UNBOUNDED, sums, sums, part * columns,
-            table, ZERO, ADD,
+            table, ZERO, ADD, NO_PICKS,
         )  # fmt: skip
 
 

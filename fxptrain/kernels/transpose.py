@@ -29,8 +29,8 @@ def _swap(builder: ir.IRBuilder, rows: list[Any], step: int) -> None:
 
 
 @intrinsic
-def _tile(typing, source, source_at, source_stride, target, target_at, target_stride):  # type: ignore[no-untyped-def]
-    """``target[target_at + i * target_stride + j] = source[source_at + j * source_stride + i]``, i, j < `SIDE`."""
+def _tile(typing, source, source_at, source_stride, target, target_at, target_stride, flip):  # type: ignore[no-untyped-def]
+    """``target[target_at + i * target_stride + j] = source[source_at + j * source_stride + i] ^ flip``, i, j < 16."""
 
     def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
         def row(position: int, number: int) -> ir.Value:
@@ -41,22 +41,24 @@ def _tile(typing, source, source_at, source_stride, target, target_at, target_st
         rows = [builder.load(row(0, number), align=4) for number in range(SIDE)]
         for step in (8, 4, 2, 1):
             _swap(builder, rows, step)
+        flips = builder.insert_element(ir.Constant(rows[0].type, ir.Undefined), args[6], I32(0))
+        flips = builder.shuffle_vector(flips, flips, ir.Constant(ir.VectorType(I32, SIDE), [0] * SIDE))
         for number, vector in enumerate(rows):
-            builder.store(vector, row(3, number), align=4)
+            builder.store(builder.xor(vector, flips), row(3, number), align=4)
         return context.get_dummy_value()
 
     number = types.int64
-    return types.void(source, number, number, target, number, number), generate
+    return types.void(source, number, number, target, number, number, types.int32), generate
 
 
 @native
-def transpose(source, first, rows, columns, target, at, stride):  # type: ignore[no-untyped-def]
-    """``target[at + c * stride + r] = source[first + r * columns + c]`` for all r < `rows` and c < `columns`."""
+def transpose(source, first, rows, columns, target, at, stride, flip):  # type: ignore[no-untyped-def]
+    """``target[at + c * stride + r] = source[first + r * columns + c] ^ flip``, r < `rows`, c < `columns`; int32."""
     whole_rows, whole_columns = rows - rows % SIDE, columns - columns % SIDE
     for r in range(0, whole_rows, SIDE):
         for c in range(0, whole_columns, SIDE):
-            _tile(source, first + r * columns + c, columns, target, at + c * stride + r, stride)
+            _tile(source, first + r * columns + c, columns, target, at + c * stride + r, stride, flip)
     for r in range(rows):
         line = np.uint64(first + r * columns)
         for c in range(whole_columns if r < whole_rows else 0, columns):
-            target[at + c * stride + r] = source[line + np.uint64(c)]
+            target[at + c * stride + r] = source[line + np.uint64(c)] ^ flip

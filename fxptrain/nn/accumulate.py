@@ -10,7 +10,8 @@ import numpy as np
 
 from fxptrain.errors import FormatError
 from fxptrain.kernels.conv import Chain
-from fxptrain.kernels.dot import FLIP, QUADS, UNBOUNDED
+from fxptrain.kernels.dot import UNBOUNDED
+from fxptrain.kernels.instructions import FLIP, QUADS
 from fxptrain.kernels.pack import Digits
 
 INT32_LIMIT = 1 << 31

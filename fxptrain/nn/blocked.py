@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fxptrain.fixed.format import FxP
-from fxptrain.kernels import blocks, conv
+from fxptrain.kernels import blocks, conv_gradient
 from fxptrain.kernels.conv import Chain, Geometry
 from fxptrain.kernels.update import compact_rows
 from fxptrain.nn.accumulate import NARROW, fits_int32
@@ -171,17 +171,17 @@ class BlockedProduct(Blocks):
     def add(self, block: GradientBlock, t: Tensors, error: Array, scratch: Views, total: Array) -> None:
         """Add the exact gradient of the samples of ``t.part``, whose output errors are `error`."""
         if block.parameter.is_bias:
-            conv.add_bias_gradient(error, total)
+            conv_gradient.add_bias_gradient(error, total)
             return
         for chunk in chunks(t.part, self.chunk("gradient", t.x_kept, t.winners_kept)):
             here = slice(chunk.start - t.part.start, chunk.stop - t.part.start)
             x, x_first = self._inputs(t, chunk, scratch, block.first, block.channels)
             won = self._winners(t, chunk, scratch)
             for images in self.gradient_layout.images(len(x), block.channels):
-                conv.conv2d_weight_gradient(
+                conv_gradient.conv2d_weight_gradient(
                     images.of(x), images.of(error[here]), won, x_first, images.geometry, self.chain, images.tables,
-                    self.group, scratch["padded"], scratch["paired"], scratch["spread"], NO_SQUARES, total, True,
-                    total,
+                    self.group, scratch["padded"], scratch["paired"][:0], scratch["paired"], scratch["spread"],
+                    scratch["spread"][:0], NO_SQUARES, total, True, total,
                 )  # fmt: skip
 
     def finish(self, block: GradientBlock, total: Array) -> None:

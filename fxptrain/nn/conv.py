@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fxptrain.kernels import conv, panels
+from fxptrain.kernels import conv, conv_gradient, panels
 from fxptrain.kernels.call import Call
+from fxptrain.kernels.instructions import FLIPPED_WORD
 from fxptrain.kernels.norms import Chains, room_beside, room_of_chains
 from fxptrain.kernels.update import compact_rows
 from fxptrain.nn.accumulate import NARROW, fits_int32
@@ -98,10 +99,10 @@ class ProductStage(Products):
         calls = [
             Call(
                 panels.pack_transposed, flat, self.kernel[0], run, self.channels, g.run_columns, digits,
-                views["transposed"],
+                FLIPPED_WORD if self.flipped["error"] and self.sparse else 0, views["transposed"],
             )
         ]  # fmt: skip
-        if self.flipped["error"]:
+        if self.flipped["error"] and not self.sparse:
             calls.append(self._sums(views["transposed"], -(-self.channels // 4), g.run_columns, True, views))
             sums = views["sums"].view(np.int32)
             calls.append(Call(conv.error_start, sums, g, tables.error_out, self._start(views)))
@@ -173,7 +174,8 @@ class ProductStage(Products):
                 call.shared["transposed"], self._start(call.shared), call.shared["room"][: self._provable],
                 *self.pass_bounds(call.mask), images.geometry, self.error_chain, images.tables,
                 site._replace(first=site.first + images.part.start * self.in_elements), scratch["spread"],
-                scratch["acc"].view(kind), scratch["best"].view(kind), scratch["draws"], images.of(call.out),
+                scratch["lists"], scratch["acc"].view(kind), scratch["best"].view(kind), scratch["draws"],
+                images.of(call.out),
             )
             for images in self.layout.images(len(call.x), self.inner)
         ]  # fmt: skip
@@ -185,15 +187,16 @@ class ProductStage(Products):
         """See `Stage.gradient`."""
         total: npt.NDArray[Any] = scratch["bias_gradient"]
         if block.parameter.is_bias:
-            return [Call(conv.bias_gradient, error, 1, total)], total
-        calls = [Call(conv.bias_gradient, error, -128 if self.flipped["gradient"] else 0, total)]
+            return [Call(conv_gradient.bias_gradient, error, 1, total)], total
+        calls = [Call(conv_gradient.bias_gradient, error, -128 if self.flipped["gradient"] else 0, total)]
         chain, _ = self.gradient_chain(len(x))
         gradient: npt.NDArray[Any] = scratch["gradient"]
         calls += [
             Call(
-                conv.conv2d_weight_gradient, images.of(x), images.of(error), winners, block.first, images.geometry,
-                chain, images.tables, self.batch_in_order, scratch["padded"], scratch["grouped"], scratch["spread"],
-                scratch["squares"], total, number > 0, gradient,
+                conv_gradient.conv2d_weight_gradient, images.of(x), images.of(error), winners, block.first,
+                images.geometry, chain, images.tables, self.batch_in_order,
+                *(scratch[name] for name in ("padded", "words", "grouped", "spread", "picks", "squares")), total,
+                number > 0, gradient,
             )
             for number, images in enumerate(self.layout.images(len(x), block.channels))
         ]  # fmt: skip

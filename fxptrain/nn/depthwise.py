@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from fxptrain.kernels import conv, depthwise
 from fxptrain.kernels.call import Call
+from fxptrain.kernels.conv_gradient import bias_gradient
 from fxptrain.kernels.pack import Image
 from fxptrain.kernels.panels import align_bias
 from fxptrain.kernels.update_site import Runs
@@ -153,7 +154,7 @@ class DepthwiseStage(Stage):
         """See `Stage.gradient`."""
         if block.parameter.is_bias:
             sums: IntArray = scratch["bias_gradient"]
-            return [Call(conv.bias_gradient, error, 1, sums)], sums
+            return [Call(bias_gradient, error, 1, sums)], sums
         total: npt.NDArray[Any] = scratch["gradient"]
         made = Call(depthwise.depthwise_weight_gradient, x, error, winners, self.geometry, total)
         return [made], total.reshape(-1)

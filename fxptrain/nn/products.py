@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from fxptrain.kernels.conv import Chain
+from fxptrain.kernels.instructions import CHOICES, PICKS
 from fxptrain.kernels.update_site import Runs
 from fxptrain.nn.accumulate import NARROW, element_type, flips, plan_chain, require_int64
 from fxptrain.nn.arena import Buffer
@@ -20,9 +21,11 @@ from fxptrain.nn.spec import Pair
 from fxptrain.nn.stage import GradientBlock, Shape, Stage
 
 GROUP_BYTES, GROUP_SAMPLES = 96 * 1024, 8  # samples paired at a time for the weight gradient stay in cache
+CHOICE_BYTES = 320 * 1024  # and, with what their windows may pick, in the second level's
 SHORT_RUN = 48  # terms of a kernel row whose squares take too long to add up, compared with its products
 MOST_SPANS = 12  # lengths of chains that are tried
 SHORTEST_SPAN = 12  # terms of an int32 chain; to add up shorter ones takes longer than a second plane of digits
+SPARSE_WINDOW = 4  # entries of a pooling window from which on it takes less time to list the groups that are not zero
 LINEAR_UNITS = 8  # parts that a linear layer's sums are cut into to be proved
 BLOCK_CHANNELS = 512  # input channels of one gradient block of a linear layer
 
@@ -107,7 +110,19 @@ class Products(Stage):
     @cached_property
     def layout(self) -> Layout:
         """How samples become images."""
-        return Layout(*self._shape, linear=self.linear, groups=Groups(self.groups["error"], self.groups["gradient"]))
+        groups = Groups(self.groups["error"], self.groups["gradient"] * (CHOICES if self.picks else 1))
+        return Layout(*self._shape, linear=self.linear, groups=groups)
+
+    @property
+    def picks(self) -> bool:
+        """Whether the weight gradient picks the inputs at the winners of 2 x 2 windows, see `kernels.windows`."""
+        return PICKS and self._shape[-1] == (2, 2)
+
+    @property
+    def sparse(self) -> bool:
+        """Whether pooling leaves so few errors at each position that only groups with some are multiplied."""
+        pool: Pair = self._shape[-1]
+        return pool[0] * pool[1] >= SPARSE_WINDOW
 
     @cached_property
     def forward_static(self) -> Chain:
@@ -160,7 +175,7 @@ class Products(Stage):
             planes = self.error_static.column_digits.planes
             error = planes * self.kernel[0] * round_up(self.channels, self.groups["error"]) * g.run_columns
             found.append(Buffer("transposed", "panel", (error,), self.elements["error"]))
-            size = padded_size(g) + g.run_columns if self.flipped["error"] else 0
+            size = padded_size(g) + g.run_columns if self.flipped["error"] and not self.sparse else 0
             found.append(Buffer("start", "panel", (size,), np.int64))
             found.append(Buffer("room", "panel", (1,), np.int64))
         return found
@@ -210,11 +225,11 @@ class Products(Stage):
                 Buffer("draws", "scratch", (row,), np.uint32),
             ]
         if phase == "error":
-            row = image.w * image.c
-            planes = self.error_static.row_digits.planes
-            spread = planes * g.oh_used * g.ow_used * round_up(g.co, group)
+            row, positions, even = image.w * image.c, g.oh_used * g.ow_used, round_up(g.co, group)
+            lists = (2 * even // group + 1) * positions + 1 if self.sparse else 0
             return [
-                Buffer("spread", "scratch", (spread,), kind),
+                Buffer("spread", "scratch", (self.error_static.row_digits.planes * positions * even,), kind),
+                Buffer("lists", "scratch", (lists,), np.int32),
                 Buffer("acc", "scratch", (single + g.run_columns,), np.int64),
                 Buffer("best", "scratch", (row,), np.int64),
                 Buffer("draws", "scratch", (row,), np.uint32),
@@ -226,15 +241,20 @@ class Products(Stage):
         channels = self._block_channels(1)
         g, _ = self.layout.geometry(channels)
         single, batch = self._order()
-        group, kind = self.groups["gradient"], self.elements["gradient"]
-        spread = batch * g.oh_used * round_up(g.ow_used, group) * g.columns
-        row = (g.image.w + 2 * g.image.pw) * channels
+        group, kind, picks = self.groups["gradient"], self.elements["gradient"], int(self.picks)
+        lines, across = (g.oh_used // 2, g.ow_used // 2) if picks else (g.oh_used, g.ow_used)
+        spread = batch * lines * round_up(across, group) * g.columns
+        row, skip = (g.image.w + 2 * g.image.pw) * channels, g.sw * channels
+        down = g.sh * row
         squares = max(self.channels, channels) if planes > 1 and self._x_bits <= 16 else 0
-        slack = g.kw * channels + max((group - 1) * g.sw * channels, g.sh * row + g.sw * channels)
+        reach = picks * max(6 * skip, 2 * skip + down)  # from a group's first position to those of its last window
+        slack = reach + g.kw * channels + max((group - 1) * skip, down + skip)
         return [
             Buffer("padded", "scratch", (planes * (single + slack),), kind),
-            Buffer("grouped", "scratch", (planes * batch * group * single,), kind),
+            Buffer("words", "scratch", (picks * group * (single + reach),), kind),
+            Buffer("grouped", "scratch", (planes * batch * group * (CHOICES if picks else 1) * single,), kind),
             Buffer("spread", "scratch", (spread,), kind),
+            Buffer("picks", "scratch", (picks * spread,), kind),
             Buffer("squares", "scratch", (squares,), np.int64),
             Buffer("gradient", "gradient", (self.taps * channels * g.columns,), gradient),
             Buffer("bias_gradient", "gradient", (g.columns,), gradient),
@@ -249,7 +269,8 @@ class Products(Stage):
         """Elements of one padded image of the largest gradient block, and how many are brought into order at a time."""
         channels = self._block_channels(1)
         single = padded_size(self.layout.geometry(channels)[0])
-        return single, max(1, min(GROUP_SAMPLES, GROUP_BYTES // (4 * single)))
+        room = CHOICE_BYTES // CHOICES if self.picks else GROUP_BYTES
+        return single, max(1, min(GROUP_SAMPLES, room // (4 * single)))
 
     def _block_channels(self, threads: int) -> int:
         """Input channels of a gradient block; for several threads those of linear layers, cheaply made, are smaller."""

@@ -11,17 +11,20 @@ import numpy as np
 from fxptrain.fixed.draws import draws
 from fxptrain.fixed.multiplier import Multiplier
 from fxptrain.kernels.call import from_python
-from fxptrain.kernels.dot import COLUMN_MULTIPLE, FLIP, HOST, QUADS, product
+from fxptrain.kernels.dot import COLUMN_MULTIPLE, NO_PICKS, product
+from fxptrain.kernels.instructions import CHOICES, FLIP, HOST, PICKS, QUADS
+from fxptrain.kernels.sparse import list_groups, sparse_product
 from fxptrain.nn import spec as s
 from fxptrain.nn.model import Model
 from fxptrain.nn.step import TrainingStep
 
-product = from_python(product)
+product, list_groups, sparse_product = map(from_python, (product, list_groups, sparse_product))
 
 BATCH, STEPS = 6, 20
 LAYERS = (
     s.Conv2d(channels=5, kernel=(3, 3), padding=(1, 1)), s.MaxPool2d(size=(2, 2)), s.ReLU(),
-    s.Conv2d(channels=19, kernel=(3, 3), stride=(2, 2), padding=(1, 1)), s.ReLU(), s.Flatten(), s.Linear(features=10),
+    s.Conv2d(channels=19, kernel=(3, 3), padding=(1, 1)), s.MaxPool2d(size=(2, 2)), s.ReLU(),
+    s.Conv2d(channels=6, kernel=(2, 2), stride=(2, 2)), s.ReLU(), s.Flatten(), s.Linear(features=10),
 )  # fmt: skip
 
 
@@ -41,9 +44,50 @@ def check_product(kind: type[np.signedinteger]) -> None:
         product(
             *((a ^ flip).ravel(), 0, at * length * group, rows, (0, 0, group)),
             *(b.ravel(), 0, columns, (0, 0, columns * group), (1, 1, length)),
-            *(1 << 20, start, out, 0, at * columns, 0, False),
+            *(1 << 20, start, out, 0, at * columns, 0, False, NO_PICKS),
         )
         assert out.tolist() == exact.ravel().tolist(), f"{kind.__name__} from {low}: the product is wrong"
+
+
+def check_picks(kind: type[np.signedinteger]) -> None:
+    """Every column picks its bytes from those of a row: the sums are those of what NumPy picks."""
+    random = np.random.default_rng(2)
+    size = np.dtype(kind).itemsize
+    rows, columns, length, group = 15, 3 * COLUMN_MULTIPLE, 5, 4 // size
+    a = random.integers(-128, 128, (rows, length, CHOICES * group)).astype(kind)
+    b = random.integers(-128, 128, (length, columns, group)).astype(kind)
+    places = random.integers(0, CHOICES * group, b.shape)
+    picks = (places[..., None] * size + np.arange(size)).astype(np.int8).view(kind).ravel()
+    chosen = np.take_along_axis(a[:, :, None, :].astype(np.int64), places[None], 3)
+    exact = np.einsum("rlcg,lcg->rc", chosen, b.astype(np.int64))
+    flip = FLIP if kind is np.int8 else kind(0)
+    start = (int(flip) * b.astype(np.int64).sum(axis=(0, 2))).astype(np.int32)
+    out, at, step = np.zeros(rows * columns, np.int32), np.arange(rows), CHOICES * group
+    product(
+        *((a ^ flip).ravel(), 0, at * length * step, rows, (0, 0, step)),
+        *(b.ravel(), 0, columns, (0, 0, columns * group), (1, 1, length)),
+        *(1 << 20, start, out, 0, at * columns, 0, False, picks),
+    )
+    assert out.tolist() == exact.ravel().tolist(), f"{kind.__name__}: the product of what is picked is wrong"
+
+
+def check_sparse(kind: type[np.signedinteger]) -> None:
+    """Rows with zeros, against every width of tiles: the sums are NumPy's."""
+    random = np.random.default_rng(3)
+    rows, columns, length, group = 6, 15 * COLUMN_MULTIPLE, 7, 4 // np.dtype(kind).itemsize
+    a = random.integers(-128, 128, (rows, length, group)).astype(kind)
+    a[random.random(a.shape) < 0.7] = 0
+    b = random.integers(-128, 128, (length, columns, group)).astype(kind)
+    values, places, ends = (np.zeros(rows * length + 1, np.int32) for _ in range(3))
+    list_groups(a.ravel().view(np.int32), rows, length, values, places, ends)
+    flip = FLIP if kind is np.int8 else kind(0)
+    out = np.zeros(rows * columns, np.int32)
+    sparse_product(
+        *(values, places, ends, rows, (b ^ flip).ravel(), 0, columns, columns * group, 1 << 20),
+        *(out, 0, np.arange(rows) * columns, 0),
+    )
+    exact = np.einsum("rlg,lcg->rc", a.astype(np.int64), b.astype(np.int64))
+    assert out.tolist() == exact.ravel().tolist(), f"{kind.__name__}: the sparse product is wrong"
 
 
 def weights_hash(bits: int) -> str:
@@ -65,9 +109,11 @@ def weights_hash(bits: int) -> str:
 def main() -> None:
     """Say on stderr which instructions are used, on stdout what all must agree on."""
     sys.stderr.write(f"int16 by {HOST.pairs or 'plain vectors'}, int8 by {HOST.quads or 'the same'}\n")
-    check_product(np.int16)
-    if QUADS:
-        check_product(np.int8)
+    for kind in (np.int16, np.int8) if QUADS else (np.int16,):
+        check_product(kind)
+        check_sparse(kind)
+        if PICKS:
+            check_picks(kind)
     sys.stdout.write(" ".join(f"{bits}:{weights_hash(int(bits))}" for bits in sys.argv[1:]) + "\n")
 
 

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fxptrain.kernels.call import from_python
-from fxptrain.kernels.dot import COLUMN_MULTIPLE, FLIP, product
+from fxptrain.kernels.dot import COLUMN_MULTIPLE, NO_PICKS, product
+from fxptrain.kernels.instructions import FLIP
 
 product = from_python(product)
 
@@ -36,7 +37,7 @@ def run(a, b, counts, flush, kind, *, lift=0, start=7, add=False):
     lead_a, lead_b = (np.concatenate([np.zeros(5, operand.dtype), operand.ravel()]) for operand in (a, b))
     product(
         *(lead_a, 5, a_rows, rows, a_strides, lead_b, 5, columns, b_strides, counts),
-        *(flush, begin, out, 3, out_rows, lift, add),
+        *(flush, begin, out, 3, out_rows, lift, add, NO_PICKS),
     )
     assert out[:3].tolist() == [77] * 3
     return out[3:].reshape(rows, columns)

@@ -5,7 +5,7 @@ import pytest
 
 from fxptrain.kernels.call import from_python
 from fxptrain.kernels.conv import Geometry
-from fxptrain.kernels.dot import FLIP
+from fxptrain.kernels.instructions import FLIP
 from fxptrain.kernels.pack import (
     Digits,
     Image,
@@ -13,14 +13,12 @@ from fxptrain.kernels.pack import (
     pad_sample,
     unpool_error,
     unpool_error_groups,
-    unpool_error_windows,
 )
 
 pad_sample = from_python(pad_sample)
 group_positions = from_python(group_positions)
 unpool_error = from_python(unpool_error)
 unpool_error_groups = from_python(unpool_error_groups)
-unpool_error_windows = from_python(unpool_error_windows)
 
 WHOLE = Digits(1, 0)
 RANDOM = np.random.default_rng(7)
@@ -69,7 +67,7 @@ def test_grouped_positions(kind: type) -> None:
 )
 @pytest.mark.parametrize("channels", [3, 16])
 def test_unpooled_errors(kind: type, pool: tuple[int, int], rows: int, across: int, channels: int) -> None:
-    """As rows (channels inside) and as columns (neighbouring positions, or a window's, in a group)."""
+    """As rows (channels inside) and as columns (neighbouring positions in a group)."""
     error = RANDOM.integers(-128, 128, (2, rows, across, channels)).astype(np.int8)
     winners = RANDOM.integers(0, pool[0] * pool[1], error.shape).astype(np.uint8)
     expected = unpooled(error[1], winners[1], pool)
@@ -77,7 +75,7 @@ def test_unpooled_errors(kind: type, pool: tuple[int, int], rows: int, across: i
     g, group = geometry(channels, pool, oh, ow), 4 // np.dtype(kind).itemsize
     stride, columns, flip = -(-channels // group) * group, 16, kind(FLIP if kind is np.int8 else 0)
     as_rows = np.full((oh, ow, stride), 55, kind)
-    unpool_error(error, winners, 1, g, WHOLE, stride, as_rows.reshape(-1))
+    unpool_error(error, winners, 1, g, WHOLE, stride, flip, as_rows.reshape(-1))
     assert (as_rows[:, :, :channels] ^ flip).tolist() == expected.tolist()
     across_groups = -(-ow // group)
     as_columns = np.zeros(4 + oh * across_groups * columns * group, kind)
@@ -86,11 +84,3 @@ def test_unpooled_errors(kind: type, pool: tuple[int, int], rows: int, across: i
     found = grouped.transpose(0, 1, 3, 2).reshape(oh, -1, channels)
     assert found[:, :ow].tolist() == expected.tolist()
     assert not found[:, ow:].any()
-    if pool == (2, 2):
-        windows = np.zeros(4 + rows * across * columns * 4, kind)
-        unpool_error_windows(error, winners, 1, columns, 4, windows)
-        if kind is np.int16:
-            assert windows.tolist() == as_columns.tolist()
-        else:
-            found = windows[4:].reshape(rows, across, columns, 2, 2)[:, :, :channels]
-            assert found.transpose(0, 3, 1, 4, 2).reshape(oh, ow, channels).tolist() == expected.tolist()

@@ -12,7 +12,7 @@ import numpy as np
 import fxptrain
 from fxptrain.evaluation import build_model
 from fxptrain.fixed.multiplier import Multiplier
-from fxptrain.kernels.dot import HOST
+from fxptrain.kernels.instructions import HOST
 from fxptrain.nn import spec as s
 from fxptrain.nn.inference import Inference, logits
 from fxptrain.nn.model import Model

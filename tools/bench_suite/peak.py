@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fxptrain._jit import kernel
-from fxptrain.kernels.dot import product
+from fxptrain.kernels.dot import NO_PICKS, product
 from fxptrain.nn.threads import Team
 
 ROWS, COLUMNS = 96, 64
@@ -23,7 +23,7 @@ def _repeat(a, a_rows, b, depth, times, start, out, out_rows):  # type: ignore[n
     for _ in range(times):
         product(
             a, 0, a_rows, ROWS, (0, 0, 2), b, 0, COLUMNS, (0, 0, 2 * COLUMNS), (1, 1, depth // 2), NEVER,
-            start, out, 0, out_rows, 0, False,
+            start, out, 0, out_rows, 0, False, NO_PICKS,
         )  # fmt: skip
 
 

@@ -1,0 +1,126 @@
+"""Weight and bias gradients of a convolution, arranged for `dot.product`; letters and weights as in `conv`."""
+
+from __future__ import annotations
+
+from fxptrain._jit import kernel, native
+from fxptrain.kernels.conv import padded_size
+from fxptrain.kernels.dot import ADD, NO_PICKS, ONE, UNBOUNDED, ZERO, flip_of, group_of, product
+from fxptrain.kernels.instructions import CHOICES, PICKS
+from fxptrain.kernels.norms import fits_beside, sample_squares
+from fxptrain.kernels.pack import WHOLE, group_positions, pad_sample, unpool_error_groups
+from fxptrain.kernels.windows import (
+    choice_offsets,
+    group_choices,
+    pick_winners,
+    square_windows,
+    unpool_error_windows,
+)
+
+
+@native
+def _gradient_order(g, group, picked):  # type: ignore[no-untyped-def]
+    """Groups of errors from top to bottom and across, and how far apart they are in rows and in columns of outputs."""
+    windows = square_windows(g) and group == 4
+    if picked:
+        return g.oh_used // 2, (g.ow_used // 2 + group - 1) // group, 2, 2 * group
+    if windows:
+        return g.oh_used // 2, g.ow_used // 2, 2, 2
+    return g.oh_used, (g.ow_used + group - 1) // group, 1, group
+
+
+@kernel
+def conv2d_weight_gradient(  # type: ignore[no-untyped-def]
+    x, error, winners, first, g, chain, tables, batch, padded, words, grouped, spread, picks, squares, start, add,
+    gradient,
+):  # fmt: skip
+    """Weight gradient of input channels ``first .. first + g.image.c``, exact, over all samples.
+
+    To `gradient` (kh * kw * g.image.c, columns), row-major in (kh, kw, ci): added to what is there with `add`, else to
+    `start` (columns), which takes off again what flipped x add. `batch` samples are brought into order at a time. The
+    reduction runs over positions, in groups of neighbours in a row, or of the four of a 2 x 2 pooling window; with
+    scratch `picks` and `words` (else empty) over windows, see `windows`.
+
+    Samples whose squares prove, with scratch `squares` (ci or co; empty: none), that int32 holds their gradients take
+    one plane of int16: they lie at the front, the others at the back.
+    """
+    image, group, picked = g.image, group_of(spread), picks.size > 0
+    stride, skip = (image.w + 2 * image.pw) * image.c, g.sw * image.c
+    single, down, rows = padded_size(image), g.sh * stride, g.kh * g.kw * image.c
+    planes, windows = chain.row_digits.planes, square_windows(g)
+    offsets = (skip, down, down + skip) if windows and group == 4 else (skip, 2 * skip, 3 * skip)
+    choices = choice_offsets(skip, down, group)
+    lines, across, lines_apart, groups_apart = _gradient_order(g, group, picked)
+    size = group * (CHOICES if picked else ONE)  # elements that a position takes
+    spread_size = lines * across * g.columns * group
+    slack = padded.size // planes
+    a_strides = (size * single, size * lines_apart * down, size * groups_apart * skip)
+    b_strides = (spread_size, across * g.columns * group, g.columns * group)
+    padded[:] = flip_of(padded)
+    spread[: batch * spread_size] = 0
+    for n in range(0, x.shape[0], batch):
+        front, back, sum_x, sum_error = ZERO, batch, ZERO, ZERO
+        for s in range(n, min(n + batch, x.shape[0])):
+            digits, at = chain.row_digits, front
+            if planes > 1 and squares.size > 0:
+                square_x, square_error = sample_squares(x, s, first, image.c, error, squares)
+                if fits_beside(square_x, square_error):
+                    digits, sum_x, sum_error = WHOLE, sum_x + square_x, sum_error + square_error
+            if digits.planes == 1:
+                front += 1
+            else:
+                back -= 1
+                at = back
+            pad_sample(x, s, first, image, digits, slack, padded)
+            for p in range(digits.planes):
+                plane, target = padded[p * slack :], size * (p * batch + at) * single
+                if picked:
+                    group_choices(plane, single, offsets, choices, words, grouped, target)
+                else:
+                    group_positions(plane, single, offsets, grouped, target)
+            if picked:
+                pick_winners(error, winners, s, g.columns, at * spread_size, spread, picks)
+            elif windows:
+                unpool_error_windows(error, winners, s, g.columns, at * spread_size, spread)
+            else:
+                unpool_error_groups(error, winners, s, g, g.columns, at * spread_size, spread)
+        for part in range(planes + 1):  # what takes one plane, then the others' planes
+            p, at, samples, flush = max(part - 1, 0), back, batch - back, chain.flush
+            if part == 0:
+                at, samples = ZERO, front
+                if planes > 1:
+                    flush = UNBOUNDED if fits_beside(sum_x, sum_error) else lines * across
+            if samples == 0:
+                continue
+            from_a, from_b, counts = size * (p * batch + at) * single, at * spread_size, (samples, lines, across)
+            if PICKS and picked:  # elsewhere, Numba leaves this out
+                product(
+                    grouped, from_a, tables.gradient_in, rows, a_strides, spread, from_b, g.columns, b_strides, counts,
+                    flush, start, gradient, ZERO, tables.gradient_out, p * chain.row_digits.bits, add, picks,
+                )  # fmt: skip
+            else:
+                product(
+                    grouped, from_a, tables.gradient_in, rows, a_strides, spread, from_b, g.columns, b_strides, counts,
+                    flush, start, gradient, ZERO, tables.gradient_out, p * chain.row_digits.bits, add, NO_PICKS,
+                )  # fmt: skip
+            add = ADD
+
+
+@native
+def bias_gradient(error, factor, gradient):  # type: ignore[no-untyped-def]
+    """`factor` times the sum of error (n, oh, ow, co) over samples and positions, to ``gradient[:co]``; then zeros."""
+    gradient[:] = 0
+    if factor != 0:
+        add_bias_gradient(error, gradient)
+    if factor != 1:
+        for c in range(error.shape[3]):
+            gradient[c] *= factor
+
+
+@kernel
+def add_bias_gradient(error, gradient):  # type: ignore[no-untyped-def]
+    """Sum of error (n, oh, ow, co) over samples and positions, added to ``gradient[:co]``."""
+    channels = error.shape[3]
+    flat = error.reshape(error.size // channels, channels)
+    for i in range(flat.shape[0]):
+        for c in range(channels):
+            gradient[c] += flat[i, c]
