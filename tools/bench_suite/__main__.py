@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from tools.bench_suite import cases, footprint, machine, results, session, table, whole
+from tools.bench_suite import cases, footprint, machine, results, samples, session, table, whole
 from tools.bench_suite.figures import rows as make_rows
 from tools.bench_suite.scaling import QUICK_SWEEPS, SWEEPS, growths, run_scaling
 
@@ -126,6 +126,7 @@ def _bench(before: dict[str, Any], **options: Any) -> tuple[dict[str, Any], str]
     rounded = {threads: {depth: round(rate / 1e9, 1) for depth, rate in found.items()}
                for threads, found in outcome.peaks.items()}  # fmt: skip
     report = _header(before, outcome) | {
+        "data": samples.source(),
         "checks": outcome.checks,
         "cpu_time": plan.cpu_time,
         "rounds": plan.rounds, "seconds_per_turn": plan.seconds,
@@ -134,7 +135,8 @@ def _bench(before: dict[str, Any], **options: Any) -> tuple[dict[str, Any], str]
     }  # fmt: skip
     found = ", ".join(f"{peak / 1e9:.0f} GMAC/s with {threads}" for threads, peak in peaks.items())
     lines = [
-        f"{before['cpu']}, {before['cores']} cores, load before {before['load_before']}",
+        f"{before['cpu']}, {before['cores']} cores, load before {before['load_before']}; "
+        f"images: {samples.source()}",
         *(f"verified: {check}" for check in outcome.checks),
         *(f"missing: {name}" for name in outcome.missing),
         f"integer peak of the product kernel by threads: {found}",

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fxptrain.nn import spec as s
-from tools.bench_suite.samples import make_samples
+from tools.bench_suite.samples import training_samples
 
 Float32 = npt.NDArray[np.float32]
 
@@ -46,7 +46,7 @@ def load_task(name: str) -> FloatTask:
     recipe = load_recipe(name)
     layers = build_layers(recipe.model)
     classes = next(layer.weights.shape[-1] for layer in reversed(layers) if layer.weights is not None)
-    pixels, labels = make_samples(recipe.model.input_shape, classes)
+    pixels, labels = training_samples(recipe.model.input_shape, classes)
     mean, std = recipe.data.mean or 0.0, recipe.data.std or 1.0
     inputs = ((pixels / np.float32(255) - np.float32(mean)) / np.float32(std)).astype(np.float32)
     return FloatTask(

@@ -92,11 +92,11 @@ def _engine(trainee: Trainee, batch: int) -> Any:
     from fxptrain.memory import Setting, plan
     from fxptrain.nn.lean import training_step
     from tools.bench_suite.fxptrain_library import recipe_of
-    from tools.bench_suite.samples import make_samples
+    from tools.bench_suite.samples import training_samples
 
     recipe = recipe_of(MODEL, trainee.name)
     model = build_model(recipe)
-    inputs, labels = make_samples(recipe.model.input_shape, model.stages[-1].out_elements)
+    inputs, labels = training_samples(recipe.model.input_shape, model.stages[-1].out_elements)
     options: dict[str, Any] = {"lean": trainee.mode != "fast", "threads": 1}
     if "micro" in trainee.mode:
         options["micro_batch"] = min(PIECE, batch)

@@ -20,7 +20,7 @@ from fxptrain.nn.step import TrainingStep
 from fxptrain.recipe import Recipe, load_recipe
 from tools.bench_suite.cases import Case, Contender
 from tools.bench_suite.contract import Run
-from tools.bench_suite.samples import make_samples, starts
+from tools.bench_suite.samples import starts, training_samples
 
 LOSS_ONE = 1 << 16
 ORACLE_SIDE, ORACLE_CHANNELS, ORACLE_BATCHES = 16, 5, (3, 2)
@@ -59,7 +59,7 @@ class FxptrainLibrary:
         """Training step or logits; batches are uint8 pixels."""
         recipe = recipe_of(case.model, contender)
         model = build_model(recipe)
-        inputs, labels = make_samples(recipe.model.input_shape, model.stages[-1].out_elements)
+        inputs, labels = training_samples(recipe.model.input_shape, model.stages[-1].out_elements)
         parts = cycle([slice(start, start + case.batch) for start in starts(len(inputs), case.batch)])
         if case.mode == "inference":
             forward = Inference(model, case.batch, self.threads)
@@ -81,7 +81,7 @@ class FxptrainLibrary:
         """Mean loss of the first steps."""
         recipe = recipe_of(model, contender)
         built = build_model(recipe)
-        inputs, labels = make_samples(recipe.model.input_shape, built.stages[-1].out_elements)
+        inputs, labels = training_samples(recipe.model.input_shape, built.stages[-1].out_elements)
         step = TrainingStep(built, 64, threads=self.threads)
         rate = Multiplier.from_real(recipe.schedule.lr)
         parts = cycle([slice(start, start + 64) for start in starts(len(inputs), 64)])

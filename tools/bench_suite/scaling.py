@@ -23,6 +23,7 @@ SWEEPS: dict[str, tuple[int, ...]] = {
 }
 QUICK_SWEEPS: dict[str, tuple[int, ...]] = {"batch": (1, 16, 256), "width": (8, 32, 64), "depth": (1, 4, 16)}
 SIDE, DEPTH_CHANNELS, SWEEP_BATCH = 16, 32, 16
+SAMPLES = 2048  # at least, so that none is learned by heart
 WARM_UP_RUNS = 2
 
 
@@ -61,7 +62,7 @@ def measure_point(sweep: str, size: int, formats: str, threads: int, seconds: fl
     recipe = recipe_of("gupta_cnn", formats)
     model = Model.build(spec, recipe.formats, recipe.optimizer)
     step = TrainingStep(model, batch, threads=threads)
-    inputs, labels = make_samples(spec.input_shape, 10, max(2 * batch, 64))
+    inputs, labels = make_samples(spec.input_shape, 10, max(2 * batch, SAMPLES))
     parts = cycle([slice(start, start + batch) for start in starts(len(inputs), batch)])
     rate = Multiplier.from_real(recipe.schedule.lr)
 
