@@ -1,6 +1,7 @@
 """Compiled code that calls kernels by their address: arguments read from 64-bit words, threads that share the calls.
 
-Words: an integer or bool is one; a C-contiguous array its address and its extents; a tuple its members' words in a row.
+Words: an integer or bool is one, None is none; a C-contiguous array its address and its extents; a tuple its members'
+words in a row.
 What does not belong here: making words and programs of Python's objects (`call`).
 """
 
@@ -47,6 +48,8 @@ def _read(context: Any, builder: ir.IRBuilder, kind: types.Type, words: ir.Value
         data = builder.inttoptr(word(at), element.as_pointer())
         arrayobj.populate_array(array, data=data, shape=shape, strides=strides, itemsize=size, meminfo=None)
         return array._getvalue(), at + 1 + kind.ndim
+    if kind == types.none:
+        return context.get_dummy_value(), at
     return (builder.trunc(word(at), I1) if kind == types.boolean else word(at)), at + 1
 
 

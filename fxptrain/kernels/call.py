@@ -28,6 +28,8 @@ def _type(form: Any) -> types.Type:
     """Numba's type of arguments of a form."""
     if isinstance(form, bool):
         return types.boolean if form else types.int64
+    if form is None:
+        return types.none
     first, *rest = form
     if isinstance(first, np.dtype):
         return types.Array(numpy_support.from_dtype(first), rest[0], "C")
@@ -44,8 +46,9 @@ def _plain(kind: types.Type) -> types.Type:
 def _append(value: Any, words: list[int], places: list[tuple[str, int]]) -> Any:
     """Add an argument's words, and the positions of the fields that a program sets; returns its form.
 
-    The form decides which code is compiled for it: True for a bool, False for an integer, an array's element type and
-    dimensions, a tuple's type and its members' forms. Plans are made in the middle of training: this must be fast.
+    The form decides which code is compiled for it: True for a bool, False for an integer, None for None, an array's
+    element type and dimensions, a tuple's type and its members' forms. Plans are made in the middle of training: this
+    must be fast.
     """
     kind = type(value)
     if kind is int:
@@ -64,6 +67,8 @@ def _append(value: Any, words: list[int], places: list[tuple[str, int]]) -> Any:
                 places.append((name, len(words)))
             form.append(_append(member, words, places))
         return tuple(form)
+    if value is None:
+        return None
     words.append(int(value))
     return kind is bool or kind is np.bool_
 
@@ -88,7 +93,9 @@ def _words(numbers: Sequence[int]) -> ctypes.Array[ctypes.c_int64]:
 
 
 class Call:
-    """A kernel and its arguments: integers, bools, C-contiguous arrays and tuples of these.
+    """A kernel and its arguments: integers, bools, C-contiguous arrays, tuples of these, and None.
+
+    What a kernel does only if an argument ``is not None`` is not even compiled where it is None.
 
     Parameters
     ----------

@@ -80,7 +80,7 @@ def conv2d_forward(  # type: ignore[no-untyped-def]
     """Convolution, pooling, bias, ReLU and one requantization, fused: x (n, h, w, ci) to y (n, oh, ow, co) pooled.
 
     `bias` (columns) is aligned with the sums and takes off again what flipped x add. A sample for which one of `chains`
-    is proved to stay in int32 takes one plane of int16 instead of one for every digit.
+    (or None) is proved to stay in int32 takes one plane of int16 instead of one for every digit.
     Bound: `chain` is built from the operand widths; `acc` is int32 only where every sum and bias is proved to fit.
     """
     image, group = g.image, group_of(padded)
@@ -94,9 +94,10 @@ def conv2d_forward(  # type: ignore[no-untyped-def]
     padded[:] = flip_of(padded)
     for n in range(x.shape[0]):
         digits, flush = chain.row_digits, chain.flush
-        span = longest_chain(x, n, chains, acc)
-        if span > 0:
-            digits, flush = WHOLE, span // chains.run * groups if span >= chains.run else span // group
+        if chains is not None:
+            span = longest_chain(x, n, chains, acc)
+            if span > 0:
+                digits, flush = WHOLE, span // chains.run * groups if span >= chains.run else span // group
         pad_sample(x, n, ZERO, image, digits, plane, padded)
         for first in range(0, pooled_rows, g.block):
             rows = min(g.block, pooled_rows - first)
@@ -126,7 +127,7 @@ def conv2d_input_error(  # type: ignore[no-untyped-def]
     error (n, oh, ow, co) pooled, out (n, h, w, ci). Accumulators begin at `start` (see `error_start`; empty: at zero).
     With scratch `lists` (else empty) only the groups of errors that are not zero are multiplied, see `sparse`; `panels`
     are flipped then, not the errors.
-    A sample whose errors at no position have a sum of squares above `room` (one; empty: none) takes one plane of int16.
+    A sample whose errors at no position have a sum of squares above `room` (one, or empty, or None) takes one plane.
     Returns (values that saturated, largest absolute sum).
     """
     image, group = g.image, group_of(spread)
@@ -144,8 +145,9 @@ def conv2d_input_error(  # type: ignore[no-untyped-def]
     pooled, flat_error = error.shape[1] * error.shape[2], error.reshape(error.size)
     for n in range(error.shape[0]):
         digits, flush = chain.row_digits, chain.flush
-        if room.size > 0 and largest_square(flat_error, n * pooled * g.co, pooled, g.co) <= room[0]:
-            digits, flush = WHOLE, UNBOUNDED
+        if room is not None:  # noqa: SIM102 - a question of its own, or what depends on it is compiled for None, too
+            if room.size > 0 and largest_square(flat_error, n * pooled * g.co, pooled, g.co) <= room[0]:
+                digits, flush = WHOLE, UNBOUNDED
         unpool_error(error, winners, n, g, digits, even, flip, spread)
         acc[:size] = 0
         for i in range(min(size, start.size)):  # a loop: to assign a slice takes Numba two seconds more to compile

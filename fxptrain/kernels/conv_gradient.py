@@ -40,7 +40,7 @@ def conv2d_weight_gradient(  # type: ignore[no-untyped-def]
     reduction runs over positions, in groups of neighbours in a row, or of the four of a 2 x 2 pooling window; with
     scratch `picks` and `words` (else empty) over windows, see `windows`.
 
-    Samples whose squares prove, with scratch `squares` (ci or co; empty: none), that int32 holds their gradients take
+    Samples whose squares prove, with scratch `squares` (ci or co; or None), that int32 holds their gradients take
     one plane of int16: they lie at the front, the others at the back.
     """
     image, group, picked = g.image, group_of(spread), picks.size > 0
@@ -61,7 +61,7 @@ def conv2d_weight_gradient(  # type: ignore[no-untyped-def]
         front, back, sum_x, sum_error = ZERO, batch, ZERO, ZERO
         for s in range(n, min(n + batch, x.shape[0])):
             digits, at = chain.row_digits, front
-            if planes > 1 and squares.size > 0:
+            if squares is not None:
                 square_x, square_error = sample_squares(x, s, first, image.c, error, squares)
                 if fits_beside(square_x, square_error):
                     digits, sum_x, sum_error = WHOLE, sum_x + square_x, sum_error + square_error

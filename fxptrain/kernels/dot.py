@@ -26,6 +26,7 @@ from numba.extending import intrinsic
 
 from fxptrain._jit import native
 from fxptrain.kernels.instructions import CHOICES, FLIP, HOST, I32, I64, add_dot, broadcast, load_vectors, pick
+from fxptrain.kernels.word import size_of
 
 ZERO, ONE = np.int64(0), np.int64(1)  # literals would each make another specialization of `product`
 ADD = np.bool_(True)
@@ -158,13 +159,13 @@ def _rows_narrow(a, ab, a_rows, rows, a_s, b, bb, b_s, counts, start, sb, out, o
 @native
 def group_of(operand):  # type: ignore[no-untyped-def]
     """Elements of an operand in one word: 2 (int16) or 4 (int8)."""
-    return np.int64(4 // operand.itemsize)
+    return 4 // size_of(operand)
 
 
 @native
 def flip_of(operand):  # type: ignore[no-untyped-def]
     """What the elements of a row operand are stored xor with; also how a zero is stored."""
-    return operand.dtype.type(FLIP if operand.itemsize == 1 else 0)
+    return operand.dtype.type(FLIP if size_of(operand) == 1 else 0)
 
 
 @native

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fxptrain._jit import native, prefer_wide_vectors
+from fxptrain.kernels.dot import ONE
 
 LIMIT = (1 << 31) - 1
 ROOM = LIMIT**2  # a sum of products is in int32 where the product of the sums of squares is no more
@@ -33,7 +34,7 @@ def largest_column_square(values, first, rows, skip, length, squares):  # type: 
     """The same of one of the `length` columns of rows that lie `skip` apart; `squares` is scratch of so many int64."""
     prefer_wide_vectors()
     if skip == 1:
-        return largest_square(values, first, 1, rows)
+        return largest_square(values, first, ONE, rows)
     total = squares[:length]
     total[:] = 0
     for row in range(rows):
@@ -133,7 +134,7 @@ def largest_run_square(x, n, unit, length, sums):  # type: ignore[no-untyped-def
     for row in range(h):
         total = np.int64(0)
         for p in range(units):
-            sums[p] = largest_square(flat, ((n * h + row) * units + p) * unit, 1, unit)
+            sums[p] = largest_square(flat, ((n * h + row) * units + p) * unit, ONE, unit)
             total += sums[p]
             if p >= length:
                 total -= sums[p - length]

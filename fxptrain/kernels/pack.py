@@ -13,6 +13,7 @@ import numpy as np
 
 from fxptrain._jit import kernel, native, prefer_wide_vectors
 from fxptrain.kernels.dot import flip_of, group_of
+from fxptrain.kernels.word import size_of
 
 BYTE, HALF = np.int64(0xFF), np.int64(0xFFFF)
 
@@ -97,7 +98,7 @@ def group_positions(a, count, offsets, out, base):  # type: ignore[no-untyped-de
     """``out[base + group * i + j] = a[i + offsets[j - 1]]`` (j = 0: ``a[i]``): positions of a group side by side."""
     prefer_wide_vectors()
     o1, o2, o3 = offsets
-    if out.itemsize == 2:
+    if size_of(out) == 2:
         first, second, to = a[:count], a[o1 : o1 + count], out[base : base + 2 * count]
         for i in range(count):
             to[2 * i] = first[i]

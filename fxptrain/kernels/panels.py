@@ -11,6 +11,7 @@ from fxptrain._jit import native, prefer_wide_vectors
 from fxptrain.kernels.dot import ADD, NO_PICKS, ONE, UNBOUNDED, ZERO, group_of, product
 from fxptrain.kernels.pack import HALF, digit, digit_rule, word
 from fxptrain.kernels.transpose import transpose
+from fxptrain.kernels.word import size_of
 
 
 @native
@@ -54,7 +55,7 @@ def pack_transposed(w, taps, run, channels, columns, digits, flip, out):  # type
     `flip` is a word (int32) of `dot.FLIP` where int8 is to be stored so, else zero.
     """
     group = group_of(out)
-    if w.itemsize == out.itemsize and digits.planes == 1 and channels % group == 0:
+    if size_of(w) == size_of(out) and digits.planes == 1 and channels % group == 0:
         source, target, words = w.view(np.int32), out.view(np.int32), channels // group
         for tap in range(taps):
             base = tap * words * columns

@@ -12,7 +12,7 @@ import numpy as np
 
 from fxptrain._jit import native, prefer_wide_vectors
 from fxptrain.fixed.draws import fill_draws
-from fxptrain.kernels.word import shift_left, shift_right
+from fxptrain.kernels.word import shift_left, shift_right, size_of
 
 
 class RoundSite(NamedTuple):
@@ -41,7 +41,7 @@ def round_row(acc, count, site, draws, out, base):  # type: ignore[no-untyped-de
     prefer_wide_vectors()
     kind = acc.dtype.type
     low, high = kind(site.low), kind(site.high)
-    width = 63 if acc.itemsize == 8 else 31
+    width = 63 if size_of(acc) == 8 else 31
     shift = site.shift
     right, left = kind(max(shift, 0) & width), kind(max(-shift, 0) & width)
     one = kind(1)

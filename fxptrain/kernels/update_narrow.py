@@ -10,7 +10,7 @@ import numpy as np
 
 from fxptrain._jit import native, prefer_wide_vectors
 from fxptrain.kernels.update_site import GUARD
-from fxptrain.kernels.word import multiply, shift_left, shift_right
+from fxptrain.kernels.word import multiply, shift_left, shift_right, size_of
 
 REST = np.int32((1 << GUARD) - 1)
 HALF = np.int32((1 << (GUARD - 1)) - 1)
@@ -78,7 +78,7 @@ def split_gradient(gradient, site, units, rests):  # type: ignore[no-untyped-def
     A pass by itself: beside int64 gradients the other terms' loop would take vectors of half as many lanes.
     """
     prefer_wide_vectors()
-    mean, far = _shifts(site.gradient, 14, 8 * gradient.itemsize), gradient.dtype.type(FAR)
+    mean, far = _shifts(site.gradient, 14, 8 * size_of(gradient)), gradient.dtype.type(FAR)
     for i in range(gradient.size):
         pull = shift_right(gradient[i], mean[0])
         units[i] = np.uint32(min(max(_units(pull, mean), -far), far))

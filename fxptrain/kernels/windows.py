@@ -11,8 +11,9 @@ from __future__ import annotations
 import numpy as np
 
 from fxptrain._jit import native, prefer_wide_vectors
-from fxptrain.kernels.dot import group_of
+from fxptrain.kernels.dot import ZERO, group_of
 from fxptrain.kernels.pack import HALF, group_positions, word
+from fxptrain.kernels.word import size_of
 
 FIRST_OF_FOUR = np.int64(0x0C080400)  # bytes where four windows of four int8 begin, among the choices
 FIRST_OF_TWO = np.int64(0x09080100)  # and two windows of four int16, both bytes of each
@@ -34,7 +35,7 @@ def unpool_error_windows(error, winners, n, columns, base, out):  # type: ignore
     prefer_wide_vectors()
     _, rows, across, channels = error.shape
     flat, won, words = error.reshape(error.size), winners.reshape(winners.size), out.view(np.int32)
-    group, parts = group_of(out), np.int64(out.itemsize)  # an int16 window is an upper and a lower group
+    group, parts = group_of(out), size_of(out)  # an int16 window is an upper and a lower group
     bits = np.uint32(8 * parts)
     mask = np.uint32((1 << bits) - 1)
     runs, count = (1, across * channels) if columns == channels else (across, channels)
@@ -66,9 +67,9 @@ def group_choices(a, count, offsets, choices, words, out, base):  # type: ignore
     """
     prefer_wide_vectors()
     c1, c2, c3 = choices
-    size = 4 // out.itemsize * (count + c3)
-    group_positions(a, count + c3, offsets, words, 0)
-    source, to = words[:size].view(np.int32), out[base : base + 16 // out.itemsize * count].view(np.int32)
+    size = 4 // size_of(out) * (count + c3)
+    group_positions(a, count + c3, offsets, words, ZERO)
+    source, to = words[:size].view(np.int32), out[base : base + 16 // size_of(out) * count].view(np.int32)
     w0, w1, w2, w3 = source[:count], source[c1 : c1 + count], source[c2 : c2 + count], source[c3 : c3 + count]
     for i in range(count):
         to[4 * i] = w0[i]

@@ -1,5 +1,6 @@
 """Products and shifts in the width of their first operand, so that loops of int32 fill a vector with twice as many.
 
+And the bytes of an element as a constant, so that what is for other widths is left out when a kernel is compiled.
 Numba computes ``int32 * int32`` and ``int32 >> int32`` in int64; LLVM seldom proves that it may go back.
 """
 
@@ -8,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from llvmlite import ir
+from numba import types
 from numba.extending import intrinsic
 
 
@@ -27,3 +30,13 @@ def _binary(operation: str) -> Callable[..., Any]:
 multiply = _binary("mul")  # modulo 2**width
 shift_right = _binary("ashr")  # by 0 to width - 1
 shift_left = _binary("shl")  # by 0 to width - 1, modulo 2**width
+
+
+@intrinsic
+def size_of(typing, array):  # type: ignore[no-untyped-def]
+    """Bytes of an element of an array."""
+
+    def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        return ir.Constant(ir.IntType(64), array.dtype.bitwidth // 8)
+
+    return types.int64(array), generate

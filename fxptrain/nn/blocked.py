@@ -23,7 +23,6 @@ from fxptrain.nn.stage import NO_WINNERS, GradientBlock, Moment, Report, Views
 
 Array = npt.NDArray[Any]
 NO_ARRAY = np.empty(0, np.uint8)
-NO_SQUARES = np.empty(0, np.int64)
 
 
 class Tensors(NamedTuple):
@@ -181,7 +180,7 @@ class BlockedProduct(Blocks):
                 conv_gradient.conv2d_weight_gradient(
                     images.of(x), images.of(error[here]), won, x_first, images.geometry, self.chain, images.tables,
                     self.group, scratch["padded"], scratch["paired"][:0], scratch["paired"], scratch["spread"],
-                    scratch["spread"][:0], NO_SQUARES, total, True, total,
+                    scratch["spread"][:0], None, total, True, total,
                 )  # fmt: skip
 
     def finish(self, block: GradientBlock, total: Array) -> None:

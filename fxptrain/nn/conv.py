@@ -81,7 +81,7 @@ class ProductStage(Products):
             sums = views["sums"].view(np.int32)[: g.columns]
             calls.append(self._sums(views["panels"], -(-run // 4), g.columns, False, views))
         chains = self._chains(views)
-        if chains.room.size:
+        if chains is not None and chains.room.size:
             calls.append(Call(room_of_chains, flat, self.taps * self.inner, self.channels, chains, views["sums"]))
         lifts = max(frac_x, 0), 7 + max(-frac_x, 0)
         calls.append(Call(panels.align_bias, self._bias, lifts[0], sums, lifts[1], self._aligned(views)))
@@ -116,8 +116,14 @@ class ProductStage(Products):
         chain = self.error_chain
         return int(chain.row_digits.planes > 1 and chain.column_digits.planes == 1)
 
-    def _chains(self, views: Views) -> Chains:
+    def _room(self, views: Views) -> IntArray | None:
+        """Room for squares of errors, where they may prove something."""
+        return views["room"][: self._provable] if self.elements["error"] is np.int16 else None
+
+    def _chains(self, views: Views) -> Chains | None:
         """Chains of the output's sums that its inputs may prove, where the formats and weights do not."""
+        if self.elements["forward"] is np.int8:
+            return None
         chain = self.forward_chain
         provable = chain.row_digits.planes > 1 and chain.column_digits.planes == 1 and self._x_bits <= 16
         room = views["forward_room"] if provable else views["forward_room"][:0]
@@ -171,7 +177,7 @@ class ProductStage(Products):
         calls = [
             Call(
                 conv.conv2d_input_error, images.of(call.error), call.winners, images.of(call.x),
-                call.shared["transposed"], self._start(call.shared), call.shared["room"][: self._provable],
+                call.shared["transposed"], self._start(call.shared), self._room(call.shared),
                 *self.pass_bounds(call.mask), images.geometry, self.error_chain, images.tables,
                 site._replace(first=site.first + images.part.start * self.in_elements), scratch["spread"],
                 scratch["lists"], scratch["acc"].view(kind), scratch["best"].view(kind), scratch["draws"],
@@ -195,8 +201,8 @@ class ProductStage(Products):
             Call(
                 conv_gradient.conv2d_weight_gradient, images.of(x), images.of(error), winners, block.first,
                 images.geometry, chain, images.tables, self.batch_in_order,
-                *(scratch[name] for name in ("padded", "words", "grouped", "spread", "picks", "squares")), total,
-                number > 0, gradient,
+                *(scratch[name] for name in ("padded", "words", "grouped", "spread", "picks")),
+                scratch["squares"] if scratch["squares"].size else None, total, number > 0, gradient,
             )
             for number, images in enumerate(self.layout.images(len(x), block.channels))
         ]  # fmt: skip
