@@ -36,34 +36,65 @@ class RoundSite(NamedTuple):
 
 
 @native
+def _stochastic(value, draw, right, down, up):  # type: ignore[no-untyped-def]
+    """`value` rounded by its draw, whose top bits are brought to those that the shift `right` drops."""
+    kind = type(value)
+    return shift_right(kind(value + shift_left(kind(np.uint32(draw >> down)), up)), right)
+
+
+@native
+def _half_even(value, left, right, half, odd):  # type: ignore[no-untyped-def]
+    """`value` shifted to the left, exactly, or to the right, rounded half to even (`odd` = 1; else 0 like `half`)."""
+    kind = type(value)
+    lifted = shift_left(value, left)
+    return shift_right(kind(lifted + kind(half + kind(shift_right(lifted, right) & odd))), right)
+
+
+@native
+def _count_saturated(acc, count, draws, stochastic, ways, even, low, high):  # type: ignore[no-untyped-def]
+    """How many rounded values do not fit."""
+    saturated = np.int64(0)
+    for i in range(count):
+        if stochastic:
+            value = _stochastic(acc[i], draws[i], *ways)
+        else:
+            value = _half_even(acc[i], *even)
+        saturated += np.int64((value < low) | (value > high))
+    return saturated
+
+
+@native
 def round_row(acc, count, site, draws, out, base):  # type: ignore[no-untyped-def]
-    """Requantize ``acc[:count]`` to ``out[base:]``; returns (values that saturated, largest absolute result)."""
+    """Requantize ``acc[:count]`` to ``out[base:]``; returns (values that saturated, largest absolute result).
+
+    Saturated values are only counted where the smallest or the largest one tells that there are some.
+    """
     prefer_wide_vectors()
     kind = acc.dtype.type
-    low, high = kind(site.low), kind(site.high)
+    low, high, zero, one = kind(site.low), kind(site.high), kind(0), kind(1)
     width = 63 if size_of(acc) == 8 else 31
     shift = site.shift
     right, left = kind(max(shift, 0) & width), kind(max(-shift, 0) & width)
-    one = kind(1)
-    half = kind(0)
-    if shift > 0:
-        half = kind((one << kind((shift - 1) & width)) - one)
-    down, up = np.uint32((32 - min(shift, 32)) & 31), kind((max(shift, 32) - 32) & width)
-    saturated, largest = kind(0), kind(0)
-    here = out[base : base + count]
-    for i in range(count):
-        value = acc[i]
-        if shift <= 0:
-            value = shift_left(value, left)
-        elif site.stochastic:
-            value = shift_right(kind(value + shift_left(kind(np.uint32(draws[i] >> down)), up)), right)
-        else:
-            value = shift_right(kind(value + kind(half + kind(shift_right(value, right) & one))), right)
-        kept = min(max(value, low), high)
-        saturated = kind(saturated + kind(kept != value))
-        largest = max(largest, max(kept, kind(-kept)))
-        here[i] = kept
-    return np.int64(saturated), np.int64(largest)
+    half = kind((one << kind((shift - 1) & width)) - one) if shift > 0 else zero
+    stochastic = site.stochastic and shift > 0
+    ways = right, np.uint32((32 - min(shift, 32)) & 31), kind((max(shift, 32) - 32) & width)
+    even = left, right, half, one if shift > 0 else zero
+    least, most = zero, zero
+    here, sums = out[base : base + count], acc[:count]
+    if stochastic:  # two loops: LLVM does not take a question out of a loop at this level
+        for i in range(count):
+            value = _stochastic(sums[i], draws[i], *ways)
+            least, most = min(least, value), max(most, value)
+            here[i] = min(max(value, low), high)
+    else:
+        for i in range(count):
+            value = _half_even(sums[i], *even)
+            least, most = min(least, value), max(most, value)
+            here[i] = min(max(value, low), high)
+    saturated = np.int64(0)
+    if least < low or most > high:
+        saturated = _count_saturated(sums, count, draws, stochastic, ways, even, low, high)
+    return saturated, max(np.int64(min(most, high)), -np.int64(max(least, low)))
 
 
 @native
