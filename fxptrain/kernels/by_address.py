@@ -223,14 +223,19 @@ def take(board_at, rows, to_the_end):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def serve(desk, waiting):  # type: ignore[no-untyped-def]
+def serve(desk, waiting, trying, yielding, patience):  # type: ignore[no-untyped-def]
     """A helper's life: `take` part in every program that is laid on its desk, until it is told to stop.
 
     A desk is an address: of the board's address (0: stop), the rows' address, the number of programs finished, and a
-    POSIX semaphore that counts what was laid there; `waiting` is ``sem_wait``.
+    POSIX semaphore that counts what was laid there; `waiting` is ``sem_wait`` and `trying` ``sem_trywait``. Before it
+    sleeps it looks `patience` times whether there is more, and in between lets others have the core.
     """
     while True:
-        while _call_c(waiting, desk + 24) != 0:  # interrupted by a signal
+        tries = 0
+        while tries < patience and _call_c(trying, desk + 24) != 0:
+            _call_c(yielding, 0)
+            tries += 1
+        while tries == patience and _call_c(waiting, desk + 24) != 0:  # not 0: interrupted by a signal
             pass
         board_at = _word(desk)
         if board_at == 0:

@@ -55,10 +55,7 @@ def _count_saturated(acc, count, draws, stochastic, ways, even, low, high):  # t
     """How many rounded values do not fit."""
     saturated = np.int64(0)
     for i in range(count):
-        if stochastic:
-            value = _stochastic(acc[i], draws[i], *ways)
-        else:
-            value = _half_even(acc[i], *even)
+        value = _stochastic(acc[i], draws[i], *ways) if stochastic else _half_even(acc[i], *even)
         saturated += np.int64((value < low) | (value > high))
     return saturated
 

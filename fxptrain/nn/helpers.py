@@ -1,4 +1,4 @@
-"""Threads that take part in programs without Python: they sleep on a semaphore and never hold the GIL.
+"""Threads that take part in programs without Python: they wait at a semaphore and never hold the GIL.
 
 A Python thread that comes back from a kernel asks for the GIL just when the caller goes on with it, which costs both of
 them more than small steps take. What does not belong here: what is shared (`threads`).
@@ -14,11 +14,12 @@ from typing import Any
 
 from fxptrain.errors import FxptrainError
 from fxptrain.kernels.by_address import serve
-from fxptrain.kernels.call import Program
+from fxptrain.kernels.call import SCHED_YIELD, Program
 
 BOARD, ROWS, FINISHED, SEMAPHORE, WORDS = 0, 1, 2, 3, 16  # of a desk, see `serve`; a semaphore takes up to 8 words
 _LIBC: Any = ctypes.PyDLL(None, use_errno=True)  # short calls that keep the GIL
-_SEM_WAIT = ctypes.cast(_LIBC.sem_wait, ctypes.c_void_p).value or 0
+_SEM_WAIT, _SEM_TRYWAIT = (ctypes.cast(f, ctypes.c_void_p).value or 0 for f in (_LIBC.sem_wait, _LIBC.sem_trywait))
+PATIENCE = 2000  # times that a helper yields its core, about half a millisecond, before it sleeps: waking takes long
 
 
 def _semaphore(desk: ctypes.Array[ctypes.c_int64]) -> ctypes.c_void_p:
@@ -29,7 +30,7 @@ def _live(desk: ctypes.Array[ctypes.c_int64], errors: list[BaseException]) -> No
     """Serve, and go on after a kernel has raised."""
     while True:
         try:
-            serve(ctypes.addressof(desk), _SEM_WAIT)
+            serve(ctypes.addressof(desk), _SEM_WAIT, _SEM_TRYWAIT, SCHED_YIELD, PATIENCE)
         except BaseException as error:
             errors.append(error)
             desk[FINISHED] += 1

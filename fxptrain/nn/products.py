@@ -21,7 +21,7 @@ from fxptrain.nn.spec import Pair
 from fxptrain.nn.stage import GradientBlock, Shape, Stage
 
 GROUP_BYTES, GROUP_SAMPLES = 96 * 1024, 8  # samples paired at a time for the weight gradient stay in cache
-CHOICE_BYTES = 320 * 1024  # and, with what their windows may pick, in the second level's
+CHOICE_BYTES = 240 * 1024  # and, with what their windows may pick, in the second level's
 SHORT_RUN = 48  # terms of a kernel row whose squares take too long to add up, compared with its products
 MOST_SPANS = 12  # lengths of chains that are tried
 SHORTEST_SPAN = 12  # terms of an int32 chain; to add up shorter ones takes longer than a second plane of digits
@@ -275,7 +275,7 @@ class Products(Stage):
     def _block_channels(self, threads: int) -> int:
         """Input channels of a gradient block; for several threads those of linear layers, cheaply made, are smaller."""
         most = min(BLOCK_CHANNELS, self.inner) if self.linear else self.inner
-        parts = 2 * threads if self.linear and threads > 1 else threads
+        parts = 4 * threads if self.linear and threads > 1 else threads
         return min(most, max(8, round_up(-(-self.inner // parts), 8)))
 
     # Gradient blocks -------------------------------------------------------------------------------------------------
