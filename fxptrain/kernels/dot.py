@@ -179,7 +179,8 @@ def product(  # type: ignore[no-untyped-def]
 
     `a` and `b` are both int16 or both int8, `group` = 2 or 4. The group of row `r` at loop position (i, j, s) starts at
     ``a[a_base + a_rows[r] + (i, j, s) . a_strides]``, that of column `c` at
-    ``b[b_base + group c + (i, j, s) . b_strides]``; the sum goes to ``out[out_base + out_rows[r] + c]``.
+    ``b[b_base + group c + (i, j, s) . b_strides]``; the sum goes to ``out[out_base + out_rows[r] + c]``. A row may reach
+    into the next one where its own columns are zero, and what they start from: it is written before.
 
     `picks` is `NO_PICKS`, or holds for every byte of `b` the position of the byte of `a` it is multiplied by, among the
     `CHOICES` words that start where else the group does.
@@ -196,17 +197,17 @@ def product(  # type: ignore[no-untyped-def]
                 part = (min(many_outer, outer - i), min(many_segments, segments - j), min(many_steps, steps - s))
                 a_at = a_base + i * a_strides[0] + j * a_strides[1] + s * a_strides[2]
                 b_at = b_base + i * b_strides[0] + j * b_strides[1] + s * b_strides[2]
-                column = ZERO
-                while column + COLUMNS <= columns:
-                    _rows_wide(
-                        a, a_at, a_rows, rows, a_strides, b, b_at + group * column, b_strides, part, start, column, out,
-                        out_base + column, out_rows, lift, add, picks,
-                    )  # fmt: skip
-                    column += COLUMNS
-                while column < columns:
+                whole, column = columns - columns % COLUMNS, columns
+                while column > whole:
+                    column -= LANES
                     _rows_narrow(
                         a, a_at, a_rows, rows, a_strides, b, b_at + group * column, b_strides, part, start, column, out,
                         out_base + column, out_rows, lift, add, picks,
                     )  # fmt: skip
-                    column += LANES
+                while column > 0:
+                    column -= COLUMNS
+                    _rows_wide(
+                        a, a_at, a_rows, rows, a_strides, b, b_at + group * column, b_strides, part, start, column, out,
+                        out_base + column, out_rows, lift, add, picks,
+                    )  # fmt: skip
                 add = ADD

@@ -76,14 +76,6 @@ def update_weights(weights, momentum, site, draws):  # type: ignore[no-untyped-d
     return still, over, largest
 
 
-@kernel
-def compact_rows(gradient, rows, columns, channels):  # type: ignore[no-untyped-def]
-    """Close the gaps of flat gradient rows (rows, columns) in place, so that they lie (rows, channels)."""
-    for r in range(rows):
-        for c in range(channels):
-            gradient[r * channels + c] = gradient[r * columns + c]
-
-
 @native
 def update_block(weights, momentum, gradient, start, site, momentum_draws, draws):  # type: ignore[no-untyped-def]
     """Update up to `BLOCK` parameters, the first of which has draw index `start`; returns what `update` does."""

@@ -14,7 +14,6 @@ import numpy.typing as npt
 from fxptrain.fixed.format import FxP
 from fxptrain.kernels import blocks, conv_gradient
 from fxptrain.kernels.conv import Chain, Geometry
-from fxptrain.kernels.update import compact_rows
 from fxptrain.nn.accumulate import NARROW, fits_int32
 from fxptrain.nn.block_plan import Blocks
 from fxptrain.nn.packed import read_some, stored
@@ -182,9 +181,3 @@ class BlockedProduct(Blocks):
                     self.group, scratch["padded"], scratch["paired"][:0], scratch["paired"], scratch["spread"],
                     scratch["spread"][:0], None, total, True, total,
                 )  # fmt: skip
-
-    def finish(self, block: GradientBlock, total: Array) -> None:
-        """Close the gaps between the rows of a finished gradient."""
-        if not block.parameter.is_bias:
-            g, _ = self.gradient_layout.geometry(block.channels)
-            compact_rows(total, self.stage.taps * block.channels, g.columns, self.stage.channels)

@@ -12,7 +12,6 @@ from fxptrain.kernels import conv, conv_gradient, panels
 from fxptrain.kernels.call import Call
 from fxptrain.kernels.instructions import FLIPPED_WORD
 from fxptrain.kernels.norms import Chains, room_beside, room_of_chains
-from fxptrain.kernels.update import compact_rows
 from fxptrain.nn.accumulate import NARROW, fits_int32
 from fxptrain.nn.parameters import IntArray
 from fxptrain.nn.products import MOST_SPANS, SHORT_RUN, Products
@@ -206,7 +205,4 @@ class ProductStage(Products):
             )
             for number, images in enumerate(self.layout.images(len(x), block.channels))
         ]  # fmt: skip
-        g, _ = self.layout.geometry(block.channels)
-        if g.columns > self.channels:
-            calls.append(Call(compact_rows, gradient, self.taps * block.channels, g.columns, self.channels))
         return calls, gradient

@@ -67,7 +67,7 @@ def make_tables(g: Geometry, phases: Container[str] = PHASES, groups: Groups = G
         error_in=np.arange(positions) * round_up(g.co, groups.error),
         error_out=_offsets(np.arange(g.oh_used) * g.sh * stride, steps),
         gradient_in=groups.gradient * _offsets(np.arange(g.kh) * stride, np.arange(g.kw) * image.c, range(image.c)),
-        gradient_out=np.arange(taps) * g.columns,
+        gradient_out=np.arange(taps) * g.co,
         windows=np.arange(g.pool_h * g.pool_w) * entries,
     )
     kept = {name: name.split("_")[0] in phases for name in Tables._fields} | {"windows": "forward" in phases}

@@ -171,7 +171,6 @@ class _Piece:
                 first.add(block, self.tensors(0, part), error, scratch, total)
         self.passed[0].errors[0] = report
         for block, total in sums if sink is not None else []:
-            first.finish(block, total)
             assert sink is not None, "sums are only handed to a sink"
             sink.take(0, block, total, 0, self.model.step)
 
@@ -191,7 +190,6 @@ class _Piece:
                 return gradient
             total = product.start(block, scratch)
             product.add(block, self.tensors(i, whole), error, scratch, total)
-            product.finish(block, total)
             return total
 
         if blocks:

@@ -70,3 +70,28 @@ def test_int64_sums_of_short_chains(random, rows, counts, flush, add):
     b = random.choice([-bound, bound, 1 - bound], (*counts, COLUMN_MULTIPLE, 2)).astype(np.int16)
     out = run(a, b, counts, flush, np.int64, lift=20, start=5, add=add)
     assert out.tolist() == (reference(a, b, 20) + 5).tolist()
+
+
+@pytest.mark.parametrize("kind", [np.int16, np.int8])
+@given(SEEDS, ROWS, st.integers(1, 100), st.integers(1, 4), st.booleans())
+def test_rows_that_reach_into_the_next(kind, random, rows, used, steps, add):
+    """Columns of zeros complete the last vector; rows may lie so close that they fall on the next row's sums."""
+    group, columns = 4 // np.dtype(kind).itemsize, -(-used // COLUMN_MULTIPLE) * COLUMN_MULTIPLE
+    flip = kind(FLIP if kind is np.int8 else 0)
+    a = random.integers(-128, 128, (rows, steps, group)).astype(kind)
+    b = np.zeros((steps, columns, group), kind)
+    b[:, :used] = random.integers(-128, 128, (steps, used, group))
+    expected = np.einsum("rsk,sck->rc", a.astype(np.int64), b.astype(np.int64))[:, :used]
+    start = np.zeros(columns, np.int32)
+    start[:] = int(flip) * b.astype(np.int64).sum(axis=(0, 2))
+    out = np.zeros(rows * used + columns, np.int32)
+    before = np.zeros((rows, used), np.int64)
+    if add:
+        before = np.tile(start[:used], (rows, 1)) + random.integers(-99, 99, (rows, used))
+        out[: rows * used] = before.ravel()
+        before -= start[:used]
+    product(
+        *((a ^ flip).ravel(), 0, np.arange(rows) * steps * group, rows, (0, 0, group), b.ravel(), 0, columns),
+        *((0, 0, columns * group), (1, 1, steps), 1 << 20, start, out, 0, np.arange(rows) * used, 0, add, NO_PICKS),
+    )
+    assert out[: rows * used].reshape(rows, used).tolist() == (expected + before).tolist()

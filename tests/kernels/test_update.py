@@ -10,7 +10,6 @@ from fxptrain.kernels.call import from_python
 from fxptrain.kernels.update import (
     _shifts,
     align,
-    compact_rows,
     initialize,
     regrid,
     update,
@@ -181,13 +180,6 @@ def test_update_draws_go_on_behind_a_block():
             naive.weight_update(0, m, frac_w=0, frac_m=0, gamma=rate, bits=8, draw=word),
             m,
         ]
-
-
-def test_compact_rows():
-    """Padded rows move together, in place."""
-    gradient = np.arange(12)
-    compact_rows(gradient, 3, 4, 2)
-    assert gradient[:6].tolist() == [0, 1, 4, 5, 8, 9]
 
 
 @pytest.mark.parametrize("stochastic", [False, True])
