@@ -179,8 +179,8 @@ def product(  # type: ignore[no-untyped-def]
 
     `a` and `b` are both int16 or both int8, `group` = 2 or 4. The group of row `r` at loop position (i, j, s) starts at
     ``a[a_base + a_rows[r] + (i, j, s) . a_strides]``, that of column `c` at
-    ``b[b_base + group c + (i, j, s) . b_strides]``; the sum goes to ``out[out_base + out_rows[r] + c]``. A row may reach
-    into the next one where its own columns are zero, and what they start from: it is written before.
+    ``b[b_base + group c + (i, j, s) . b_strides]``; the sum goes to ``out[out_base + out_rows[r] + c]``. A row may
+    reach into the next one where its own columns are zero, and what they start from: it is written before.
 
     `picks` is `NO_PICKS`, or holds for every byte of `b` the position of the byte of `a` it is multiplied by, among the
     `CHOICES` words that start where else the group does.
