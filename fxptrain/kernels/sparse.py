@@ -83,25 +83,30 @@ def _tile(vectors: int) -> Callable[..., None]:
     return emit  # type: ignore[no-any-return]
 
 
-_eight, _four, _two, _one = _tile(8), _tile(4), _tile(2), _tile(1)
+_twelve, _ten, _six, _three, _one = _tile(12), _tile(10), _tile(6), _tile(3), _tile(1)
 LANES = HOST.lanes
 
 
 @native
 def _row(values, places, first, last, b, b_at, columns, b_step, out, out_at, lift):  # type: ignore[no-untyped-def]
-    """One chain of one row."""
+    """One chain of one row, in tiles as wide as may be: how long the list is, the processor guesses in each anew."""
     column, group = ZERO, group_of(b)
-    while column + 8 * LANES <= columns:
-        _eight(values, places, first, last, b, b_at + group * column, b_step, out, out_at + column, lift)
-        column += 8 * LANES
-    if column + 4 * LANES <= columns:
-        _four(values, places, first, last, b, b_at + group * column, b_step, out, out_at + column, lift)
-        column += 4 * LANES
-    if column + 2 * LANES <= columns:
-        _two(values, places, first, last, b, b_at + group * column, b_step, out, out_at + column, lift)
-        column += 2 * LANES
-    if column < columns:
+    if columns % (12 * LANES) == 0:
+        while column < columns:
+            _twelve(values, places, first, last, b, b_at + group * column, b_step, out, out_at + column, lift)
+            column += 12 * LANES
+    while column + 10 * LANES <= columns:
+        _ten(values, places, first, last, b, b_at + group * column, b_step, out, out_at + column, lift)
+        column += 10 * LANES
+    if column + 6 * LANES <= columns:
+        _six(values, places, first, last, b, b_at + group * column, b_step, out, out_at + column, lift)
+        column += 6 * LANES
+    while column + 3 * LANES <= columns:
+        _three(values, places, first, last, b, b_at + group * column, b_step, out, out_at + column, lift)
+        column += 3 * LANES
+    while column < columns:
         _one(values, places, first, last, b, b_at + group * column, b_step, out, out_at + column, lift)
+        column += LANES
 
 
 @native
