@@ -20,7 +20,7 @@ from tools.bench_suite.figures import TimesTable, make_times_table
 from tools.bench_suite.native import environment
 
 PEAK_SECONDS = 0.25
-CHECK_STEPS, FALL, SAME = 32, 0.98, 0.02
+CHECK_STEPS, FALL, SAME = 96, 0.98, 0.02
 ALIKE = 12  # steps; later, roundings have driven equal trainings on real images apart
 Say = Callable[[str], None]
 
