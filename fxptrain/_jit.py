@@ -4,7 +4,8 @@ What does not belong here: arithmetic. A kernel module imports `kernel` and writ
 
 Numba's own cache does not notice an edited callee in another file, so the cache directory is named after a hash of all
 kernel sources, the versions of Numba and llvmlite, the target CPU and whether indices are checked: a stale kernel can
-never run.
+never run. Nor can a wrong one: processes take turns to compile, as Numba may put what two of them save of a function at
+the same time into one file.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 import llvmlite
 import numba
@@ -25,9 +27,15 @@ from llvmlite import binding
 from numba import config as numba_config
 from numba import types
 from numba.core import codegen
+from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import CPUDispatcher, cpu_target
 from numba.extending import intrinsic
 from platformdirs import user_cache_path
+
+try:
+    from fcntl import LOCK_EX, flock
+except ImportError:  # not POSIX: processes that start with an empty cache at once are on their own
+    flock = None  # type: ignore[assignment]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -106,6 +114,33 @@ def cache_directory() -> Path:
         return path
 
 
+class _Turn:
+    """The right to compile, of one process at a time; who has it may ask again. Threads have Numba's own lock before.
+
+    Where the lock's file cannot be opened, there is none.
+    """
+
+    def __init__(self) -> None:
+        self._depth = 0
+        self._file: IO[bytes] | None = None
+
+    def __enter__(self) -> None:
+        self._depth += 1
+        if self._depth == 1 and flock is not None:
+            with suppress(OSError):
+                self._file = (cache_directory() / "lock").open("ab")
+                flock(self._file, LOCK_EX)
+
+    def __exit__(self, *_: object) -> None:
+        self._depth -= 1
+        if self._depth == 0 and self._file is not None:
+            self._file.close()  # which ends the lock
+            self._file = None
+
+
+_turn = _Turn()
+
+
 def kernel(function: F) -> F:
     """Compile `function` on first call, without the GIL and without Python objects; keep the result on disk."""
     return _compiled(function, no_cpython_wrapper=False)
@@ -127,12 +162,13 @@ class _Kernel(CPUDispatcher):  # type: ignore[misc]
     def compile(self, signature: object) -> object:
         """Compile for a signature."""
         cpu_target.target_context.codegen()  # made at Numba's own level, which other packages' code is compiled at
-        before = numba_config.OPT
-        numba_config.OPT = type(before)(min(before, LEVEL))
-        try:
-            return super().compile(signature)
-        finally:
-            numba_config.OPT = before
+        with global_compiler_lock, _turn:
+            before = numba_config.OPT
+            numba_config.OPT = type(before)(min(before, LEVEL))
+            try:
+                return super().compile(signature)
+            finally:
+                numba_config.OPT = before
 
 
 class _Native(_Kernel):

@@ -24,6 +24,42 @@ print(cache_directory())
 """
 
 
+TOGETHER = """
+import sys
+from pathlib import Path
+import numpy as np
+from fxptrain.kernels.call import from_python
+from fxptrain.kernels.dot import group_of
+print("ready", flush=True)
+sys.stdin.readline()
+for number in map(int, sys.argv[1:]):
+    kind = (np.int8, np.int16)[number % 2]
+    assert from_python(group_of)(np.zeros((2,) * (1 + number // 2), kind)) == 4 // np.dtype(kind).itemsize
+print(sum(group_of.stats.cache_hits.values()))
+"""
+
+
+def test_processes_that_compile_at_once_keep_everything(tmp_path: Path) -> None:
+    """Of one function, for other arguments in each process: all of it is found again, and is what it is called."""
+    def start(*numbers: int) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", TOGETHER, *map(str, numbers)]
+        environment = os.environ | {"XDG_CACHE_HOME": os.fspath(tmp_path)}
+        return subprocess.Popen(
+            command, env=environment, cwd=PACKAGE.parent, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    numbers = range(6)
+    running = [start(number) for number in numbers]
+    for process in running:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in running:
+        process.stdin.write("\n")  # type: ignore[union-attr]
+        process.stdin.flush()  # type: ignore[union-attr]
+    assert [process.communicate(timeout=120)[0] for process in running] == ["0\n"] * len(numbers)
+    assert start(*numbers).communicate("\n", timeout=120)[0].split() == ["ready", str(len(numbers))]
+
+
 def test_every_kernel_is_a_source_of_the_key() -> None:
     """No file with a kernel lies outside what the cache key is made of."""
     sources = set(_jit._source_files())
