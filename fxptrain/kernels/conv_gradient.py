@@ -37,9 +37,9 @@ def conv2d_weight_gradient(  # type: ignore[no-untyped-def]
 
     To `gradient` (kh * kw * g.image.c, co), row-major in (kh, kw, ci), behind which there is room for the columns that
     complete the last row: added to what is there with `add`, else to `start` (columns), which takes off again what
-    flipped x add. `batch` samples are brought into order at a time. The
-    reduction runs over positions, in groups of neighbours in a row, or of the four of a 2 x 2 pooling window; with
-    scratch `picks` and `words` (else empty) over windows, see `windows`.
+    flipped x add. `batch` samples are brought into order at a time. The reduction runs over positions, in groups of
+    neighbours in a row, or of the four of a 2 x 2 pooling window; with scratch `picks` and `words` (else empty) over
+    windows, see `windows`.
 
     Samples whose squares prove, with scratch `squares` (ci or co; or None), that int32 holds their gradients take
     one plane of int16: they lie at the front, the others at the back.

@@ -52,7 +52,7 @@ def pack_transposed(w, taps, run, channels, columns, digits, flip, out):  # type
     """Weights (taps, run, co) to ``out[plane][tap][co / group][columns][group]``, columns along the run, xor `flip`.
 
     For the input error. Columns beyond the run are zero: their sums fall on the accumulators of the next position.
-    `flip` is a word (int32) of `dot.FLIP` where int8 is to be stored so, else zero.
+    `flip` is a word (int32) of `instructions.FLIP` where int8 is to be stored so, else zero.
     """
     group = group_of(out)
     if size_of(w) == size_of(out) and digits.planes == 1 and channels % group == 0:

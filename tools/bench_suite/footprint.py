@@ -12,7 +12,7 @@ import re
 import subprocess
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -92,11 +92,11 @@ def _engine(trainee: Trainee, batch: int) -> Any:
     from fxptrain.memory import Setting, plan
     from fxptrain.nn.lean import training_step
     from tools.bench_suite.fxptrain_library import recipe_of
-    from tools.bench_suite.samples import training_samples
+    from tools.bench_suite.samples import make_samples
 
     recipe = recipe_of(MODEL, trainee.name)
     model = build_model(recipe)
-    inputs, labels = training_samples(recipe.model.input_shape, model.stages[-1].out_elements)
+    inputs, labels = make_samples(recipe.model.input_shape, model.stages[-1].out_elements, batch)
     options: dict[str, Any] = {"lean": trainee.mode != "fast", "threads": 1}
     if "micro" in trainee.mode:
         options["micro_batch"] = min(PIECE, batch)
@@ -178,7 +178,10 @@ def _observed(trainee: Trainee, batch: int) -> dict[str, Any]:
     from tools.bench_suite.float_models import load_task
 
     command = [sys.executable, "-m", "tools.bench_suite.footprint", json.dumps(asdict(trainee)), str(batch)]
-    task = pickle.dumps(load_task(MODEL)) if trainee.library == "torch" else b""
+    task = b""
+    if trainee.library == "torch":  # with the images of one batch only: others would count as resident
+        whole = load_task(MODEL)
+        task = pickle.dumps(replace(whole, inputs=whole.inputs[:batch], labels=whole.labels[:batch]))
     environment = os.environ | dict.fromkeys(THREADS, "1")
     done = subprocess.run(command, input=task, env=environment, capture_output=True, check=False)
     if done.returncode or not done.stdout:
