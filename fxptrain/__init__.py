@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fxptrain.data import load_data as load_data
     from fxptrain.errors import FxptrainError as FxptrainError
-    from fxptrain.evaluation import evaluate as evaluate
-    from fxptrain.evaluation import load_run as load_run
-    from fxptrain.evaluation import predict as predict
     from fxptrain.fixed.format import FxP as FxP
     from fxptrain.recipe import Recipe as Recipe
     from fxptrain.recipe import load_recipe as load_recipe
-    from fxptrain.training import train as train
+    from fxptrain.run.evaluation import evaluate as evaluate
+    from fxptrain.run.evaluation import load_run as load_run
+    from fxptrain.run.evaluation import predict as predict
+    from fxptrain.run.training import train as train
 
 __version__ = "0.1.0"
 
@@ -31,12 +31,12 @@ _HOME = {
     "FxP": "fxptrain.fixed.format",
     "FxptrainError": "fxptrain.errors",
     "Recipe": "fxptrain.recipe",
-    "evaluate": "fxptrain.evaluation",
+    "evaluate": "fxptrain.run.evaluation",
     "load_data": "fxptrain.data",
     "load_recipe": "fxptrain.recipe",
-    "load_run": "fxptrain.evaluation",
-    "predict": "fxptrain.evaluation",
-    "train": "fxptrain.training",
+    "load_run": "fxptrain.run.evaluation",
+    "predict": "fxptrain.run.evaluation",
+    "train": "fxptrain.run.training",
 }
 
 __all__ = [*_HOME, "__version__"]

@@ -2,7 +2,7 @@
 
 import sys
 
-from fxptrain.cli import main
+from fxptrain.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -40,7 +40,7 @@ except ImportError:  # not POSIX: processes that start with an empty cache at on
 F = TypeVar("F", bound=Callable[..., Any])
 
 LEVEL = 2
-_KERNEL_SOURCES = ("_jit.py", "fixed/*.py", "kernels/*.py", "data/glyphs.py")
+_KERNEL_SOURCES = ("_jit.py", "fixed/**/*.py", "kernels/**/*.py", "data/glyphs.py")
 
 _BYTE_DOT = """
 declare i32 @llvm.vector.reduce.add.v16i32(<16 x i32>)
@@ -192,13 +192,13 @@ def _compiled(function: F, **options: bool) -> F:
 
 
 @intrinsic
-def prefer_wide_vectors(typing):  # type: ignore[no-untyped-def]
+def prefer_wide_vectors(typing):
     """In a kernel: vectorize its loops, and those inlined into it, over the widest registers of the target.
 
     LLVM keeps to half of AVX-512 by default, out of regard for the clock of processors that are gone.
     """
 
-    def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
+    def generate(context, builder, signature, args):
         set.add(builder.function.attributes, '"prefer-vector-width"="512"')  # `add` knows no attributes of this form
         return context.get_dummy_value()
 

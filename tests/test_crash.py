@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fxptrain.metrics import read_metrics
+from fxptrain.run.metrics import read_metrics
 from tests.small import small_data, small_recipe
 
 KILLS = 6

@@ -12,7 +12,7 @@ from tests.small import small_data, small_recipe
 HEAVY = ("numba", "llvmlite", "numpy", "pydantic", "tqdm")
 
 
-@pytest.mark.parametrize("statement", ["import fxptrain", "import fxptrain.cli", "import fxptrain.__main__"])
+@pytest.mark.parametrize("statement", ["import fxptrain", "import fxptrain.cli.main", "import fxptrain.__main__"])
 def test_importing_loads_nothing_heavy(statement: str) -> None:
     """Neither Numba nor NumPy is imported before it is needed."""
     code = f"import sys; {statement}; print([name for name in {HEAVY} if name in sys.modules])"

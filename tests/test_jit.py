@@ -41,6 +41,7 @@ print(sum(group_of.stats.cache_hits.values()))
 
 def test_processes_that_compile_at_once_keep_everything(tmp_path: Path) -> None:
     """Of one function, for other arguments in each process: all of it is found again, and is what it is called."""
+
     def start(*numbers: int) -> subprocess.Popen[str]:
         command = [sys.executable, "-c", TOGETHER, *map(str, numbers)]
         environment = os.environ | {"XDG_CACHE_HOME": os.fspath(tmp_path)}
@@ -63,9 +64,20 @@ def test_processes_that_compile_at_once_keep_everything(tmp_path: Path) -> None:
 def test_every_kernel_is_a_source_of_the_key() -> None:
     """No file with a kernel lies outside what the cache key is made of."""
     sources = set(_jit._source_files())
-    users = {file for file in PACKAGE.rglob("*.py") if re.search(r"^ *@(kernel|intrinsic)\b", file.read_text(), re.M)}
+    compiled = re.compile(r"^ *@(_jit\.)?(kernel|native|intrinsic)\b", re.M)
+    users = {file for file in PACKAGE.rglob("*.py") if compiled.search(file.read_text())}
     assert users
     assert users <= sources
+
+
+def test_nested_folders_are_sources_of_the_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A kernel in a folder below `kernels/` or `fixed/` is taken in."""
+    for name in ("kernels/deep/er.py", "fixed/deep.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("")
+    monkeypatch.setattr(_jit, "__file__", str(tmp_path / "_jit.py"))
+    names = {file.relative_to(tmp_path).as_posix() for file in _jit._source_files()}
+    assert names == {"kernels/deep/er.py", "fixed/deep.py"}
 
 
 def test_key_follows_sources(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -133,9 +133,7 @@ def test_align_by_hand():
 def test_update_by_hand():
     """0.5 * 1.5 + 8 / 4 + 0.25 * 3 = 3.5; 3 - 0.5 * 3.5 = 1.25, which half to even takes to 1.0 on a grid of halves."""
     half, quarter = naive.Multiplier.from_real(0.5), naive.Multiplier.from_real(0.25)
-    momentum = naive.momentum_update(
-        6, 64, 6, fracs=(2, 3, 1), mu=half, batch=4, decay=quarter, bits=8, draw=None
-    )
+    momentum = naive.momentum_update(6, 64, 6, fracs=(2, 3, 1), mu=half, batch=4, decay=quarter, bits=8, draw=None)
     assert momentum == 14
     for draw, weight in ((None, 2), (0, 2), (2**31 - 1, 2), (2**31, 3)):
         assert naive.weight_update(6, momentum, frac_w=1, frac_m=2, gamma=half, bits=8, draw=draw) == weight

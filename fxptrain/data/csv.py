@@ -58,8 +58,10 @@ def load_csv(train: Path, test: Path | None = None) -> Dataset:
     """
     tables = [_read(path) for path in (train, test) if path is not None]
     if len({table.features.shape[1] for table in tables}) > 1:
-        raise DataError(f"{tables[1].path}: has {tables[1].features.shape[1]} features, "
-                        f"{train.name} has {tables[0].features.shape[1]}.")
+        raise DataError(
+            f"{tables[1].path}: has {tables[1].features.shape[1]} features, "
+            f"{train.name} has {tables[0].features.shape[1]}."
+        )
     if len(tables) == 2 and tables[0].header != tables[1].header:
         raise DataError(f"{tables[1].path}: its columns have other names than those of {train.name}.")
     numbers, classes = _number_labels(tables)
@@ -98,8 +100,14 @@ def _read_table(path: Path, file: IO[str]) -> _Table:
     codes: dict[str, int] = {}
     try:
         values = np.loadtxt(
-            itertools.chain([start], lines), np.float32, comments=None, delimiter=",", quotechar='"', ndmin=2,
-            encoding="utf-8", converters={column: lambda text: _code(text, codes)},
+            itertools.chain([start], lines),
+            np.float32,
+            comments=None,
+            delimiter=",",
+            quotechar='"',
+            ndmin=2,
+            encoding="utf-8",
+            converters={column: lambda text: _code(text, codes)},
         )
     except ValueError as error:
         if isinstance(error, UnicodeDecodeError):
@@ -185,6 +193,8 @@ def _number_labels(tables: list[_Table]) -> tuple[list[npt.NDArray[np.int64]], t
 def _class_number(text: str, path: Path) -> int:
     value = float(text)
     if not (0 <= value < MAX_CLASSES and value.is_integer()):  # NaN fails the comparison
-        raise DataError(f"{path}: label {text} is no class number; labels are whole numbers from 0 to at most "
-                        f"{MAX_CLASSES - 1}, or names.")
+        raise DataError(
+            f"{path}: label {text} is no class number; labels are whole numbers from 0 to at most "
+            f"{MAX_CLASSES - 1}, or names."
+        )
     return int(value)

@@ -34,8 +34,10 @@ def check_labels(labels: npt.NDArray[Any], classes: int, where: str) -> None:
     """Reject labels outside ``0 .. classes - 1``, naming the first sample that has one."""
     wrong = np.flatnonzero((labels < 0) | (labels >= classes))
     if wrong.size:
-        raise DataError(f"{where}: label {labels[wrong[0]]} of sample {wrong[0]} is out of range; "
-                        f"the classes are 0 to {classes - 1}.")
+        raise DataError(
+            f"{where}: label {labels[wrong[0]]} of sample {wrong[0]} is out of range; "
+            f"the classes are 0 to {classes - 1}."
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,15 +63,18 @@ class Split:
     def __post_init__(self) -> None:
         """Check what every reader of a split relies on."""
         if self.inputs.dtype not in (np.uint8, np.float32) or self.inputs.ndim != 4:
-            raise DataError(f"`inputs` are {self.inputs.dtype} of shape {self.inputs.shape}; "
-                            "they must be uint8 or float32 of shape (n, h, w, c).")
+            raise DataError(
+                f"`inputs` are {self.inputs.dtype} of shape {self.inputs.shape}; "
+                "they must be uint8 or float32 of shape (n, h, w, c)."
+            )
         if 0 in self.inputs.shape[1:]:
             raise DataError(f"`inputs` of shape {self.inputs.shape} hold no values.")
         if not self.inputs.flags.c_contiguous:
             raise DataError("`inputs` must be C-contiguous; use np.ascontiguousarray.")
         if self.labels.dtype != np.int32 or self.labels.ndim != 1:
-            raise DataError(f"`labels` are {self.labels.dtype} of shape {self.labels.shape}; "
-                            "they must be int32 of shape (n,).")
+            raise DataError(
+                f"`labels` are {self.labels.dtype} of shape {self.labels.shape}; they must be int32 of shape (n,)."
+            )
         if len(self.inputs) != len(self.labels):
             raise DataError(f"There are {len(self.inputs)} inputs but {len(self.labels)} labels.")
         if self.inputs.dtype == np.float32:
@@ -121,8 +126,10 @@ class Dataset:
                 raise DataError(f"{self.name}: the {title} split has no samples.")
             check_labels(split.labels, len(self.classes), f"{self.name}, {title} split")
         if self.train.input_shape != self.test.input_shape or self.train.inputs.dtype != self.test.inputs.dtype:
-            raise DataError(f"{self.name}: training inputs are {self.train.inputs.dtype} {self.train.input_shape}, "
-                            f"test inputs {self.test.inputs.dtype} {self.test.input_shape}; they must be alike.")
+            raise DataError(
+                f"{self.name}: training inputs are {self.train.inputs.dtype} {self.train.input_shape}, "
+                f"test inputs {self.test.inputs.dtype} {self.test.input_shape}; they must be alike."
+            )
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -150,8 +157,10 @@ class Dataset:
         input_shape = (input_shape[0], input_shape[1], input_shape[2])  # a list compares unequal
         flat = self.input_shape[:2] == (1, 1) or input_shape[:2] == (1, 1)
         if input_shape != self.input_shape and not (flat and np.prod(input_shape) == np.prod(self.input_shape)):
-            raise DataError(f"{self.name}: inputs have shape {self.input_shape}, the model reads {input_shape}. "
-                            "Use other data or a model with this input shape.")
+            raise DataError(
+                f"{self.name}: inputs have shape {self.input_shape}, the model reads {input_shape}. "
+                "Use other data or a model with this input shape."
+            )
         for title, split in (("training", self.train), ("test", self.test)):
             check_labels(split.labels, class_count, f"{self.name}, {title} split, for a model of {class_count} outputs")
         more = tuple(str(i) for i in range(len(self.classes), class_count))
@@ -177,8 +186,9 @@ def make_split(inputs: Inputs, labels: npt.NDArray[Any], where: str) -> Split:
     if inputs.dtype.kind not in "uif":
         raise DataError(f"{where}: inputs have dtype {inputs.dtype}; they must be integers or real numbers.")
     if inputs.ndim not in (2, 3, 4):
-        raise DataError(f"{where}: inputs have shape {inputs.shape}; "
-                        "they must be (n, features), (n, h, w) or (n, h, w, c).")
+        raise DataError(
+            f"{where}: inputs have shape {inputs.shape}; they must be (n, features), (n, h, w) or (n, h, w, c)."
+        )
     numbers = _class_numbers(labels, where)
     if len(inputs) != len(numbers):
         raise DataError(f"{where}: there are {len(inputs)} inputs but {len(numbers)} labels.")
@@ -196,8 +206,10 @@ def _class_numbers(labels: npt.NDArray[Any], where: str) -> Labels:
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.ndim != 1 or labels.dtype.kind not in "ui":
-        raise DataError(f"{where}: labels are {labels.dtype} of shape {labels.shape}; "
-                        "they must be integer class numbers of shape (n,).")
+        raise DataError(
+            f"{where}: labels are {labels.dtype} of shape {labels.shape}; "
+            "they must be integer class numbers of shape (n,)."
+        )
     check_labels(labels, MAX_CLASSES, where)
     return np.ascontiguousarray(labels, np.int32)
 

@@ -76,8 +76,10 @@ def _fetch(address: str, file: IO[bytes], name: str, size: int, sha256: str, pro
         amount = f"ended after {done} of" if done < size else "is longer than"
         raise DataError(f"The download of {address} {amount} {size} bytes. Try again.")
     if digest.hexdigest() != sha256:
-        raise DataError(f"The download of {address} has the SHA-256 {digest.hexdigest()}, expected is {sha256}: "
-                        "the file was changed on the way or at its source; it is not used.")
+        raise DataError(
+            f"The download of {address} has the SHA-256 {digest.hexdigest()}, expected is {sha256}: "
+            "the file was changed on the way or at its source; it is not used."
+        )
 
 
 def _chunks(address: str, limit: int) -> Generator[bytes, None, None]:

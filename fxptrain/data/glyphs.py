@@ -32,8 +32,20 @@ ROTATION: Final = 256  # the rotation is by 2 * atan(k / ROTATION), whose sine a
 
 _Strokes = tuple[tuple[tuple[int, int], ...], ...]  # polylines in the glyph's box: x to the right, y down
 
-_ROUND: Final = ((26, 0), (22, 13), (13, 22), (0, 26), (-13, 22), (-22, 13), (-26, 0), (-22, -13), (-13, -22), (0, -26),
-                 (13, -22), (22, -13))
+_ROUND: Final = (
+    (26, 0),
+    (22, 13),
+    (13, 22),
+    (0, 26),
+    (-13, 22),
+    (-22, 13),
+    (-26, 0),
+    (-22, -13),
+    (-13, -22),
+    (0, -26),
+    (13, -22),
+    (22, -13),
+)
 GLYPHS: Final[dict[str, _Strokes]] = {
     "ring": ((*_ROUND, _ROUND[0]),),
     "horseshoe": (_ROUND[1:],),

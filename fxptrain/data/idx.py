@@ -78,8 +78,10 @@ def _read(stream: _Stream, size: int) -> bytearray:
 def _parse(stream: _Stream, path: Path) -> npt.NDArray[Any]:
     magic = _read(stream, 4)
     if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in _TYPES or magic[3] == 0:
-        raise DataError(f"{path}: is no IDX file; it begins with the bytes {magic.hex(' ') or '(none)'}, "
-                        "an IDX file with 00 00, a type and a number of dimensions.")
+        raise DataError(
+            f"{path}: is no IDX file; it begins with the bytes {magic.hex(' ') or '(none)'}, "
+            "an IDX file with 00 00, a type and a number of dimensions."
+        )
     header = _read(stream, 4 * magic[3])
     if len(header) < 4 * magic[3]:
         raise DataError(f"{path}: is truncated within its header. Fetch the file again.")
@@ -88,8 +90,10 @@ def _parse(stream: _Stream, path: Path) -> npt.NDArray[Any]:
     size = math.prod(shape) * dtype.itemsize
     data = _read(stream, size)
     if len(data) < size:
-        raise DataError(f"{path}: is truncated; its header promises {size} bytes of shape {shape}, "
-                        f"it holds {len(data)}. Fetch the file again.")
+        raise DataError(
+            f"{path}: is truncated; its header promises {size} bytes of shape {shape}, "
+            f"it holds {len(data)}. Fetch the file again."
+        )
     if stream.read(1):  # reading on to the end also checks gzip's checksum
         raise DataError(f"{path}: has more than the {size} bytes of shape {shape} that its header promises.")
     values = np.frombuffer(data, dtype).reshape(shape)
@@ -119,8 +123,10 @@ def find_parts(directory: Path) -> dict[tuple[str, str], Path]:
         part = ("train" if match[1] == "train" else "t10k", match[2])
         known = parts.setdefault(part, file)
         if file.name.removesuffix(".gz") != known.name.removesuffix(".gz"):
-            raise DataError(f"{directory}: both {known.name} and {file.name} could be the {part[0]} {part[1]}. "
-                            "Keep one set in a directory.")
+            raise DataError(
+                f"{directory}: both {known.name} and {file.name} could be the {part[0]} {part[1]}. "
+                "Keep one set in a directory."
+            )
     return parts
 
 
@@ -158,8 +164,9 @@ def _read_part(path: Path, *, images: bool) -> npt.NDArray[Any]:
     if images and array.ndim == 1:
         raise DataError(f"{path}: holds {len(array)} labels where images are expected. Were the files swapped?")
     if not images and array.ndim > 1:
-        raise DataError(f"{path}: holds data of shape {array.shape} where labels, shape (n,), are expected. "
-                        "Were the files swapped?")
+        raise DataError(
+            f"{path}: holds data of shape {array.shape} where labels, shape (n,), are expected. Were the files swapped?"
+        )
     return array
 
 

@@ -42,8 +42,10 @@ def load_npz(path: Path) -> Dataset:
     arrays = _read(path)
     wanted = next((names for names in NAMES if all(name in arrays for name in names)), None)
     if wanted is None:
-        raise DataError(f"{path}: holds {', '.join(sorted(arrays)) or 'no arrays'}; "
-                        f"expected {' or '.join(', '.join(names) for names in NAMES)}.")
+        raise DataError(
+            f"{path}: holds {', '.join(sorted(arrays)) or 'no arrays'}; "
+            f"expected {' or '.join(', '.join(names) for names in NAMES)}."
+        )
     inputs = pixels_or_reals(*(arrays[name] for name in wanted[::2]))
     splits = [
         make_split(array, arrays[label], f"{path}, arrays {data} and {label}")

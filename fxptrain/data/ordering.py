@@ -89,8 +89,10 @@ def split_validation(split: Split, count: int, seed: int) -> tuple[Split, Split]
         If `count` is negative or takes every sample.
     """
     if not 0 <= count < len(split):
-        raise DataError(f"`count` (={count}) of validation samples must be 0 to {len(split) - 1}: "
-                        f"the training split has {len(split)} samples.")
+        raise DataError(
+            f"`count` (={count}) of validation samples must be 0 to {len(split) - 1}: "
+            f"the training split has {len(split)} samples."
+        )
     return _choose(split, count, seed, streams.VALIDATION)
 
 

@@ -54,8 +54,9 @@ def load_data(name_or_path: str | os.PathLike[str], *, progress: Progress | None
     if not path.exists():
         close = difflib.get_close_matches(text, NAMES, 1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
-        raise DataError(f"`data` (={text!r}) is neither a known name ({', '.join(NAMES)}) "
-                        f"nor a file or directory.{hint}")
+        raise DataError(
+            f"`data` (={text!r}) is neither a known name ({', '.join(NAMES)}) nor a file or directory.{hint}"
+        )
     if path.suffix.lower() == ".npz":
         return load_npz(path)
     if path.suffix.lower() == ".csv":
@@ -70,8 +71,10 @@ def _load_directory(directory: Path) -> Dataset:
     train, test = (sorted(directory.glob(pattern)) for pattern in ("*train*.csv", "*test*.csv"))
     if len(train) == len(test) == 1 and train != test:
         return load_csv(train[0], test[0])
-    raise DataError(f"{directory}: holds neither IDX files (train-images-idx3-ubyte[.gz] and three more) "
-                    "nor exactly one *train*.csv and one *test*.csv.")
+    raise DataError(
+        f"{directory}: holds neither IDX files (train-images-idx3-ubyte[.gz] and three more) "
+        "nor exactly one *train*.csv and one *test*.csv."
+    )
 
 
 def find_named(known: NamedSet, progress: Progress | None = None) -> Path:
@@ -96,6 +99,8 @@ def find_named(known: NamedSet, progress: Progress | None = None) -> Path:
         try:
             download(known.address + file.name, cache / file.name, file.size, file.sha256, progress)
         except DataError as error:
-            raise DataError(f"{error} Ways out: put the four files of {known.name} into a directory {known.name}/ "
-                            f"and set {ROOT_VARIABLE} to its parent, or use the built-in data, `glyphs`.") from error
+            raise DataError(
+                f"{error} Ways out: put the four files of {known.name} into a directory {known.name}/ "
+                f"and set {ROOT_VARIABLE} to its parent, or use the built-in data, `glyphs`."
+            ) from error
     return cache

@@ -14,11 +14,11 @@ from typing import Any
 
 from fxptrain.data import Dataset, load_data
 from fxptrain.errors import RecipeError
-from fxptrain.metrics import headroom_bits, read_metrics, share
-from fxptrain.progress import Progress
 from fxptrain.recipe import Recipe, make_recipe
-from fxptrain.run_directory import RunDirectory
-from fxptrain.training import train
+from fxptrain.run.directory import RunDirectory
+from fxptrain.run.metrics import headroom_bits, read_metrics, share
+from fxptrain.run.progress import Progress
+from fxptrain.run.training import train
 
 Outcome = tuple[dict[str, Any], dict[str, Any]]
 Watch = Callable[[Progress], None]

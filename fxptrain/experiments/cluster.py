@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from fxptrain.errors import FxptrainError
-from fxptrain.evaluation import available_threads
 from fxptrain.experiments.cell import Outcome, forget, run_cell
 from fxptrain.experiments.code_version import code_version
 from fxptrain.experiments.runner import Pace, Report, explained
 from fxptrain.experiments.store import Claim, Store, Sweep
+from fxptrain.run.evaluation import available_threads
 
 RETRIES = 2  # of a cell whose worker raised an error of the machine; dask itself repeats cells of workers that died
 AHEAD = 2  # cells sent ahead for each thread of the workers

@@ -11,7 +11,10 @@ from importlib import metadata, util
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1]
-DECIDING = ("_jit.py", "fixed", "kernels", "nn", "data", "recipe.py", "task.py", "training.py", "evaluation.py")
+DECIDING = (
+    *("_jit.py", "fixed", "kernels", "nn", "data", "recipe"),
+    *("run/task.py", "run/training.py", "run/evaluation.py"),
+)
 ENGINES = ("integer", "float32")
 
 

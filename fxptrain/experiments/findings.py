@@ -9,15 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from statistics import fmean
 
-from fxptrain.evaluation import build_model
 from fxptrain.experiments import open_questions, tables
 from fxptrain.experiments.grid import UNUSED
 from fxptrain.experiments.open_questions import CHANCE, CLOSE
 from fxptrain.experiments.paper import SWEEPS
 from fxptrain.experiments.store import Row, Sweep
 from fxptrain.experiments.tables import Heat, percent
-from fxptrain.memory import paper_bytes
+from fxptrain.memory.plan import paper_bytes
 from fxptrain.recipe import load_recipe
+from fxptrain.run.evaluation import build_model
 
 Sweeps = dict[str, tuple[Sweep, list[Row]]]
 MOST, MANY = 0.9, 2 / 3
@@ -205,4 +205,3 @@ def _memory() -> Finding:
         f"By the paper's accounting (parameters, momentum, saved inputs): {told}, batch 16.",
         "holds" if round(found[16], 2) == 0.57 else "does not hold",
     )  # fmt: skip
-

@@ -15,13 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from fxptrain.checkpoint import write_atomically
 from fxptrain.data import Dataset, Split, batches, epoch_order
 from fxptrain.errors import FxptrainError
 from fxptrain.nn import spec as s
 from fxptrain.nn.schedule import EarlyStopping
 from fxptrain.recipe import Recipe
-from fxptrain.task import Task, prepare
+from fxptrain.run.checkpoint import write_atomically
+from fxptrain.run.task import Task, prepare
 
 CHUNK = 500
 FILE = "float32.pt"

@@ -15,12 +15,12 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
 
-from fxptrain import recipe_files
 from fxptrain.errors import RecipeError
 from fxptrain.experiments.code_version import available, code_version
 from fxptrain.nn.spec import LayerSpec
 from fxptrain.recipe import Recipe, load_recipe
-from fxptrain.recipe_errors import explain, suggestion
+from fxptrain.recipe import files as recipe_files
+from fxptrain.recipe.errors import explain, suggestion
 
 Engine = Literal["integer", "float32"]
 Options = dict[str, Any]

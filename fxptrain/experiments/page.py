@@ -14,12 +14,12 @@ from pathlib import Path
 from string import Template
 
 from fxptrain import __version__
-from fxptrain.checkpoint import write_atomically
 from fxptrain.experiments import paper, tables
 from fxptrain.experiments.findings import Finding, findings
 from fxptrain.experiments.paper import Beside
 from fxptrain.experiments.store import Row, Store, Sweep
 from fxptrain.experiments.tables import Heat, Summary, percent
+from fxptrain.run.checkpoint import write_atomically
 
 CAUTION = "Verdicts are about the runs listed here, at their size and number of seeds, and about nothing larger."
 TEMPLATE = Path(__file__).parent / "page.html"

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fxptrain.evaluation import build_model
 from fxptrain.experiments.tables import Heat, percent
-from fxptrain.memory import paper_bytes
-from fxptrain.operations import PAPER_MODEL, PAPER_PARAMETER_COUNT, rounding_counts
+from fxptrain.memory.operations import PAPER_MODEL, PAPER_PARAMETER_COUNT, rounding_counts
+from fxptrain.memory.plan import paper_bytes
 from fxptrain.recipe import load_recipe
+from fxptrain.run.evaluation import build_model
 
 SWEEPS = ("base", "stability", "lr-scaling")  # the paper's own
 BEST = {16: (92, 92), 12: (91, 91), 8: (88, 88), 6: (84, 87)}  # SQPU, by bits; from and to, %

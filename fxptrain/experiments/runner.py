@@ -18,7 +18,7 @@ from pathlib import Path
 from fxptrain.errors import FxptrainError
 from fxptrain.experiments.cell import Watch, forget, run_cell
 from fxptrain.experiments.store import Claim, Store, Sweep
-from fxptrain.progress import Progress
+from fxptrain.run.progress import Progress
 
 POLL_SECONDS = 0.5
 MAX_DEATHS = 10  # of workers in one sweep: more, and something is wrong with the machine

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
 
-from fxptrain.evaluation import build_model
 from fxptrain.experiments.cell import recipe_of
 from fxptrain.experiments.grid import UNUSED
 from fxptrain.experiments.store import Row, Sweep
-from fxptrain.memory import paper_bytes
+from fxptrain.memory.plan import paper_bytes
+from fxptrain.run.evaluation import build_model
 
 Place = tuple[str, str, str]  # panel, row, column
 Measure = Callable[[Row], float | None]

@@ -14,8 +14,6 @@ from typing import Any
 import numpy as np
 
 from fxptrain import __version__
-from fxptrain.checkpoint import write_atomically
-from fxptrain.evaluation import Run
 from fxptrain.export.c99 import c_files, network_of, prepare_directory, readme, sizes
 from fxptrain.export.layers import Network
 from fxptrain.export.plan import plan
@@ -23,6 +21,8 @@ from fxptrain.export.source import FILE, Options, write_source
 from fxptrain.export.tables import GENERATED, array
 from fxptrain.export.vectors import random_vectors
 from fxptrain.fixed.multiplier import Multiplier
+from fxptrain.run.checkpoint import write_atomically
+from fxptrain.run.evaluation import Run
 
 SAMPLES = 4
 

@@ -10,9 +10,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from fxptrain.checkpoint import write_atomically
 from fxptrain.errors import FxptrainError
-from fxptrain.evaluation import Run
 from fxptrain.export.layers import Network
 from fxptrain.export.plan import Layout, plan
 from fxptrain.export.source import FILE, Options, write_source
@@ -20,6 +18,8 @@ from fxptrain.export.state import state_bytes_of
 from fxptrain.export.tables import config, data, table_bytes
 from fxptrain.fixed.multiplier import Multiplier
 from fxptrain.nn.describe import layer_table
+from fxptrain.run.checkpoint import write_atomically
+from fxptrain.run.evaluation import Run
 
 HEADERS = (".h", ".c")
 

@@ -15,10 +15,10 @@ import numpy.typing as npt
 
 from fxptrain.data import load_data
 from fxptrain.errors import FxptrainError
-from fxptrain.evaluation import model_inputs
 from fxptrain.export.source import read_source
 from fxptrain.export.toolchain import STANDARD, WARNINGS, call
-from fxptrain.nn.inference import logits
+from fxptrain.nn.engine.inference import logits
+from fxptrain.run.evaluation import model_inputs
 
 MARK = "fxp_cmsis.h"
 

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fxptrain.checkpoint import write_atomically
-from fxptrain.evaluation import Run
 from fxptrain.export.c99 import prepare_directory
 from fxptrain.export.cmsis_nn import NARROW, Call, calls_of, value_bits
 from fxptrain.export.layers import Network
 from fxptrain.export.source import FILE, Options, write_source
 from fxptrain.export.tables import GENERATED, array
+from fxptrain.run.checkpoint import write_atomically
+from fxptrain.run.evaluation import Run
 
 SCALE_BYTES = 8  # of a channel's multiplier and shift
 

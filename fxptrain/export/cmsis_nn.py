@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from fxptrain.errors import FormatError
 from fxptrain.export.layers import Layer, Network, rows
-from fxptrain.nn.conv import ProductStage
+from fxptrain.nn.layers.conv import ProductStage
 from fxptrain.nn.spec import Pair
 
 NARROW, WIDE, WEIGHTS = 8, 16, 8  # bits of the values of the s8 and s16 kernels, and of the weights of both

@@ -9,14 +9,14 @@ import re
 from pathlib import Path
 from typing import Any
 
-from fxptrain.checkpoint import write_atomically
-from fxptrain.evaluation import Run
 from fxptrain.export.c99 import network_of, prepare_directory, sizes
 from fxptrain.export.layers import Layer, Network
 from fxptrain.export.plan import plan
 from fxptrain.export.source import FILE, Options, write_source
 from fxptrain.export.tables import GENERATED, about, array, c_type
 from fxptrain.fixed.format import FxP
+from fxptrain.run.checkpoint import write_atomically
+from fxptrain.run.evaluation import Run
 
 
 def _formats(name: str, form: FxP) -> list[str]:

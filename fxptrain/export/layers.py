@@ -13,14 +13,14 @@ import numpy.typing as npt
 
 from fxptrain.errors import FormatError, RecipeError
 from fxptrain.fixed.format import FxP
-from fxptrain.nn.conv import ProductStage
-from fxptrain.nn.depthwise import DepthwiseStage
-from fxptrain.nn.formats import TensorFormat
+from fxptrain.nn.layers.conv import ProductStage
+from fxptrain.nn.layers.depthwise import DepthwiseStage
+from fxptrain.nn.layers.pool import AveragePoolStage, MaxPoolStage
+from fxptrain.nn.layers.stage import Stage
 from fxptrain.nn.model import Model
-from fxptrain.nn.parameters import ParameterArray
-from fxptrain.nn.pool import AveragePoolStage, MaxPoolStage
 from fxptrain.nn.spec import Pair
-from fxptrain.nn.stage import Stage
+from fxptrain.nn.state.formats import TensorFormat
+from fxptrain.nn.state.parameters import ParameterArray
 
 INT32_LIMIT = 1 << 31
 LOSS_FRACS = range(-13, 34)

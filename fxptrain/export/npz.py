@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fxptrain.checkpoint import write_atomically
-from fxptrain.evaluation import Run
 from fxptrain.export.c99 import network_of, prepare_directory, sizes
 from fxptrain.export.plan import plan
 from fxptrain.export.source import FILE, Options, write_source
 from fxptrain.nn.describe import layer_table
+from fxptrain.run.checkpoint import write_atomically
+from fxptrain.run.evaluation import Run
 
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the time of every entry: the same run makes the same bytes
 

@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from fxptrain.checkpoint import read_checkpoint, write_checkpoint
 from fxptrain.errors import CheckpointError
-from fxptrain.evaluation import Run, restored
 from fxptrain.recipe import parse_recipe
+from fxptrain.run.checkpoint import read_checkpoint, write_checkpoint
+from fxptrain.run.evaluation import Run, restored
 
 FILE = "source.fxp"
 

@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from fxptrain.errors import CheckpointError
 from fxptrain.export.layers import Layer, Network, python_order, rows
-from fxptrain.nn.formats import Counts
-from fxptrain.nn.parameters import ParameterArray
+from fxptrain.nn.state.formats import Counts
+from fxptrain.nn.state.parameters import ParameterArray
 
 MAGIC = 0x31505846
 _HEAD = struct.Struct("<4I")

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from fxptrain.errors import RecipeError
-from fxptrain.evaluation import Run, build_model, load_run
 from fxptrain.export.arduino import export_arduino
 from fxptrain.export.c99 import export_c
 from fxptrain.export.cmsis_files import export_cmsis_nn
@@ -19,8 +18,9 @@ from fxptrain.export.npz import export_npz
 from fxptrain.export.onnx.model import export_onnx
 from fxptrain.export.source import Options
 from fxptrain.recipe import load_recipe
-from fxptrain.run_directory import RunDirectory
-from fxptrain.task import class_count
+from fxptrain.run.directory import RunDirectory
+from fxptrain.run.evaluation import Run, build_model, load_run
+from fxptrain.run.task import class_count
 
 Writer = Callable[[Run, Path, Options], dict[str, Any]]
 WRITERS: dict[str, Writer] = {

@@ -19,9 +19,9 @@ from fxptrain.export.state import differences, encode, state_bytes_of
 from fxptrain.export.tables import fingerprint
 from fxptrain.fixed.draws import draws
 from fxptrain.fixed.multiplier import Multiplier
-from fxptrain.nn.inference import logits
+from fxptrain.nn.engine.inference import logits
+from fxptrain.nn.engine.step import TrainingStep
 from fxptrain.nn.model import Model
-from fxptrain.nn.step import TrainingStep
 
 Samples = npt.NDArray[Any]
 VECTOR_STREAM = (1 << 32) - 5  # far from rounding sites and data

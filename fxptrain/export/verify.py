@@ -14,7 +14,6 @@ import numpy as np
 
 from fxptrain.data import load_data
 from fxptrain.errors import FxptrainError
-from fxptrain.evaluation import model_inputs
 from fxptrain.export.boards import BOARDS, build_image, run_image
 from fxptrain.export.c99 import network_of
 from fxptrain.export.cmsis_check import MARK
@@ -25,6 +24,7 @@ from fxptrain.export.source import read_source
 from fxptrain.export.toolchain import build_host, run_host
 from fxptrain.export.vectors import Batch, Findings, Vectors, compare, random_vectors, run_engine
 from fxptrain.fixed.multiplier import Multiplier
+from fxptrain.run.evaluation import model_inputs
 
 HOST = "host"
 TARGETS = (HOST, *BOARDS)

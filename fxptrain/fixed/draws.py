@@ -22,7 +22,7 @@ MAX_INDEX = 1 << 33  # index >> 1 is a 32-bit counter word
 
 
 @kernel
-def fill_draws(seed, stream, step, start, count, out):  # type: ignore[no-untyped-def]
+def fill_draws(seed, stream, step, start, count, out):
     """Write the draws of elements ``start .. start + count`` to ``out[:count]`` (C-contiguous uint32)."""
     seed, stream, step = np.uint32(seed), np.uint32(stream), np.uint32(step)
     if count <= 0:

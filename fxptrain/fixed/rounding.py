@@ -29,7 +29,7 @@ class Rounding(enum.Enum):
 
 
 @kernel
-def shift_half_even(acc, shift):  # type: ignore[no-untyped-def]
+def shift_half_even(acc, shift):
     """``acc * 2**-shift`` rounded half to even (int64); a shift <= 0 is an exact left shift."""
     if shift <= 0:
         return np.int64(acc) << np.int64(-shift)
@@ -38,7 +38,7 @@ def shift_half_even(acc, shift):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def shift_stochastic(acc, shift, draw):  # type: ignore[no-untyped-def]
+def shift_stochastic(acc, shift, draw):
     """``acc * 2**-shift`` rounded up with probability equal to the dropped fraction (int64), by a 32-bit draw."""
     if shift <= 0:
         return np.int64(acc) << np.int64(-shift)
@@ -47,7 +47,7 @@ def shift_stochastic(acc, shift, draw):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _requantize(acc, shift, stochastic, draws, low, high, out):  # type: ignore[no-untyped-def]
+def _requantize(acc, shift, stochastic, draws, low, high, out):
     """Requantize flat int64 `acc` into `out`; returns how many values saturated."""
     saturated = 0
     for i in range(acc.size):

@@ -34,7 +34,7 @@ VECTOR = ir.VectorType(I32, LANES)
 
 
 @kernel
-def _mix(x0, x1, rotation):  # type: ignore[no-untyped-def]
+def _mix(x0, x1, rotation):
     """One Threefry round on two uint32 words."""
     x0 = np.uint32(x0 + x1)
     x1 = np.uint32(np.uint32(x1 << rotation) | np.uint32(x1 >> np.uint32(32 - rotation)))
@@ -42,7 +42,7 @@ def _mix(x0, x1, rotation):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def threefry2x32(key0, key1, counter0, counter1):  # type: ignore[no-untyped-def]
+def threefry2x32(key0, key1, counter0, counter1):
     """Two uint32 words from a key and a counter of two uint32 words each."""
     k0, k1 = np.uint32(key0), np.uint32(key1)
     k2 = np.uint32(np.uint32(PARITY) ^ k0 ^ k1)
@@ -112,7 +112,7 @@ def _emit_lanes(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) 
     return context.get_dummy_value()
 
 
-def _lanes(typing_context, key0, key1, counter0, counter1, out, at):  # type: ignore[no-untyped-def]
+def _lanes(typing_context, key0, key1, counter0, counter1, out, at):
     """Blocks of counters ``(counter0, counter1 + 0 .. LANES - 1)`` into ``out[at : at + 2 * LANES]``, word by word."""
     word = types.uint32
     return types.void(word, word, word, word, out, types.intp), _emit_lanes

@@ -17,8 +17,8 @@ from fxptrain.export.onnx.check import session
 from fxptrain.export.onnx.graph import require
 from fxptrain.fixed.format import FxP
 from fxptrain.importing.chain import Chain, Reals, engine_values
-from fxptrain.nn.formats import MAX_ADAPTIVE_FRAC, MIN_ADAPTIVE_FRAC, SATURATED_SHARE_BITS
-from fxptrain.nn.stage import Shape
+from fxptrain.nn.layers.stage import Shape
+from fxptrain.nn.state.formats import MAX_ADAPTIVE_FRAC, MIN_ADAPTIVE_FRAC, SATURATED_SHARE_BITS
 
 CHUNK = 64
 FRACS = range(MIN_ADAPTIVE_FRAC, MAX_ADAPTIVE_FRAC + 1)

@@ -15,20 +15,20 @@ import numpy.typing as npt
 
 from fxptrain.data import Dataset
 from fxptrain.errors import RecipeError
-from fxptrain.evaluation import Run, available_threads, evaluate_split, model_inputs
 from fxptrain.fixed.format import FxP
 from fxptrain.importing.chain import Chain, Reals
 from fxptrain.importing.equalization import equalize
 from fxptrain.importing.observation import FloatModel
 from fxptrain.importing.quantization import set_parameters
 from fxptrain.importing.reader import load, read
-from fxptrain.metrics import share
-from fxptrain.nn import inference
-from fxptrain.nn.ranks import Group
+from fxptrain.nn.engine import inference
+from fxptrain.nn.engine.ranks import Group
 from fxptrain.recipe import Recipe, make_recipe
-from fxptrain.run_directory import RunDirectory
-from fxptrain.task import Task, prepare
-from fxptrain.training import Loop
+from fxptrain.run.directory import RunDirectory
+from fxptrain.run.evaluation import Run, available_threads, evaluate_split, model_inputs
+from fxptrain.run.metrics import share
+from fxptrain.run.task import Task, prepare
+from fxptrain.run.training import Loop
 
 PIXEL_MAX = 255
 TRAINING = {

@@ -12,9 +12,9 @@ from fxptrain.fixed.format import FxP
 from fxptrain.importing.chain import Chain, FloatLayer, Reals
 from fxptrain.importing.observation import FRACS, Observed
 from fxptrain.nn import spec as s
+from fxptrain.nn.layers.pool import MaxPoolStage
+from fxptrain.nn.layers.stage import Stage
 from fxptrain.nn.model import Model
-from fxptrain.nn.pool import MaxPoolStage
-from fxptrain.nn.stage import Stage
 
 TRIED = 3  # grids of the parameters finer than the one on which all of them fit
 

@@ -13,7 +13,7 @@ PADDING = 8
 
 
 @native
-def peek(packed, base, index, bits, signed):  # type: ignore[no-untyped-def]
+def peek(packed, base, index, bits, signed):
     """Value `index` of those that start at byte `base`."""
     at = np.uint64(index * bits)
     byte = np.uint64(base) + (at >> np.uint64(3))
@@ -25,7 +25,7 @@ def peek(packed, base, index, bits, signed):  # type: ignore[no-untyped-def]
 
 
 @native
-def poke(packed, base, index, bits, value):  # type: ignore[no-untyped-def]
+def poke(packed, base, index, bits, value):
     """Overwrite value `index` of those that start at byte `base`."""
     at = np.uint64(index * bits)
     byte, skip = np.uint64(base) + (at >> np.uint64(3)), np.uint32(at & np.uint64(7))
@@ -37,13 +37,13 @@ def poke(packed, base, index, bits, value):  # type: ignore[no-untyped-def]
 
 
 @native
-def read(values, index, bits):  # type: ignore[no-untyped-def]
+def read(values, index, bits):
     """Signed value `index` of a flat array, plain (0 bits) or packed."""
     return np.int64(values[index]) if bits == 0 else peek(values, 0, index, bits, True)
 
 
 @native
-def write(values, index, bits, value):  # type: ignore[no-untyped-def]
+def write(values, index, bits, value):
     """Set value `index` of a flat array, plain (0 bits) or packed."""
     if bits == 0:
         values[index] = value
@@ -52,7 +52,7 @@ def write(values, index, bits, value):  # type: ignore[no-untyped-def]
 
 
 @native
-def _word(packed, at):  # type: ignore[no-untyped-def]
+def _word(packed, at):
     """Eight bytes from `at` on, the lowest first; compiles to a single load."""
     word = np.uint64(0)
     for k in range(8):
@@ -61,7 +61,7 @@ def _word(packed, at):  # type: ignore[no-untyped-def]
 
 
 @native
-def _unpack_pairs(source, pairs, out):  # type: ignore[no-untyped-def]
+def _unpack_pairs(source, pairs, out):
     """Signed 12-bit values, two in three bytes: the usual case, in one pass that vectorizes."""
     for i in range(pairs):
         low, middle, high = np.int32(source[3 * i]), np.int32(source[3 * i + 1]), np.int32(source[3 * i + 2])
@@ -70,7 +70,7 @@ def _unpack_pairs(source, pairs, out):  # type: ignore[no-untyped-def]
 
 
 @native
-def _unpack_quarters(source, count, out):  # type: ignore[no-untyped-def]
+def _unpack_quarters(source, count, out):
     """Unsigned 2-bit values, four in a byte: pool winners."""
     for i in range(count):
         byte = source[i]
@@ -81,7 +81,7 @@ def _unpack_quarters(source, count, out):  # type: ignore[no-untyped-def]
 
 
 @native
-def unpack_run(packed, base, index, count, bits, signed, out, at):  # type: ignore[no-untyped-def]
+def unpack_run(packed, base, index, count, bits, signed, out, at):
     """Values ``index .. index + count`` of those that start at byte `base`, to ``out[at:]``."""
     done, start = np.int64(0), base + index * bits // 8
     if index * bits % 8 == 0 and bits == 12 and signed:
@@ -105,7 +105,7 @@ def unpack_run(packed, base, index, count, bits, signed, out, at):  # type: igno
 
 
 @native
-def pack_run(values, at, count, bits, packed, base, index):  # type: ignore[no-untyped-def]
+def pack_run(values, at, count, bits, packed, base, index):
     """Overwrite values ``index .. index + count`` of those that start at byte `base` by ``values[at:]``."""
     if index * bits % 8 != 0 or count * bits % 8 != 0:
         for i in range(count):
@@ -123,7 +123,7 @@ def pack_run(values, at, count, bits, packed, base, index):  # type: ignore[no-u
 
 
 @kernel
-def unpack(packed, first, samples, sample_bytes, positions, channels, begin, count, bits, signed, out):  # type: ignore[no-untyped-def]
+def unpack(packed, first, samples, sample_bytes, positions, channels, begin, count, bits, signed, out):
     """Channels ``begin .. begin + count`` of all positions of samples ``first .. first + samples``, to flat `out`."""
     for n in range(samples):
         base, at = (first + n) * sample_bytes, n * positions * count
@@ -135,7 +135,7 @@ def unpack(packed, first, samples, sample_bytes, positions, channels, begin, cou
 
 
 @kernel
-def pack(values, samples, elements, bits, packed, first, sample_bytes):  # type: ignore[no-untyped-def]
+def pack(values, samples, elements, bits, packed, first, sample_bytes):
     """Samples of `elements` values each from flat `values`; the bits behind a sample's last value stay."""
     for n in range(samples):
         pack_run(values, n * elements, elements, bits, packed, (first + n) * sample_bytes, 0)

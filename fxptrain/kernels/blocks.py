@@ -21,7 +21,7 @@ from fxptrain.kernels.requantize import finish_row, pool_windows, round_row
 
 
 @kernel
-def largest_output_sum(w, bits, rows, channels, first, count, sums):  # type: ignore[no-untyped-def]
+def largest_output_sum(w, bits, rows, channels, first, count, sums):
     """Largest sum of absolute weights (rows, channels) of one of the channels ``first .. first + count``."""
     sums[:count] = 0
     for row in range(rows):
@@ -31,7 +31,7 @@ def largest_output_sum(w, bits, rows, channels, first, count, sums):  # type: ig
 
 
 @kernel
-def largest_input_sum(w, bits, taps, channels, first, g, sums):  # type: ignore[no-untyped-def]
+def largest_input_sum(w, bits, taps, channels, first, g, sums):
     """The same of weights (taps, channels, g.co) for one of the input channels ``first .. first + g.image.c``."""
     sums[: g.image.c] = 0
     for tap in range(taps):
@@ -44,7 +44,7 @@ def largest_input_sum(w, bits, taps, channels, first, g, sums):  # type: ignore[
 
 
 @kernel
-def pack_outputs(w, bits, taps, run, channels, first, g, digits, out):  # type: ignore[no-untyped-def]
+def pack_outputs(w, bits, taps, run, channels, first, g, digits, out):
     """A block of weights (taps, run, channels) by output channels: ``out[plane][tap][run / 2][columns][2]``."""
     pairs = (run + 1) // 2
     size = taps * pairs * g.columns * 2
@@ -64,7 +64,7 @@ def pack_outputs(w, bits, taps, run, channels, first, g, digits, out):  # type: 
 
 
 @kernel
-def pack_inputs(w, bits, channels, first, g, digits, out):  # type: ignore[no-untyped-def]
+def pack_inputs(w, bits, channels, first, g, digits, out):
     """A block of weights (kh, kw, channels, co) by input channels: ``out[plane][kh][co / 2][columns][2]``."""
     half = (g.co + 1) // 2
     size, step = g.kh * half * g.run_columns * 2, np.uint64(2 * g.run_columns)
@@ -88,7 +88,7 @@ SHORT = 32  # channels: for shorter blocks, draws are made for a whole row and p
 
 
 @native
-def _finish_line(best, positions, block, channels, first, element, site, draws, line, out, at):  # type: ignore[no-untyped-def]
+def _finish_line(best, positions, block, channels, first, element, site, draws, line, out, at):
     """Round ``best[position][block]`` to ``out[at:]``: channels ``first ..`` of elements from `element` on.
 
     `draws` holds a draw for every element of a block and, where blocks are short, for all channels of its positions.
@@ -115,7 +115,7 @@ def _finish_line(best, positions, block, channels, first, element, site, draws, 
 
 
 @native
-def _mask_positions(acc, base, x, element, positions, block, channels, low, high, best):  # type: ignore[no-untyped-def]
+def _mask_positions(acc, base, x, element, positions, block, channels, low, high, best):
     """`mask_row` for a block of `channels` of some positions; `element` is the first position's first of the block."""
     kind = acc.dtype.type
     largest = kind(0)
@@ -130,7 +130,7 @@ def _mask_positions(acc, base, x, element, positions, block, channels, low, high
 
 
 @native
-def _store(line, positions, block, channels, first, index, bits, packed, base):  # type: ignore[no-untyped-def]
+def _store(line, positions, block, channels, first, index, bits, packed, base):
     """``line[position][block]`` packed, to channels ``first ..`` of a sample, from value `index` on."""
     if block == channels:
         pack_run(line, 0, positions * block, bits, packed, base, index)
@@ -153,7 +153,7 @@ class Place(NamedTuple):
 
 
 @kernel
-def forward_block(  # type: ignore[no-untyped-def]
+def forward_block(
     x, panel, bias, lift, relu, g, chain, tables, site, place, padded, acc, best, line, draws, row_y, won, y, winners
 ):  # fmt: skip
     """`conv.conv2d_forward` for output channels ``place.first .. place.first + g.co``; `bias` is the block's.
@@ -205,7 +205,7 @@ def forward_block(  # type: ignore[no-untyped-def]
 
 
 @kernel
-def input_error_block(  # type: ignore[no-untyped-def]
+def input_error_block(
     error, winners, x, x_first, panel, pass_low, pass_high, g, chain, tables, site, channels, first, spread, acc, best,
     line, draws, row_out, out,
 ):  # fmt: skip

@@ -63,9 +63,7 @@ def _call_native(
 ) -> Any:  # fmt: skip
     """IR of a call of compiled code at an address; an exception there is one here."""
     function = context.call_conv.get_function_type(result, kinds).as_pointer()
-    status, value = context.call_conv.call_function(
-        builder, builder.inttoptr(address, function), result, kinds, args
-    )
+    status, value = context.call_conv.call_function(builder, builder.inttoptr(address, function), result, kinds, args)
     with cgutils.if_unlikely(builder, status.is_error):
         on_error()
         context.call_conv.return_status_propagate(builder, status)
@@ -80,11 +78,11 @@ def result_types(result: types.Type) -> tuple[types.Type, ...]:
 
 
 @intrinsic
-def _call_words(typing, address, words, results, signature):  # type: ignore[no-untyped-def]
+def _call_words(typing, address, words, results, signature):
     """Call the kernel at an address with arguments from words, and write the integers it returns."""
     result, *kinds = signature.instance_type
 
-    def generate(context, builder, _, args):  # type: ignore[no-untyped-def]
+    def generate(context, builder, _, args):
         source, target = (_pointer(builder, arg) for arg in args[1:3])
         values, at = [], 0
         for kind in kinds:
@@ -101,53 +99,51 @@ def _call_words(typing, address, words, results, signature):  # type: ignore[no-
 
 
 @native
-def from_words(address, words, results, signature):  # type: ignore[no-untyped-def]
+def from_words(address, words, results, signature):
     """One is compiled for every signature: all have the same form, so that `take` can call them."""
     _call_words(address, words, results, signature)
 
 
 @intrinsic
-def _call_row(typing, row, done):  # type: ignore[no-untyped-def]
+def _call_row(typing, row, done):
     """Make the call at an address: four words, those of `Call.row`. If it raises, nobody waits for `done` any more."""
 
-    def generate(context, builder, _, args):  # type: ignore[no-untyped-def]
+    def generate(context, builder, _, args):
         words = _pointer(builder, args[0])
         first, *rest = (builder.load(builder.gep(words, [I64(position)])) for position in range(4))
 
         def give_up() -> None:
             builder.atomic_rmw("add", _pointer(builder, args[1]), I64(FAILED), "seq_cst")
 
-        _call_native(
-            context, builder, first, types.none, (*THREE, ANY), [*rest, context.get_dummy_value()], give_up
-        )
+        _call_native(context, builder, first, types.none, (*THREE, ANY), [*rest, context.get_dummy_value()], give_up)
         return context.get_dummy_value()
 
     return types.void(row, done), generate
 
 
 @intrinsic
-def _count(typing, counter):  # type: ignore[no-untyped-def]
+def _count(typing, counter):
     """The number at an address, raised by one for whoever counts next."""
 
-    def generate(context, builder, _, args):  # type: ignore[no-untyped-def]
+    def generate(context, builder, _, args):
         return builder.atomic_rmw("add", _pointer(builder, args[0]), I64(1), "seq_cst")
 
     return types.int64(counter), generate
 
 
 @intrinsic
-def _word(typing, address):  # type: ignore[no-untyped-def]
+def _word(typing, address):
     """The number at an address, as other threads have left it."""
 
-    def generate(context, builder, _, args):  # type: ignore[no-untyped-def]
+    def generate(context, builder, _, args):
         return builder.load_atomic(_pointer(builder, args[0]), "seq_cst", 8)
 
     return types.int64(address), generate
 
 
 @intrinsic
-def _set_word(typing, address, value):  # type: ignore[no-untyped-def]
-    def generate(context, builder, _, args):  # type: ignore[no-untyped-def]
+def _set_word(typing, address, value):
+    def generate(context, builder, _, args):
         builder.store_atomic(args[1], _pointer(builder, args[0]), "seq_cst", 8)
         return context.get_dummy_value()
 
@@ -155,10 +151,10 @@ def _set_word(typing, address, value):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
-def _call_c(typing, function, argument):  # type: ignore[no-untyped-def]
+def _call_c(typing, function, argument):
     """What the C function ``int (void *)`` at an address returns; one without arguments ignores it."""
 
-    def generate(context, builder, _, args):  # type: ignore[no-untyped-def]
+    def generate(context, builder, _, args):
         kind = ir.FunctionType(I32, [I64.as_pointer()]).as_pointer()
         found = builder.call(builder.inttoptr(args[0], kind), [_pointer(builder, args[1])])
         return builder.sext(found, I64)
@@ -181,7 +177,7 @@ class Board(NamedTuple):
 
 
 @native
-def _board(at):  # type: ignore[no-untyped-def]
+def _board(at):
     """The board whose words lie at an address."""
     return Board(
         _word(at), _word(at + 8), _word(at + 16), _word(at + 24), _word(at + 32), _word(at + 40), _word(at + 48),
@@ -190,7 +186,7 @@ def _board(at):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def begin(board_at, sets, step, sample):  # type: ignore[no-untyped-def]
+def begin(board_at, sets, step, sample):
     """Start again from the first group; if it `sets` them, at this step and from this sample of the batch on."""
     board = _board(board_at)
     for i in range(board.step_count + board.sample_count if sets else 0):
@@ -200,14 +196,14 @@ def begin(board_at, sets, step, sample):  # type: ignore[no-untyped-def]
 
 
 @native
-def _wait(board, number):  # type: ignore[no-untyped-def]
+def _wait(board, number):
     """Wait until so many groups are finished."""
     while _word(board.done) < number:
         _call_c(board.yielding, 0)
 
 
 @kernel
-def take(board_at, rows, to_the_end):  # type: ignore[no-untyped-def]
+def take(board_at, rows, to_the_end):
     """Make the calls of group after group that no other thread has taken; returns whether no call has raised."""
     board = _board(board_at)
     group = _count(board.taken)
@@ -223,7 +219,7 @@ def take(board_at, rows, to_the_end):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def serve(desk, waiting, trying, yielding, patience):  # type: ignore[no-untyped-def]
+def serve(desk, waiting, trying, yielding, patience):
     """A helper's life: `take` part in every program that is laid on its desk, until it is told to stop.
 
     A desk is an address: of the board's address (0: stop), the rows' address, the number of programs finished, and a

@@ -68,15 +68,13 @@ class Tables(NamedTuple):
 
 
 @native
-def padded_size(image):  # type: ignore[no-untyped-def]
+def padded_size(image):
     """Elements of one padded sample."""
     return (image.h + 2 * image.ph) * (image.w + 2 * image.pw) * image.c
 
 
 @native
-def conv2d_forward(  # type: ignore[no-untyped-def]
-    x, panels, bias, chains, lift, relu, g, chain, tables, site, padded, acc, best, draws, y, winners
-):
+def conv2d_forward(x, panels, bias, chains, lift, relu, g, chain, tables, site, padded, acc, best, draws, y, winners):
     """Convolution, pooling, bias, ReLU and one requantization, fused: x (n, h, w, ci) to y (n, oh, ow, co) pooled.
 
     `bias` (columns) is aligned with the sums and takes off again what flipped x add. A sample for which one of `chains`
@@ -118,7 +116,7 @@ def conv2d_forward(  # type: ignore[no-untyped-def]
 
 
 @native
-def conv2d_input_error(  # type: ignore[no-untyped-def]
+def conv2d_input_error(
     error, winners, x, panels, start, room, pass_low, pass_high, g, chain, tables, site, spread, lists, acc, best,
     draws, out,
 ):  # fmt: skip
@@ -179,7 +177,7 @@ def conv2d_input_error(  # type: ignore[no-untyped-def]
 
 
 @native
-def error_start(totals, g, table, start):  # type: ignore[no-untyped-def]
+def error_start(totals, g, table, start):
     """Where accumulators of `conv2d_input_error` begin if its rows are stored flipped: minus what 128 too much adds.
 
     `totals` (kh, run_columns) are sums of the weights over co, `table` the geometry's `error_out`.

@@ -18,7 +18,7 @@ from fxptrain.kernels.windows import (
 
 
 @native
-def _gradient_order(g, group, picked):  # type: ignore[no-untyped-def]
+def _gradient_order(g, group, picked):
     """Groups of errors from top to bottom and across, and how far apart they are in rows and in columns of outputs."""
     windows = square_windows(g) and group == 4
     if picked:
@@ -29,7 +29,7 @@ def _gradient_order(g, group, picked):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def conv2d_weight_gradient(  # type: ignore[no-untyped-def]
+def conv2d_weight_gradient(
     x, error, winners, first, g, chain, tables, batch, padded, words, grouped, spread, picks, squares, start, add,
     gradient,
 ):  # fmt: skip
@@ -107,7 +107,7 @@ def conv2d_weight_gradient(  # type: ignore[no-untyped-def]
 
 
 @native
-def bias_gradient(error, factor, gradient):  # type: ignore[no-untyped-def]
+def bias_gradient(error, factor, gradient):
     """`factor` times the sum of error (n, oh, ow, co) over samples and positions, to ``gradient[:co]``; then zeros."""
     gradient[:] = 0
     if factor != 0:
@@ -118,7 +118,7 @@ def bias_gradient(error, factor, gradient):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def add_bias_gradient(error, gradient):  # type: ignore[no-untyped-def]
+def add_bias_gradient(error, gradient):
     """Sum of error (n, oh, ow, co) over samples and positions, added to ``gradient[:co]``."""
     channels = error.shape[3]
     flat = error.reshape(error.size // channels, channels)

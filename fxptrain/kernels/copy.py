@@ -9,7 +9,7 @@ from fxptrain.fixed.rounding import shift_half_even
 
 
 @kernel
-def look_up(pixels, table, out):  # type: ignore[no-untyped-def]
+def look_up(pixels, table, out):
     """``out[i] = table[pixels[i]]`` over all elements of uint8 `pixels`."""
     source, target = pixels.reshape(pixels.size), out.reshape(out.size)
     for i in range(source.size):
@@ -17,7 +17,7 @@ def look_up(pixels, table, out):  # type: ignore[no-untyped-def]
 
 
 @native
-def copy(values, out):  # type: ignore[no-untyped-def]
+def copy(values, out):
     """All elements of an array to one of the same size."""
     source, target = values.reshape(values.size), out.reshape(out.size)
     for i in range(source.size):
@@ -25,7 +25,7 @@ def copy(values, out):  # type: ignore[no-untyped-def]
 
 
 @native
-def add_runs(gradient, runs, total):  # type: ignore[no-untyped-def]
+def add_runs(gradient, runs, total):
     """Add a flat gradient to where its `update.Runs` belong in `total`."""
     for run in range(runs.number):
         start, source = runs.start + run * runs.skip, run * runs.length
@@ -35,7 +35,7 @@ def add_runs(gradient, runs, total):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def narrow(wide, shift, low, high, out):  # type: ignore[no-untyped-def]
+def narrow(wide, shift, low, high, out):
     """Flat `wide` half to even by `shift` bits into `out`, saturated: STE's working weights."""
     for i in range(wide.size):
         value = shift_half_even(np.int64(wide[i]), shift)
@@ -43,7 +43,7 @@ def narrow(wide, shift, low, high, out):  # type: ignore[no-untyped-def]
 
 
 @native
-def largest(values, count):  # type: ignore[no-untyped-def]
+def largest(values, count):
     """Largest absolute one of the first values."""
     found = np.int64(0)
     for i in range(count):

@@ -12,13 +12,13 @@ from fxptrain.kernels.requantize import finish_row, mask_row, pool_windows
 
 
 @native
-def _taps(position, size, kernel_size):  # type: ignore[no-untyped-def]
+def _taps(position, size, kernel_size):
     """Kernel indices ``[first, last)`` that fall inside ``0 .. size`` when the window starts at `position`."""
     return max(0, -position), min(kernel_size, size - position)
 
 
 @native
-def depthwise_forward(x, weights, bias, lift, relu, g, tables, site, acc, best, draws, y, winners):  # type: ignore[no-untyped-def]
+def depthwise_forward(x, weights, bias, lift, relu, g, tables, site, acc, best, draws, y, winners):
     """Fused depthwise convolution, pooling, bias, ReLU, requantization: x (n, h, w, c) to y (n, oh, ow, c) pooled."""
     image = g.image
     kind = acc.dtype.type
@@ -50,14 +50,14 @@ def depthwise_forward(x, weights, bias, lift, relu, g, tables, site, acc, best, 
 
 
 @native
-def _window_position(winners, n, row, p, c, g):  # type: ignore[no-untyped-def]
+def _window_position(winners, n, row, p, c, g):
     """Output position (oh, ow) that element (n, row, p, c) of a pooled error belongs to."""
     t = np.int64(winners[n, row, p, c]) if g.pool_h * g.pool_w > 1 else np.int64(0)
     return row * g.pool_h + t // g.pool_w, p * g.pool_w + t % g.pool_w
 
 
 @native
-def depthwise_input_error(error, winners, x, weights, pass_low, pass_high, g, site, acc, best, draws, out):  # type: ignore[no-untyped-def]
+def depthwise_input_error(error, winners, x, weights, pass_low, pass_high, g, site, acc, best, draws, out):
     """Input error (n, h, w, c) of a pooled error (n, oh, ow, c); returns (saturated, largest absolute sum)."""
     image = g.image
     row = image.w * image.c
@@ -85,7 +85,7 @@ def depthwise_input_error(error, winners, x, weights, pass_low, pass_high, g, si
 
 
 @native
-def depthwise_weight_gradient(x, error, winners, g, gradient):  # type: ignore[no-untyped-def]
+def depthwise_weight_gradient(x, error, winners, g, gradient):
     """Weight gradient (kh * kw, c), int64, exact, over all samples."""
     image = g.image
     gradient[:] = 0

@@ -92,9 +92,7 @@ def _emit_tile(context: Any, builder: ir.IRBuilder, signature: Any, args: Any, r
                 for v, (slot, column) in enumerate(zip(sums[r], columns, strict=True)):
                     own = pick(builder, group, picks[0][v]) if picked else group
                     builder.store(add_dot(builder, builder.load(slot), own, column, bits), slot)
-    finish_tile(
-        builder, sums, row_pointers(data(11), out_base, 13), builder.gep(data(9), [start_base]), lift, add
-    )
+    finish_tile(builder, sums, row_pointers(data(11), out_base, 13), builder.gep(data(9), [start_base]), lift, add)
     return context.get_dummy_value()
 
 
@@ -102,7 +100,7 @@ def _tile(rows: int, vectors: int) -> Callable[..., None]:
     """Compiled tile of `rows` rows by `vectors` vectors of columns."""
 
     @intrinsic
-    def emit(  # type: ignore[no-untyped-def]
+    def emit(
         typing, a, a_base, a_rows, row, a_strides, b, b_base, b_strides, counts, start, start_base, out, out_base,
         out_rows, lift, add, picks,
     ):  # fmt: skip
@@ -112,7 +110,7 @@ def _tile(rows: int, vectors: int) -> Callable[..., None]:
             types.boolean, picks,
         )  # fmt: skip
 
-        def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        def generate(context, builder, signature, args):
             return _emit_tile(context, builder, signature, args, rows, vectors)
 
         return signature, generate
@@ -127,7 +125,7 @@ _full_narrow, _half_narrow, _single_narrow = (_tile(rows, 1) for rows in (ROWS, 
 
 
 @native
-def _rows_wide(a, ab, a_rows, rows, a_s, b, bb, b_s, counts, start, sb, out, ob, out_rows, lift, add, picks):  # type: ignore[no-untyped-def]
+def _rows_wide(a, ab, a_rows, rows, a_s, b, bb, b_s, counts, start, sb, out, ob, out_rows, lift, add, picks):
     """All rows of one block of `COLUMNS` columns."""
     row = 0
     while row + ROWS <= rows:
@@ -142,7 +140,7 @@ def _rows_wide(a, ab, a_rows, rows, a_s, b, bb, b_s, counts, start, sb, out, ob,
 
 
 @native
-def _rows_narrow(a, ab, a_rows, rows, a_s, b, bb, b_s, counts, start, sb, out, ob, out_rows, lift, add, picks):  # type: ignore[no-untyped-def]
+def _rows_narrow(a, ab, a_rows, rows, a_s, b, bb, b_s, counts, start, sb, out, ob, out_rows, lift, add, picks):
     """All rows of one block of `LANES` columns."""
     row = 0
     while row + ROWS <= rows:
@@ -157,19 +155,19 @@ def _rows_narrow(a, ab, a_rows, rows, a_s, b, bb, b_s, counts, start, sb, out, o
 
 
 @native
-def group_of(operand):  # type: ignore[no-untyped-def]
+def group_of(operand):
     """Elements of an operand in one word: 2 (int16) or 4 (int8)."""
     return 4 // size_of(operand)
 
 
 @native
-def flip_of(operand):  # type: ignore[no-untyped-def]
+def flip_of(operand):
     """What the elements of a row operand are stored xor with; also how a zero is stored."""
     return operand.dtype.type(FLIP if size_of(operand) == 1 else 0)
 
 
 @native
-def product(  # type: ignore[no-untyped-def]
+def product(
     a, a_base, a_rows, rows, a_strides, b, b_base, columns, b_strides, counts, flush, start, out, out_base, out_rows,
     lift, add, picks,
 ):  # fmt: skip

@@ -59,7 +59,7 @@ LOG2 = _log2_table()
 
 
 @native
-def exp2_negative(t):  # type: ignore[no-untyped-def]
+def exp2_negative(t):
     """``2**-t`` with 30 fractional bits for t >= 0 with 16."""
     whole, k, rest = t >> 16, (t >> 8) & 255, t & 255
     if whole >= 31:
@@ -68,7 +68,7 @@ def exp2_negative(t):  # type: ignore[no-untyped-def]
 
 
 @native
-def log2_fixed(value):  # type: ignore[no-untyped-def]
+def log2_fixed(value):
     """``log2(value)`` with 16 fractional bits for an integer value >= 1."""
     whole = 0
     while value >> (whole + 1):
@@ -83,7 +83,7 @@ def log2_fixed(value):  # type: ignore[no-untyped-def]
 
 
 @native
-def _first_largest(logits, n):  # type: ignore[no-untyped-def]
+def _first_largest(logits, n):
     best = 0
     for c in range(1, logits.shape[1]):
         if logits[n, c] > logits[n, best]:
@@ -92,14 +92,14 @@ def _first_largest(logits, n):  # type: ignore[no-untyped-def]
 
 
 @native
-def _mark(acc, largest):  # type: ignore[no-untyped-def]
+def _mark(acc, largest):
     for c in range(acc.size):
         largest = max(largest, abs(acc[c]))
     return largest
 
 
 @kernel
-def cross_entropy(logits, frac, labels, site, acc, draws, error):  # type: ignore[no-untyped-def]
+def cross_entropy(logits, frac, labels, site, acc, draws, error):
     """Errors (n, classes); returns (loss sum with 16 fractional bits, correct, largest error with 30, saturated)."""
     classes = logits.shape[1]
     flat = error.reshape(error.size)
@@ -123,7 +123,7 @@ def cross_entropy(logits, frac, labels, site, acc, draws, error):  # type: ignor
 
 
 @kernel
-def squared_error(logits, frac, labels, site, acc, draws, error):  # type: ignore[no-untyped-def]
+def squared_error(logits, frac, labels, site, acc, draws, error):
     """The same for ``sum((z - onehot)**2) / 2``; the largest error has `frac` fractional bits (0 to 30)."""
     classes = logits.shape[1]
     flat = error.reshape(error.size)

@@ -17,7 +17,7 @@ ROOM = LIMIT**2  # a sum of products is in int32 where the product of the sums o
 
 
 @native
-def largest_square(values, first, rows, length):  # type: ignore[no-untyped-def]
+def largest_square(values, first, rows, length):
     """Largest sum of squares of one of `rows` neighbouring rows of flat values, from `first` on."""
     prefer_wide_vectors()
     largest = np.int64(0)
@@ -30,7 +30,7 @@ def largest_square(values, first, rows, length):  # type: ignore[no-untyped-def]
 
 
 @native
-def largest_column_square(values, first, rows, skip, length, squares):  # type: ignore[no-untyped-def]
+def largest_column_square(values, first, rows, skip, length, squares):
     """The same of one of the `length` columns of rows that lie `skip` apart; `squares` is scratch of so many int64."""
     prefer_wide_vectors()
     if skip == 1:
@@ -45,7 +45,7 @@ def largest_column_square(values, first, rows, skip, length, squares):  # type: 
 
 
 @native
-def room_beside(w, rows, channels, room):  # type: ignore[no-untyped-def]
+def room_beside(w, rows, channels, room):
     """To `room`: the largest sum of squares that the other operand of any row of weights (rows, channels) may have."""
     room[0] = ROOM // max(largest_square(w, 0, rows, channels), 1)
 
@@ -68,7 +68,7 @@ class Chains(NamedTuple):
 
 
 @native
-def _sum_units(w, rows, channels, unit, low, high, sums):  # type: ignore[no-untyped-def]
+def _sum_units(w, rows, channels, unit, low, high, sums):
     """Running sums over the units of weights (rows, channels), from zeros on, (1 + rows / unit, channels).
 
     Of every weight the largest product with ``low .. high``, or its square where these are alike.
@@ -89,7 +89,7 @@ def _sum_units(w, rows, channels, unit, low, high, sums):  # type: ignore[no-unt
 
 
 @native
-def _largest_of_chains(sums, units, channels, span, stretch):  # type: ignore[no-untyped-def]
+def _largest_of_chains(sums, units, channels, span, stretch):
     """Largest sum of a chain: `span` units from the last multiple of `stretch` on, or what is left."""
     prefer_wide_vectors()
     largest = np.int64(0)
@@ -104,7 +104,7 @@ def _largest_of_chains(sums, units, channels, span, stretch):  # type: ignore[no
 
 
 @native
-def room_of_chains(w, rows, channels, chains, sums):  # type: ignore[no-untyped-def]
+def room_of_chains(w, rows, channels, chains, sums):
     """Fill ``chains.room`` by the weights (rows, channels) of all kernel rows.
 
     `sums` (1 + rows / unit, channels) is scratch.
@@ -123,7 +123,7 @@ def room_of_chains(w, rows, channels, chains, sums):  # type: ignore[no-untyped-
 
 
 @native
-def largest_run_square(x, n, unit, length, sums):  # type: ignore[no-untyped-def]
+def largest_run_square(x, n, unit, length, sums):
     """Largest sum of squares of `length` neighbouring units of `unit` elements in a row of sample `n`.
 
     `sums` is scratch of as many entries as a row has units.
@@ -143,7 +143,7 @@ def largest_run_square(x, n, unit, length, sums):  # type: ignore[no-untyped-def
 
 
 @native
-def longest_chain(x, n, chains, sums):  # type: ignore[no-untyped-def]
+def longest_chain(x, n, chains, sums):
     """The longest span whose sums int32 holds in sample `n`, or 0; `sums` as in `largest_run_square`."""
     measured, square = np.int64(0), np.int64(0)
     for level in range(chains.room.size):
@@ -157,13 +157,13 @@ def longest_chain(x, n, chains, sums):  # type: ignore[no-untyped-def]
 
 
 @native
-def fits_beside(one, other):  # type: ignore[no-untyped-def]
+def fits_beside(one, other):
     """Whether int32 holds a sum of products of operands with these sums of squares."""
     return other == 0 or one <= ROOM // other
 
 
 @native
-def sample_squares(x, n, first, channels, error, squares):  # type: ignore[no-untyped-def]
+def sample_squares(x, n, first, channels, error, squares):
     """Of sample `n` the largest sum of squares of a channel: ``first .. first + channels`` of x, and of error.
 
     Their roots' product bounds every weight gradient; sums of them over samples bound the samples' gradients.

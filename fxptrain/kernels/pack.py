@@ -39,7 +39,7 @@ class Image(NamedTuple):
 
 
 @kernel
-def digit_rule(plane, digits):  # type: ignore[no-untyped-def]
+def digit_rule(plane, digits):
     """What `digit` needs for one plane: (carry, shift, half, mask); the last plane keeps all that is left.
 
     With signed digits the rest after `plane` digits is ``(value + carry) >> shift``: every digit taken off rounds to
@@ -55,14 +55,14 @@ def digit_rule(plane, digits):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def digit(value, rule):  # type: ignore[no-untyped-def]
+def digit(value, rule):
     """One signed digit of `value` (int16), by the plane's `digit_rule`."""
     carry, shift, half, mask = rule
     return np.int16(((((np.int64(value) + carry) >> shift) + half) & mask) - half)
 
 
 @native
-def pad_sample(x, n, first, image, digits, plane_size, out):  # type: ignore[no-untyped-def]
+def pad_sample(x, n, first, image, digits, plane_size, out):
     """Channels ``first .. first + image.c`` of sample `n` of x (n, h, w, c) into the inside of a padded sample.
 
     ``out[plane][h + 2 ph][w + 2 pw][image.c]``; the border stays.
@@ -87,14 +87,14 @@ def pad_sample(x, n, first, image, digits, plane_size, out):  # type: ignore[no-
 
 
 @native
-def word(v0, v1, v2, v3):  # type: ignore[no-untyped-def]
+def word(v0, v1, v2, v3):
     """Four int8 as one int32 word, the first one lowest."""
     low, high = (v0 & BYTE) | ((v1 & BYTE) << 8), (v2 & BYTE) | ((v3 & BYTE) << 8)
     return np.int32(low | (high << 16))
 
 
 @native
-def group_positions(a, count, offsets, out, base):  # type: ignore[no-untyped-def]
+def group_positions(a, count, offsets, out, base):
     """``out[base + group * i + j] = a[i + offsets[j - 1]]`` (j = 0: ``a[i]``): positions of a group side by side."""
     prefer_wide_vectors()
     o1, o2, o3 = offsets
@@ -111,7 +111,7 @@ def group_positions(a, count, offsets, out, base):  # type: ignore[no-untyped-de
 
 
 @native
-def unpool_error(error, winners, n, g, digits, stride, flip, out):  # type: ignore[no-untyped-def]
+def unpool_error(error, winners, n, g, digits, stride, flip, out):
     """Errors of sample `n` at their windows' winners, zero elsewhere: ``out[plane][oh][ow][stride]``, channels inside.
 
     Every position that a window covers is written, xor `flip`; `stride` >= channels, the rest stays.
@@ -141,7 +141,7 @@ def unpool_error(error, winners, n, g, digits, stride, flip, out):  # type: igno
 
 
 @native
-def _pooled(position, line, top, g):  # type: ignore[no-untyped-def]
+def _pooled(position, line, top, g):
     """Where the pooled errors of an output position start, and the winner that it is; -1 beyond the row's end."""
     inside = min(position, g.ow_used - 1)
     source = np.uint64((line + inside // g.pool_w) * g.co)
@@ -149,7 +149,7 @@ def _pooled(position, line, top, g):  # type: ignore[no-untyped-def]
 
 
 @native
-def unpool_error_groups(error, winners, n, g, columns, base, out):  # type: ignore[no-untyped-def]
+def unpool_error_groups(error, winners, n, g, columns, base, out):
     """The same as a column operand, neighbouring positions grouped: ``out[base:][oh][ow / group][columns][group]``."""
     group, plain = group_of(out), g.pool_h * g.pool_w == 1
     across, groups = (g.ow_used + group - 1) // group, g.ow_used // g.pool_w

@@ -9,7 +9,7 @@ from fxptrain.kernels.update_site import BLOCK
 
 
 @native
-def _load(values, first, count, bits, line):  # type: ignore[no-untyped-def]
+def _load(values, first, count, bits, line):
     """Some values of a flat array, plain (0 bits) or packed, to `line`."""
     if bits == 0:
         line[:count] = values[first : first + count]
@@ -18,7 +18,7 @@ def _load(values, first, count, bits, line):  # type: ignore[no-untyped-def]
 
 
 @native
-def _store(values, first, count, bits, line):  # type: ignore[no-untyped-def]
+def _store(values, first, count, bits, line):
     """The reverse of `_load`."""
     if bits == 0:
         values[first : first + count] = line[:count]
@@ -27,7 +27,7 @@ def _store(values, first, count, bits, line):  # type: ignore[no-untyped-def]
 
 
 @native
-def update_packed(site, weights, weight_bits, momentum, momentum_bits, runs, gradient, draws, lines):  # type: ignore[no-untyped-def]
+def update_packed(site, weights, weight_bits, momentum, momentum_bits, runs, gradient, draws, lines):
     """`update.update` for arrays of these bits (0: plain); signed `lines` (2, BLOCK) are scratch, too."""
     result = NOTHING
     for run in range(runs.number):
@@ -45,7 +45,7 @@ def update_packed(site, weights, weight_bits, momentum, momentum_bits, runs, gra
 
 
 @kernel
-def regrid_packed(values, count, bits, shift, low, high, stochastic, seed, stream, step):  # type: ignore[no-untyped-def]
+def regrid_packed(values, count, bits, shift, low, high, stochastic, seed, stream, step):
     """`update.regrid` for `count` values of so many bits (0: plain)."""
     for i in range(count):
         value = regridded(read(values, i, bits), i, shift, low, high, stochastic, seed, stream, step)

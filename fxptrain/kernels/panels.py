@@ -15,7 +15,7 @@ from fxptrain.kernels.word import size_of
 
 
 @native
-def pack_forward(w, taps, run, columns_used, columns, digits, out):  # type: ignore[no-untyped-def]
+def pack_forward(w, taps, run, columns_used, columns, digits, out):
     """Weights (taps, run, co) to ``out[plane][tap][run / group][columns][group]``, a short run completed with zeros."""
     prefer_wide_vectors()
     group = group_of(out)
@@ -48,7 +48,7 @@ def pack_forward(w, taps, run, columns_used, columns, digits, out):  # type: ign
 
 
 @native
-def pack_transposed(w, taps, run, channels, columns, digits, flip, out):  # type: ignore[no-untyped-def]
+def pack_transposed(w, taps, run, channels, columns, digits, flip, out):
     """Weights (taps, run, co) to ``out[plane][tap][co / group][columns][group]``, columns along the run, xor `flip`.
 
     For the input error. Columns beyond the run are zero: their sums fall on the accumulators of the next position.
@@ -94,7 +94,7 @@ def pack_transposed(w, taps, run, channels, columns, digits, flip, out):  # type
 
 
 @native
-def panel_sums(panels, segments, groups, columns, apart, table, ones, sums):  # type: ignore[no-untyped-def]
+def panel_sums(panels, segments, groups, columns, apart, table, ones, sums):
     """Sums of the int8 values of every column of `segments` panels (groups, columns, 4), where rows are unsigned.
 
     They are the product with a row of ones, which reads the panels as fast as memory goes: to ``sums[:columns]``, or
@@ -112,7 +112,7 @@ def panel_sums(panels, segments, groups, columns, apart, table, ones, sums):  # 
 
 
 @native
-def largest_output_sum(w, rows, channels, bias, sums):  # type: ignore[no-untyped-def]
+def largest_output_sum(w, rows, channels, bias, sums):
     """Largest sum of absolute weights (rows, channels) over a channel, and largest absolute bias (none: 0)."""
     prefer_wide_vectors()
     sums[:channels] = 0
@@ -127,7 +127,7 @@ def largest_output_sum(w, rows, channels, bias, sums):  # type: ignore[no-untype
 
 
 @native
-def largest_input_sum(w, taps, inner, channels, sums):  # type: ignore[no-untyped-def]
+def largest_input_sum(w, taps, inner, channels, sums):
     """Largest sum of absolute weights (taps, inner, channels) over an input channel."""
     prefer_wide_vectors()
     sums[:inner] = 0
@@ -140,7 +140,7 @@ def largest_input_sum(w, taps, inner, channels, sums):  # type: ignore[no-untype
 
 
 @native
-def align_bias(bias, lift, sums, sums_lift, out):  # type: ignore[no-untyped-def]
+def align_bias(bias, lift, sums, sums_lift, out):
     """Biases as the sums of their layer hold them, less what flipped x add: ``bias << lift - sums << sums_lift``.
 
     Zero where there are no biases, or no sums; `out` (columns) has at least as many entries as both.

@@ -24,7 +24,7 @@ class Window(NamedTuple):
 
 
 @native
-def maxpool_forward(x, window, y, winners):  # type: ignore[no-untyped-def]
+def maxpool_forward(x, window, y, winners):
     """Largest value and first winning position (row-major) of each window: x (n, h, w, c) to y (n, oh, ow, c)."""
     for n in range(y.shape[0]):
         for oh in range(y.shape[1]):
@@ -41,7 +41,7 @@ def maxpool_forward(x, window, y, winners):  # type: ignore[no-untyped-def]
 
 
 @native
-def averagepool_forward(x, window, mantissa, relu, site, acc, draws, y):  # type: ignore[no-untyped-def]
+def averagepool_forward(x, window, mantissa, relu, site, acc, draws, y):
     """Window sum times `mantissa` (int64 `acc`, one output row), rectified, requantized; (saturated, largest)."""
     channels = y.shape[3]
     row = y.shape[2] * channels
@@ -68,7 +68,7 @@ def averagepool_forward(x, window, mantissa, relu, site, acc, draws, y):  # type
 
 
 @native
-def _finish_error(acc, x, n, pass_low, pass_high, site, best, draws, out):  # type: ignore[no-untyped-def]
+def _finish_error(acc, x, n, pass_low, pass_high, site, best, draws, out):
     """Mask and requantize the int64 input error of one sample; returns (saturated, largest absolute sum)."""
     size = x.shape[1] * x.shape[2] * x.shape[3]
     row = x.shape[2] * x.shape[3]
@@ -82,7 +82,7 @@ def _finish_error(acc, x, n, pass_low, pass_high, site, best, draws, out):  # ty
 
 
 @native
-def maxpool_input_error(error, winners, x, window, pass_low, pass_high, site, acc, best, draws, out):  # type: ignore[no-untyped-def]
+def maxpool_input_error(error, winners, x, window, pass_low, pass_high, site, acc, best, draws, out):
     """Errors added at their windows' winners: error (n, oh, ow, c) to out (n, h, w, c)."""
     saturated, largest = 0, 0
     for n in range(error.shape[0]):
@@ -100,7 +100,7 @@ def maxpool_input_error(error, winners, x, window, pass_low, pass_high, site, ac
 
 
 @native
-def averagepool_input_error(error, x, window, mantissa, pass_low, pass_high, site, acc, best, draws, out):  # type: ignore[no-untyped-def]
+def averagepool_input_error(error, x, window, mantissa, pass_low, pass_high, site, acc, best, draws, out):
     """Every error times `mantissa`, added to all positions of its window: error (n, oh, ow, c) to out (n, h, w, c)."""
     saturated, largest = 0, 0
     for n in range(error.shape[0]):

@@ -36,14 +36,14 @@ class RoundSite(NamedTuple):
 
 
 @native
-def _stochastic(value, draw, right, down, up):  # type: ignore[no-untyped-def]
+def _stochastic(value, draw, right, down, up):
     """`value` rounded by its draw, whose top bits are brought to those that the shift `right` drops."""
     kind = type(value)
     return shift_right(kind(value + shift_left(kind(np.uint32(draw >> down)), up)), right)
 
 
 @native
-def _half_even(value, left, right, half, odd):  # type: ignore[no-untyped-def]
+def _half_even(value, left, right, half, odd):
     """`value` shifted to the left, exactly, or to the right, rounded half to even (`odd` = 1; else 0 like `half`)."""
     kind = type(value)
     lifted = shift_left(value, left)
@@ -51,7 +51,7 @@ def _half_even(value, left, right, half, odd):  # type: ignore[no-untyped-def]
 
 
 @native
-def _count_saturated(acc, count, draws, stochastic, ways, even, low, high):  # type: ignore[no-untyped-def]
+def _count_saturated(acc, count, draws, stochastic, ways, even, low, high):
     """How many rounded values do not fit."""
     saturated = np.int64(0)
     for i in range(count):
@@ -61,7 +61,7 @@ def _count_saturated(acc, count, draws, stochastic, ways, even, low, high):  # t
 
 
 @native
-def round_row(acc, count, site, draws, out, base):  # type: ignore[no-untyped-def]
+def round_row(acc, count, site, draws, out, base):
     """Requantize ``acc[:count]`` to ``out[base:]``; returns (values that saturated, largest absolute result).
 
     Saturated values are only counted where the smallest or the largest one tells that there are some.
@@ -95,7 +95,7 @@ def round_row(acc, count, site, draws, out, base):  # type: ignore[no-untyped-de
 
 
 @native
-def finish_row(acc, count, site, first, draws, out, base):  # type: ignore[no-untyped-def]
+def finish_row(acc, count, site, first, draws, out, base):
     """`round_row` with its own draws: element `i` of the row is element ``first + i`` of the piece."""
     if site.stochastic and site.shift > 0:
         start = first + site.sample * site.elements
@@ -104,7 +104,7 @@ def finish_row(acc, count, site, first, draws, out, base):  # type: ignore[no-un
 
 
 @native
-def _pool_four(acc, windows, start, count, floor, best, at, winners, winner_at):  # type: ignore[no-untyped-def]
+def _pool_four(acc, windows, start, count, floor, best, at, winners, winner_at):
     """`pool_windows` of `count` neighbouring windows of 2 x 2, the usual case, in one pass that vectorizes."""
     prefer_wide_vectors()
     kind = acc.dtype.type
@@ -123,7 +123,7 @@ def _pool_four(acc, windows, start, count, floor, best, at, winners, winner_at):
 
 
 @native
-def pool_windows(acc, base, windows, step, positions, channels, relu, best, winners, winner_base):  # type: ignore[no-untyped-def]
+def pool_windows(acc, base, windows, step, positions, channels, relu, best, winners, winner_base):
     """Largest accumulator of each window, rectified.
 
     ``acc[base + windows[t] + p * step + c]`` is entry `t` of window `p`. The result goes to
@@ -150,7 +150,7 @@ def pool_windows(acc, base, windows, step, positions, channels, relu, best, winn
 
 
 @native
-def mask_row(acc, acc_base, x, x_base, count, pass_low, pass_high, best):  # type: ignore[no-untyped-def]
+def mask_row(acc, acc_base, x, x_base, count, pass_low, pass_high, best):
     """Accumulators where ``pass_low < x < pass_high``, else zero, to `best`; returns the largest absolute one."""
     prefer_wide_vectors()
     kind = acc.dtype.type

@@ -23,7 +23,7 @@ from fxptrain.kernels.instructions import FLIPPED_WORD, HOST, I32, I64, add_dot,
 
 
 @native
-def list_groups(rows, count, length, values, places, ends):  # type: ignore[no-untyped-def]
+def list_groups(rows, count, length, values, places, ends):
     """Words that are not zero of `count` flat rows of `length` words, and their places in the row.
 
     Row `r` has those from ``ends[r]`` to ``ends[r + 1]``; there is room for all words.
@@ -71,11 +71,11 @@ def _tile(vectors: int) -> Callable[..., None]:
     """Compiled tile of so many vectors of columns."""
 
     @intrinsic
-    def emit(typing, values, places, first, last, b, b_base, b_step, out, out_base, lift):  # type: ignore[no-untyped-def]
+    def emit(typing, values, places, first, last, b, b_base, b_step, out, out_base, lift):
         number = types.int64
         signature = types.void(values, places, number, number, b, number, number, out, number, number)
 
-        def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        def generate(context, builder, signature, args):
             return _emit_tile(context, builder, signature, args, vectors)
 
         return signature, generate
@@ -88,7 +88,7 @@ LANES = HOST.lanes
 
 
 @native
-def _row(values, places, first, last, b, b_at, columns, b_step, out, out_at, lift):  # type: ignore[no-untyped-def]
+def _row(values, places, first, last, b, b_at, columns, b_step, out, out_at, lift):
     """One chain of one row, in tiles as wide as may be: how long the list is, the processor guesses in each anew."""
     column, group = ZERO, group_of(b)
     if columns % (12 * LANES) == 0:
@@ -110,9 +110,7 @@ def _row(values, places, first, last, b, b_at, columns, b_step, out, out_at, lif
 
 
 @native
-def sparse_product(  # type: ignore[no-untyped-def]
-    values, places, ends, rows, b, b_base, columns, b_step, flush, out, out_base, out_rows, lift
-):
+def sparse_product(values, places, ends, rows, b, b_base, columns, b_step, flush, out, out_base, out_rows, lift):
     """``out[row, column] += sum over the listed groups of a[row] . b[column] << lift``, exact.
 
     `values`, `places` and `ends` are those of `list_groups`. The group at place `k` of column `c` of `b` (int8, stored

@@ -29,10 +29,10 @@ def _swap(builder: ir.IRBuilder, rows: list[Any], step: int) -> None:
 
 
 @intrinsic
-def _tile(typing, source, source_at, source_stride, target, target_at, target_stride, flip):  # type: ignore[no-untyped-def]
+def _tile(typing, source, source_at, source_stride, target, target_at, target_stride, flip):
     """``target[target_at + i * target_stride + j] = source[source_at + j * source_stride + i] ^ flip``, i, j < 16."""
 
-    def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
+    def generate(context, builder, signature, args):
         def row(position: int, number: int) -> ir.Value:
             data = context.make_array(signature.args[position])(context, builder, args[position]).data
             at = builder.add(args[position + 1], builder.mul(args[position + 2], I64(number)))
@@ -52,7 +52,7 @@ def _tile(typing, source, source_at, source_stride, target, target_at, target_st
 
 
 @native
-def transpose(source, first, rows, columns, target, at, stride, flip):  # type: ignore[no-untyped-def]
+def transpose(source, first, rows, columns, target, at, stride, flip):
     """``target[at + c * stride + r] = source[first + r * columns + c] ^ flip``, r < `rows`, c < `columns`; int32."""
     whole_rows, whole_columns = rows - rows % SIDE, columns - columns % SIDE
     for r in range(0, whole_rows, SIDE):

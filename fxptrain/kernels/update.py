@@ -18,13 +18,13 @@ LIMIT = 1 << 61
 
 
 @native
-def align(value, limit, left, right):  # type: ignore[no-untyped-def]
+def align(value, limit, left, right):
     """``value * 2**left`` saturated at +-2**61, or the floor of ``value * 2**-right``; one of the shifts is zero."""
     return (min(max(value, -limit), limit) << left) >> right
 
 
 @native
-def _shifts(left):  # type: ignore[no-untyped-def]
+def _shifts(left):
     """Arguments of `align` for a shift to the left (negative: to the right)."""
     up, down = min(max(left, 0), 61), min(max(-left, 0), 63)
     limit = np.int64(LIMIT) >> np.int64(up) if left > 0 else np.int64(np.iinfo(np.int64).max)
@@ -32,12 +32,12 @@ def _shifts(left):  # type: ignore[no-untyped-def]
 
 
 @native
-def _term(value, term, limit, left, right):  # type: ignore[no-untyped-def]
+def _term(value, term, limit, left, right):
     return align((np.int64(value) >> term.drop) * np.int64(np.int32(term.mantissa)), limit, left, right)
 
 
 @native
-def update_momentum(weights, momentum, gradient, site, draws):  # type: ignore[no-untyped-def]
+def update_momentum(weights, momentum, gradient, site, draws):
     """``m <- R(mu m + G / B + lambda w)`` for one block; returns (saturated, largest)."""
     prefer_wide_vectors()
     limit0, left0, right0 = _shifts(site.keep.left)
@@ -58,7 +58,7 @@ def update_momentum(weights, momentum, gradient, site, draws):  # type: ignore[n
 
 
 @native
-def update_weights(weights, momentum, site, draws):  # type: ignore[no-untyped-def]
+def update_weights(weights, momentum, site, draws):
     """``w <- R(w - gamma m)`` for one block; returns (unmoved weights with momentum, saturated, largest)."""
     prefer_wide_vectors()
     limit, left, right = _shifts(site.rate.left)
@@ -77,7 +77,7 @@ def update_weights(weights, momentum, site, draws):  # type: ignore[no-untyped-d
 
 
 @native
-def update_block(weights, momentum, gradient, start, site, momentum_draws, draws):  # type: ignore[no-untyped-def]
+def update_block(weights, momentum, gradient, start, site, momentum_draws, draws):
     """Update up to `BLOCK` parameters, the first of which has draw index `start`; returns what `update` does."""
     seed, step, count, narrow = np.uint32(site.seed), np.uint32(site.step), weights.size, fits_narrow(site)
     if site.stochastic:
@@ -97,7 +97,7 @@ def update_block(weights, momentum, gradient, start, site, momentum_draws, draws
 
 
 @native
-def merged(a, b):  # type: ignore[no-untyped-def]
+def merged(a, b):
     """What two updates return, as one."""
     return a[0] + b[0], a[1] + b[1], a[2] + b[2], max(a[3], b[3]), max(a[4], b[4])
 
@@ -106,7 +106,7 @@ NOTHING = (np.int64(0),) * 5
 
 
 @native
-def update(site, weights, momentum, runs, gradient, draws):  # type: ignore[no-untyped-def]
+def update(site, weights, momentum, runs, gradient, draws):
     """Update some of the flat `weights` and `momentum` by a flat gradient; `draws` (2, `BLOCK`) is scratch.
 
     `runs` say where the gradient belongs. Returns (weights with momentum that stayed as they
@@ -126,7 +126,7 @@ def update(site, weights, momentum, runs, gradient, draws):  # type: ignore[no-u
 
 
 @native
-def regridded(value, index, shift, low, high, stochastic, seed, stream, step):  # type: ignore[no-untyped-def]
+def regridded(value, index, shift, low, high, stochastic, seed, stream, step):
     """The value of element `index` on a grid `shift` bits coarser (negative: finer): rounded, saturated."""
     if stochastic and shift > 0:
         words = threefry2x32(np.uint32(seed), np.uint32(stream), np.uint32(step), np.uint32(index >> 1))
@@ -137,14 +137,14 @@ def regridded(value, index, shift, low, high, stochastic, seed, stream, step):  
 
 
 @kernel
-def regrid(values, shift, low, high, stochastic, seed, stream, step):  # type: ignore[no-untyped-def]
+def regrid(values, shift, low, high, stochastic, seed, stream, step):
     """Move flat `values` to a grid `shift` bits coarser (negative: finer), in place."""
     for i in range(values.size):
         values[i] = regridded(np.int64(values[i]), i, shift, low, high, stochastic, seed, stream, step)
 
 
 @kernel
-def initialize(values, mantissa, shift, low, high, stochastic, seed, stream):  # type: ignore[no-untyped-def]
+def initialize(values, mantissa, shift, low, high, stochastic, seed, stream):
     """Uniform values in ``(-b, b)``, ``b = mantissa * 2**-shift`` steps of the grid, rounded onto it, to flat `values`.
 
     Element `i` is ``(2 u + 1 - 2**32) * b * 2**-32`` with word 0 of block `i`, rounded (stochastically by word 1).

@@ -20,12 +20,12 @@ UNIT_MANTISSA = 1 << 14  # of a power of two, such as the reciprocal of most bat
 
 
 @native
-def _fits_term(term):  # type: ignore[no-untyped-def]
+def _fits_term(term):
     return term.mantissa == 0 or term.left <= MOST_LEFT
 
 
 @native
-def fits_narrow(site):  # type: ignore[no-untyped-def]
+def fits_narrow(site):
     """Whether an `UpdateSite` can be computed here."""
     gradient = site.gradient
     arrays = site.high < 1 << 15 and site.momentum_high < 1 << 15
@@ -34,7 +34,7 @@ def fits_narrow(site):  # type: ignore[no-untyped-def]
 
 
 @native
-def _shifts(term, lifted, width):  # type: ignore[no-untyped-def]
+def _shifts(term, lifted, width):
     """How a term of `width` bits is cut: right shift, then a left one for the rest or another right one for units."""
     left = term.left + lifted if term.mantissa != 0 else 0
     up = max(left, 0)
@@ -42,22 +42,22 @@ def _shifts(term, lifted, width):  # type: ignore[no-untyped-def]
 
 
 @native
-def _units(value, cut):  # type: ignore[no-untyped-def]
+def _units(value, cut):
     return shift_right(value, cut[2])
 
 
 @native
-def _rest(value, cut):  # type: ignore[no-untyped-def]
+def _rest(value, cut):
     return np.int32(shift_left(value, cut[1]) & REST)
 
 
 @native
-def _scaled(value, mantissa, cut):  # type: ignore[no-untyped-def]
+def _scaled(value, mantissa, cut):
     return shift_right(multiply(np.int32(value), mantissa), cut[0])
 
 
 @native
-def _rounded(units, rest, stochastic):  # type: ignore[no-untyped-def]
+def _rounded(units, rest, stochastic):
     """Units and a rest, of up to three terms and of the draw if `stochastic`, rounded to units."""
     if stochastic:
         return np.int32(units + shift_right(rest, GUARD))
@@ -67,12 +67,12 @@ def _rounded(units, rest, stochastic):  # type: ignore[no-untyped-def]
 
 
 @native
-def _drawn(draw):  # type: ignore[no-untyped-def]
+def _drawn(draw):
     return np.int32(draw >> np.uint32(32 - GUARD))
 
 
 @native
-def split_gradient(gradient, site, units, rests):  # type: ignore[no-untyped-def]
+def split_gradient(gradient, site, units, rests):
     """Units and rests (uint32) of the gradients' term; `rests` holds the draws before, which are added to them.
 
     A pass by itself: beside int64 gradients the other terms' loop would take vectors of half as many lanes.
@@ -86,7 +86,7 @@ def split_gradient(gradient, site, units, rests):  # type: ignore[no-untyped-def
 
 
 @native
-def narrow_momentum(weights, momentum, units, rests, site):  # type: ignore[no-untyped-def]
+def narrow_momentum(weights, momentum, units, rests, site):
     """`update.update_momentum`, of what `split_gradient` has made of the gradient."""
     prefer_wide_vectors()
     keep, decay = _shifts(site.keep, 0, 32), _shifts(site.decay, 0, 32)
@@ -106,7 +106,7 @@ def narrow_momentum(weights, momentum, units, rests, site):  # type: ignore[no-u
 
 
 @native
-def narrow_weights(weights, momentum, site, draws):  # type: ignore[no-untyped-def]
+def narrow_weights(weights, momentum, site, draws):
     """`update.update_weights`."""
     prefer_wide_vectors()
     rate, gamma = _shifts(site.rate, 0, 32), np.int32(np.int16(site.rate.mantissa))

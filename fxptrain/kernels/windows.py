@@ -21,13 +21,13 @@ BOTH_BYTES = np.int64(0x0202)
 
 
 @native
-def square_windows(g):  # type: ignore[no-untyped-def]
+def square_windows(g):
     """Whether pooling windows are 2 x 2."""
     return g.pool_h == 2 and g.pool_w == 2
 
 
 @native
-def unpool_error_windows(error, winners, n, columns, base, out):  # type: ignore[no-untyped-def]
+def unpool_error_windows(error, winners, n, columns, base, out):
     """`pack.unpool_error_groups` for windows of 2 x 2, in long loops without a branch.
 
     Int8, a window a group: ``out[base:][oh / 2][ow / 2][columns][4]``; int16 as `unpool_error_groups`.
@@ -53,13 +53,13 @@ def unpool_error_windows(error, winners, n, columns, base, out):  # type: ignore
 
 
 @native
-def choice_offsets(skip, down, group):  # type: ignore[no-untyped-def]
+def choice_offsets(skip, down, group):
     """What `group_choices` puts side by side, elements apart: windows of int8 positions, or two of both their rows."""
     return (2 * skip, 4 * skip, 6 * skip) if group == 4 else (down, 2 * skip, 2 * skip + down)
 
 
 @native
-def group_choices(a, count, offsets, choices, words, out, base):  # type: ignore[no-untyped-def]
+def group_choices(a, count, offsets, choices, words, out, base):
     """What the windows of a group may pick, for every position: ``out[base + 4 * group * i + 4 * window + t]``.
 
     Entry `t` of the first window at position `i` is `a` at ``i + (0, skip, down, down + skip)[t]``; windows are
@@ -79,7 +79,7 @@ def group_choices(a, count, offsets, choices, words, out, base):  # type: ignore
 
 
 @native
-def pick_winners(error, winners, n, columns, base, out, picks):  # type: ignore[no-untyped-def]
+def pick_winners(error, winners, n, columns, base, out, picks):
     """Errors of sample `n`, neighbouring windows grouped, and which bytes of `group_choices` they are multiplied by.
 
     Both to ``[base:][oh / 2][ow / 2 / group][columns][group]``; windows that complete a group have no error.

@@ -18,8 +18,8 @@ def _binary(operation: str) -> Callable[..., Any]:
     """Intrinsic of an LLVM instruction in the type of its first operand."""
 
     @intrinsic
-    def emit(typing, a, b):  # type: ignore[no-untyped-def]
-        def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
+    def emit(typing, a, b):
+        def generate(context, builder, signature, args):
             return getattr(builder, operation)(args[0], context.cast(builder, args[1], b, a))
 
         return a(a, b), generate
@@ -33,10 +33,10 @@ shift_left = _binary("shl")  # by 0 to width - 1, modulo 2**width
 
 
 @intrinsic
-def size_of(typing, array):  # type: ignore[no-untyped-def]
+def size_of(typing, array):
     """Bytes of an element of an array."""
 
-    def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
+    def generate(context, builder, signature, args):
         return ir.Constant(ir.IntType(64), array.dtype.bitwidth // 8)
 
     return types.int64(array), generate

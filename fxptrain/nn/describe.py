@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from fxptrain.fixed.format import FxP
-from fxptrain.nn.formats import Counts
 from fxptrain.nn.model import Model
+from fxptrain.nn.state.formats import Counts
 
 
 def layer_table(model: Model) -> list[dict[str, Any]]:

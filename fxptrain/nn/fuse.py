@@ -9,10 +9,10 @@ from collections.abc import Sequence
 
 from fxptrain.errors import RecipeError, ShapeError
 from fxptrain.nn import spec as s
-from fxptrain.nn.conv import ProductStage
-from fxptrain.nn.depthwise import DepthwiseStage
-from fxptrain.nn.pool import AveragePoolStage, MaxPoolStage
-from fxptrain.nn.stage import Shape, Stage
+from fxptrain.nn.layers.conv import ProductStage
+from fxptrain.nn.layers.depthwise import DepthwiseStage
+from fxptrain.nn.layers.pool import AveragePoolStage, MaxPoolStage
+from fxptrain.nn.layers.stage import Shape, Stage
 
 
 def _check_extents(name: str, shape: Shape, kernel: s.Pair, stride: s.Pair, padding: s.Pair) -> None:

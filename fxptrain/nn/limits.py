@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from fxptrain.errors import FormatError, ShapeError
 from fxptrain.nn import spec as s
-from fxptrain.nn.formats import MAX_ADAPTIVE_FRAC, MIN_ADAPTIVE_FRAC
+from fxptrain.nn.state.formats import MAX_ADAPTIVE_FRAC, MIN_ADAPTIVE_FRAC
 
 MIN_ERROR_BITS, MAX_ERROR_BITS = 2, 16  # kernels read errors as int16
 MAX_WINDOW = 256  # winners are stored as uint8

@@ -18,14 +18,14 @@ from fxptrain.fixed.convert import quantize
 from fxptrain.fixed.format import FxP
 from fxptrain.fixed.multiplier import Multiplier
 from fxptrain.nn import spec as s
-from fxptrain.nn.conv import ProductStage
-from fxptrain.nn.depthwise import DepthwiseStage
-from fxptrain.nn.formats import MAX_ERROR_FRAC, MAX_MOMENTUM_FRAC, ErrorScale, TensorFormat
 from fxptrain.nn.fuse import build_stages
+from fxptrain.nn.layers.conv import ProductStage
+from fxptrain.nn.layers.depthwise import DepthwiseStage
+from fxptrain.nn.layers.pool import MaxPoolStage
+from fxptrain.nn.layers.stage import Stage
 from fxptrain.nn.limits import check_limits
-from fxptrain.nn.parameters import IntArray, ParameterArray, UpdateRule
-from fxptrain.nn.pool import MaxPoolStage
-from fxptrain.nn.stage import Stage
+from fxptrain.nn.state.formats import MAX_ERROR_FRAC, MAX_MOMENTUM_FRAC, ErrorScale, TensorFormat
+from fxptrain.nn.state.parameters import IntArray, ParameterArray, UpdateRule
 from fxptrain.nn.widths import check_widths, keep_in_range
 
 PROBABILITY_FRAC = 30

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from fxptrain.errors import FormatError, RecipeError
 from fxptrain.fixed.format import FxP
 from fxptrain.fixed.rounding import MAX_SHIFT
-from fxptrain.nn.conv import ProductStage
-from fxptrain.nn.depthwise import DepthwiseStage
-from fxptrain.nn.pool import AveragePoolStage
+from fxptrain.nn.layers.conv import ProductStage
+from fxptrain.nn.layers.depthwise import DepthwiseStage
+from fxptrain.nn.layers.pool import AveragePoolStage
+from fxptrain.nn.layers.stage import Stage
 from fxptrain.nn.spec import Loss
-from fxptrain.nn.stage import Stage
 
 INT64 = 1 << 63
 LOSS_FRAC = 16

@@ -32,8 +32,13 @@ def test_label_first(tmp_path: Path) -> None:
 
 def test_label_by_name_and_names_of_classes(tmp_path: Path) -> None:
     """The column called label, wherever it is; texts become classes in alphabetical order; blank lines do not count."""
-    data = load_csv(*pair(tmp_path, '\nwidth,Label,"height"\n\n1.5,setosa,2\n3,"iris, blue",4\n',
-                          "width,label,height\n5,setosa,6.5\n".replace("label", "Label")))
+    data = load_csv(
+        *pair(
+            tmp_path,
+            '\nwidth,Label,"height"\n\n1.5,setosa,2\n3,"iris, blue",4\n',
+            "width,label,height\n5,setosa,6.5\n".replace("label", "Label"),
+        )
+    )
     assert data.classes == ("iris, blue", "setosa")
     assert data.train.labels.tolist() == [1, 0]
     assert data.train.inputs[:, 0, 0].tolist() == [[1.5, 2.0], [3.0, 4.0]]

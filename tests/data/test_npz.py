@@ -39,8 +39,14 @@ def test_other_names_and_columns_of_labels(tmp_path: Path) -> None:
     """Names as in MedMNIST, whose labels have shape (n, 1), and class names."""
     file = tmp_path / "med.npz"
     good = arrays()
-    np.savez(file, train_images=good["x_train"], train_labels=good["y_train"][:, None], test_images=good["x_test"],
-             test_labels=good["y_test"][:, None], classes=np.array(["a", "b", "c"]))
+    np.savez(
+        file,
+        train_images=good["x_train"],
+        train_labels=good["y_train"][:, None],
+        test_images=good["x_test"],
+        test_labels=good["y_test"][:, None],
+        classes=np.array(["a", "b", "c"]),
+    )
     data = load_npz(file)
     assert data.classes == ("a", "b", "c")
     assert data.train.labels.tolist() == [0, 1, 2, 1]

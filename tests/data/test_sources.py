@@ -158,8 +158,11 @@ def test_files(tmp_path: Path) -> None:
 
 def test_unknown_name() -> None:
     """The nearest name is offered."""
-    with pytest.raises(DataError, match=r"`data` \(='fashion_mnist'\) is neither a known name \(glyphs, fashion-mnist, "
-                                        r"mnist\) nor a file or directory. Did you mean 'fashion-mnist'\?"):
+    with pytest.raises(
+        DataError,
+        match=r"`data` \(='fashion_mnist'\) is neither a known name \(glyphs, fashion-mnist, "
+        r"mnist\) nor a file or directory. Did you mean 'fashion-mnist'\?",
+    ):
         load_data("fashion_mnist")
     with pytest.raises(DataError, match=r"nor a file or directory\.$"):
         load_data("zzz")

@@ -14,7 +14,7 @@ from fxptrain.experiments.grid import load_grid
 from fxptrain.experiments.runner import SweepProgress, run_sweep
 from fxptrain.experiments.store import Store, Sweep
 from fxptrain.experiments.tables import to_csv
-from fxptrain.training import train
+from fxptrain.run.training import train
 from tests.experiments.grids import tiny_grid
 
 KILLS = 10

@@ -1,8 +1,8 @@
 """Models for the tests of the export: small ones with every width, and the shipped recipes cut down."""
 
-from fxptrain.evaluation import Run, build_model
 from fxptrain.recipe import Recipe, load_recipe
-from fxptrain.task import class_count
+from fxptrain.run.evaluation import Run, build_model
+from fxptrain.run.task import class_count
 from tests.small import small_recipe
 
 

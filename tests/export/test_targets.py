@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from fxptrain.cli import cli
+from fxptrain.cli.main import cli
 from fxptrain.errors import FxptrainError
 from fxptrain.export.source import Options
 from fxptrain.export.targets import WRITERS, export_run, load_source
-from fxptrain.nn.inference import logits
+from fxptrain.nn.engine.inference import logits
 from tests.export.compiled import COMPILERS
 from tests.export.recipes import run_of, small_recipe
 
@@ -102,6 +102,6 @@ def test_the_commands(tmp_path: Path) -> None:
 
 def test_every_kind_is_offered() -> None:
     """The command line knows the kinds of the table."""
-    from fxptrain.cli_export import FORMATS
+    from fxptrain.cli.export import FORMATS
 
     assert set(FORMATS) == set(WRITERS)

@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from fxptrain import train
-from fxptrain.cli import cli
+from fxptrain.cli.main import cli
 from tests.export.compiled import COMPILERS
 from tests.small import small_data, small_recipe
 

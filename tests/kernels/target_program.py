@@ -15,8 +15,8 @@ from fxptrain.kernels.dot import COLUMN_MULTIPLE, NO_PICKS, product
 from fxptrain.kernels.instructions import CHOICES, FLIP, HOST, PICKS, QUADS
 from fxptrain.kernels.sparse import list_groups, sparse_product
 from fxptrain.nn import spec as s
+from fxptrain.nn.engine.step import TrainingStep
 from fxptrain.nn.model import Model
-from fxptrain.nn.step import TrainingStep
 
 product, list_groups, sparse_product = map(from_python, (product, list_groups, sparse_product))
 

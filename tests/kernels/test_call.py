@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as hnp
 
 from fxptrain._jit import kernel, native
 from fxptrain.kernels.call import Call, Program, from_python, run_calls
-from fxptrain.nn.threads import Team
+from fxptrain.nn.engine.threads import Team
 
 KINDS = [np.int8, np.uint8, np.int16, np.int32, np.uint32, np.int64]
 

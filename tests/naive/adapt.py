@@ -75,9 +75,7 @@ class Form:
         """Adapt within the limits and start counting anew; returns the change of the fraction bits."""
         before = self.frac
         if self.adaptive and self.total:
-            wanted = adapt_frac(
-                self.frac, self.bits, saturated=self.saturated, total=self.total, max_abs=self.max_abs
-            )
+            wanted = adapt_frac(self.frac, self.bits, saturated=self.saturated, total=self.total, max_abs=self.max_abs)
             self.frac = min(max(wanted, self.coarsest), self.finest)
         self.saturated = self.total = self.max_abs = 0
         return self.frac - before

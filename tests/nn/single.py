@@ -9,11 +9,11 @@ from fxptrain.fixed.format import FxP
 from fxptrain.fixed.multiplier import Multiplier
 from fxptrain.kernels.call import run_calls
 from fxptrain.nn import spec as s
-from fxptrain.nn.arena import Buffer
-from fxptrain.nn.formats import ErrorScale, TensorFormat
 from fxptrain.nn.fuse import build_stages
-from fxptrain.nn.parameters import ParameterArray, UpdateRule
-from fxptrain.nn.stage import NO_WINNERS, ErrorCall, ForwardCall, Moment
+from fxptrain.nn.layers.stage import NO_WINNERS, ErrorCall, ForwardCall, Moment
+from fxptrain.nn.state.arena import Buffer
+from fxptrain.nn.state.formats import ErrorScale, TensorFormat
+from fxptrain.nn.state.parameters import ParameterArray, UpdateRule
 from tests import naive
 from tests.nn.twins import OPERATIONS, form_of, parameters_of
 
@@ -168,9 +168,7 @@ class Single:
         if self.twin.max_pool is not None:
             spread = naive.maxpool2d_input_error(error, out.window, full_shape, *self.twin.max_pool)
         acc, added = self.twin.input_error(spread, x.shape)
-        allowed = naive.error_mask(
-            x, self.formats.x.total_bits, has_relu=self.stage.producer_relu, saturation=mask
-        )
+        allowed = naive.error_mask(x, self.formats.x.total_bits, has_relu=self.stage.producer_relu, saturation=mask)
         acc = acc * allowed
         sum_frac = self.formats.error.frac_bits + added
         form = self.formats.input_error.with_frac(min(self.formats.input_error.frac_bits, sum_frac))

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from fxptrain.errors import FxptrainError, RecipeError, ShapeError
 from fxptrain.nn import spec as s
+from fxptrain.nn.engine.inference import logits
 from fxptrain.nn.fuse import build_stages
-from fxptrain.nn.inference import logits
 from fxptrain.nn.model import Model
 
 CONV = s.Conv2d(channels=3, kernel=(3, 3))

@@ -15,16 +15,16 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from fxptrain.fixed.multiplier import Multiplier
-from fxptrain.nn import lean_plan, packed
 from fxptrain.nn import spec as s
-from fxptrain.nn.arena import ALIGNMENT, Plan
-from fxptrain.nn.inference import Inference
-from fxptrain.nn.lean import LeanStep
+from fxptrain.nn.engine import lean_plan, packed
+from fxptrain.nn.engine.inference import Inference
+from fxptrain.nn.engine.lean import LeanStep
+from fxptrain.nn.engine.packed import PackedParameter
+from fxptrain.nn.engine.step import TrainingStep
 from fxptrain.nn.model import Model
-from fxptrain.nn.packed import PackedParameter
-from fxptrain.nn.step import TrainingStep
+from fxptrain.nn.state.arena import ALIGNMENT, Plan
 from fxptrain.testing import format_specs, model_specs, optimizer_specs
-from tests.nn.test_lean import ODD, WIDE
+from tests.nn.engine.test_lean import ODD, WIDE
 
 GUARD, PATTERN = 2048, 0xA7  # bytes on both sides of a view, and what they hold
 Guards = dict[str, np.ndarray]

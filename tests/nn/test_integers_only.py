@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fxptrain.checkpoint import read_checkpoint
 from fxptrain.fixed.multiplier import Multiplier
+from fxptrain.nn.engine.step import TrainingStep
 from fxptrain.nn.model import InputScale, Model
 from fxptrain.nn.spec import FormatSpec, OptimizerSpec
-from fxptrain.nn.step import TrainingStep
-from fxptrain.training import train
+from fxptrain.run.checkpoint import read_checkpoint
+from fxptrain.run.training import train
 from tests.small import small_data, small_recipe
 
 

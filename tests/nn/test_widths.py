@@ -12,7 +12,7 @@ from fxptrain.fixed.format import FxP
 from fxptrain.kernels import loss as kernels
 from fxptrain.kernels.requantize import RoundSite
 from fxptrain.nn import spec as s
-from fxptrain.nn.inference import evaluate, logits
+from fxptrain.nn.engine.inference import evaluate, logits
 from fxptrain.nn.model import InputScale, Model
 from fxptrain.nn.widths import INT64, check_widths, largest_loss
 from tests import naive

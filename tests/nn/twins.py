@@ -3,9 +3,9 @@
 import numpy as np
 
 from fxptrain.nn import spec as s
-from fxptrain.nn.formats import ErrorScale, TensorFormat
 from fxptrain.nn.model import Model
-from fxptrain.nn.parameters import ParameterArray
+from fxptrain.nn.state.formats import ErrorScale, TensorFormat
+from fxptrain.nn.state.parameters import ParameterArray
 from tests import naive
 
 OPERATIONS = (s.Conv2d, s.DepthwiseConv2d, s.Linear, s.AvgPool2d, s.GlobalAvgPool)

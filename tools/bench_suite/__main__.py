@@ -135,8 +135,7 @@ def _bench(before: dict[str, Any], **options: Any) -> tuple[dict[str, Any], str]
     }  # fmt: skip
     found = ", ".join(f"{peak / 1e9:.0f} GMAC/s with {threads}" for threads, peak in peaks.items())
     lines = [
-        f"{before['cpu']}, {before['cores']} cores, load before {before['load_before']}; "
-        f"images: {samples.source()}",
+        f"{before['cpu']}, {before['cores']} cores, load before {before['load_before']}; images: {samples.source()}",
         *(f"verified: {check}" for check in outcome.checks),
         *(f"missing: {name}" for name in outcome.missing),
         f"integer peak of the product kernel by threads: {found}",

@@ -10,14 +10,14 @@ import numba
 import numpy as np
 
 import fxptrain
-from fxptrain.evaluation import build_model
 from fxptrain.fixed.multiplier import Multiplier
 from fxptrain.kernels.instructions import HOST
 from fxptrain.nn import spec as s
-from fxptrain.nn.inference import Inference, logits
+from fxptrain.nn.engine.inference import Inference, logits
+from fxptrain.nn.engine.step import TrainingStep
 from fxptrain.nn.model import Model
-from fxptrain.nn.step import TrainingStep
 from fxptrain.recipe import Recipe, load_recipe
+from fxptrain.run.evaluation import build_model
 from tools.bench_suite.cases import Case, Contender
 from tools.bench_suite.contract import Run
 from tools.bench_suite.samples import starts, training_samples

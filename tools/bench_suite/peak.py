@@ -9,7 +9,7 @@ import numpy as np
 
 from fxptrain._jit import kernel
 from fxptrain.kernels.dot import NO_PICKS, product
-from fxptrain.nn.threads import Team
+from fxptrain.nn.engine.threads import Team
 
 ROWS, COLUMNS = 96, 64
 DEPTHS = (64, 128, 256, 512, 1024)
@@ -18,7 +18,7 @@ NEVER = 1 << 40
 
 
 @kernel
-def _repeat(a, a_rows, b, depth, times, start, out, out_rows):  # type: ignore[no-untyped-def]
+def _repeat(a, a_rows, b, depth, times, start, out, out_rows):
     """The same product over and over."""
     for _ in range(times):
         product(

@@ -52,8 +52,8 @@ def sweep_model(sweep: str, size: int) -> tuple[ModelSpec, int]:
 def measure_point(sweep: str, size: int, formats: str, threads: int, seconds: float, cpu_time: bool) -> dict[str, Any]:
     """One turn of training steps at one point; runs in the engine's process."""
     from fxptrain.fixed.multiplier import Multiplier
+    from fxptrain.nn.engine.step import TrainingStep
     from fxptrain.nn.model import Model
-    from fxptrain.nn.step import TrainingStep
     from tools.bench_suite.contract import measure
     from tools.bench_suite.fxptrain_library import recipe_of
     from tools.bench_suite.samples import make_samples, starts

@@ -89,8 +89,8 @@ class StopWatch:
 
 def train_engine(task: Any, threads: int) -> dict[str, Any]:
     """Train by the package's own `train`, nothing written."""
-    from fxptrain.progress import Progress
-    from fxptrain.training import train
+    from fxptrain.run.progress import Progress
+    from fxptrain.run.training import train
     from tools.bench_suite.fxptrain_library import FxptrainLibrary
 
     watch = StopWatch()
@@ -137,9 +137,7 @@ def main() -> None:
     """Train what is on stdin; arguments are library, contender and threads."""
     library, name, threads = sys.argv[1], sys.argv[2], int(sys.argv[3])
     answers, task = only_answers(), pickle.load(sys.stdin.buffer)
-    answer(
-        answers, lambda: train_engine(task, threads) if library == "fxptrain" else train_torch(task, name, threads)
-    )
+    answer(answers, lambda: train_engine(task, threads) if library == "fxptrain" else train_torch(task, name, threads))
 
 
 if __name__ == "__main__":

@@ -99,7 +99,7 @@ def _row(plan: Plan, model: str, contender: Contender, threads: int) -> tuple[di
 def load(plan: Plan, model: str, contender: Contender) -> Any:
     """The engine's `Task` for a recipe; the peers' is made of the same one."""
     from fxptrain.errors import FxptrainError
-    from fxptrain.task import prepare
+    from fxptrain.run.task import prepare
     from tools.bench_suite.fxptrain_library import recipe_of
 
     try:

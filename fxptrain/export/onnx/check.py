@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fxptrain.evaluation import Run
 from fxptrain.export.onnx.graph import require
 from fxptrain.export.onnx.model import MODEL
-from fxptrain.nn.inference import logits
+from fxptrain.nn.engine.inference import logits
+from fxptrain.run.evaluation import Run
 
 CHUNK = 64  # samples at a time: a graph of wide integers gathers all windows of a layer at once
 

@@ -12,8 +12,6 @@ from typing import Any
 import numpy as np
 
 from fxptrain import __version__
-from fxptrain.checkpoint import write_atomically
-from fxptrain.evaluation import Run
 from fxptrain.export.c99 import prepare_directory
 from fxptrain.export.layers import Network
 from fxptrain.export.npz import description
@@ -21,6 +19,8 @@ from fxptrain.export.onnx.forms import QUANTIZED, form_of
 from fxptrain.export.onnx.graph import Graph, Port, require
 from fxptrain.export.onnx.layers import add_layer, as_integers, input_values
 from fxptrain.export.source import FILE, Options, write_source
+from fxptrain.run.checkpoint import write_atomically
+from fxptrain.run.evaluation import Run
 
 MODEL = "model.onnx"
 LOGITS = "logits"

@@ -3,12 +3,12 @@
 import numpy as np
 import numpy.typing as npt
 
-from fxptrain.evaluation import Run
 from fxptrain.export.onnx.check import outputs, session
 from fxptrain.export.onnx.model import build
 from fxptrain.nn import spec as s
-from fxptrain.nn.inference import logits
+from fxptrain.nn.engine.inference import logits
 from fxptrain.nn.model import Model
+from fxptrain.run.evaluation import Run
 from tests.export.recipes import small_recipe
 from tests.extras import needs
 

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from fxptrain import train
-from fxptrain.cli import cli
+from fxptrain.cli.main import cli
 from fxptrain.errors import FxptrainError
 from fxptrain.export.onnx import graph
 from fxptrain.export.onnx.check import outputs, session

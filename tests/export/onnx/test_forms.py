@@ -9,7 +9,7 @@ from fxptrain.export.onnx.check import outputs, session
 from fxptrain.export.onnx.forms import INT32, INT64, QUANTIZED, form_of, sums_of
 from fxptrain.fixed.format import FxP
 from fxptrain.nn import spec as s
-from fxptrain.nn.inference import logits
+from fxptrain.nn.engine.inference import logits
 from fxptrain.nn.model import Model
 from tests.export.onnx.graphs import ONNX, judge, model_bytes, model_of
 

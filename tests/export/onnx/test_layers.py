@@ -8,7 +8,7 @@ from fxptrain.export.onnx.forms import INT32, INT64
 from fxptrain.export.onnx.graph import require
 from fxptrain.export.onnx.layers import windows
 from fxptrain.nn import spec as s
-from fxptrain.nn.inference import logits
+from fxptrain.nn.engine.inference import logits
 from fxptrain.nn.model import Model
 from tests.export.onnx.graphs import ONNX, judge, model_bytes, model_of, samples_of, scramble
 

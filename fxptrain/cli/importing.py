@@ -1,0 +1,65 @@
+"""The command `fxptrain import`.
+
+Part of the command line (`cli` registers it), so it parses and prints; nothing else belongs here.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fxptrain.cli.options import json_option, recipe_options, threads_option, training_options
+
+
+@click.command("import", short_help="A float ONNX model as a run: evaluate, fine-tune, export it.")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("--data", required=True, metavar="DATA", help="To choose formats, to compare, to train on later.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Run directory to make.")
+@click.option("--mean", type=float, help="Pixels enter the float model as (pixel / 255 - mean) / std; 0 by default.")
+@click.option("--std", type=float, help="1 by default.")
+@click.option("--samples", type=click.IntRange(1), default=512, show_default=True, help="To choose formats with.")
+@click.option("--method", help="Of training it further: sqpu, hteqpu or ste.")
+@click.option("--bits", type=int, metavar="T", help="Bits of weights, activations, momentum (8).")
+@click.option("--error-bits", type=int, metavar="T", help="Bits of the errors going back (16).")
+@click.option("--batch-size", type=int, metavar="N")
+@click.option("--lr", type=float, metavar="X", help="Learning rate of training further (0.005, falling).")
+@click.option("--epochs", type=int, metavar="N", help="Epochs of training further (1).")
+@training_options
+@threads_option
+@json_option
+def import_model(
+    model: Path, out: Path, mean: float | None, std: float | None, samples: int, threads: int | None, as_json: bool,
+    **given: Any,
+) -> None:  # fmt: skip
+    """Make a run of the float model in MODEL, an ONNX file, with integer weights (extra `onnx`).
+
+    A chain of Conv (plain or depthwise), Gemm or MatMul, BatchNormalization, Relu, pools, Flatten; Softmax at the end
+    is dropped. Evaluate or export the run as any other; train it further with `fxptrain train --resume --out DIR`.
+    """
+    from fxptrain.importing.onnx import Request, import_onnx
+
+    options = recipe_options(given)
+    if mean is not None or std is not None:
+        options |= {"data.mean": mean or 0.0, "data.std": 1.0 if std is None else std}
+    made = import_onnx(model, given["data"], out, Request(options, samples, threads))
+    click.echo(json.dumps(made) if as_json else _text(made))
+
+
+def _text(made: dict[str, Any]) -> str:
+    lines = [
+        f"{made['recipe']} in {made['run']}",
+        f"test accuracy {made['test_accuracy']:.2%}, as floats {made['float_accuracy']:.2%}; the same class for "
+        f"{made['same_class']:.2%} of {made['samples']:,} samples",
+    ]
+    for row in made["layers"]:
+        weights = f"weights {_form(row['weights'])}, " if row["weights"] else ""
+        lines.append(f"{row['layer']}: {weights}output {_form(row['output'])}")
+    lines.append(f"Train it further with: fxptrain train --resume --out {made['run']}")
+    return "\n".join(lines)
+
+
+def _form(pair: list[int]) -> str:
+    return f"FxP({pair[0]}, {pair[1]})"

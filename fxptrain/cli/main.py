@@ -1,0 +1,227 @@
+"""The command line: arguments in, text or one JSON object out, one line on stderr and exit code 2 for mistakes.
+
+The only place that prints or parses arguments. What does not belong here: anything a program would want to call.
+Heavy modules are imported inside the commands, so that ``--help`` is quick.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fxptrain import __version__
+from fxptrain.cli.experiment import experiment
+from fxptrain.cli.export import export, verify
+from fxptrain.cli.importing import import_model
+from fxptrain.cli.memory import announce, memory, planned_run
+from fxptrain.cli.options import format_options, json_option, recipe_options, threads_option, training_options
+from fxptrain.errors import FxptrainError, RecipeError
+
+if TYPE_CHECKING:
+    from fxptrain.recipe import Recipe
+
+MISTAKE, INTERRUPTED = 2, 130
+
+data_option = click.option("--data", metavar="DATA", help="Other data: a name, directory, .npz or .csv file.")
+best_option = click.option("--best", is_flag=True, help="Use the epoch with the lowest validation loss, not the last.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, "--version", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Train neural networks with integers only.
+
+    Weights, activations, errors, gradients and momentum are integers with a power-of-two scale; the same recipe and
+    seed give the same bits on every machine and with any number of threads.
+
+    \b
+      fxptrain train                      the recipe `glyphs` on the built-in data: half a minute
+      fxptrain train gupta_cnn --bits 6   the paper's CNN on Fashion-MNIST with 6-bit numbers
+      fxptrain info gupta_cnn             what it is made of, before training
+      fxptrain memory gupta_cnn           what training takes, byte by byte
+      fxptrain evaluate RUN               test accuracy of a finished run
+      fxptrain predict RUN images.npy     classes of new images
+      fxptrain export RUN --out DIR       the model, and its training, as C for microcontrollers
+      fxptrain import net.onnx ...        a float model as a run, to be trained further
+      fxptrain experiment list            sweeps: the paper's grids and your own
+    """  # noqa: D301
+
+
+@cli.command(short_help="Train a recipe; `glyphs` by default.")
+@click.argument("recipe", required=False)
+@data_option
+@click.option("--method", help="How gradients become weights: sqpu, hteqpu or ste.")
+@format_options
+@click.option("--rounding", metavar="NAME", help="Rounding of training's forward pass: stochastic or half-even.")
+@click.option("--batch-size", type=int, metavar="N")
+@click.option("--micro-batch", type=int, metavar="N", help="Process each batch in pieces: same bits, less memory.")
+@click.option("--lr", type=float, metavar="X", help="Learning rate.")
+@click.option("--epochs", type=int, metavar="N")
+@training_options
+@threads_option
+@click.option("--lean/--fast", default=None, help="In little memory (fast if --memory-limit allows): same bits.")
+@click.option("--memory-limit", metavar="BYTES", help="Do not start what is planned to take more, as 512KB or 2MiB.")
+@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Run directory (runs/NAME-TIME).")
+@click.option("--resume", is_flag=True, help="Go on with the run in --out, to the bits of a run never stopped.")
+@json_option
+def train(
+    recipe: str | None, out: Path | None, resume: bool, threads: int | None, lean: bool | None,
+    memory_limit: str | None, as_json: bool, **given: Any,
+) -> None:  # fmt: skip
+    """Train RECIPE: one of the shipped ones (see `fxptrain info`) or a TOML file; `glyphs` by default.
+
+    A run directory holds the configuration, a checkpoint per epoch, metrics and a log. Stopped at any moment, even
+    with kill -9, it goes on with `--resume --out DIR`. Started by `mpirun -n N` (extra `mpi`), N processes share
+    every batch, and the bits are those of one.
+    """
+    from fxptrain.nn.engine.ranks import world
+    from fxptrain.run.report import summary_text
+    from fxptrain.run.task import prepare
+    from fxptrain.run.training import train as run_training
+
+    chosen = _chosen_recipe(recipe, out, resume).changed(recipe_options(given))
+    out = out or Path("runs") / f"{chosen.name}-{datetime.now():%Y%m%d-%H%M%S}"
+    try:
+        with world() as group, _progress() as bar:
+            planned_run(chosen, threads, lean, memory_limit, group.size)  # refuses before anything is fetched
+            _fetch(chosen.data.name)
+            task = prepare(chosen)
+            plan = planned_run(task.recipe, threads, lean, memory_limit, group.size)  # with what the data told
+            result = run_training(
+                task, out=out, resume=resume, threads=threads, group=group, lean=plan["mode"] == "lean",
+                progress=None if group.rank else bar,
+                started=None if group.rank or as_json else lambda: announce(plan),
+            )  # fmt: skip
+    except KeyboardInterrupt:
+        click.echo(f"fxptrain: stopped; go on with: fxptrain train --resume --out {out}", err=True)
+        sys.exit(INTERRUPTED)
+    if not group.rank:
+        click.echo(json.dumps(result.summary | {"memory": plan}) if as_json else summary_text(result.summary))
+
+
+@cli.command(short_help="Test accuracy of a run.")
+@click.argument("run", type=click.Path(path_type=Path))
+@data_option
+@best_option
+@threads_option
+@json_option
+def evaluate(run: Path, data: str | None, best: bool, threads: int | None, as_json: bool) -> None:
+    """Test accuracy of the model in RUN, a run directory, on its own data or on others."""
+    from fxptrain.run import evaluation, report
+
+    loaded = evaluation.load_run(run, best=best)
+    _fetch(data or loaded.recipe.data.name)
+    result = evaluation.evaluate(loaded, data, threads=threads)
+    summary = evaluation.summarize(loaded, result)
+    click.echo(json.dumps(summary) if as_json else report.summary_text(summary))
+
+
+@cli.command(short_help="What a recipe or a run is made of; the list of recipes.")
+@click.argument("run_or_recipe", required=False)
+@click.option("--bits", type=int, metavar="T", help="As in `train`, for a recipe.")
+@json_option
+def info(run_or_recipe: str | None, bits: int | None, as_json: bool) -> None:
+    """Layers, shapes, formats, parameters, MACs and bytes of a recipe or a run.
+
+    Of a run also how its tensors used their formats in the last epoch. Without an argument: the shipped recipes.
+    """
+    from fxptrain.run import report
+
+    if run_or_recipe is None:
+        recipes = report.recipes()
+        click.echo(json.dumps(recipes) if as_json else report.recipes_text(recipes))
+        return
+    found = report.facts(run_or_recipe, {} if bits is None else recipe_options({"bits": bits}))
+    click.echo(json.dumps(found) if as_json else report.text(found))
+
+
+@cli.command(short_help="Classes of new samples.")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("file", type=click.Path(path_type=Path))
+@best_option
+@threads_option
+@json_option
+def predict(run: Path, file: Path, best: bool, threads: int | None, as_json: bool) -> None:
+    """Classes of the samples in FILE (.npy, .npz, .csv without labels, IDX), a line each.
+
+    With --json: class numbers and names, and the logits as raw integers with their fractional bits.
+    """
+    from fxptrain.data.unlabelled import load_inputs
+    from fxptrain.run import evaluation
+
+    loaded = evaluation.load_run(run, best=best)
+    logits = evaluation.predict(loaded, load_inputs(file), threads=threads)
+    numbers = logits.argmax(axis=1).tolist()
+    names = [loaded.classes[number] for number in numbers]
+    if as_json:
+        form = loaded.model.stages[-1].y_form.format
+        facts = {"numbers": numbers, "names": names, "logits": logits.tolist(), "logits_frac_bits": form.frac_bits}
+        click.echo(json.dumps({"recipe": loaded.recipe.name, "samples": len(names)} | facts))
+    else:
+        click.echo("\n".join(names))
+
+
+def _chosen_recipe(name: str | None, out: Path | None, resume: bool) -> Recipe:
+    """The named recipe; of a run that is resumed without a name, its own."""
+    from fxptrain.recipe import load_recipe
+    from fxptrain.run.directory import RunDirectory
+
+    if resume and out is None:
+        raise RecipeError("`--resume` needs `--out DIR`, the directory of the run to go on with.")
+    if name is None and resume and out is not None and RunDirectory(out).exists:
+        return RunDirectory(out).recipe()
+    return load_recipe(name or "glyphs")
+
+
+def _fetch(name: str) -> None:
+    """Have a named data set on the disk, with a bar while it is downloaded; other data are somewhere already."""
+    from contextlib import closing
+
+    from fxptrain.data.catalog import CATALOG
+    from fxptrain.data.sources import find_named
+    from fxptrain.run.progress import DownloadBar
+
+    if name in CATALOG:
+        with closing(DownloadBar()) as bar:
+            find_named(CATALOG[name], bar)
+
+
+def _progress() -> Any:
+    from contextlib import closing
+
+    from fxptrain.run.progress import ProgressBar
+
+    return closing(ProgressBar())
+
+
+cli.add_command(experiment)
+cli.add_command(memory)
+cli.add_command(export)
+cli.add_command(verify)
+cli.add_command(import_model)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns the exit code: 0, or 2 after a mistake (one line on stderr)."""
+    try:
+        cli.main(arguments, prog_name="fxptrain", standalone_mode=False)
+    except click.ClickException as error:
+        line = " ".join(error.format_message().split())
+        hint = " See `fxptrain --help`." if isinstance(error, click.UsageError) else ""
+        click.echo(f"fxptrain: {line}{hint}", err=True)
+        return MISTAKE
+    except FxptrainError as error:
+        click.echo(f"fxptrain: {' '.join(str(error).split())}", err=True)
+        return MISTAKE
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("fxptrain: stopped.", err=True)
+        return INTERRUPTED
+    except BrokenPipeError:
+        sys.stderr.close()  # whoever read our output has gone; so shall we, without a traceback at exit
+        return 1
+    return 0

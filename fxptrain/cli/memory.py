@@ -1,0 +1,100 @@
+"""The command `fxptrain memory`: what training a recipe takes, and what fits into given bytes.
+
+Part of the command line (`cli` registers it), so it parses and prints; nothing else belongs here.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fxptrain.cli.options import format_options, json_option, recipe_options, settings_option
+
+if TYPE_CHECKING:
+    from fxptrain.memory.plan import Setting
+    from fxptrain.recipe import Recipe
+
+
+@click.command(short_help="Bytes that training takes, planned and measured; what fits into how many.")
+@click.argument("recipe")
+@click.option("--method", help="sqpu, hteqpu or ste; all are shown beside each other.")
+@format_options
+@click.option("--batch-size", type=int, metavar="N")
+@click.option("--micro-batch", type=int, metavar="N", help="Process each batch in pieces of N.")
+@click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Each has scratch memory.")
+@click.option("--lean/--fast", default=None, help="Layer by layer in little memory, or packed whole; the same bits.")
+@click.option("--fit", metavar="BYTES", help="Find what fits into so many bytes, as 256KB or 64KiB.")
+@click.option("--operations", is_flag=True, help="Count rounding operations instead, as the paper's Table 3.")
+@click.option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="Draw the plans (extra `plot`).")
+@settings_option
+@json_option
+def memory(
+    recipe: str, threads: int, lean: bool | None, fit: str | None, operations: bool, plot: Path | None, as_json: bool,
+    **given: Any,
+) -> None:  # fmt: skip
+    """Bytes that training RECIPE takes: by the paper's accounting, planned in full, and measured on a real step.
+
+    The data set and the interpreter itself are not in it.
+    """
+    from fxptrain.memory import report
+    from fxptrain.memory.plan import parse_bytes
+    from fxptrain.recipe import load_recipe
+
+    setting = setting_of(load_recipe(recipe).changed(recipe_options(given)), threads, bool(lean))
+    if operations:
+        from fxptrain.memory.operations import rounding_counts
+
+        counts = rounding_counts(setting.build(), setting.batch_size)
+        click.echo(json.dumps(counts) if as_json else report.operations_text(counts))
+        return
+    if plot is not None:
+        from fxptrain.memory.plot import draw
+
+        draw(setting, plot)
+        click.echo(f"Drawn: {plot}", err=True)
+    if fit is not None:
+        from fxptrain.memory.fit import fit as find
+
+        limit = parse_bytes(fit)
+        found = report.fit_facts(setting, find(setting, limit), limit)
+        click.echo(json.dumps(found) if as_json else report.fit_text(found))
+        return
+    found = report.memory_facts(setting)
+    click.echo(json.dumps(found) if as_json else report.memory_text(found))
+
+
+def setting_of(recipe: Recipe, threads: int, lean: bool, ranks: int = 1) -> Setting:
+    """What of a recipe decides its bytes."""
+    from fxptrain.memory.plan import Setting
+
+    training = recipe.training
+    return Setting(
+        model=recipe.model, formats=recipe.formats, optimizer=recipe.optimizer, batch_size=training.batch_size,
+        micro_batch=training.micro_batch, threads=threads, lean=lean, ranks=ranks,
+        pixels=recipe.data.largest is None,
+    )  # fmt: skip
+
+
+def planned_run(
+    recipe: Recipe, threads: int | None, lean: bool | None, limit: str | None, ranks: int = 1
+) -> dict[str, Any]:
+    """The plan of a run, of one of its processes; raises where it exceeds the limit, naming the way out.
+
+    Without a choice of mode, the fast one, or the lean one where only that is within the limit.
+    """
+    from fxptrain.memory.fit import within
+    from fxptrain.memory.plan import parse_bytes
+    from fxptrain.run.evaluation import available_threads
+
+    setting = setting_of(recipe, threads or available_threads(), bool(lean), ranks)
+    chosen, planned = within(setting, None if limit is None else parse_bytes(limit), either=lean is None)
+    return {"planned": planned, "mode": "lean" if chosen.lean else "fast", "threads": chosen.threads}
+
+
+def announce(plan: dict[str, Any]) -> None:
+    """Print the plan of a run."""
+    threads = f"{plan['threads']} thread{'s' if plan['threads'] > 1 else ''}"
+    click.echo(f"Memory: {plan['planned']:,} bytes planned ({plan['mode']} mode, {threads})")

@@ -1,0 +1,126 @@
+"""Searching for the training setting that fits into given bytes, and saying what was given up for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from fxptrain.errors import FxptrainError
+from fxptrain.memory.plan import MemoryPlan, Setting, plan
+
+WIDTHS = (16, 12, 8, 6, 4)
+LARGEST_BATCH = 1 << 16
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A setting that fits: its plan, and a line for everything it gave up."""
+
+    setting: Setting
+    plan: MemoryPlan
+    given_up: tuple[str, ...]
+    largest_batch: int  # of the same setting otherwise, processed in one piece or in the same micro-batches
+
+
+def fit(asked: Setting, limit: int) -> Fitted:
+    """The setting nearest to `asked` whose plan is at most `limit` bytes.
+
+    Given up in this order: speed (`Setting.lean`), processing the batch in one piece, the batch size (by halves), the
+    widths. So no accuracy is given up where time suffices.
+
+    Raises
+    ------
+    FxptrainError
+        If nothing fits; the message says how many bytes the smallest setting takes.
+    """
+    smallest = None
+    for narrowed in _widths(asked):
+        single = replace(narrowed, batch_size=1, micro_batch=None)
+        least = min(plan(replace(single, lean=lean)).total for lean in {True, asked.lean})
+        smallest = least if smallest is None else min(smallest, least)
+        if least > limit:
+            continue
+        for candidate in _batches(narrowed):
+            found = plan(candidate)
+            if found.total <= limit:
+                return Fitted(candidate, found, _given_up(asked, candidate), _largest_batch(candidate, limit))
+    raise FxptrainError(
+        f"Nothing fits into {limit:,} bytes: {asked.model.name} takes {smallest:,} at batch 1 and the narrowest "
+        "formats. Use a smaller model."
+    )
+
+
+def within(asked: Setting, limit: int | None, *, either: bool) -> tuple[Setting, int]:
+    """The setting and its planned bytes; with `either`, in the lean mode where only that is within the limit.
+
+    Raises
+    ------
+    FxptrainError
+        If it exceeds the limit; the message says what would fit.
+    """
+    settings = [asked, replace(asked, lean=True)] if either and limit is not None else [asked]
+    totals = [plan(setting).total for setting in settings]
+    for setting, total in zip(settings, totals, strict=True):
+        if limit is None or total <= limit:
+            return setting, total
+    assert limit is not None, "without a limit everything fits"
+    try:
+        way_out = "Use what fits: " + "; ".join(fit(asked, limit).given_up) + "."
+    except FxptrainError as error:
+        way_out = str(error)
+    raise FxptrainError(f"Training is planned to take {min(totals):,} bytes, more than {limit:,}. {way_out}")
+
+
+def _widths(asked: Setting) -> Iterator[Setting]:
+    yield asked
+    widest = max(asked.formats.param_bits, asked.formats.activation_bits)
+    for bits in WIDTHS:
+        if bits < widest:
+            yield asked.with_bits(bits)
+
+
+def _batches(asked: Setting) -> Iterator[Setting]:
+    """Batch sizes from the asked one down by halves, each whole first, then in ever smaller pieces."""
+    batch = asked.batch_size
+    while batch >= 1:
+        piece: int | None = None if batch < asked.batch_size else asked.micro_batch
+        while piece is None or piece >= 1:
+            for lean in (False, True):
+                if lean or not asked.lean:
+                    yield replace(asked, batch_size=batch, micro_batch=piece, lean=lean)
+            piece = (batch if piece is None else piece) // 2
+        batch //= 2
+
+
+def _given_up(asked: Setting, found: Setting) -> tuple[str, ...]:
+    lines = []
+    if found.lean and not asked.lean:
+        lines.append("speed: layer by layer in blocks (--lean)")
+    if found.micro_batch is not None and found.micro_batch != asked.micro_batch:
+        lines.append(f"one piece: micro-batches of {found.micro_batch}, same bits (--micro-batch {found.micro_batch})")
+    if found.batch_size != asked.batch_size:
+        lines.append(f"batch size: {found.batch_size} instead of {asked.batch_size} (--batch-size {found.batch_size})")
+    if found.formats != asked.formats:
+        widths = f"{asked.formats.param_bits} (parameters) and {asked.formats.activation_bits} (activations)"
+        lines.append(f"widths: {found.formats.param_bits} bits instead of {widths} (--bits {found.formats.param_bits})")
+    return tuple(lines)
+
+
+def _largest_batch(setting: Setting, limit: int) -> int:
+    """Largest batch size that fits, by doubling and halving the interval."""
+    model = setting.build()
+
+    def fits(batch: int) -> bool:
+        try:
+            model.check_widths(batch)
+        except FxptrainError:
+            return False
+        return plan(replace(setting, batch_size=batch), model).total <= limit
+
+    low, high = setting.batch_size, setting.batch_size * 2
+    while high <= LARGEST_BATCH and fits(high):
+        low, high = high, high * 2
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle)
+    return low

@@ -1,0 +1,168 @@
+"""What ``fxptrain memory`` shows, as plain values and as text.
+
+What does not belong here: printing (`cli_memory`) and planning (`memory`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from fxptrain.memory.fit import Fitted
+from fxptrain.memory.plan import METHODS, MemoryPlan, Setting, measure, paper_bytes, plan
+from fxptrain.run.report import table
+
+FLOAT = "float32"
+MARK = {True: "lean", False: "fast"}
+
+
+def memory_facts(setting: Setting, *, measured: bool = True) -> dict[str, Any]:
+    """Bytes of a setting: by the paper's accounting, planned, and measured on a real step; for every method.
+
+    Returns
+    -------
+    dict
+        ``paper``, ``planned`` and ``measured`` of the setting itself, ``methods`` with the same for all of them, and
+        ``modes`` with the planned totals of the fast and the lean way.
+    """
+    model = setting.build()
+    chosen = setting.optimizer.method
+    ste = paper_bytes(model, "ste", setting.batch_size)
+    methods = {name: _method_facts(setting.with_method(name), ste, measured=measured) for name in METHODS}
+    floating = paper_bytes(model, FLOAT, setting.batch_size)
+    methods[FLOAT] = {"paper": {"bytes": floating, "ratio_to_ste": floating / ste}, "planned": None, "measured": None}
+    return {
+        "model": setting.model.name,
+        "method": chosen,
+        "param_bits": setting.formats.param_bits,
+        "activation_bits": setting.formats.activation_bits,
+        "error_bits": setting.formats.error_bits,
+        "batch_size": setting.batch_size,
+        "micro_batch": setting.micro_batch,
+        "threads": setting.threads,
+        "mode": MARK[setting.lean],
+        **methods[chosen],
+        "modes": {MARK[lean]: plan(replace(setting, lean=lean)).total for lean in (False, True)},
+        "methods": methods,
+    }
+
+
+def _method_facts(setting: Setting, ste: int, *, measured: bool) -> dict[str, Any]:
+    model = setting.build()
+    planned = plan(setting, model)
+    counted = paper_bytes(model, setting.optimizer.method, setting.batch_size)
+    found = measure(setting) if measured else None
+    return {
+        "paper": {"bytes": counted, "ratio_to_ste": counted / ste},
+        "planned": plan_facts(planned) | {"ratio_to_paper_ste": planned.total / ste},
+        "measured": None if found is None else {"total": found.total, "transient": found.transient},
+    }
+
+
+def plan_facts(planned: MemoryPlan) -> dict[str, Any]:
+    """A plan as plain values."""
+    return {"total": planned.total, "by_kind": planned.by_kind, "by_layer": planned.by_layer}
+
+
+def fit_facts(asked: Setting, fitted: Fitted, limit: int) -> dict[str, Any]:
+    """What ``--fit`` found."""
+    found = fitted.setting
+    return {
+        "model": found.model.name,
+        "limit": limit,
+        "param_bits": found.formats.param_bits,
+        "activation_bits": found.formats.activation_bits,
+        "batch_size": found.batch_size,
+        "micro_batch": found.micro_batch,
+        "mode": MARK[found.lean],
+        "planned": plan_facts(fitted.plan),
+        "asked": plan(asked).total,
+        "given_up": list(fitted.given_up),
+        "largest_batch": fitted.largest_batch,
+    }
+
+
+def _title(found: dict[str, Any]) -> str:
+    pieces = f" in micro-batches of {found['micro_batch']}" if found["micro_batch"] else ""
+    bits = f"{found['param_bits']}-bit parameters, {found['activation_bits']}-bit activations"
+    return f"{found['model']}: {bits}, batch {found['batch_size']}{pieces}"
+
+
+def memory_text(found: dict[str, Any]) -> str:
+    """What ``fxptrain memory`` prints."""
+    rows = [_method_row(name, facts) for name, facts in found["methods"].items()]
+    heads = ["method", "paper", "paper / STE", "planned", "planned / paper's STE", "measured"]
+    fast, lean = found["modes"]["fast"], found["modes"]["lean"]
+    threads = f"{found['threads']} thread{'s' if found['threads'] > 1 else ''}"
+    parts = [
+        f"{_title(found)}, {found['error_bits']}-bit errors, {threads}, {found['mode']} mode",
+        "",
+        table(heads, rows),
+        "",
+        f"{found['method']}, planned, in bytes:",
+        layers_text(found["planned"]["by_layer"], found["planned"]["by_kind"]),
+        "",
+        f"Bytes of the training step, without data set and interpreter: fast {fast:,}, lean {lean:,}; the same bits.",
+        "Every byte counts once: where buffers share it in turn, for the first kind in the order of the columns.",
+    ]
+    if found["measured"] is not None:
+        transient = found["measured"]["transient"]
+        parts.append(f"Measured: arrays held; within a step Python's own objects come and go ({transient:,} bytes).")
+    return "\n".join(parts)
+
+
+def _method_row(name: str, facts: dict[str, Any]) -> list[str]:
+    paper, planned, measured = facts["paper"], facts["planned"], facts["measured"]
+    return [
+        name,
+        f"{paper['bytes']:,}",
+        f"{paper['ratio_to_ste']:.4f}",
+        "-" if planned is None else f"{planned['total']:,}",
+        "-" if planned is None else f"{planned['ratio_to_paper_ste']:.4f}",
+        "-" if measured is None else f"{measured['total']:,}",
+    ]
+
+
+def layers_text(by_layer: dict[str, dict[str, int]], by_kind: dict[str, int]) -> str:
+    """Kinds across, layers down, sums at both ends."""
+    rows = [
+        [layer, *(f"{kinds[kind]:,}" if kind in kinds else "" for kind in by_kind), f"{sum(kinds.values()):,}"]
+        for layer, kinds in by_layer.items()
+    ]
+    rows.append(["total", *(f"{count:,}" for count in by_kind.values()), f"{sum(by_kind.values()):,}"])
+    return table(["layer", *by_kind, "total"], rows)
+
+
+def fit_text(found: dict[str, Any]) -> str:
+    """What ``fxptrain memory --fit`` prints."""
+    parts = [
+        f"{_title(found)}, {found['mode']} mode: {found['planned']['total']:,} of {found['limit']:,} bytes",
+        "",
+        layers_text(found["planned"]["by_layer"], found["planned"]["by_kind"]),
+        "",
+    ]
+    if found["given_up"]:
+        parts += [f"What was asked for takes {found['asked']:,} bytes. Given up:"]
+        parts += [f"  {line}" for line in found["given_up"]]
+    else:
+        parts.append("Nothing had to be given up.")
+    parts.append(f"The largest batch that fits like this: {found['largest_batch']:,}.")
+    return "\n".join(parts)
+
+
+def operations_text(found: dict[str, Any]) -> str:
+    """What ``fxptrain memory --operations`` prints."""
+    paper, engine = found["paper"], found["engine"]
+    rows = [
+        ["inference, a sample", f"{paper['inference_per_sample']:,}"],
+        ["parameters, an update", f"{paper['parameters']:,}"],
+        ["SQPU, a sample of the batch", f"{paper['sqpu_per_sample']:,.1f}"],
+        ["STE, a sample (parameters rounded when read)", f"{paper['ste_per_sample']:,}"],
+        ["STE / SQPU", f"{paper['ste_over_sqpu']:.2f}"],
+    ]
+    steps = [[name.replace("_", " "), f"{count:,}"] for name, count in engine.items()]
+    parts = [
+        f"Roundings at batch {found['batch_size']}:", "", table(["by the paper's count", ""], rows), "",
+        table(["this engine, a step", ""], steps),
+    ]  # fmt: skip
+    return "\n".join([*parts, "", found["note"]] if found["note"] else parts)

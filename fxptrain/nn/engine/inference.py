@@ -1,0 +1,155 @@
+"""Running a model forward without training: half to even, in chunks, over threads."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fxptrain.errors import FxptrainError, ShapeError
+from fxptrain.kernels import loss
+from fxptrain.kernels.call import Program, run_calls
+from fxptrain.kernels.requantize import RoundSite
+from fxptrain.nn.engine.plans import StagePlans, remembered
+from fxptrain.nn.engine.share import ForwardShare
+from fxptrain.nn.engine.threads import Team, shares
+from fxptrain.nn.engine.workspace import Workspace
+from fxptrain.nn.layers.layout import SAMPLE_BLOCK
+from fxptrain.nn.layers.stage import Moment
+from fxptrain.nn.model import Model
+from fxptrain.nn.state.parameters import IntArray
+
+CHUNK = 64  # samples of one thread at a time
+NO_PIXELS = np.empty(0, np.uint8)
+NO_ROUNDING = RoundSite(0, False, 0, 0, 0, 0, 0, 0)
+
+
+def check_inputs(model: Model, inputs: npt.NDArray[np.generic]) -> None:
+    """Raise unless inputs are pixels or raw integers in the input format, (n, h, w, c)."""
+    form = model.input_form.format
+    if inputs.dtype not in (np.uint8, form.dtype):
+        raise FxptrainError(
+            f"`inputs` has dtype {inputs.dtype}; it must be uint8 pixels or raw {form.dtype} of {form}. "
+            "Use `quantize_inputs` for real numbers."
+        )
+    if inputs.shape[1:] != model.spec.input_shape:
+        raise ShapeError(f"`inputs` has samples of shape {inputs.shape[1:]}; the model takes {model.spec.input_shape}.")
+
+
+class Inference:
+    """A model ready to run forward: memory allocated once, weights packed once.
+
+    Parameters
+    ----------
+    model : Model
+        Must not change while this is in use.
+    batch : int
+        Samples expected at a time; any number can be given, larger ones run in chunks.
+    threads : int
+        Threads to use; they change no bit.
+
+    Examples
+    --------
+    >>> from fxptrain.nn import spec
+    >>> layers = (spec.Linear(features=3),)
+    >>> tiny = spec.ModelSpec(name="tiny", input_shape=(2, 2, 1), layers=layers)
+    >>> model = Model.build(tiny, spec.FormatSpec(), spec.OptimizerSpec())
+    >>> Inference(model, batch=2).logits(np.zeros((2, 2, 2, 1), np.uint8)).shape
+    (2, 3)
+    """
+
+    def __init__(self, model: Model, batch: int = CHUNK, threads: int = 1) -> None:
+        self.model = model
+        self.team = Team(max(1, min(threads, batch)))
+        self._macs = sum(stage.macs for stage in model.stages)
+        self.chunk = max(1, min(CHUNK * self.team.size, batch))
+        self.space = Workspace(model, self.chunk, self.team.size, training=False)
+        self._programs: dict[Hashable, tuple[list[ForwardShare], Program]] = {}
+        self._extent = model.expect(NO_PIXELS)
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """Choose accumulators for inputs in `_extent`, and pack the weights."""
+        self._programs.clear()
+        stages, shared = self.model.stages, self.space.shared
+        found = [stage.measure(views, False) for stage, views in zip(stages, shared, strict=True)]
+        run_calls([call for calls in found for call in calls.values()])
+        for stage, measured in zip(stages, found, strict=True):
+            stage.choose(measured)
+        for stage, views in zip(stages, shared, strict=True):
+            run_calls(stage.prepare(views, False))
+
+    def _plan(self, samples: int, kind: npt.DTypeLike) -> tuple[list[ForwardShare], Program]:
+        """Forward of a chunk: a share for every thread."""
+        moment = Moment(self.model.seed, 0, False, False)
+        parts = shares(samples, self.team.workers(samples * self._macs), SAMPLE_BLOCK)
+        found = [
+            ForwardShare(self.model, self.space, StagePlans(self.model.stages), worker, part, moment, kind)
+            for worker, part in enumerate(parts)
+        ]
+        return found, Program([[share.calls] for share in found])
+
+    def chunks(self, inputs: npt.NDArray[np.generic]) -> Iterator[tuple[slice, IntArray]]:
+        """Logits chunk by chunk, as views that the next chunk overwrites."""
+        check_inputs(self.model, inputs)
+        low, high = self.model.expect(inputs)
+        if low < self._extent[0] or high > self._extent[1]:
+            self._extent = low, high
+            self._prepare()
+        for start in range(0, len(inputs), self.chunk):
+            here = inputs[start : start + self.chunk]
+            plan = partial(self._plan, len(here), inputs.dtype)
+            parts, program = remembered(self._programs, (len(here), inputs.dtype), plan)
+            for share in parts:
+                share.give(here)
+            self.team.perform(program, 0, len(parts))
+            yield slice(start, start + len(here)), self.space.y[-1][: len(here)].reshape(len(here), -1)
+
+    def logits(self, inputs: npt.NDArray[np.generic]) -> npt.NDArray[np.int32]:
+        """Raw outputs of the last layer.
+
+        Parameters
+        ----------
+        inputs : uint8 or raw int array (n, h, w, c)
+            Pixels, or raw integers in the model's input format.
+
+        Returns
+        -------
+        int32 array (n, outputs), raw in the last layer's output format
+
+        Raises
+        ------
+        FxptrainError
+            If the inputs are neither, or have another shape.
+        """
+        out = np.empty((len(inputs), self.model.stages[-1].out_elements), np.int32)
+        for part, values in self.chunks(inputs):
+            out[part] = values
+        return out
+
+    def evaluate(self, inputs: npt.NDArray[np.generic], labels: npt.NDArray[np.int32]) -> tuple[int, int]:
+        """Sum of the losses (16 fractional bits) and number of correct classes over all samples."""
+        last = self.model.stages[-1]
+        function: Any = loss.cross_entropy if self.model.spec.loss == "cross-entropy" else loss.squared_error
+        total, correct = 0, 0
+        acc, draws = np.empty(last.out_elements, np.int64), np.empty(0, np.uint32)
+        for part, values in self.chunks(inputs):
+            unused = np.empty(values.shape, np.int8)
+            result = function(values, last.y_form.format.frac_bits, labels[part], NO_ROUNDING, acc, draws, unused)
+            total, correct = total + int(result[0]), correct + int(result[1])
+        return total, correct
+
+
+def logits(model: Model, inputs: npt.NDArray[np.generic], threads: int = 1) -> npt.NDArray[np.int32]:
+    """`Inference.logits` of a model as it is now."""
+    return Inference(model, len(inputs), threads).logits(inputs)
+
+
+def evaluate(
+    model: Model, inputs: npt.NDArray[np.generic], labels: npt.NDArray[np.int32], threads: int = 1
+) -> tuple[int, int]:
+    """`Inference.evaluate` of a model as it is now."""
+    return Inference(model, len(inputs), threads).evaluate(inputs, labels)

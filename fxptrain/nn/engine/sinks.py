@@ -1,0 +1,174 @@
+"""Where finished gradient rows go: into the update, into an accumulator, or into a collector.
+
+Layers know no optimizer and the optimizer knows no layer; they meet here.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Hashable
+from threading import Lock
+
+import numpy as np
+
+from fxptrain.fixed.format import FxP
+from fxptrain.fixed.multiplier import Multiplier
+from fxptrain.kernels.call import Call, Program
+from fxptrain.kernels.copy import add_runs, largest
+from fxptrain.kernels.update_site import Runs, UpdateSite
+from fxptrain.nn.engine.workspace import Workspace
+from fxptrain.nn.layers.stage import GradientBlock
+from fxptrain.nn.model import Model
+from fxptrain.nn.state.formats import MAX_MOMENTUM_FRAC
+from fxptrain.nn.state.parameters import IntArray, ParameterArray, UpdateMoment
+
+MOMENTUM_HEADROOM = 8  # a fresh momentum format holds this many times the first batch's largest gradient
+
+
+class Sink(ABC):
+    """Takes exact gradient blocks: plans a call for each, which is made as soon as the block is finished.
+
+    `before` and `after` enclose every time that planned calls are made; several threads may call them, never twice for
+    the same parameters. What `before` has made ready stays so as long as `moment` is the same object and not None.
+    """
+
+    moment: Hashable = None
+
+    def __init__(self) -> None:
+        self._taken: dict[Hashable, tuple[Call, Program]] = {}
+
+    @abstractmethod
+    def plan(self, stage: int, block: GradientBlock, gradient: IntArray, worker: int) -> Call:
+        """A call that consumes the flat gradient of a block."""
+
+    def before(self, block: GradientBlock, call: Call) -> None:  # noqa: B027  (most calls need nothing)
+        """Make a planned call ready for this step."""
+
+    def after(self, stage: int, block: GradientBlock, call: Call) -> None:  # noqa: B027
+        """Take over what a planned call returned."""
+
+    def take(self, stage: int, block: GradientBlock, gradient: IntArray, worker: int, step: int) -> None:
+        """Make a call at once; it is planned the first time."""
+        key = (stage, block, worker, gradient.ctypes.data, gradient.size, gradient.dtype)
+        if key not in self._taken:
+            call = self.plan(stage, block, gradient, worker)
+            self._taken[key] = call, Program([[[call]]])
+        call, program = self._taken[key]
+        self.before(block, call)
+        program.run(step)
+        self.after(stage, block, call)
+
+
+def _gradient_frac(model: Model, stage: int, parameter: ParameterArray, errors: list[FxP]) -> int:
+    """Fractional bits of a gradient: the error's, plus the input's for weights."""
+    return errors[stage].frac_bits + (0 if parameter.is_bias else model.stages[stage].x_form.format.frac_bits)
+
+
+class UpdateSink(Sink):
+    """The fused update: every block is applied as soon as it is finished."""
+
+    def __init__(self, model: Model, space: Workspace) -> None:
+        super().__init__()
+        self.model, self.space = model, space
+        self.sites: dict[int, UpdateSite] = {}
+        self.reports: dict[int, list[tuple[int, ...]]] = {
+            id(parameter): [] for stage in model.stages for parameter in stage.parameters
+        }
+
+    def begin(self, rate: Multiplier, batch: int, errors: list[FxP], formats: Hashable) -> None:
+        """Fix this step's learning rate, samples and formats of the errors; `formats` change if any format does."""
+        for reports in self.reports.values():
+            reports.clear()
+        if self.moment == (rate, batch, formats):
+            return
+        self.moment = (rate, batch, formats)
+        for i, stage in enumerate(self.model.stages):
+            for parameter in stage.parameters:
+                frac = _gradient_frac(self.model, i, parameter, errors)
+                moment = UpdateMoment(self.model.seed, rate, batch, frac, stage.gradient_bits(parameter, batch))
+                self.sites[id(parameter)] = parameter.site(moment)
+
+    def plan(self, stage: int, block: GradientBlock, gradient: IntArray, worker: int) -> Call:
+        """Update the block's parameters."""
+        parameter, draws = block.parameter, self.space.draws(stage, worker)
+        return parameter.update(self.sites[id(parameter)], block.runs, gradient, draws)
+
+    def before(self, block: GradientBlock, call: Call) -> None:
+        """Set this step's site."""
+        call.replace(0, self.sites[id(block.parameter)])
+
+    def after(self, stage: int, block: GradientBlock, call: Call) -> None:
+        """Keep the counts for `finish`."""
+        self.reports[id(block.parameter)].append((*call.results, block.runs.size))
+
+    def finish(self) -> None:
+        """Count what the updates reported."""
+        for stage in self.model.stages:
+            for parameter in stage.parameters:
+                parameter.note(self.reports[id(parameter)])
+
+
+class Accumulator(Sink):
+    """Adds up the gradients of several pieces (micro-batches or machines) of batches of up to a size, exactly."""
+
+    def __init__(self, model: Model, batch_size: int) -> None:
+        super().__init__()
+        self.model = model
+        self.sums: dict[int, IntArray] = {
+            id(parameter): np.zeros(parameter.flat.size, stage.gradient_type(batch_size))
+            for stage in model.stages
+            for parameter in stage.parameters
+        }
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of the accumulators."""
+        return sum(array.nbytes for array in self.sums.values())
+
+    def plan(self, stage: int, block: GradientBlock, gradient: IntArray, worker: int) -> Call:
+        """Add a block."""
+        return Call(add_runs, gradient, block.runs, self.sums[id(block.parameter)])
+
+    def hand_over(self, sink: Sink) -> None:
+        """Give the sums to another sink, whole parameter by whole parameter, and start again from zero."""
+        for i, stage in enumerate(self.model.stages):
+            for parameter in stage.parameters:
+                total = self.sums[id(parameter)]
+                sink.take(i, GradientBlock(parameter, 0, 0, Runs(0, total.size)), total, 0, self.model.step)
+                total[:] = 0
+
+
+class LargestSink(Sink):
+    """Remembers the largest absolute gradient of every stage, from which fresh momentum formats are chosen."""
+
+    def __init__(self, model: Model) -> None:
+        super().__init__()
+        self.model = model
+        self.largest: dict[tuple[int, bool], int] = {}
+        self._lock = Lock()
+
+    def plan(self, stage: int, block: GradientBlock, gradient: IntArray, worker: int) -> Call:
+        """Look at a block."""
+        return Call(largest, gradient, block.runs.size)
+
+    def after(self, stage: int, block: GradientBlock, call: Call) -> None:
+        """Keep the largest."""
+        key = (stage, block.parameter.is_bias)
+        with self._lock:  # several threads may hold blocks of one parameter
+            self.largest[key] = max(self.largest.get(key, 0), call.results[0])
+
+    def fit_momentum(self, batch: int, errors: list[FxP]) -> None:
+        """Give every momentum the finest format that holds `MOMENTUM_HEADROOM` times its largest gradient."""
+        for i, stage in enumerate(self.model.stages):
+            if not stage.parameters:
+                continue
+            form = stage.parameters[0].momentum_form
+            finest = MAX_MOMENTUM_FRAC
+            for parameter in stage.parameters:
+                peak = MOMENTUM_HEADROOM * self.largest.get((i, parameter.is_bias), 0)
+                frac = _gradient_frac(self.model, i, parameter, errors)
+                while finest > -MAX_MOMENTUM_FRAC and (peak << max(finest - frac, 0)) > (
+                    form.format.max_raw * batch << max(frac - finest, 0)
+                ):
+                    finest -= 1
+            form.format = form.format.with_frac(finest if any(self.largest.values()) else form.format.frac_bits)

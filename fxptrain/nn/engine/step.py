@@ -1,0 +1,228 @@
+"""One training step: forward, loss and errors sample by sample, then gradients and updates row by row.
+
+Because every scale is known before the data (delayed scaling), the samples of a thread run through the whole model and
+back without waiting for the others; then gradient blocks are computed over the whole batch and handed to a sink.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from math import prod
+
+import numpy.typing as npt
+
+from fxptrain.errors import FxptrainError
+from fxptrain.fixed.multiplier import Multiplier
+from fxptrain.nn.engine.inference import check_inputs
+from fxptrain.nn.engine.passed import Passed, together
+from fxptrain.nn.engine.plans import StagePlans, remembered
+from fxptrain.nn.engine.programs import Packing, Piece, Rows, Samples
+from fxptrain.nn.engine.ranks import Group
+from fxptrain.nn.engine.share import ErrorFormats, Inputs, Labels
+from fxptrain.nn.engine.sinks import Accumulator, LargestSink, Sink, UpdateSink
+from fxptrain.nn.engine.threads import Team
+from fxptrain.nn.engine.workspace import Workspace
+from fxptrain.nn.layers.stage import GradientBlock, Report
+from fxptrain.nn.model import Model
+
+PACK_WORK, UPDATE_WORK = 256, 512  # MACs that take about as long as packing, and as updating, one parameter
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What a step measured before its update: loss sum (16 fractional bits), correct classes, samples."""
+
+    loss_sum: int
+    correct: int
+    samples: int
+
+
+class TrainingStep:
+    """Runs training steps of a model in one arena.
+
+    Parameters
+    ----------
+    model : Model
+        Its parameters, formats and scales change with every step.
+    batch_size : int
+        Largest batch; a smaller one runs in the same arena.
+    micro_batch : int, optional
+        Process a batch in pieces of this size, for the price of one gradient accumulator; the bits are the same.
+    threads : int
+        Threads; they change no bit.
+    group : Group, optional
+        Processes that train the model together: each computes its share of every batch, for the price of one gradient
+        accumulator, and all make the same update; the bits are the same.
+
+    Raises
+    ------
+    FxptrainError
+        If a number is not positive or a sum of this batch size cannot be proved exact.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        batch_size: int,
+        *,
+        micro_batch: int | None = None,
+        threads: int = 1,
+        group: Group | None = None,
+    ) -> None:
+        for name, value in (("batch_size", batch_size), ("micro_batch", micro_batch or 1), ("threads", threads)):
+            if value < 1:
+                raise FxptrainError(f"`{name}` (={value}) must be at least 1.")
+        model.check_widths(batch_size)
+        self.model, self.batch_size = model, batch_size
+        self.group = group or Group()
+        self.piece = min(micro_batch or batch_size, self.group.largest_share(batch_size))
+        self.team = Team(threads)
+        self._macs = sum(stage.macs for stage in model.stages)
+        self._parameters = sum(p.flat.size for stage in model.stages for p in stage.parameters)
+        summed = self.piece < batch_size or self.group.size > 1
+        self.space = self._make_space(threads, summed)
+        blocks = [(i, block) for i, stage in enumerate(model.stages) for block in stage.blocks(threads)]
+        self.blocks = sorted(blocks, key=lambda entry: -self._work(*entry))  # the rest is easier shared than the most
+        self.accumulator = Accumulator(model, batch_size) if summed else None
+        self.update = UpdateSink(model, self.space)
+        self._formats: ErrorFormats = ([], [])
+        self._packings: dict[Hashable, Packing] = {}
+        self._packing: Packing
+        self._plans = StagePlans(model.stages)
+        self._rows: dict[Hashable, Rows] = {}
+        self._made: dict[Hashable, Piece] = {}
+        self._formats_key: Hashable = None
+        self._forms = model.tensor_formats()
+
+    def _make_space(self, threads: int, summed: bool) -> Workspace:
+        """The step's memory; `summed` if gradients of several pieces are added up."""
+        return Workspace(self.model, self.piece, threads, training=True, pieces=summed)
+
+    def _work(self, stage: int, block: GradientBlock) -> int:
+        """MACs of a block's gradient over a piece, and of what takes as long as its update."""
+        macs = 0 if block.parameter.is_bias else self.piece * self.model.stages[stage].macs
+        return block.runs.size * (macs // prod(block.parameter.values.shape) + UPDATE_WORK)
+
+    def run(self, inputs: Inputs, labels: Labels, rate: Multiplier) -> StepResult:
+        """Train on one batch: inputs (n, h, w, c), labels (n,), n <= batch_size; returns what forward measured.
+
+        Every rank of a group is given the whole batch.
+        """
+        model = self.model
+        self._check(inputs, labels)
+        model.expect(inputs)
+        if not model.calibrated:
+            self._calibrate(inputs, labels)
+        self._prepare()
+        self.update.begin(rate, len(inputs), self._formats[0], self._formats_key)
+        sink: Sink = self.accumulator or self.update
+        passed: list[Passed] = []
+        for part in self._pieces(len(inputs)):
+            passed += self._piece(inputs, labels, part, sink)
+        passed = together(self.group, passed, len(model.stages))
+        if self.accumulator is not None:
+            self.group.add(self.accumulator.sums.values())
+            self.accumulator.hand_over(self.update)
+        self.update.finish()
+        self._note(passed, len(inputs))
+        model.step += 1
+        if model.formats.mode == "auto" and model.step % model.formats.adapt_every == 0:
+            model.adapt()
+        return StepResult(sum(p.loss_sum for p in passed), sum(p.correct for p in passed), len(inputs))
+
+    def _check(self, inputs: Inputs, labels: Labels) -> None:
+        check_inputs(self.model, inputs)
+        if not 1 <= len(inputs) <= self.batch_size or len(inputs) != len(labels):
+            raise FxptrainError(
+                f"A step takes 1 to {self.batch_size} samples with a label each; got {len(inputs)} and {len(labels)}."
+            )
+        classes = self.model.stages[-1].out_elements
+        if labels.min() < 0 or labels.max() >= classes:
+            raise FxptrainError(f"`labels` reach {labels.min()} to {labels.max()}; the model has {classes} classes.")
+
+    def _pieces(self, samples: int) -> Iterator[slice]:
+        """Share of a batch that this rank computes, piece by piece."""
+        share = self.group.share(samples)
+        for start in range(share.start, share.stop, self.piece):
+            yield slice(start, min(start + self.piece, share.stop))
+
+    def _prepare(self) -> None:
+        """Fix this step's formats and choose accumulators."""
+        self._fix_formats()
+        self._packing = remembered(self._packings, self._formats_key, lambda: Packing(self.model, self.space))
+        self._packing.choose(self.team, self.model.step, self.team.workers(PACK_WORK * self._parameters))
+
+    def _fix_formats(self) -> None:
+        """Note this step's error formats, and what tells them and all others apart from another step's."""
+        model = self.model
+        fracs = [form.format.frac_bits for form in self._forms]
+        key = (model.seed, *fracs, *[stage.error_scale.frac for stage in model.stages])
+        if key != self._formats_key:
+            self._formats, self._formats_key = model.error_formats(), key
+
+    def _piece(self, inputs: Inputs, labels: Labels, part: slice, sink: Sink | None) -> list[Passed]:
+        """All of one piece of the batch; gradients only for a sink."""
+        samples, first = part.stop - part.start, part.start == self.group.share(len(inputs)).start
+        key = (self._formats_key, self._packing.choice, samples, inputs.dtype, sink, first)
+        piece = remembered(self._made, key, partial(self._make_piece, samples, inputs.dtype, sink, first))
+        work = 3 * samples * self._macs + (PACK_WORK + UPDATE_WORK) * self._parameters
+        return piece.run(self.team, inputs, labels, part, self.model.step, self.team.workers(work))
+
+    def _make_piece(self, samples: int, kind: npt.DTypeLike, sink: Sink | None, first: bool) -> Piece:
+        self._packing.apply()
+        self._plans.choice = self._packing.choice
+        model, space, plans, threads, rows = self.model, self.space, self._plans, self.team.size, None
+        if sink is not None:
+            make = partial(Rows, model, space, threads, self.blocks, samples, sink)
+            rows = remembered(self._rows, (samples, sink), make)
+        there_and_back = Samples(model, space, plans, threads, samples, kind, self._formats)
+        return Piece(self._packing.phase(plans) if first else None, there_and_back, rows)
+
+    def _note(self, passed: list[Passed], samples: int) -> None:
+        """Hand the merged reports to the formats and the error scales."""
+        for i, stage in enumerate(self.model.stages):
+            for share in passed:
+                report = share.outputs[i]
+                if report.total:
+                    stage.y_form.note(report.saturated, report.total, report.largest)
+            self._note_errors(i, [share.errors[i] for share in passed])
+
+    def _note_errors(self, i: int, reports: list[Report]) -> None:
+        """Count a stage's errors and apply the rule of their scale to the largest sum."""
+        scale = self.model.stages[i].error_scale
+        form, sum_frac = self._formats[0][i], self._formats[1][i]
+        saturated, total, largest = reports[0]
+        for report in reports[1:]:
+            saturated, total = saturated + report.saturated, total + report.total
+            largest = max(largest, report.largest)
+        scale.epoch.add(saturated, total, min(largest >> (sum_frac - form.frac_bits), form.max_raw))
+        scale.note(largest, sum_frac)
+
+    # Calibration -------------------------------------------------------------------------------------------------
+
+    def _calibrate(self, inputs: Inputs, labels: Labels) -> None:
+        """Before the first step: fit every error scale, from the loss down, then the momentum formats."""
+        stages = self.model.stages
+        for i in range(len(stages) - 1, -1, -1):
+            passed = self._whole_pass(inputs, labels)
+            scale = stages[i].error_scale
+            scale.frac = scale.fitting(max(int(share.errors[i].largest) for share in passed), self._formats[1][i])
+        self._prepare()
+        largest = LargestSink(self.model)
+        sink: Sink = self.accumulator or largest
+        self._whole_pass(inputs, labels, sink)
+        if self.accumulator is not None:
+            self.group.add(self.accumulator.sums.values())
+            self.accumulator.hand_over(largest)
+        if self.model.formats.momentum_frac is None:
+            largest.fit_momentum(len(inputs), self._formats[0])
+        self.model.calibrated = True
+
+    def _whole_pass(self, inputs: Inputs, labels: Labels, sink: Sink | None = None) -> list[Passed]:
+        self._prepare()
+        passed: list[Passed] = []
+        for part in self._pieces(len(inputs)):
+            passed += self._piece(inputs, labels, part, sink)
+        return together(self.group, passed, len(self.model.stages))

@@ -1,0 +1,181 @@
+"""The arena of a training step or of inference: every buffer of every stage, planned once, allocated once.
+
+What does not belong here: running anything (`step`, `inference`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fxptrain.fixed.format import FxP
+from fxptrain.kernels.update_site import BLOCK
+from fxptrain.nn.engine.packed import state_bytes
+from fxptrain.nn.layers.conv import ProductStage
+from fxptrain.nn.layers.stage import NO_WINNERS, Stage, Views
+from fxptrain.nn.model import Model
+from fxptrain.nn.state.arena import ALIGNMENT, FOREVER, Buffer, Plan, lay_out
+from fxptrain.nn.state.parameters import IntArray
+
+PHASES = ("forward", "error", "gradient")
+UPDATE = "update"
+LOSS = "loss"
+NO_INPUT = np.empty(0, np.int8)
+
+
+def _batch_buffers(stage: Stage, at: int, stages: int, batch: int, training: bool) -> list[Buffer]:
+    """What a stage keeps for the whole batch: its output, the pool winners, the error at its output."""
+    shape = (batch, *stage.out_shape)
+    found = [Buffer(f"{stage.name}.y", "saved", shape, stage.y_form.format.dtype, at)]
+    if stage.pools:
+        found.append(Buffer(f"{stage.name}.winners", "index", shape, np.uint8, at))
+    if training:
+        error = FxP(stage.error_scale.bits, 0).dtype
+        found.append(Buffer(f"{stage.name}.error", "error", shape, error, stages))
+    return found
+
+
+PACKING = -1  # the moment of `Stage.prepare`
+
+
+def shared_buffers(model: Model, batch: int, *, training: bool, pieces: bool = False) -> list[Buffer]:
+    """What the whole batch shares: inputs, outputs, winners, errors and packed weights.
+
+    Moments: weights are packed at `PACKING`, stage i runs forward at i, its input error at 2 S - i, its gradients at
+    2 S + 1 + i. With micro-batches (`pieces`) the packed weights outlive every piece.
+    """
+    stages = len(model.stages)
+    buffers = [Buffer("input", "saved", (batch, *model.spec.input_shape), model.input_form.format.dtype)]
+    for at, stage in enumerate(model.stages):
+        buffers += _batch_buffers(stage, at, stages, batch, training)
+        for b in stage.shared(training and at > 0):  # nobody wants the error at the model's input
+            last = b.last if pieces or not training else min(b.last, 2 * stages)
+            buffers.append(replace(b, name=f"{stage.name}.{b.name}", first=PACKING, last=last))
+    return buffers
+
+
+def thread_buffers(model: Model, batch: int, thread: int, *, training: bool) -> list[Buffer]:
+    """Scratch of one thread, at the moments of `shared_buffers`."""
+    stages = len(model.stages)
+    buffers: list[Buffer] = []
+    for at, stage in enumerate(model.stages):
+        moments = {"forward": at, "error": 2 * stages - at, "gradient": 2 * stages + 1 + at}
+        for phase in PHASES if training else PHASES[:1]:
+            if phase == "error" and at == 0:
+                continue  # nobody wants the error at the model's input
+            moment = moments[phase]
+            buffers += [
+                replace(b, name=f"{stage.name}.{phase}.{b.name}@{thread}", first=moment, last=moment)
+                for b in stage.scratch(phase, batch)
+            ]
+    if training:
+        classes = model.stages[-1].out_elements
+        buffers += [
+            Buffer(f"{LOSS}.acc@{thread}", "scratch", (classes,), np.int64, stages, stages),
+            Buffer(f"{LOSS}.draws@{thread}", "scratch", (classes,), np.uint32, stages, stages),
+            Buffer(f"{UPDATE}.draws@{thread}", "scratch", (2, BLOCK), np.uint32, 2 * stages + 1),
+        ]
+    return buffers
+
+
+def plan_memory(model: Model, batch: int, threads: int, *, training: bool, pieces: bool = False) -> list[Plan]:
+    """The arenas of a step: one for a single thread; else one that is shared and one for each thread.
+
+    Threads do not keep step with each other, so lifetimes only hold within a thread.
+    """
+    shared = shared_buffers(model, batch, training=training, pieces=pieces)
+    own = [thread_buffers(model, batch, thread, training=training) for thread in range(threads)]
+    if threads == 1:
+        return [lay_out(shared + own[0])]
+    return [lay_out([replace(b, first=PACKING, last=FOREVER) for b in shared]), *map(lay_out, own)]
+
+
+def state_buffers(
+    model: Model, batch: int, tables: Sequence[int], *, arenas: int = 1, pieces: bool = False, packs: bool = False,
+    pixels: bool = True,
+) -> list[Buffer]:  # fmt: skip
+    """What a training step holds outside its arenas: parameters, accumulators, tables, and the batch it is handed."""
+    found = [
+        Buffer("batch.inputs", "batch", (batch, *model.spec.input_shape),
+               np.uint8 if pixels else model.input_form.format.dtype),
+        Buffer("batch.labels", "batch", (batch,), np.int32),
+        Buffer("pixels", "table", model.table.shape, model.table.dtype),
+        Buffer("alignment", "table", (ALIGNMENT * arenas,), np.uint8),
+    ]  # fmt: skip
+    for stage, table in zip(model.stages, tables, strict=True):
+        found.append(Buffer(f"{stage.name}.tables", "table", (table,), np.uint8))
+        for parameter in stage.parameters:
+            packed = packs and isinstance(stage, ProductStage)
+            for kind, size in state_bytes(parameter, packs=packed).items():
+                found.append(Buffer(f"{stage.name}.{parameter.name}_{kind}", kind, (size,), np.uint8))
+            if pieces:
+                name, size = f"{stage.name}.{parameter.name}_sum", parameter.flat.size
+                found.append(Buffer(name, "accumulator", (size,), stage.gradient_type(batch)))
+    return found
+
+
+class Workspace:
+    """The arenas and the views into them, by stage, phase and thread."""
+
+    def __init__(self, model: Model, batch: int, threads: int, *, training: bool, pieces: bool = False) -> None:
+        self._take(plan_memory(model, batch, threads, training=training, pieces=pieces), model, threads)
+        for stage in model.stages if training else []:
+            stage.table_bytes(threads)  # makes the tables, before several threads could at once
+
+    @classmethod
+    def of(cls, plans: list[Plan], model: Model, threads: int) -> Workspace:
+        """A workspace of plans made elsewhere, of buffers named alike."""
+        made = cls.__new__(cls)
+        made._take(plans, model, threads)
+        return made
+
+    def _take(self, plans: list[Plan], model: Model, threads: int) -> None:
+        self.plans = plans
+        views: dict[str, npt.NDArray[Any]] = {
+            name: view for plan in self.plans for name, view in plan.allocate().items()
+        }
+        self.input: IntArray = views.get("input", NO_INPUT)
+        self.y: list[IntArray] = [views[f"{stage.name}.y"] for stage in model.stages]
+        self.winners: list[npt.NDArray[np.uint8]] = [
+            views.get(f"{stage.name}.winners", NO_WINNERS) for stage in model.stages
+        ]
+        errors = [views.get(f"{stage.name}.error") for stage in model.stages]
+        self.error: list[IntArray] = [error for error in errors if error is not None]  # none in inference
+        self.shared = [_under(views, f"{stage.name}.", "") for stage in model.stages]
+        self.scratch = {
+            (phase, thread): [_under(views, f"{stage.name}.{phase}.", f"@{thread}") for stage in model.stages]
+            for phase in PHASES
+            for thread in range(threads)
+        }
+        self.loss = [_under(views, f"{LOSS}.", f"@{thread}") for thread in range(threads)]
+        self.update = [_under(views, f"{UPDATE}.", f"@{thread}") for thread in range(threads)]
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of all arenas."""
+        return sum(plan.total for plan in self.plans)
+
+    def draws(self, stage: int, worker: int) -> npt.NDArray[np.uint32]:
+        """Memory for the draws of a stage's update: its own, the one of all, or the next stage's."""
+        own = self.update[worker]
+        names = (f"draws{stage}", "draws", f"draws{stage + 1}")
+        found: npt.NDArray[np.uint32] = next(own[name] for name in names if name in own)
+        return found
+
+    def winners_of(self, stage: int, part: slice) -> npt.NDArray[np.uint8]:
+        """Pool winners of some samples (an empty array where the stage does not pool)."""
+        winners = self.winners[stage]
+        return winners[part] if winners is not NO_WINNERS else winners
+
+
+def _under(views: Views, prefix: str, suffix: str) -> Views:
+    """Views whose name lies between `prefix` and `suffix`, by what is left of the name."""
+    return {
+        name[len(prefix) : len(name) - len(suffix)]: view
+        for name, view in views.items()
+        if name.startswith(prefix) and name.endswith(suffix) and len(name) > len(prefix) + len(suffix)
+    }

@@ -1,0 +1,1 @@
+"""What a layer is: one file a family, and what they share."""

@@ -1,0 +1,1 @@
+"""What training carries from step to step: parameters, formats, streams of draws, and the memory they lie in."""

@@ -1,0 +1,253 @@
+"""The integers that training changes: weights, biases, their momentum and, for STE, the master copies.
+
+What does not belong here: gradients (the stages make them) and schedules. The update rule itself is `kernels.update`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from math import isqrt, prod
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from fxptrain.errors import CheckpointError
+from fxptrain.fixed.format import FxP
+from fxptrain.fixed.multiplier import Multiplier
+from fxptrain.kernels.call import Call
+from fxptrain.kernels.copy import narrow
+from fxptrain.kernels.update import initialize, regrid, update
+from fxptrain.kernels.update_site import GUARD, Runs, Term, UpdateSite
+from fxptrain.nn.state.formats import TensorFormat
+from fxptrain.nn.state.streams import Site, stream
+
+IntArray = npt.NDArray[np.signedinteger[Any]]
+MASTER_BITS = 32
+GRADIENT_BITS = 47  # a gradient term's bits before its 15-bit mantissa
+NO_DRAWS = np.empty(0, np.uint32)
+
+
+@dataclass(frozen=True)
+class UpdateRule:
+    """The optimizer's constants: method, momentum factor and weight decay."""
+
+    method: str
+    momentum: Multiplier
+    decay: Multiplier
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether updates are rounded stochastically (SQPU); half to even otherwise."""
+        return self.method == "sqpu"
+
+    @property
+    def master(self) -> bool:
+        """Whether 32-bit master copies are kept (STE)."""
+        return self.method == "ste"
+
+
+class UpdateMoment(NamedTuple):
+    """How strong an update is, its seed, and what the gradient looks like: its fraction and magnitude bits."""
+
+    seed: int
+    rate: Multiplier
+    batch: int
+    gradient_frac: int
+    gradient_bits: int
+
+
+@lru_cache(maxsize=64)
+def _reciprocal(batch: int) -> Multiplier:
+    """What a gradient's sum is multiplied by to be the batch's mean."""
+    return Multiplier.from_ratio(1, batch)
+
+
+def _term(multiplier: Multiplier, frac: int, target_frac: int, bits: int = 0) -> Term:
+    drop = max(0, bits - GRADIENT_BITS)
+    return Term(multiplier.mantissa, target_frac + GUARD - frac - multiplier.shift + drop, drop)
+
+
+class ParameterArray:
+    """One parameter tensor: raw weights in its layer's parameter format, momentum in gradient units, STE masters.
+
+    Parameters
+    ----------
+    name : str
+        ``weights`` or ``bias``; used in checkpoints.
+    shape : tuple of int
+        Extents; the flat index is the draw index.
+    sites : mapping
+        Rounding sites (momentum, value, initialization, regrids).
+    """
+
+    _site: tuple[Any, UpdateSite] | None = None  # the last one and what it was made of: few steps change that
+
+    def __init__(
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        layer: int,
+        form: TensorFormat,
+        momentum_form: TensorFormat,
+        rule: UpdateRule,
+    ) -> None:
+        self.name, self.layer, self.form, self.momentum_form, self.rule = name, layer, form, momentum_form, rule
+        self.is_bias = name == "bias"
+        self.values: IntArray = np.zeros(shape, form.format.dtype)
+        self.flat = self.values.reshape(-1)
+        self.momentum: IntArray = np.zeros(prod(shape), np.int32 if rule.master else momentum_form.format.dtype)
+        self.master: IntArray | None = np.zeros(prod(shape), np.int32) if rule.master else None
+        self.still = 0
+        self.updates = 0
+
+    @property
+    def _value_format(self) -> FxP:
+        form = self.form.format
+        return FxP(MASTER_BITS, form.frac_bits + self._extra) if self.rule.master else form
+
+    @property
+    def _momentum_format(self) -> FxP:
+        form = self.momentum_form.format
+        if not self.rule.master:
+            return form
+        return FxP(MASTER_BITS, form.frac_bits + MASTER_BITS - form.total_bits)
+
+    @property
+    def _extra(self) -> int:
+        return MASTER_BITS - self.form.format.total_bits
+
+    def _stream(self, site: Site) -> int:
+        twins = {
+            Site.WEIGHT_MOMENTUM: Site.BIAS_MOMENTUM,
+            Site.WEIGHT: Site.BIAS,
+            Site.WEIGHT_INIT: Site.BIAS_INIT,
+            Site.WEIGHT_REGRID: Site.BIAS_REGRID,
+            Site.WEIGHT_MOMENTUM_REGRID: Site.BIAS_MOMENTUM_REGRID,
+        }
+        return stream(self.layer, twins[site] if self.is_bias else site)
+
+    def initialize(self, fan_in: int, seed: int) -> None:
+        """Uniform in +-1/sqrt(fan_in), rounded onto the grid; stochastically for SQPU, so that no layer starts dead."""
+        bound = Multiplier.from_ratio(isqrt((1 << 60) // fan_in), 1 << 30)
+        form = self._value_format
+        target = self.flat if self.master is None else self.master
+        initialize(
+            target,
+            bound.mantissa,
+            bound.shift - form.frac_bits,
+            form.min_raw,
+            form.max_raw,
+            self.rule.stochastic,
+            seed,
+            self._stream(Site.WEIGHT_INIT),
+        )
+        self._refresh_working()
+
+    def _refresh_working(self) -> None:
+        """STE: working weights are the master copy requantized."""
+        if self.master is not None:
+            form = self.form.format
+            narrow(self.master, self._extra, form.min_raw, form.max_raw, self.flat)
+
+    def site(self, moment: UpdateMoment) -> UpdateSite:
+        """Everything the update kernel needs besides the arrays and the step; the same object until it changes."""
+        key = (moment, self.form.format, self.momentum_form.format)
+        if self._site is None or self._site[0] != key:
+            self._site = key, self._make_site(moment)
+        return self._site[1]
+
+    def _make_site(self, moment: UpdateMoment) -> UpdateSite:
+        value, momentum = self._value_format, self._momentum_format
+        return UpdateSite(
+            keep=_term(self.rule.momentum, momentum.frac_bits, momentum.frac_bits),
+            gradient=_term(_reciprocal(moment.batch), moment.gradient_frac, momentum.frac_bits, moment.gradient_bits),
+            decay=_term(self.rule.decay, value.frac_bits, momentum.frac_bits),
+            rate=_term(moment.rate, momentum.frac_bits, value.frac_bits),
+            momentum_low=momentum.min_raw,
+            momentum_high=momentum.max_raw,
+            low=value.min_raw,
+            high=value.max_raw,
+            stochastic=self.rule.stochastic,
+            seed=moment.seed,
+            momentum_stream=self._stream(Site.WEIGHT_MOMENTUM),
+            stream=self._stream(Site.WEIGHT),
+            step=0,
+        )
+
+    def update(self, site: UpdateSite, runs: Runs, gradient: IntArray, draws: npt.NDArray[np.uint32]) -> Call:
+        """A call that updates the parameters in `runs`.
+
+        `gradient` is flat; `draws` (2, block) is scratch. The site is the call's first argument. It returns what
+        `kernels.update.update` does.
+        """
+        target = self.flat if self.master is None else self.master
+        return Call(update, site, target, self.momentum, runs, gradient, draws)
+
+    def note(self, reports: list[tuple[int, ...]]) -> None:
+        """Count what the calls of one step returned, each with its number of parameters; refresh working weights."""
+        self._refresh_working()
+        drop = self._extra if self.rule.master else 0
+        momentum_drop = MASTER_BITS - self.momentum_form.format.total_bits if self.rule.master else 0
+        over = momentum_over = largest = momentum_largest = updates = 0
+        for still, saturated, momentum_saturated, peak, momentum_peak, count in reports:
+            self.still += still
+            over, momentum_over, updates = over + saturated, momentum_over + momentum_saturated, updates + count
+            largest, momentum_largest = max(largest, peak), max(momentum_largest, momentum_peak)
+        self.updates += updates
+        self.form.note(over, updates, min(largest >> drop, self.form.format.max_raw))
+        self.momentum_form.note(momentum_over, updates, momentum_largest >> momentum_drop)
+
+    def regrid(self, change: int, momentum_change: int, seed: int, step: int) -> None:
+        """Move to a grid finer by `change` bits (coarser if negative); the formats have already changed."""
+        value, momentum = self._value_format, self._momentum_format
+        target = self.flat if self.master is None else self.master
+        if change:
+            regrid(
+                target,
+                -change,
+                value.min_raw,
+                value.max_raw,
+                self.rule.stochastic,
+                seed,
+                self._stream(Site.WEIGHT_REGRID),
+                step,
+            )
+        if momentum_change:
+            regrid(
+                self.momentum,
+                -momentum_change,
+                momentum.min_raw,
+                momentum.max_raw,
+                self.rule.stochastic,
+                seed,
+                self._stream(Site.WEIGHT_MOMENTUM_REGRID),
+                step,
+            )
+        self._refresh_working()
+
+    def arrays(self) -> dict[str, IntArray]:
+        """Every array of the state by name."""
+        found = {self.name: self.values, f"{self.name}_momentum": self.momentum}
+        if self.master is not None:
+            found[f"{self.name}_master"] = self.master
+        return found
+
+    def widths(self) -> dict[str, int]:
+        """Bits of the values of every array of `arrays`."""
+        wide = self.rule.master
+        found = {self.name: self.form.format.total_bits}
+        found[f"{self.name}_momentum"] = MASTER_BITS if wide else self.momentum_form.format.total_bits
+        return found | ({f"{self.name}_master": MASTER_BITS} if wide else {})
+
+    def load(self, arrays: dict[str, IntArray], prefix: str) -> None:
+        """Copy arrays of `arrays` back; raises `CheckpointError` where shape or dtype differ."""
+        for name, array in self.arrays().items():
+            found = arrays.get(f"{prefix}{name}")
+            if found is None or found.shape != array.shape or found.dtype != array.dtype:
+                have = "nothing" if found is None else f"{found.dtype} {found.shape}"
+                raise CheckpointError(
+                    f"Array {prefix + name!r} must be {array.dtype} {array.shape}; the file has {have}."
+                )
+            array[...] = found

@@ -1,0 +1,269 @@
+"""Recipes: TOML files to typed, checked values and back.
+
+A recipe says all that decides the bits of a run: data, model, formats, optimizer, schedule, length and seed.
+What does not belong here: anything that computes, and settings that change no bit (threads, directories).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, ValidationError, model_validator
+from pydantic_core import CoreSchema, core_schema
+
+from fxptrain.errors import RecipeError
+from fxptrain.nn.schedule import ScheduleType
+from fxptrain.nn.spec import FormatSpec, LayerSpec, ModelSpec, OptimizerSpec
+from fxptrain.recipe import files as recipe_files
+from fxptrain.recipe.errors import explain
+
+Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, lt=1 << 32)]
+_FILE = "a recipe"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSpec:
+    """What is learned, and how pixels become numbers.
+
+    Parameters
+    ----------
+    name : str
+        ``glyphs``, ``fashion-mnist``, ``mnist``, a directory of IDX files, an NPZ file or a CSV file.
+    mean, std : float, optional
+        Inputs become ``(x - mean) / std`` with pixels scaled to 0 .. 1; left out: those of the training split itself.
+    largest : float, optional
+        For inputs that are no pixels: the largest magnitude after that which the input format holds, beyond it they
+        saturate; left out: the largest of the training split.
+    validation : int
+        Samples taken out of the training split to validate on after each epoch.
+    split_seed : int
+        Which samples those are; apart from the seed of the run, so that runs can be compared.
+    limit : int, optional
+        Train on the first so many of the remaining samples only.
+    """
+
+    name: str = "glyphs"
+    mean: float | None = None
+    std: Annotated[float, Field(gt=0)] | None = None
+    largest: Annotated[float, Field(gt=0)] | None = None
+    validation: Annotated[int, Field(ge=0)] = 0
+    split_seed: Seed = 0
+    limit: Count | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScheduleSpec:
+    """The learning rate and how it moves, see `fxptrain.nn.schedule.Schedule`.
+
+    With `scale_with_batch`, `lr` is meant for a batch of 1024 and scaled linearly to the batch size.
+    """
+
+    type: ScheduleType = "constant"
+    lr: Annotated[float, Field(ge=2.0**-40, le=2.0**20)] = 0.01
+    warmup_steps: Annotated[int, Field(ge=0)] = 0
+    patience: Count = 5
+    scale_with_batch: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoppingSpec:
+    """End before the last epoch, see `fxptrain.nn.schedule.EarlyStopping`."""
+
+    patience: Count = 10
+    minimum_epochs: Count = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSpec:
+    """Length, batch and seed of a run.
+
+    `micro_batch` processes a batch in pieces (same bits, less memory); `checkpoint_steps` writes a checkpoint every so
+    many steps besides the one after each epoch.
+    """
+
+    epochs: Count = 10
+    batch_size: Count = 64
+    micro_batch: Count | None = None
+    seed: Seed = 0
+    checkpoint_steps: Count | None = None
+
+
+def _plain(value: Any) -> Any:
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
+
+
+@dataclass(frozen=True, kw_only=True)
+class _ModelTable(ModelSpec):
+    """How a model stands in a file: its layers are told apart by their ``type``."""
+
+    input_shape: tuple[Count, Count, Count]
+    layers: tuple[Annotated[LayerSpec, Field(discriminator="type")], ...]
+
+
+class _FromTable:
+    """Annotation: validate as a `_ModelTable`, keep as a `ModelSpec`."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        checked = core_schema.no_info_after_validator_function(
+            lambda table: ModelSpec(**{field.name: getattr(table, field.name) for field in fields(ModelSpec)}),
+            handler.generate_schema(_ModelTable),
+        )
+        return core_schema.no_info_before_validator_function(_plain, checked)
+
+
+class Recipe(BaseModel):
+    """Everything that decides the bits of a training run.
+
+    Examples
+    --------
+    >>> recipe = load_recipe("glyphs").changed({"training.epochs": 2, "formats.param_bits": 6})
+    >>> recipe.name, recipe.training.epochs, recipe.formats.param_bits
+    ('glyphs', 2, 6)
+    >>> parse_recipe(recipe.to_toml()) == recipe
+    True
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, revalidate_instances="always")
+
+    description: str = ""
+    data: DataSpec = DataSpec()
+    model: Annotated[ModelSpec, _FromTable()]
+    formats: FormatSpec = FormatSpec()
+    optimizer: OptimizerSpec = OptimizerSpec()
+    schedule: ScheduleSpec = ScheduleSpec()
+    training: TrainingSpec = TrainingSpec()
+    early_stopping: StoppingSpec | None = None
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        """Reject settings that contradict each other."""
+        formats = self.formats
+        if formats.mode == "fixed" and (formats.param_frac is None or formats.activation_frac is None):
+            raise ValueError("`formats.mode` (='fixed') needs `formats.param_frac` and `formats.activation_frac`")
+        if (self.data.mean is None) != (self.data.std is None):
+            raise ValueError("`data.mean` and `data.std` go together: give both, or none for the data's own")
+        for name, needed in (
+            ("schedule.type (='plateau')", self.schedule.type == "plateau"),
+            ("early_stopping", self.early_stopping is not None),
+        ):
+            if needed and not self.data.validation:
+                raise ValueError(f"`{name}` watches the validation loss: set `data.validation` above 0")
+        batch, micro = self.training.batch_size, self.training.micro_batch
+        if micro is not None and micro > batch:
+            raise ValueError(f"`training.micro_batch` (={micro}) must not exceed `training.batch_size` (={batch})")
+        return self
+
+    @property
+    def name(self) -> str:
+        """Name of the model, which is the recipe's."""
+        return self.model.name
+
+    def table(self) -> dict[str, Any]:
+        """Nested dictionaries as in the TOML file; what is None is left out."""
+        return _without_none({name: _plain(getattr(self, name)) for name in type(self).model_fields})
+
+    def to_toml(self) -> str:
+        """Text that `parse_recipe` reads back to an equal recipe."""
+        return _to_toml(self.table())
+
+    def changed(self, options: dict[str, Any]) -> Recipe:
+        """Copy with other values for dotted keys, checked again; None removes a key.
+
+        Raises
+        ------
+        RecipeError
+            If a key or value is not valid.
+        """
+        table = self.table()
+        for key, value in options.items():
+            section, _, name = key.rpartition(".")
+            place = table.setdefault(section, {}) if section else table
+            place[name] = value
+        return make_recipe(_without_none(table), "the options")
+
+
+def recipe_directory() -> Path:
+    """Directory of the recipes that come with the package: inside it when installed, beside it in a checkout."""
+    here = Path(__file__).parents[1]
+    installed = here / "_recipes"
+    return installed if installed.is_dir() else here.parent / "models"
+
+
+def recipe_names() -> list[str]:
+    """Names of the recipes that come with the package."""
+    return recipe_files.names_in(recipe_directory())
+
+
+def make_recipe(table: dict[str, Any], where: str = _FILE) -> Recipe:
+    """Check nested dictionaries and make them a recipe; `where` begins the error message.
+
+    Raises
+    ------
+    RecipeError
+        If a key is unknown (with the nearest valid name) or a value does not fit.
+    """
+    try:
+        return Recipe.model_validate(table)
+    except ValidationError as error:
+        raise RecipeError(f"{where}: {explain(error, Recipe, LayerSpec)}") from None
+
+
+def parse_recipe(text: str, where: str = _FILE) -> Recipe:
+    """Read a recipe from the text of a TOML file.
+
+    Raises
+    ------
+    RecipeError
+        If the text is no TOML or no recipe.
+    """
+    return make_recipe(recipe_files.parse(text, where), where)
+
+
+def load_recipe(name_or_path: str | Path) -> Recipe:
+    """Read a recipe by its name (`recipe_names`) or from a TOML file.
+
+    Raises
+    ------
+    RecipeError
+        If there is none, or it is not valid.
+    """
+    path = recipe_files.find(name_or_path, recipe_directory(), "recipe")
+    return parse_recipe(recipe_files.read(path, "recipe"), str(path))
+
+
+def _without_none(table: dict[str, Any]) -> dict[str, Any]:
+    """Leave out keys without a value, at every depth."""
+
+    def cleaned(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: cleaned(item) for key, item in value.items() if item is not None}
+        return [cleaned(item) for item in value] if isinstance(value, list | tuple) else value
+
+    return {key: cleaned(value) for key, value in table.items() if value is not None}
+
+
+def _to_toml(table: dict[str, Any]) -> str:
+    """TOML of strings, numbers, lists and one level of sections; lists of tables become lines of inline tables."""
+    lines = [f"{key} = {_value(value)}" for key, value in table.items() if not isinstance(value, dict)]
+    for section, values in table.items():
+        if isinstance(values, dict):
+            lines += ["", f"[{section}]", *(f"{key} = {_value(value)}" for key, value in values.items())]
+    return "\n".join(lines).lstrip("\n") + "\n"
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")  # TOML escapes as JSON does
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{key} = {_value(item)}" for key, item in value.items()) + " }"
+    if isinstance(value, list):
+        if any(isinstance(item, dict) for item in value):
+            return "[\n" + "".join(f"    {_value(item)},\n" for item in value) + "]"
+        return "[" + ", ".join(_value(item) for item in value) + "]"
+    return repr(value)

@@ -1,0 +1,1 @@
+"""A run: training, evaluation, and the files of both."""

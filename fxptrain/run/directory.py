@@ -1,0 +1,141 @@
+"""The directory of a run: which files it has, that they belong together, and that one process at a time writes them.
+
+What does not belong here: what is in a checkpoint or a metrics record (`training`).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+from fxptrain.errors import CheckpointError, RecipeError
+from fxptrain.recipe import Recipe, parse_recipe
+from fxptrain.run.checkpoint import write_atomically
+
+
+class RunDirectory:
+    """Paths of a run's files; as a context manager, also the lock that keeps other processes out.
+
+    ``config.toml``: the recipe with all options and the data's mean and std filled in; ``checkpoint.fxp``: the latest
+    state; ``best.fxp``: the state after the epoch with the lowest validation loss; ``metrics.jsonl``: a record per
+    epoch; ``log.txt``; ``result.json``: the summary of a finished run.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        """Nothing is touched yet."""
+        self.path = Path(path)
+        self.config = self.path / "config.toml"
+        self.checkpoint = self.path / "checkpoint.fxp"
+        self.best = self.path / "best.fxp"
+        self.metrics = self.path / "metrics.jsonl"
+        self.result = self.path / "result.json"
+        self._log = self.path / "log.txt"
+        self._lock: IO[str] | None = None
+
+    @property
+    def exists(self) -> bool:
+        """Whether a run was begun here."""
+        return self.config.is_file()
+
+    def __enter__(self) -> Self:
+        """Make the directory and lock it.
+
+        Raises
+        ------
+        CheckpointError
+            If it cannot be made, or another process trains in it.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock = (self.path / "lock").open("w")
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._release()
+            raise CheckpointError(f"Another process trains in {self.path}; choose another directory.") from None
+        except OSError as error:
+            self._release()
+            raise CheckpointError(f"{self.path} cannot be written ({error.strerror or error}).") from error
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Let other processes in."""
+        self._release()
+
+    def _release(self) -> None:
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def begin(self, recipe: Recipe, *, resume: bool) -> None:
+        """Record the recipe of a new run, or check that a run to be resumed has the same one.
+
+        Raises
+        ------
+        CheckpointError
+            If there is a run already and `resume` is not set.
+        RecipeError
+            If the run to be resumed has another recipe; the message names the first difference.
+        """
+        if not self.exists:
+            write_atomically(self.config, [recipe.to_toml().encode()])
+            return
+        if not resume:
+            raise CheckpointError(f"{self.path} holds a run already; resume it, or choose another directory.")
+        difference = first_difference(self.recipe().table(), recipe.table())
+        if difference is not None:
+            key, old, new = difference
+            raise RecipeError(
+                f"The run in {self.path} has `{key}` = {old!r}, not {new!r}; a resumed run keeps its options. "
+                "Leave the option out, or start a new run elsewhere."
+            )
+
+    def recipe(self) -> Recipe:
+        """Recipe of the run.
+
+        Raises
+        ------
+        CheckpointError
+            If there is no run.
+        RecipeError
+            If its recipe is damaged.
+        """
+        try:
+            text = self.config.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError):
+            raise CheckpointError(f"There is no run in {self.path}: it has no readable config.toml.") from None
+        return parse_recipe(text, str(self.config))
+
+    def log(self, line: str) -> None:
+        """Append a line with the time to the log."""
+        stamp = datetime.now(UTC).isoformat(timespec="seconds")
+        with self._log.open("a", encoding="utf-8") as file:
+            file.write(f"{stamp} {line}\n")
+
+    def write_result(self, summary: dict[str, Any]) -> None:
+        """Write the summary of the finished run."""
+        write_atomically(self.result, [(json.dumps(summary, indent=2) + "\n").encode()])
+
+
+def first_difference(old: dict[str, Any], new: dict[str, Any]) -> tuple[str, Any, Any] | None:
+    """Dotted key and both values where two recipes' tables differ first; None where they are equal.
+
+    Examples
+    --------
+    >>> first_difference({"a": {"b": 1, "c": 2}}, {"a": {"b": 1, "c": 3}})
+    ('a.c', 2, 3)
+    """
+    for key in [*old, *(key for key in new if key not in old)]:
+        a, b = old.get(key), new.get(key)
+        if isinstance(a, dict) and isinstance(b, dict):
+            inner = first_difference(a, b)
+            if inner is not None:
+                return f"{key}.{inner[0]}", inner[1], inner[2]
+        elif a != b:
+            return key, a, b
+    return None

@@ -1,0 +1,188 @@
+"""Facts about recipes and runs, as plain values and as tables of text.
+
+What does not belong here: printing (`cli`) and computing anything but shares and sums.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from fxptrain.fixed.format import FxP
+from fxptrain.nn.describe import layer_table
+from fxptrain.recipe import Recipe, load_recipe, recipe_names
+from fxptrain.run.directory import RunDirectory
+from fxptrain.run.evaluation import build_model, describe, load_run
+from fxptrain.run.metrics import headroom_bits, read_metrics, share
+
+
+def recipes() -> list[dict[str, str]]:
+    """Name and description of every shipped recipe."""
+    return [{"name": name, "description": load_recipe(name).description} for name in recipe_names()]
+
+
+def facts(run_or_recipe: str, changes: dict[str, Any]) -> dict[str, Any]:
+    """What ``fxptrain info --json`` prints.
+
+    Parameters
+    ----------
+    run_or_recipe : str
+        A run directory, the name of a shipped recipe or the path of one.
+    changes : dict
+        Options of the recipe, as for `Recipe.changed`; a run has its own.
+
+    Raises
+    ------
+    FxptrainError
+        If there is neither, or the model cannot be built.
+    """
+    directory = RunDirectory(run_or_recipe)
+    if directory.exists or Path(run_or_recipe).is_dir():
+        if directory.checkpoint.exists():
+            run = load_run(run_or_recipe)
+            tensors = _last_tensors(directory)
+            return describe(run) | _of_model(run.recipe, run.model) | {"progress": run.progress, "tensors": tensors}
+        return _of_recipe(directory.recipe())
+    return _of_recipe(load_recipe(run_or_recipe).changed(changes))
+
+
+def _of_recipe(recipe: Recipe) -> dict[str, Any]:
+    return {"recipe": recipe.name} | _of_model(recipe, build_model(recipe))
+
+
+def _of_model(recipe: Recipe, model: Any) -> dict[str, Any]:
+    layers = layer_table(model)
+    return {
+        "description": recipe.description,
+        "layers": [{key: _plain(value) for key, value in layer.items()} for layer in layers],
+        "parameters": sum(layer["parameters"] for layer in layers),
+        "macs": sum(layer["macs"] for layer in layers),
+        "state_bytes": sum(array.nbytes for array in model.state_arrays().values()),
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Formats as text; everything else as it is."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return f"FxP({value.total_bits}, {value.frac_bits})" if isinstance(value, FxP) else value
+
+
+def _last_tensors(directory: RunDirectory) -> list[dict[str, Any]]:
+    """Telemetry of the last finished epoch, with the shares that people look at."""
+    epochs = [record for record in read_metrics(directory.metrics) if record.get("event") == "epoch"]
+    return [tensor_shares(tensor) for tensor in (epochs[-1]["tensors"] if epochs else [])]
+
+
+def tensor_shares(tensor: dict[str, Any]) -> dict[str, Any]:
+    """Shares and headroom of one tensor's counters.
+
+    Examples
+    --------
+    >>> counters = {"name": "w", "saturated": 1, "total": 4, "max_raw": 31, "total_bits": 8, "updates": 0}
+    >>> tensor_shares(counters)["saturated_share"], tensor_shares(counters)["headroom_bits"]
+    (0.25, 2)
+    """
+    largest = (1 << (tensor["total_bits"] - 1)) - 1
+    return tensor | {
+        "saturated_share": share(tensor["saturated"], tensor["total"]),
+        "headroom_bits": headroom_bits(tensor["max_raw"], largest) if tensor["total"] else None,
+        "zero_update_share": share(tensor.get("updates_to_zero", 0), tensor.get("updates", 0)),
+    }
+
+
+def recipes_text(listed: list[dict[str, str]]) -> str:
+    """The shipped recipes, a line each."""
+    return table(["recipe", "description"], [[item["name"], item["description"]] for item in listed])
+
+
+def text(found: dict[str, Any]) -> str:
+    """What ``fxptrain info`` prints."""
+    heads = list(found["layers"][0])
+    rows = [[_cell(layer[head]) for head in heads] for layer in found["layers"]]
+    head = f"{found['recipe']}: {found['description']}"
+    total = f"{found['parameters']:,} parameters, {found['macs']:,} MACs, {found['state_bytes']:,} bytes of state"
+    parts = [head, "", table([name.replace("_", " ") for name in heads], rows), "", total]
+    if "progress" in found:
+        progress = found["progress"]
+        parts.append(f"{progress['epoch']} epochs, {progress['step']} steps, weights {found['weights_sha256']}")
+    if found.get("tensors"):
+        parts += ["", _tensors_text(found["tensors"])]
+    return "\n".join(parts)
+
+
+def _tensors_text(tensors: list[dict[str, Any]]) -> str:
+    heads = ["tensor", "format", "saturated", "headroom bits", "updates to zero", "format changes"]
+    rows = [
+        [
+            tensor["name"],
+            f"FxP({tensor['total_bits']}, {tensor['frac_bits']})",
+            _percent(tensor["saturated_share"]),
+            _cell(tensor["headroom_bits"]),
+            _percent(tensor["zero_update_share"]),
+            _cell(tensor.get("frac_changes")),
+        ]
+        for tensor in tensors
+    ]
+    return table(heads, rows)
+
+
+def summary_text(summary: dict[str, Any]) -> str:
+    """The few lines of a summary that people want."""
+    rows = [("test accuracy", f"{summary['test_accuracy']:.2%}")]
+    if summary.get("validation_accuracy") is not None:
+        rows.append(("validation accuracy", f"{summary['validation_accuracy']:.2%}"))
+    if summary.get("best_test_accuracy") is not None:
+        rows.append(("best epoch", f"{summary['best_epoch']}, test accuracy {summary['best_test_accuracy']:.2%}"))
+    if summary.get("images_per_second"):
+        rows.append(("speed", f"{summary['images_per_second']:,.0f} images/s"))
+    rows += [("time", f"{summary['seconds']:.1f} s"), ("weights SHA-256", summary["weights_sha256"])]
+    if summary.get("run"):
+        rows.append(("run", summary["run"]))
+    return "\n".join(f"{name:20} {value}" for name, value in rows)
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns padded to their widest cell; numbers to the right.
+
+    Examples
+    --------
+    >>> print(table(["name", "n"], [["a", "1,000"], ["bb", "2"]]))
+    name      n
+    a     1,000
+    bb        2
+    """
+    columns = list(zip(heads, *rows, strict=True))
+    widths = [max(map(len, column)) for column in columns]
+    numeric = [bool(rows) and all(_is_number(cell) for cell in column[1:]) for column in columns]
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if right else cell.ljust(width)
+            for cell, width, right in zip(line, widths, numeric, strict=True)
+        ).rstrip()
+        for line in (heads, *rows)
+    )
+
+
+def _is_number(cell: str) -> bool:
+    return cell.strip("-%,.0123456789") == ""
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3%}"
+
+
+def _cell(value: Any) -> str:
+    match value:
+        case None:
+            return "-"
+        case bool() | str():
+            return str(value)
+        case int():
+            return f"{value:,}"
+        case list() | tuple():
+            return "x".join(map(str, value))
+        case dict():
+            return " ".join(f"{key} {item}" for key, item in value.items())
+    return str(value)

@@ -1,0 +1,46 @@
+"""The commands of `fxptrain experiment`."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from fxptrain.cli.main import main
+from tests.experiments.grids import tiny_grid
+
+
+def test_run_status_and_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A sweep from one command; the same directory needs --resume; status and report read it."""
+    grid, out = tiny_grid(tmp_path, epochs=1), tmp_path / "sweep"
+    command = ["experiment", str(grid), "--scale", "half", "--out", str(out), "--no-report"]
+    assert main([*command, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert found["sweeps"][0]["cells"] == {"waiting": 0, "running": 0, "done": 4, "failed": 0}
+    assert main(command) == 2
+    assert "go on with --resume" in capsys.readouterr().err
+    assert main([*command, "--resume"]) == 0
+    assert "tiny, half: 4 done" in capsys.readouterr().out
+    assert main(["experiment", "status", str(out)]) == 0
+    assert "scale half: epochs 1 (full: 1), 1 of 2 values of seed. For a look." in capsys.readouterr().out
+
+
+def test_list(capsys: pytest.CaptureFixture[str]) -> None:
+    """All shipped experiments with their sizes."""
+    assert main(["experiment", "list", "--json"]) == 0
+    found = {item["name"]: item["cells"] for item in json.loads(capsys.readouterr().out)}
+    assert {"base", "stability", "lr-scaling"} <= found.keys()
+    assert found["stability"]["small"] in (150, 160)  # without and with the float32 baseline
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["experiment", "stabilty"], "did you mean 'stability'"),
+        (["experiment", "stability", "--scale", "tiny"], "has no scale 'tiny'"),
+        (["experiment", "status", "nowhere"], "There is no sweep in nowhere"),
+    ],
+)
+def test_mistakes(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """One line and exit code 2."""
+    assert main(arguments) == 2
+    assert message in capsys.readouterr().err

@@ -1,0 +1,147 @@
+"""`fxptrain memory`, and the memory limit of `fxptrain train`."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fxptrain.cli.main import main
+from tests.small import small_data, small_recipe
+
+
+@pytest.fixture
+def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Path of a small recipe without data, in an empty working directory."""
+    (tmp_path / "small.toml").write_text(small_recipe().to_toml(), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    return "small.toml"
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict:
+    """The JSON object that a command prints."""
+    assert main([*arguments, "--json"]) == 0
+    return json.loads(capsys.readouterr().out.splitlines()[-1])
+
+
+def test_json(capsys: pytest.CaptureFixture[str], recipe: str) -> None:
+    """Paper, plan and measurement side by side, for every method."""
+    found = run(capsys, "memory", recipe, "--batch-size", "4", "--bits", "12", "--method", "ste", "--lean")
+    assert (found["method"], found["batch_size"], found["param_bits"], found["mode"]) == ("ste", 4, 12, "lean")
+    assert found["paper"]["ratio_to_ste"] == 1
+    assert found["planned"]["total"] == found["measured"]["total"] == sum(found["planned"]["by_kind"].values())
+    assert found["planned"]["ratio_to_paper_ste"] == found["planned"]["total"] / found["paper"]["bytes"]
+    assert found["modes"]["lean"] == found["planned"]["total"]
+    assert found["methods"].keys() == {"sqpu", "hteqpu", "ste", "float32"}
+    for name in ("sqpu", "hteqpu"):
+        facts = found["methods"][name]
+        assert facts["planned"]["total"] == facts["measured"]["total"] < found["planned"]["total"]
+
+
+def test_text(capsys: pytest.CaptureFixture[str], recipe: str) -> None:
+    """People see methods and layers."""
+    assert main(["memory", recipe, "--micro-batch", "4"]) == 0
+    text = capsys.readouterr().out
+    for part in ("sqpu", "float32", "0.conv2d", "accumulator", "micro-batches of 4", "fast mode", "total"):
+        assert part in text
+
+
+def test_operations(capsys: pytest.CaptureFixture[str], recipe: str) -> None:
+    """Counts as JSON and as text."""
+    assert run(capsys, "memory", recipe, "--operations")["paper"]["inference_per_sample"] == 67
+    assert main(["memory", "gupta_cnn", "--operations", "--batch-size", "1024"]) == 0
+    text = capsys.readouterr().out
+    assert "9.07" in text
+    assert "184,586" in text
+
+
+def test_fit(capsys: pytest.CaptureFixture[str], recipe: str) -> None:
+    """What fits, within the limit, and a mistake where nothing does."""
+    found = run(capsys, "memory", recipe, "--fit", "12KB", "--batch-size", "256")
+    assert found["planned"]["total"] <= found["limit"] == 12_288 < found["asked"]
+    assert found["given_up"]
+    assert main(["memory", recipe, "--fit", "12KB", "--batch-size", "256"]) == 0
+    assert "Given up:" in capsys.readouterr().out
+    assert main(["memory", recipe, "--fit", "99MB"]) == 0
+    assert "Nothing had to be given up." in capsys.readouterr().out
+    assert main(["memory", recipe, "--fit", "1KB"]) == 2
+    assert "Nothing fits into 1,024 bytes" in capsys.readouterr().err
+
+
+def test_plot_needs_its_extra(capsys: pytest.CaptureFixture[str], recipe: str, tmp_path: Path) -> None:
+    """A figure file, or one line that names the extra."""
+    code = main(["memory", recipe, "--batch-size", "2", "--plot", "figure.png"])
+    captured = capsys.readouterr()
+    if code:
+        assert "fxptrain[plot]" in captured.err
+    else:
+        assert (tmp_path / "figure.png").stat().st_size > 1000
+
+
+def test_the_limit_of_train(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """The plan is printed first; what exceeds the limit is refused with the way out, or trained in the lean mode."""
+    options = ["--epochs", "1", "--limit", "64", "--threads", "1", "--set", "data.validation=0"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("fxptrain.run.training.train", pytest.fail)
+        assert main(["train", "glyphs", *options, "--memory-limit", "150KB", "--fast"]) == 2
+        assert "more than 153,600" in capsys.readouterr().err
+    assert main(["memory", "glyphs", "--json"]) == 0
+    modes = json.loads(capsys.readouterr().out.splitlines()[-1])["modes"]
+    limit = str((modes["lean"] + modes["fast"]) // 2)
+    assert main(["train", "glyphs", *options, "--out", str(tmp_path / "text")]) == 0
+    assert capsys.readouterr().out.startswith(f"Memory: {modes['fast']:,} bytes planned (fast mode, 1 thread)\n")
+    hashes = set()
+    for extra, mode in (([], "fast"), (["--lean"], "lean"), (["--memory-limit", limit], "lean")):
+        found = run(capsys, "train", "glyphs", *options, *extra, "--out", str(tmp_path / f"run{len(extra)}"))
+        assert found["memory"] == {"planned": modes[mode], "mode": mode, "threads": 1}
+        hashes.add(found["weights_sha256"])
+    assert len(hashes) == 1
+
+
+def test_the_plan_is_told_before_the_first_step(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not with the first step, which may have to compile for a minute; and not by a run that cannot begin."""
+    told = []
+
+    def stop(*_: object) -> None:
+        told.append(capsys.readouterr().out)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fxptrain.nn.engine.step.TrainingStep.run", stop)
+    options = ["train", "glyphs", "--out", str(tmp_path / "run"), "--threads", "1"]
+    with pytest.raises(SystemExit):
+        main(options)
+    assert [text.count("bytes planned") for text in told] == [1]
+    assert main(options) == 2
+    captured = capsys.readouterr()
+    assert (captured.out, "holds a run already" in captured.err) == ("", True)
+
+
+def test_refusals_write_nothing(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither a run directory nor a data set; the message says what would fit."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("fxptrain.cli.main._fetch", pytest.fail)
+    assert main(["train", "gupta_cnn", "--memory-limit", "600KB", "--threads", "1"]) == 2
+    message = capsys.readouterr().err
+    assert "planned to take" in message
+    assert "--lean" in message
+    assert "--batch-size" in message
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_real_numbers_are_counted(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """A batch of other data than pixels has the width of the input format; only the data tell."""
+    data = small_data(60, real=True)
+    np.savez(
+        tmp_path / "real.npz",
+        x_train=data.train.inputs, y_train=data.train.labels, x_test=data.test.inputs, y_test=data.test.labels,
+    )  # fmt: skip
+    recipe = small_recipe(data__name=str(tmp_path / "real.npz"), formats__activation_bits=16, data__validation=0)
+    (tmp_path / "small.toml").write_text(recipe.to_toml(), encoding="utf-8")
+    path, options = str(tmp_path / "small.toml"), ["--threads", "1"]
+    pixels = run(capsys, "memory", path, *options)["planned"]["total"]
+    found = run(capsys, "train", path, *options, "--out", str(tmp_path / "run"))
+    assert found["memory"]["planned"] == pixels + 16 * 36

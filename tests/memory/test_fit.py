@@ -1,0 +1,58 @@
+"""What fits is found, the nearest to what was asked, and what was given up is said."""
+
+from dataclasses import replace
+
+import pytest
+
+from fxptrain.errors import FxptrainError
+from fxptrain.memory.fit import fit, within
+from fxptrain.memory.plan import Setting, plan
+from tests.small import small_recipe
+
+
+def asked(**options) -> Setting:
+    """The small recipe at 16 bits."""
+    recipe = small_recipe()
+    parts = {"model": recipe.model, "formats": recipe.formats, "optimizer": recipe.optimizer, "batch_size": 64}
+    return Setting(**parts | options).with_bits(16)
+
+
+def test_nothing_is_given_up_where_all_fits() -> None:
+    """With exactly the planned bytes, what was asked for comes back."""
+    found = fit(asked(), plan(asked()).total)
+    assert (found.setting, found.given_up, found.largest_batch) == (asked(), (), 64)
+
+
+def test_speed_goes_first() -> None:
+    """A byte less makes it lean."""
+    found = fit(asked(), plan(asked()).total - 1)
+    assert found.setting == replace(asked(), lean=True)
+    assert [line.split(":")[0] for line in found.given_up] == ["speed"]
+
+
+def test_pieces_then_batch_then_widths() -> None:
+    """With ever fewer bytes, ever more is given up, and the plan always fits."""
+    single = [replace(asked(batch_size=1).with_bits(bits), lean=lean) for bits in (4, 6, 8) for lean in (False, True)]
+    limit, least, most = plan(asked()).total, min(plan(one).total for one in single), 0
+    while limit >= least:
+        found = fit(asked(), limit)
+        assert plan(found.setting).total == found.plan.total <= limit
+        assert found.largest_batch >= found.setting.batch_size
+        assert plan(replace(found.setting, batch_size=found.largest_batch)).total <= limit
+        most = max(most, len(found.given_up))
+        limit = limit * 2 // 3
+    assert most >= 2
+    with pytest.raises(FxptrainError, match="Nothing fits"):
+        fit(asked(), least - 1)
+
+
+def test_within() -> None:
+    """Without a limit as asked; under one the lean mode where that helps, else a way out."""
+    fast, lean = plan(asked()).total, plan(asked(lean=True)).total
+    assert within(asked(), None, either=True) == (asked(), fast)
+    assert within(asked(), fast, either=True) == (asked(), fast)
+    assert within(asked(), lean, either=True) == (asked(lean=True), lean)
+    with pytest.raises(FxptrainError, match=r"planned to take .* bytes, more than .*--lean"):
+        within(asked(), fast - 1, either=False)
+    with pytest.raises(FxptrainError, match="Nothing fits into 10 bytes"):
+        within(asked(), 10, either=True)

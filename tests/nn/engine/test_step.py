@@ -1,0 +1,199 @@
+"""Training steps equal the oracle's, integer by integer, over several steps; threads and pieces change no bit."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fxptrain.fixed.multiplier import Multiplier
+from fxptrain.nn import spec as s
+from fxptrain.nn.engine import threads
+from fxptrain.nn.engine.inference import evaluate, logits
+from fxptrain.nn.engine.step import TrainingStep
+from fxptrain.nn.model import Model
+from fxptrain.testing import format_specs, model_specs, optimizer_specs
+from tests import naive
+from tests.nn.twins import assert_same, rule_of, twin_of
+
+STEPS = 3
+
+
+@pytest.fixture(scope="module", autouse=True)
+def every_thread_works() -> Iterator[None]:
+    """However little there is to do."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(threads, "SHARE", 1)
+        yield
+
+
+def batch(model: Model, random: np.random.Generator, size: int, raws: int) -> tuple[np.ndarray, np.ndarray]:
+    """Raw inputs in the model's input format, of magnitudes up to `raws`, and labels."""
+    form = model.input_form.format
+    shape = (size, *model.spec.input_shape)
+    low, high = max(form.min_raw, -raws), min(form.max_raw, raws)
+    inputs = random.integers(low, high + 1, shape).astype(form.dtype)
+    return inputs, random.integers(0, model.stages[-1].out_elements, size).astype(np.int32)
+
+
+def poison(step: TrainingStep, random: np.random.Generator) -> None:
+    """Fill the arena with garbage: a step may rely on nothing that another one left there."""
+    block = step.space.input.base
+    assert block is not None
+    block[...] = random.integers(0, 256, block.shape, np.uint8)
+
+
+def compare(
+    model: Model, random: np.random.Generator, sizes: list[int], *, raws: int = 1 << 31, **options: int
+) -> None:
+    """Train engine and oracle side by side on batches of the given sizes."""
+    twin = twin_of(model)
+    step = TrainingStep(model, max(sizes), **options)
+    rate = Multiplier.from_real(0.05)
+    rule = rule_of(model, naive.Multiplier(rate.mantissa, rate.shift))
+    formats = model.formats
+    for number, size in enumerate(sizes):
+        inputs, labels = batch(model, random, size, raws)
+        poison(step, random)
+        result = step.run(inputs, labels, rate)
+        if number == 0:
+            twin.calibrate(inputs, labels.tolist(), fit_momentum=formats.momentum_frac is None)
+        loss, correct = twin.train_step(inputs, labels.tolist(), rule)
+        if formats.mode == "auto" and twin.step % formats.adapt_every == 0:
+            twin.adapt(rule)
+        assert (result.loss_sum, result.correct, result.samples) == (loss, correct, size)
+        assert_same(model, twin)
+    expected = twin.forward(inputs, stochastic=False)[0].tolist()
+    assert logits(model, inputs, threads=options.get("threads", 1)).tolist() == expected
+    losses = [twin.loss(row, twin.stages[-1].form.frac, label)[2] for row, label in zip(expected, labels, strict=True)]
+    correct = sum(row.index(max(row)) == label for row, label in zip(expected, labels, strict=True))
+    assert evaluate(model, inputs, labels) == (sum(losses), correct)
+
+
+@given(
+    model_specs(max_side=5, max_channels=2),
+    st.one_of(format_specs(max_bits=8), format_specs(min_bits=9)),
+    optimizer_specs(),
+    st.integers(0, 2**32 - 1),
+    st.lists(st.integers(1, 4), min_size=STEPS, max_size=STEPS),
+    st.sampled_from([{}, {"micro_batch": 1}, {"micro_batch": 3}, {"threads": 2}]),
+)
+@settings(max_examples=40)
+def test_steps_equal_the_oracle(model_spec, format_spec, optimizer_spec, seed, sizes, options) -> None:
+    """Any small model, any formats, methods and roundings."""
+    model = Model.build(model_spec, format_spec, optimizer_spec, seed=seed)
+    compare(model, np.random.default_rng(seed), sizes, **options)
+
+
+CONV_THEN_LINEAR = (s.Conv2d(channels=5, kernel=(3, 3)), s.Linear(features=5), s.ReLU(), s.Linear(features=3))
+
+
+@pytest.mark.parametrize("options", [{}, {"micro_batch": 2}, {"threads": 2}])
+def test_padding_of_packed_weights_stays_zero(options: dict[str, int]) -> None:
+    """Runs that fill no whole vector: what shares the arena with the packed weights must not reach the input error."""
+    spec = s.ModelSpec(name="odd", input_shape=(5, 5, 3), layers=CONV_THEN_LINEAR)
+    model = Model.build(spec, s.FormatSpec(error_bits=8), s.OptimizerSpec(), seed=3)
+    compare(model, np.random.default_rng(0), [4, 3, 4], **options)
+
+
+def conv(channels: int, kernel: s.Pair = (3, 3), **options: Any) -> s.Conv2d:
+    """A convolution."""
+    return s.Conv2d(channels=channels, kernel=kernel, **options)
+
+
+def maxpool(size: s.Pair, stride: s.Pair | None = None) -> s.MaxPool2d:
+    """A max-pool."""
+    return s.MaxPool2d(size=size, stride=stride)
+
+
+def linear(features: int) -> s.Linear:
+    """A linear layer."""
+    return s.Linear(features=features)
+
+
+RELU, FLATTEN, DEPTHWISE = s.ReLU(), s.Flatten(), s.DepthwiseConv2d(kernel=(1, 1))
+SHAPES: dict[str, tuple[tuple[int, int, int], tuple[s.LayerSpec, ...]]] = {
+    "flatten first": ((3, 3, 2), (FLATTEN, DEPTHWISE, linear(3))),
+    "flatten between": ((3, 3, 2), (conv(2, (2, 2)), FLATTEN, DEPTHWISE, conv(2, (1, 1)), linear(3))),
+    "convolution last": ((3, 3, 2), (conv(4, (2, 2)), RELU, conv(3, (1, 2)))),
+    "average last": ((3, 3, 2), (conv(4, (2, 2)), RELU, s.GlobalAvgPool())),
+    "pool last": ((4, 4, 2), (conv(4, (1, 1)), RELU, maxpool((3, 3), (1, 1)))),
+    "pool first": ((4, 4, 2), (maxpool((2, 2), (1, 2)), conv(2, (2, 1)), linear(2))),
+    "pools in a row": (
+        (8, 8, 2),
+        (conv(4, (1, 1)), RELU, maxpool((2, 2)), maxpool((2, 2)), RELU, maxpool((2, 2), (1, 1)), linear(3)),
+    ),
+    "relu between pools": ((8, 8, 2), (conv(4, (1, 1)), maxpool((2, 2)), RELU, maxpool((2, 2)), linear(3))),
+    "relu behind averages": (
+        (8, 8, 2),
+        (conv(4, (1, 1)), s.AvgPool2d(size=(3, 2), stride=(2, 1)), RELU, s.AvgPool2d(size=(2, 2)), linear(3)),
+    ),
+    "relu before the last pool": ((3, 3, 2), (conv(3, (1, 1)), RELU, maxpool((2, 2), (1, 1)), FLATTEN)),
+    "large window": ((16, 16, 1), (conv(2, (1, 1)), maxpool((16, 16)), linear(3))),
+    "many channels": ((4, 4, 17), (conv(20, stride=(1, 2)), RELU, conv(33, (2, 1)), linear(3))),
+    "smallest": ((1, 1, 1), (linear(1),)),
+}
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_orders_and_shapes(name: str) -> None:
+    """Orders of layers and extents that random models seldom have."""
+    shape, layers = SHAPES[name]
+    spec = s.ModelSpec(name="edge", input_shape=shape, layers=layers)
+    model = Model.build(spec, s.FormatSpec(error_bits=8), s.OptimizerSpec(), seed=5)
+    compare(model, np.random.default_rng(1), [3, 2, 3])
+
+
+WIDE = (conv(3), RELU, maxpool((2, 2)), DEPTHWISE, linear(5), RELU, linear(3))
+
+
+@pytest.mark.parametrize(
+    ("param_bits", "activation_bits", "error_bits", "loss"),
+    [
+        (2, 2, 2, "squared-error"),
+        (3, 5, 3, "cross-entropy"),
+        (16, 16, 16, "squared-error"),
+        (24, 24, 16, "cross-entropy"),
+        (24, 8, 16, "squared-error"),
+        (4, 32, 7, "cross-entropy"),
+    ],
+)
+def test_widths(param_bits: int, activation_bits: int, error_bits: int, loss: s.Loss) -> None:
+    """From 2 to 32 bits: operands that fit the int16 products, and those that are split into digits."""
+    formats = s.FormatSpec(
+        param_bits=param_bits, activation_bits=activation_bits, error_bits=error_bits, momentum_bits=16, adapt_every=1
+    )
+    spec = s.ModelSpec(name="wide", input_shape=(4, 4, 2), layers=WIDE, loss=loss)
+    compare(Model.build(spec, formats, s.OptimizerSpec(), seed=5), np.random.default_rng(1), [3, 2, 3])
+
+
+@pytest.mark.parametrize("method", ["sqpu", "ste"])
+@pytest.mark.parametrize("options", [{}, {"micro_batch": 100}])
+def test_gradients_of_more_than_47_bits(method: str, options: dict[str, int]) -> None:
+    """Formats and batch allow 55 bits of gradient, so the lowest eight are floored; small inputs make that visible."""
+    spec = s.ModelSpec(name="wide", input_shape=(1, 1, 5), layers=(s.Linear(features=3, bias=False),))
+    formats = s.FormatSpec(param_bits=4, activation_bits=32, error_bits=16, momentum_bits=16)
+    model = Model.build(spec, formats, s.OptimizerSpec(method=method), seed=2)  # type: ignore[arg-type]
+    first = model.stages[0]
+    assert first.gradient_bits(first.parameters[0], 256) == 55
+    compare(model, np.random.default_rng(4), [256, 150], raws=1, **options)
+
+
+@pytest.mark.parametrize("options", [{}, {"threads": 2}, {"micro_batch": 17}])
+def test_blocks_of_a_linear_layer(options: dict[str, int]) -> None:
+    """More inputs than one gradient block takes, more samples than one row of the product, and a rest of both."""
+    spec = s.ModelSpec(name="mlp", input_shape=(1, 1, 140), layers=(linear(20), RELU, linear(18), RELU, linear(3)))
+    model = Model.build(spec, s.FormatSpec(), s.OptimizerSpec(), seed=5)
+    compare(model, np.random.default_rng(1), [37, 16, 33], **options)
+
+
+@pytest.mark.parametrize("method", ["sqpu", "hteqpu", "ste"])
+def test_long_run(method: str) -> None:
+    """Seventy steps: past the 64 calm ones after which an error scale becomes finer, with adaptation every ten."""
+    spec = s.ModelSpec(name="tiny", input_shape=(2, 2, 1), layers=(conv(2, (2, 2)), RELU, linear(2)))
+    formats = s.FormatSpec(param_bits=6, activation_bits=6, error_bits=8, adapt_every=10)
+    model = Model.build(spec, formats, s.OptimizerSpec(method=method), seed=1)  # type: ignore[arg-type]
+    compare(model, np.random.default_rng(2), [2] * 70)
+    assert any(form.changes for form in model.tensor_formats())

@@ -1,0 +1,152 @@
+"""Parameter tensors: initialization, updates in pieces, STE masters and regrids as the oracle has them."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fxptrain.errors import CheckpointError
+from fxptrain.fixed.format import FxP
+from fxptrain.fixed.multiplier import Multiplier
+from fxptrain.kernels.update_site import BLOCK, Runs
+from fxptrain.nn.state.formats import TensorFormat
+from fxptrain.nn.state.parameters import ParameterArray, UpdateMoment, UpdateRule
+from tests import naive
+
+SEED, LAYER = 9, 3
+METHODS = ["sqpu", "hteqpu", "ste"]
+
+
+def make(
+    method: str, param: FxP, momentum: FxP, name: str = "weights", shape: tuple[int, ...] = (3, 4)
+) -> ParameterArray:
+    """Initialized parameters of layer 3."""
+    rule = UpdateRule(method, Multiplier.from_real(0.9), Multiplier.from_real(0.01))
+    forms = TensorFormat("w", param, adaptive=True), TensorFormat("m", momentum, adaptive=True)
+    array = ParameterArray(name, shape, LAYER, *forms, rule)
+    array.initialize(12, SEED)
+    return array
+
+
+def twin_of(array: ParameterArray) -> naive.Parameter:
+    """The oracle's copy of the same integers."""
+    param, momentum = array.form.format, array.momentum_form.format
+    return naive.Parameter(
+        raw=naive.exact(array.values.reshape(-1)),
+        form=naive.Form(param.total_bits, param.frac_bits),
+        momentum=naive.exact(array.momentum),
+        momentum_form=naive.Form(momentum.total_bits, momentum.frac_bits),
+        is_bias=array.is_bias,
+        master=None if array.master is None else naive.exact(array.master),
+    )
+
+
+def rule_of(array: ParameterArray, gamma: Multiplier) -> naive.Rule:
+    """The oracle's copy of the rule."""
+    constants = (array.rule.momentum, array.rule.decay, gamma)
+    return naive.Rule(*(naive.Multiplier(c.mantissa, c.shift) for c in constants), stochastic=array.rule.stochastic)
+
+
+@given(
+    st.sampled_from(METHODS),
+    st.sampled_from(["weights", "bias"]),
+    st.tuples(st.integers(2, 16), st.integers(-4, 12)),
+    st.tuples(st.integers(2, 16), st.integers(-4, 20)),
+    st.integers(-4, 20),
+    st.lists(st.lists(st.integers(-(2**20), 2**20), min_size=12, max_size=12), min_size=1, max_size=3),
+    st.integers(1, 12),
+    st.sampled_from([21, 47, 60]),
+)
+def test_steps(method, name, param, momentum, gradient_frac, gradients, piece, gradient_bits) -> None:
+    """Several steps, each applied in pieces, give the oracle's weights, momentum and masters."""
+    array = make(method, FxP(*param), FxP(*momentum), name)
+    twin, gamma = twin_of(array), Multiplier.from_real(0.05)
+    draws = np.empty((2, BLOCK), np.uint32)
+    for step, values in enumerate(gradients):
+        gradient = np.array(values, np.int64)
+        site = array.site(UpdateMoment(SEED, gamma, 5, gradient_frac, gradient_bits))
+        starts = range(0, 12, piece)
+        runs = [Runs(start, min(piece, 12 - start)) for start in starts]
+        array.note([(*array.update(site, run, gradient[run.start :], draws).run(step), run.length) for run in runs])
+
+        def words(kind, step=step):
+            return naive.draw_array(SEED, 16 * LAYER + kind, step, (12,)) if array.rule.stochastic else None
+
+        twin.update(naive.exact(gradient), gradient_frac, rule_of(array, gamma), 5, words, gradient_bits)
+        assert array.values.reshape(-1).tolist() == twin.raw.tolist()
+        assert array.momentum.tolist() == twin.momentum.tolist()
+        if array.master is not None:
+            assert array.master.tolist() == twin.master.tolist()
+    assert array.updates == 12 * len(gradients)
+    for form, expected in ((array.form, twin.form), (array.momentum_form, twin.momentum_form)):
+        seen = form.interval
+        assert (seen.saturated, seen.total, seen.largest) == (expected.saturated, expected.total, expected.max_abs)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("change", [-2, -1, 0, 1])
+def test_regrid(method: str, change: int) -> None:
+    """Weights, momentum and masters move to the new grid with their own draws, and keep what they stand for."""
+    array = make(method, FxP(8, 6), FxP(8, 4))
+    array.momentum[:] = np.arange(-24, 24, 4) * (2**24 if method == "ste" else 1)
+    twin = twin_of(array)
+    array.form.move(change)
+    array.momentum_form.move(-change)
+    array.regrid(change, -change, SEED, 77)
+
+    def words(kind: int) -> Any:
+        return naive.draw_array(SEED, 16 * LAYER + kind, 77, (12,)) if method == "sqpu" else None
+
+    twin.regrid(change, -change, words)
+    assert array.values.reshape(-1).tolist() == twin.raw.tolist()
+    assert array.momentum.tolist() == twin.momentum.tolist()
+    assert array.master is None or array.master.tolist() == twin.master.tolist()
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("param", [FxP(4, 1), FxP(8, 6), FxP(16, 14)])
+def test_initialization(method: str, param: FxP) -> None:
+    """Uniform in +-1/sqrt(fan in) on the grid; SQPU keeps the mean where half to even would give zeros."""
+    array = make(method, param, FxP(8, 4), shape=(20, 30))
+    bound = Multiplier.from_ratio(round(2**30 / 12**0.5), 2**30)
+    frac = param.frac_bits + (32 - param.total_bits if method == "ste" else 0)
+    steps = naive.Multiplier(bound.mantissa, bound.shift - frac)
+    bits = 32 if method == "ste" else param.total_bits
+    values = naive.initialize(600, steps, bits=bits, seed=SEED, stream=16 * LAYER + 6, stochastic=method == "sqpu")
+    if method == "ste":
+        values = naive.requantize_array(values, 32 - param.total_bits, param.total_bits)[0]
+    assert array.values.reshape(-1).tolist() == values.tolist()
+    assert array.values.any()
+
+
+@pytest.mark.parametrize("method", ["sqpu", "hteqpu"])
+@pytest.mark.parametrize(("fan_in", "param_frac"), [(800, -11), (800, -12), (1 << 14, -12), (1 << 30, -12)])
+def test_initialization_on_a_coarse_grid(method: str, fan_in: int, param_frac: int) -> None:
+    """Shifts of 62 and more, where int64 has no room for the draw: seldom a step down, else zeros."""
+    param = FxP(8, param_frac)
+    rule = UpdateRule(method, Multiplier.from_real(0.9), Multiplier.from_real(0.01))
+    form = TensorFormat("w", param, adaptive=False)
+    array = ParameterArray("weights", (4000,), LAYER, form, form, rule)
+    array.initialize(fan_in, SEED)
+    bound = Multiplier.from_ratio(round(2**30 / fan_in**0.5), 2**30)
+    assert 32 + bound.shift - param_frac >= 62
+    steps = naive.Multiplier(bound.mantissa, bound.shift - param_frac)
+    expected = naive.initialize(4000, steps, bits=8, seed=SEED, stream=16 * LAYER + 6, stochastic=method == "sqpu")
+    assert array.flat.tolist() == expected.tolist()
+
+
+def test_state_round_trip_and_mismatch() -> None:
+    """Arrays load back by name; a missing or foreign one is refused."""
+    array, other = make("ste", FxP(8, 6), FxP(8, 4)), make("ste", FxP(8, 6), FxP(8, 4), "weights", (3, 4))
+    other.values[...] = 0
+    saved = {f"0.{name}": value.copy() for name, value in array.arrays().items()}
+    assert sorted(saved) == ["0.weights", "0.weights_master", "0.weights_momentum"]
+    other.load(saved, "0.")
+    assert other.values.tolist() == array.values.tolist()
+    with pytest.raises(CheckpointError, match=r"'1\.weights' must be int8"):
+        other.load(saved, "1.")
+    saved["0.weights"] = saved["0.weights"].astype(np.int16)
+    with pytest.raises(CheckpointError, match="the file has int16"):
+        other.load(saved, "0.")

@@ -1,0 +1,44 @@
+"""Tables of text and the facts behind them."""
+
+import pytest
+
+from fxptrain.fixed.format import FxP
+from fxptrain.run import report
+
+
+def test_table() -> None:
+    """Numbers to the right, text to the left, no trailing blanks."""
+    assert report.table(["a", "long head"], [["x", "1,234"], ["yy", "-5%"]]) == (
+        "a   long head\nx       1,234\nyy        -5%"
+    )
+    assert report.table(["only", "heads"], []) == "only  heads"
+
+
+@pytest.mark.parametrize(
+    ("value", "cell"),
+    [(None, "-"), (1234567, "1,234,567"), ((28, 28, 1), "28x28x1"), ([2], "2"), ("x", "x"), (True, "True"),
+     ({"weights": FxP(8, 5)}, "weights FxP(8, 5)"), (FxP(8, 5), "FxP(8, 5)")],
+)  # fmt: skip
+def test_cells(value: object, cell: str) -> None:
+    """Shapes, counts, formats and what is missing, as people write them."""
+    assert report._cell(value) == cell
+
+
+def test_tensor_shares() -> None:
+    """Shares of nothing are none."""
+    shares = report.tensor_shares({"saturated": 0, "total": 0, "max_raw": 0, "total_bits": 8})
+    assert (shares["saturated_share"], shares["headroom_bits"], shares["zero_update_share"]) == (None, None, None)
+    shares = report.tensor_shares(
+        {"saturated": 1, "total": 8, "max_raw": 127, "total_bits": 8, "updates": 4, "updates_to_zero": 3}
+    )
+    assert (shares["saturated_share"], shares["headroom_bits"], shares["zero_update_share"]) == (0.125, 0, 0.75)
+
+
+def test_summary_text() -> None:
+    """What is not there is left out."""
+    text = report.summary_text({"test_accuracy": 0.5, "seconds": 1.25, "weights_sha256": "ab"})
+    assert text.splitlines() == [
+        "test accuracy        50.00%",
+        "time                 1.2 s",
+        "weights SHA-256      ab",
+    ]
