@@ -1,4 +1,4 @@
-"""Where every array of the exported runtime lies: one arena, planned like the engine's (`nn.state.arena`), for one thread.
+"""Where every array of the exported runtime lies: one arena, planned like the engine's (`state.arena`), for one thread.
 
 Moments: stage i of S runs forward at i, sample by sample; the loss is at S; the input error of stage i at
 ``S + 2 (S - i) - 1`` and its gradients and update right after, at ``S + 2 (S - i)``. Because a layer is updated as soon

@@ -1,7 +1,7 @@
 """The byte plan of a training step: the paper's accounting, everything the engine allocates, and what a step measures.
 
-What does not belong here: where the bytes lie (`nn.state.arena`, `nn.engine.workspace`), searching for what fits (`memory.fit`), and
-anything shown to users (`memory.report`).
+What does not belong here: where the bytes lie (`nn.state.arena`, `nn.engine.workspace`), searching for what fits
+(`memory.fit`), and anything shown to users (`memory.report`).
 """
 
 from __future__ import annotations

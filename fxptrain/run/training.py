@@ -1,7 +1,7 @@
 """The training loop: epochs, validation, checkpoints, and resuming with the same bits.
 
-What does not belong here: the step itself (`nn.engine.step`), the data (`task`), file formats (`checkpoint`, `metrics`), and
-anything shown to users.
+What does not belong here: the step itself (`nn.engine.step`), the data (`task`), file formats (`checkpoint`,
+`metrics`), and anything shown to users.
 """
 
 from __future__ import annotations
