@@ -20,7 +20,9 @@ import numpy.typing as npt
 from fxptrain.data.dataset import MAX_CLASSES, Dataset, make_split, pixels_or_reals
 from fxptrain.data.ordering import hold_out
 from fxptrain.errors import DataError
+from fxptrain.sizes import check_bytes, regular_size
 
+SHORTEST_CELL: Final = 2  # bytes: a digit and a comma
 LABEL_NAMES: Final = ("label", "class", "target")
 _FLOAT32_MAX: Final = float(np.finfo(np.float32).max)
 
@@ -36,7 +38,7 @@ class _Table:
     labels: list[str]
 
 
-def load_csv(train: Path, test: Path | None = None) -> Dataset:
+def load_csv(train: Path, test: Path | None = None, limit: int | None = None) -> Dataset:
     """Load a data set from one table or two.
 
     Parameters
@@ -45,6 +47,8 @@ def load_csv(train: Path, test: Path | None = None) -> Dataset:
         UTF-8 text with commas. The label is in the column named ``label``, ``class`` or ``target``, else in the first;
         it is a class number from 0 or a name. All other columns are features: whole numbers 0 to 255 are pixels
         (see `pixels_or_reals`), anything else real numbers. Without `test`, a sixth of the rows becomes the test split.
+    limit : int, optional
+        Bytes that the cells of a table may take in memory.
 
     Returns
     -------
@@ -56,7 +60,7 @@ def load_csv(train: Path, test: Path | None = None) -> Dataset:
     DataError
         If a cell cannot be used; the message names file, line and column.
     """
-    tables = [_read(path) for path in (train, test) if path is not None]
+    tables = [_read(path, limit) for path in (train, test) if path is not None]
     if len({table.features.shape[1] for table in tables}) > 1:
         raise DataError(
             f"{tables[1].path}: has {tables[1].features.shape[1]} features, "
@@ -74,12 +78,16 @@ def load_csv(train: Path, test: Path | None = None) -> Dataset:
     return Dataset(train.stem, first, second, classes)
 
 
-def _read(path: Path) -> _Table:
+def _read(path: Path, limit: int | None) -> _Table:
+    size = regular_size(path, DataError, f"{path}:")
+    check_bytes(size // SHORTEST_CELL * np.dtype(np.float32).itemsize, limit, str(path))
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             return _read_table(path, file)
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: is not UTF-8 text ({error.reason} at byte {error.start}).") from error
+    except csv.Error as error:
+        raise DataError(f"{path}: is no table of comma-separated values ({error}).") from error
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error}).") from error
 

@@ -19,12 +19,15 @@ from fxptrain.data.glyphs import draw_glyphs
 from fxptrain.data.idx import find_parts, load_idx
 from fxptrain.data.npz import load_npz
 from fxptrain.errors import DataError
+from fxptrain.names import shown
 
 ROOT_VARIABLE = "FXPTRAIN_DATA"
 NAMES = ("glyphs", *CATALOG)
 
 
-def load_data(name_or_path: str | os.PathLike[str], *, progress: Progress | None = None) -> Dataset:
+def load_data(
+    name_or_path: str | os.PathLike[str], *, progress: Progress | None = None, limit: int | None = None
+) -> Dataset:
     """Load a data set.
 
     Parameters
@@ -36,6 +39,8 @@ def load_data(name_or_path: str | os.PathLike[str], *, progress: Progress | None
         ``.csv`` file.
     progress : callable, optional
         Called while downloading with the file's name, the bytes done and the bytes in all.
+    limit : int, optional
+        Bytes that a file's values may take in memory, known before they are read; by default, what the machine has.
 
     Raises
     ------
@@ -47,30 +52,30 @@ def load_data(name_or_path: str | os.PathLike[str], *, progress: Progress | None
         return draw_glyphs()
     if text in CATALOG:
         known = CATALOG[text]
-        return load_idx(find_named(known, progress), known.name, known.classes)
+        return load_idx(find_named(known, progress), known.name, known.classes, limit)
     path = Path(text).expanduser()
     if path.is_dir():
-        return _load_directory(path)
+        return _load_directory(path, limit)
     if not path.exists():
         close = difflib.get_close_matches(text, NAMES, 1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
         raise DataError(
-            f"`data` (={text!r}) is neither a known name ({', '.join(NAMES)}) nor a file or directory.{hint}"
+            f"`data` (={shown(text, 200)}) is neither a known name ({', '.join(NAMES)}) nor a file or directory.{hint}"
         )
     if path.suffix.lower() == ".npz":
-        return load_npz(path)
+        return load_npz(path, limit)
     if path.suffix.lower() == ".csv":
-        return load_csv(path)
+        return load_csv(path, limit=limit)
     raise DataError(f"{path}: is of no known kind; expected an .npz or a .csv file, or a directory.")
 
 
-def _load_directory(directory: Path) -> Dataset:
+def _load_directory(directory: Path, limit: int | None) -> Dataset:
     if find_parts(directory):
         known = CATALOG.get(directory.resolve().name)
-        return load_idx(directory, directory.resolve().name, known.classes if known else None)
+        return load_idx(directory, directory.resolve().name, known.classes if known else None, limit)
     train, test = (sorted(directory.glob(pattern)) for pattern in ("*train*.csv", "*test*.csv"))
     if len(train) == len(test) == 1 and train != test:
-        return load_csv(train[0], test[0])
+        return load_csv(train[0], test[0], limit)
     raise DataError(
         f"{directory}: holds neither IDX files (train-images-idx3-ubyte[.gz] and three more) "
         "nor exactly one *train*.csv and one *test*.csv."

@@ -5,8 +5,6 @@ What does not belong here: data sets with labels (`sources`).
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,7 +13,10 @@ import numpy.typing as npt
 
 from fxptrain.data.dataset import pixels_or_reals
 from fxptrain.data.idx import read_idx
+from fxptrain.data.npz import names_of, read_array, read_arrays
 from fxptrain.errors import DataError
+from fxptrain.names import shortened
+from fxptrain.sizes import check_bytes, regular_size
 
 _ARRAY_NAMES: Final = ("inputs", "x", "x_test", "test_images", "images")
 
@@ -46,9 +47,9 @@ def load_inputs(path: str | Path) -> npt.NDArray[Any]:
         values = readers.get(path.suffix.lower(), read_idx)(path)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error}).") from error
-    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        if isinstance(error, DataError):
-            raise
+    except DataError:
+        raise
+    except ValueError as error:
         reason = " ".join(str(error).split()).rstrip(".")
         raise DataError(f"{path}: cannot be read as {path.suffix[1:].upper()} ({reason}).") from error
     if values.dtype.kind not in "uif" or not values.size:
@@ -57,20 +58,25 @@ def load_inputs(path: str | Path) -> npt.NDArray[Any]:
 
 
 def _read_npy(path: Path) -> npt.NDArray[Any]:
-    values: npt.NDArray[Any] = np.load(path, allow_pickle=False)
-    return values
+    size = regular_size(path, DataError, f"{path}:")
+    check_bytes(size, None, str(path))
+    with path.open("rb") as file:
+        return read_array(file, size, str(path))
 
 
 def _read_npz(path: Path) -> npt.NDArray[Any]:
-    with np.load(path, allow_pickle=False) as archive:
-        names = [name for name in _ARRAY_NAMES if name in archive.files] or archive.files
-        if len(names) != 1 and names[0] not in _ARRAY_NAMES:
-            raise DataError(f"{path}: holds {', '.join(names)}; call the array to predict `inputs`.")
-        values: npt.NDArray[Any] = archive[names[0]]
-        return values
+    regular_size(path, DataError, f"{path}:")
+    present = names_of(path)
+    names = [name for name in _ARRAY_NAMES if name in present] or present
+    if not names or (len(names) != 1 and names[0] not in _ARRAY_NAMES):
+        raise DataError(
+            f"{path}: holds {shortened(', '.join(names) or 'no arrays', 100)}; call the array to predict `inputs`."
+        )
+    return read_arrays(path, names[:1])[names[0]]
 
 
 def _read_csv(path: Path) -> npt.NDArray[Any]:
+    check_bytes(2 * regular_size(path, DataError, f"{path}:"), None, str(path))
     with path.open(encoding="utf-8-sig") as file:
         first = file.readline().strip().split(",")
     return np.loadtxt(path, np.float32, delimiter=",", ndmin=2, encoding="utf-8-sig", skiprows=int(_is_header(first)))

@@ -5,7 +5,6 @@ What does not belong here: the C itself (`c99`).
 
 from __future__ import annotations
 
-import re
 from importlib import resources
 from pathlib import Path
 from string import Template
@@ -14,17 +13,23 @@ from typing import Any
 import numpy as np
 
 from fxptrain import __version__
-from fxptrain.export.c99 import c_files, network_of, prepare_directory, readme, sizes
+from fxptrain.export.c99 import c_files, network_of, readme, sizes
 from fxptrain.export.layers import Network
 from fxptrain.export.plan import plan
-from fxptrain.export.source import FILE, Options, write_source
+from fxptrain.export.source import Options, write_export
 from fxptrain.export.tables import GENERATED, array
 from fxptrain.export.vectors import random_vectors
 from fxptrain.fixed.multiplier import Multiplier
-from fxptrain.run.checkpoint import write_atomically
+from fxptrain.names import identifier, one_line, shortened
 from fxptrain.run.evaluation import Run
 
 SAMPLES = 4
+MAX_SENTENCE = 200
+
+
+def sentence(description: str) -> str:
+    """A description as the value of a property: one line."""
+    return shortened(one_line(description), MAX_SENTENCE)
 
 
 def samples_header(net: Network, rate: Multiplier) -> str:
@@ -42,21 +47,16 @@ def export_arduino(run: Run, directory: Path, options: Options) -> dict[str, Any
     """Write the library: ``library.properties``, ``src/``, ``examples/``."""
     net = network_of(run, options)
     rate = Multiplier.from_real(run.recipe.schedule.lr)
-    name = "fxp_" + re.sub(r"\W", "_", run.recipe.name)
+    name = f"fxp_{identifier(run.recipe.name)}"
     folder = resources.files("fxptrain.export") / "templates"
     sketch = "Train.ino.in" if options.training else "Predict.ino.in"
     example = sketch.removesuffix(".ino.in")
     facts = sizes(net, plan(net))
-    values = {"name": name, "version": __version__, "description": run.recipe.description or run.recipe.name}
+    values = {"name": name, "version": __version__, "description": sentence(run.recipe.description or run.recipe.name)}
     files = {f"src/{file}": text for file, text in c_files(net, rate).items()}
     files[f"src/{name}.h"] = f'{GENERATED}#include "fxp.h"\n'
     files["library.properties"] = Template((folder / "library.properties.in").read_text("utf-8")).substitute(values)
     files[f"examples/{example}/{example}.ino"] = Template((folder / sketch).read_text("utf-8")).substitute(values)
     files[f"examples/{example}/samples.h"] = samples_header(net, rate)
     files["README.md"] = readme(run, options, net, facts)
-    prepare_directory(directory)
-    for file, text in files.items():
-        (directory / file).parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(directory / file, [text.encode()])
-    write_source(run, options, directory)
-    return {"files": sorted([*files, FILE]), "sizes": facts}
+    return {"files": write_export(run, options, directory, files), "sizes": facts}

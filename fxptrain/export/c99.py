@@ -10,15 +10,14 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from fxptrain.errors import FxptrainError
 from fxptrain.export.layers import Network
 from fxptrain.export.plan import Layout, plan
-from fxptrain.export.source import FILE, Options, write_source
+from fxptrain.export.source import Options, write_export
 from fxptrain.export.state import state_bytes_of
 from fxptrain.export.tables import config, data, table_bytes
 from fxptrain.fixed.multiplier import Multiplier
+from fxptrain.names import one_line
 from fxptrain.nn.describe import layer_table
-from fxptrain.run.checkpoint import write_atomically
 from fxptrain.run.evaluation import Run
 
 HEADERS = (".h", ".c")
@@ -36,15 +35,6 @@ def network_of(run: Run, options: Options) -> Network:
     if not options.training:
         return Network(run.model, training=False, packed=options.packed)
     return Network(run.model, training=True, batch=options.batch, freeze=options.freeze, packed=options.packed)
-
-
-def prepare_directory(directory: Path) -> None:
-    """Make the directory of an export; refuse one that holds something else."""
-    if directory.exists() and not directory.is_dir():
-        raise FxptrainError(f"{directory} is a file; choose another directory.")
-    if directory.is_dir() and any(directory.iterdir()) and not any(directory.rglob(FILE)):
-        raise FxptrainError(f"{directory} holds other files; choose an empty directory, or that of an older export.")
-    directory.mkdir(parents=True, exist_ok=True)
 
 
 def c_files(net: Network, rate: Multiplier) -> dict[str, str]:
@@ -76,13 +66,9 @@ def export_c(run: Run, directory: Path, options: Options) -> dict[str, Any]:
     """
     net = network_of(run, options)
     files = c_files(net, Multiplier.from_real(run.recipe.schedule.lr))
-    prepare_directory(directory)
     facts = sizes(net, plan(net))
     files["README.md"] = readme(run, options, net, facts)
-    for name, text in files.items():
-        write_atomically(directory / name, [text.encode()])
-    write_source(run, options, directory)
-    return {"files": sorted([*files, FILE]), "sizes": facts}
+    return {"files": write_export(run, options, directory, files), "sizes": facts}
 
 
 def sizes(net: Network, layout: Layout) -> dict[str, Any]:
@@ -105,8 +91,8 @@ def readme(run: Run, options: Options, net: Network, facts: dict[str, Any]) -> s
     text = Template((folder / "README.md.in").read_text(encoding="utf-8"))
     training = Template((folder / "TRAINING.md.in").read_text(encoding="utf-8"))
     values = {
-        "name": run.recipe.name,
-        "description": run.recipe.description,
+        "name": one_line(run.recipe.name),
+        "description": one_line(run.recipe.description),
         "layers": _layer_lines(run),
         "macs": f"{facts['macs']:,}",
         "parameters": f"{facts['parameters']:,}",
@@ -114,7 +100,7 @@ def readme(run: Run, options: Options, net: Network, facts: dict[str, Any]) -> s
         "arena": f"{facts['arena_bytes']:,}",
         "parts": ", ".join(f"{name} {count:,}" for name, count in facts["arena_parts"].items()),
         "sums": ", ".join(f"{family} int{net.sum_bits(family)}" for family in ("forward", "error", "gradient")),
-        "classes": ", ".join(run.classes),
+        "classes": one_line(", ".join(run.classes)),
         "training": "",
     }
     if options.training:

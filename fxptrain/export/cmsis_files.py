@@ -13,12 +13,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fxptrain.export.c99 import prepare_directory
 from fxptrain.export.cmsis_nn import NARROW, Call, calls_of, value_bits
 from fxptrain.export.layers import Network
-from fxptrain.export.source import FILE, Options, write_source
+from fxptrain.export.source import Options, write_export
 from fxptrain.export.tables import GENERATED, array
-from fxptrain.run.checkpoint import write_atomically
+from fxptrain.names import one_line
 from fxptrain.run.evaluation import Run
 
 SCALE_BYTES = 8  # of a channel's multiplier and shift
@@ -112,13 +111,13 @@ def readme(run: Run, net: Network, calls: list[Call], sizes: dict[str, Any]) -> 
     folder = resources.files("fxptrain.export") / "templates"
     text = Template((folder / "CMSIS_NN.md.in").read_text(encoding="utf-8"))
     values = {
-        "name": run.recipe.name,
-        "description": run.recipe.description,
+        "name": one_line(run.recipe.name),
+        "description": one_line(run.recipe.description),
         "bits": value_bits(net),
         "calls": "\n".join(map(_line, calls)),
         "maps": f"{sizes['arena_bytes']:,}",
         "constants": f"{sum(sizes['data_bytes'].values()):,}",
-        "classes": ", ".join(run.classes),
+        "classes": one_line(", ".join(run.classes)),
     }
     return text.substitute(values)
 
@@ -136,8 +135,4 @@ def export_cmsis_nn(run: Run, directory: Path, options: Options) -> dict[str, An
     facts = _sizes(net, calls)
     files = code_files() | {"fxp_cmsis_config.h": config(net, calls), "fxp_cmsis_data.c": data(net, calls)}
     files["README.md"] = readme(run, net, calls, facts)
-    prepare_directory(directory)
-    for name, text in files.items():
-        write_atomically(directory / name, [text.encode()])
-    write_source(run, options, directory)
-    return {"files": sorted([*files, FILE]), "sizes": facts}
+    return {"files": write_export(run, options, directory, files), "sizes": facts}

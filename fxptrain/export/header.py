@@ -5,17 +5,16 @@ What does not belong here: the runtime (`c99`).
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
-from fxptrain.export.c99 import network_of, prepare_directory, sizes
+from fxptrain.export.c99 import network_of, sizes
 from fxptrain.export.layers import Layer, Network
 from fxptrain.export.plan import plan
-from fxptrain.export.source import FILE, Options, write_source
+from fxptrain.export.source import Options, write_export
 from fxptrain.export.tables import GENERATED, about, array, c_type
 from fxptrain.fixed.format import FxP
-from fxptrain.run.checkpoint import write_atomically
+from fxptrain.names import identifier
 from fxptrain.run.evaluation import Run
 
 
@@ -43,7 +42,7 @@ def _layer(layer: Layer, prefix: str) -> list[str]:
 
 def header(net: Network, name: str) -> str:
     """Text of the header."""
-    prefix = re.sub(r"\W", "_", name)
+    prefix = identifier(name)
     guard = f"{prefix}_WEIGHTS_H".upper()
     parts = [GENERATED, f"#ifndef {guard}", f"#define {guard}", "", "#include <stdint.h>", ""]
     parts += ["/* real = raw * 2^-FRAC. A bias has the format of its layer's weights. */"]
@@ -58,8 +57,6 @@ def header(net: Network, name: str) -> str:
 def export_header(run: Run, directory: Path, options: Options) -> dict[str, Any]:
     """Write ``<recipe>_weights.h``."""
     net = network_of(run, options)
-    prepare_directory(directory)
-    name = f"{re.sub(r'[^A-Za-z0-9_]', '_', run.recipe.name)}_weights.h"
-    write_atomically(directory / name, [header(net, run.recipe.name).encode()])
-    write_source(run, options, directory)
-    return {"files": [name, FILE], "sizes": sizes(net, plan(net))}
+    name = f"{identifier(run.recipe.name)}_weights.h"
+    files = {name: header(net, run.recipe.name)}
+    return {"files": write_export(run, options, directory, files), "sizes": sizes(net, plan(net))}

@@ -20,7 +20,7 @@ from fxptrain.export.cmsis_check import MARK
 from fxptrain.export.layers import Network
 from fxptrain.export.onnx.check import check, is_export
 from fxptrain.export.onnx.model import reads_pixels
-from fxptrain.export.source import read_source
+from fxptrain.export.source import read_source, unchanged_files
 from fxptrain.export.toolchain import build_host, run_host
 from fxptrain.export.vectors import Batch, Findings, Vectors, compare, random_vectors, run_engine
 from fxptrain.fixed.multiplier import Multiplier
@@ -33,7 +33,10 @@ AFTER = 100  # samples of real data predicted again after training
 
 @dataclass(frozen=True)
 class Request:
-    """What to verify with: target, compiler of a host, its options, how many samples, steps, threads; the seed."""
+    """What to verify with: target, compiler of a host, its options, how many samples, steps, threads; the seed.
+
+    `edited`: take the files as they are now, instead of refusing those that are not as they were written.
+    """
 
     target: str = HOST
     compiler: str = "gcc"
@@ -42,6 +45,7 @@ class Request:
     steps: int = 10
     seed: int = 1
     threads: int = 1
+    edited: bool = False
 
 
 def verify(directory: str | Path, request: Request | None = None, vectors: Vectors | None = None) -> dict[str, Any]:
@@ -50,7 +54,8 @@ def verify(directory: str | Path, request: Request | None = None, vectors: Vecto
     Parameters
     ----------
     directory : path
-        Written by ``fxptrain export RUN``, ``--to c`` or ``--to onnx``.
+        Written by ``fxptrain export RUN``, ``--to c`` or ``--to onnx``. What lies there is compiled and run: it must
+        come from somebody you trust, as the hashes in it can be written by anybody.
     request : Request, optional
         Target and how much to compare.
     vectors : Vectors, optional
@@ -80,17 +85,27 @@ def verify(directory: str | Path, request: Request | None = None, vectors: Vecto
         rate, raw = Multiplier.from_real(run.recipe.schedule.lr), graph and not reads_pixels(run)
         steps = request.steps if net.training else 0
         vectors = random_vectors(net, samples=request.samples, steps=steps, seed=request.seed, rate=rate, raw=raw)
-    if graph:
-        if request.target != HOST:
-            raise FxptrainError(f"`target` (={request.target!r}) must be {HOST}: an ONNX export runs there.")
-        return check(run, directory, vectors.before, request.threads)
-    with tempfile.TemporaryDirectory(prefix="fxptrain-verify-") as build:
-        results, facts = _run(net, directory, Path(build), vectors, request)
+    if graph and request.target != HOST:
+        raise FxptrainError(f"`target` (={request.target!r}) must be {HOST}: an ONNX export runs there.")
+    with tempfile.TemporaryDirectory(prefix="fxptrain-verify-") as name:
+        build = Path(name)
+        sources = directory if request.edited else _copied(directory, build / "sources")
+        if graph:
+            return check(run, sources, vectors.before, request.threads)
+        results, facts = _run(net, sources, build, vectors, request)
     findings = compare(net, vectors, run_engine(net, vectors, request.threads), results)
     facts |= _instructions(net, vectors, findings, request.target)
     verdict = {"equal": not findings.differences, "differences": findings.differences, "compared": findings.compared}
     about = {"recipe": run.recipe.name, "target": request.target, "samples": len(vectors.before) + len(vectors.after)}
     return about | {"steps": len(vectors.batches)} | verdict | facts
+
+
+def _copied(directory: Path, sources: Path) -> Path:
+    """The files of an export, unchanged and no others, in a directory of their own."""
+    for name, content in unchanged_files(directory).items():
+        (sources / name).parent.mkdir(parents=True, exist_ok=True)
+        (sources / name).write_bytes(content)
+    return sources
 
 
 def _run(

@@ -5,9 +5,19 @@ What does not belong here: whether sums stay exact, which depends on the layers 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from math import prod
+
+import numpy as np
+
 from fxptrain.errors import FormatError, ShapeError
+from fxptrain.fixed.format import FxP
 from fxptrain.nn import spec as s
+from fxptrain.nn.layers.conv import ProductStage
+from fxptrain.nn.layers.depthwise import DepthwiseStage
+from fxptrain.nn.layers.stage import Stage
 from fxptrain.nn.state.formats import MAX_ADAPTIVE_FRAC, MIN_ADAPTIVE_FRAC
+from fxptrain.sizes import check_elements, machine_bytes
 
 MIN_ERROR_BITS, MAX_ERROR_BITS = 2, 16  # kernels read errors as int16
 MAX_WINDOW = 256  # winners are stored as uint8
@@ -23,6 +33,9 @@ def check_limits(model: s.ModelSpec, formats: s.FormatSpec) -> None:
     """
     if not MIN_ERROR_BITS <= formats.error_bits <= MAX_ERROR_BITS:
         raise FormatError(f"`error_bits` (={formats.error_bits}) must be {MIN_ERROR_BITS} to {MAX_ERROR_BITS}.")
+    if formats.adapt_every < 1:
+        raise FormatError(f"`adapt_every` (={formats.adapt_every}) must be 1 or more steps.")
+    check_elements(model.input_shape, f"Model {model.name!r}, input")
     if formats.mode == "fixed":
         for name in ("param_frac", "activation_frac"):
             _check_frac(name, getattr(formats, name), MIN_ADAPTIVE_FRAC)
@@ -34,6 +47,48 @@ def check_limits(model: s.ModelSpec, formats: s.FormatSpec) -> None:
                 f"Layer '{index}.maxpool2d': a window {layer.size} has {layer.size[0] * layer.size[1]} elements; "
                 f"{MAX_WINDOW} are the most. Pool in two steps."
             )
+
+
+def check_sizes(stages: Sequence[Stage], formats: s.FormatSpec, optimizer: s.OptimizerSpec) -> None:
+    """Raise where a layer's arrays are larger than kernels can count, or the parameters than the memory there is.
+
+    Raises
+    ------
+    ShapeError
+        Names the layer, its size and the limit; before anything is allocated.
+    """
+    total = 0
+    for stage in stages:
+        where = f"Layer {stage.name!r}"
+        for shape in (stage.in_shape, stage.out_shape):
+            check_elements(shape, where)
+        elements = _parameters(stage)
+        check_elements((elements,), f"{where}, parameters")
+        total += elements
+    most = machine_bytes() // 2  # training takes more than its state
+    size = total * _bytes_of_one(formats, optimizer)
+    if size > most:
+        raise ShapeError(
+            f"The model has {total:,} parameters, which take {size:,} bytes with their momentum; there is room for "
+            f"{most:,}. Make it smaller."
+        )
+
+
+def _bytes_of_one(formats: s.FormatSpec, optimizer: s.OptimizerSpec) -> int:
+    """Bytes that a parameter, its momentum and its master copy take."""
+    value = FxP(formats.param_bits, 0).dtype.itemsize
+    if optimizer.method == "ste":
+        return value + 2 * np.dtype(np.int32).itemsize
+    return value + FxP(formats.momentum_bits or formats.param_bits, 0).dtype.itemsize
+
+
+def _parameters(stage: Stage) -> int:
+    """Weights of a stage."""
+    if isinstance(stage, DepthwiseStage):
+        return prod(stage.kernel) * stage.in_shape[2]
+    if isinstance(stage, ProductStage):
+        return stage.taps * stage.inner * stage.channels
+    return 0
 
 
 def _check_frac(name: str, value: int | None, low: int) -> None:

@@ -12,10 +12,9 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from fxptrain.names import MAX_SHOWN, one_line, shortened, shown
+
 _UNKNOWN = {"extra_forbidden", "unexpected_keyword_argument"}
-
-
-MAX_SHOWN = 60
 
 
 def suggestion(name: str, names: Iterable[str]) -> str:
@@ -52,7 +51,7 @@ def explain(error: ValidationError, root: type[BaseModel], layers: Any, whole: s
 
 def _one(item: Any, root: type[BaseModel], kinds: dict[str, type], whole: str) -> str:
     location = [part for part in item["loc"] if part not in kinds]
-    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")
+    path = "".join(f"[{part}]" if isinstance(part, int) else f".{_key(part)}" for part in location).lstrip(".")
     if item["type"] in _UNKNOWN:
         names = _names(item["loc"], root, kinds)
         parent = path.rpartition(".")[0]
@@ -62,13 +61,19 @@ def _one(item: Any, root: type[BaseModel], kinds: dict[str, type], whole: str) -
         given = item["input"].get("type") if isinstance(item["input"], dict) else item["input"]
         if given is None:
             return f"`{path}` has no `type`; there are {', '.join(kinds)}."
-        return f"`{path}.type` (={given!r}) is no kind of layer{suggestion(str(given), kinds)}"
+        name = given if isinstance(given, str) else shown(given)
+        return f"`{path}.type` (={shown(given)}) is no kind of layer{suggestion(name, kinds)}"
     if item["type"] == "value_error":
         return f"{item['ctx']['error']}."
     if item["type"] == "missing":
         return f"`{path}` is missing."
-    given, message = repr(item["input"]), item["msg"][0].lower() + item["msg"][1:]
-    return f"`{path}` (={given if len(given) <= MAX_SHOWN else given[:MAX_SHOWN] + '...'}): {message}."
+    message = item["msg"][0].lower() + item["msg"][1:]
+    return f"`{path}` (={shown(item['input'])}): {message}."
+
+
+def _key(name: str) -> str:
+    """A key as it may stand in a message."""
+    return shortened(one_line(name), MAX_SHOWN)
 
 
 def _names(location: tuple[Any, ...], root: type[BaseModel], kinds: dict[str, type]) -> list[str]:

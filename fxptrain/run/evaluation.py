@@ -17,12 +17,14 @@ import numpy.typing as npt
 
 from fxptrain.data import Dataset, Normalization, Split, load_data, quantize_inputs
 from fxptrain.errors import CheckpointError, DataError
+from fxptrain.names import shown
 from fxptrain.nn.engine import inference
 from fxptrain.nn.model import InputScale, Model
 from fxptrain.recipe import Recipe
 from fxptrain.run.checkpoint import Arrays, read_checkpoint
 from fxptrain.run.directory import RunDirectory
 from fxptrain.run.metrics import mean_loss, share
+from fxptrain.run.progress import Position
 
 BATCH = 256
 
@@ -90,9 +92,9 @@ def load_run(path: str | Path, *, best: bool = False) -> Run:
     """
     directory = RunDirectory(path)
     recipe = directory.recipe()
-    if best and not directory.best.exists():
+    if best and not directory.has_best:
         raise CheckpointError(f"The run in {path} has no best epoch; it is tracked where `data.validation` is above 0.")
-    if not best and not directory.checkpoint.exists():
+    if not best and not directory.has_checkpoint:
         raise CheckpointError(f"The run in {path} has no checkpoint yet; the first one comes after the first epoch.")
     values, arrays = read_checkpoint(directory.best if best else directory.checkpoint)
     return restored(recipe, values, arrays, directory.path)
@@ -103,9 +105,13 @@ def restored(recipe: Recipe, values: dict[str, Any], arrays: Arrays, directory: 
     model = build_model(recipe)
     try:
         model.load_state(arrays, values["model"])
-        return Run(recipe, model, tuple(values["classes"]), directory, values["progress"])
+        progress, classes = Position.restored(values["progress"]), values["classes"]
     except KeyError as error:
         raise CheckpointError(f"The checkpoint of {recipe.name} lacks {error}.") from error
+    named = isinstance(classes, list | tuple) and all(isinstance(name, str) for name in classes)
+    if not named or not 0 < len(classes) <= model.stages[-1].out_elements:
+        raise CheckpointError(f"The checkpoint of {recipe.name} has {shown(classes)} as names of its classes.")
+    return Run(recipe, model, tuple(classes), directory, asdict(progress))
 
 
 def model_inputs(recipe: Recipe, model: Model, inputs: npt.NDArray[Any]) -> npt.NDArray[Any]:

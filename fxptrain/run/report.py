@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fxptrain.fixed.format import FxP
+from fxptrain.names import one_line
 from fxptrain.nn.describe import layer_table
 from fxptrain.recipe import Recipe, load_recipe, recipe_names
 from fxptrain.run.directory import RunDirectory
@@ -39,7 +40,7 @@ def facts(run_or_recipe: str, changes: dict[str, Any]) -> dict[str, Any]:
     """
     directory = RunDirectory(run_or_recipe)
     if directory.exists or Path(run_or_recipe).is_dir():
-        if directory.checkpoint.exists():
+        if directory.has_checkpoint:
             run = load_run(run_or_recipe)
             tensors = _last_tensors(directory)
             return describe(run) | _of_model(run.recipe, run.model) | {"progress": run.progress, "tensors": tensors}
@@ -94,14 +95,14 @@ def tensor_shares(tensor: dict[str, Any]) -> dict[str, Any]:
 
 def recipes_text(listed: list[dict[str, str]]) -> str:
     """The shipped recipes, a line each."""
-    return table(["recipe", "description"], [[item["name"], item["description"]] for item in listed])
+    return table(["recipe", "description"], [[item["name"], one_line(item["description"])] for item in listed])
 
 
 def text(found: dict[str, Any]) -> str:
     """What ``fxptrain info`` prints."""
     heads = list(found["layers"][0])
     rows = [[_cell(layer[head]) for head in heads] for layer in found["layers"]]
-    head = f"{found['recipe']}: {found['description']}"
+    head = one_line(f"{found['recipe']}: {found['description']}")
     total = f"{found['parameters']:,} parameters, {found['macs']:,} MACs, {found['state_bytes']:,} bytes of state"
     parts = [head, "", table([name.replace("_", " ") for name in heads], rows), "", total]
     if "progress" in found:

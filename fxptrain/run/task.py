@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fxptrain.data import NAMES, Dataset, Normalization, Split, load_data, split_validation
+from fxptrain.fixed.format import FxP
 from fxptrain.fixed.multiplier import Multiplier
 from fxptrain.nn.schedule import Schedule, scaled_with_batch
 from fxptrain.nn.spec import Linear
@@ -51,6 +52,14 @@ class Task:
                 digest.update(array.astype(array.dtype.newbyteorder("<"), copy=False).data)
         return digest.hexdigest()
 
+    @property
+    def data_bytes(self) -> int:
+        """Bytes that the samples take in memory: as they came, and real numbers also quantized."""
+        arrays = [array for split in (self.train, self.validation, self.test) for array in (split.inputs, split.labels)]
+        pixels = self.recipe.data.largest is None
+        quantized = 0 if pixels else self.train.inputs.size * FxP(self.recipe.formats.activation_bits, 0).dtype.itemsize
+        return sum(array.nbytes for array in arrays) + quantized
+
     def schedule(self, total_steps: int) -> Schedule:
         """Learning-rate schedule of a run of that many steps: here the real learning rate becomes an integer one."""
         spec = self.recipe.schedule
@@ -62,7 +71,7 @@ class Task:
         )
 
 
-def prepare(recipe: Recipe, data: Dataset | str | None = None) -> Task:
+def prepare(recipe: Recipe, data: Dataset | str | None = None, *, limit: int | None = None) -> Task:
     """Load the data of a recipe (or take others), split and fit them to the model.
 
     Parameters
@@ -71,6 +80,8 @@ def prepare(recipe: Recipe, data: Dataset | str | None = None) -> Task:
         Without mean and std (and, for real numbers, `largest`), those of the training split are filled in.
     data : Dataset, name or path, optional
         Instead of the recipe's.
+    limit : int, optional
+        Bytes that what is read may take, see `load_data`.
 
     Raises
     ------
@@ -81,7 +92,7 @@ def prepare(recipe: Recipe, data: Dataset | str | None = None) -> Task:
         dataset, name = data, data.name
     else:
         name = data or recipe.data.name
-        dataset = load_data(name)
+        dataset = load_data(name, limit=limit)
         name = name if name in NAMES else str(Path(name).expanduser().resolve())  # a run is read from anywhere
     fitted = dataset.fitted(recipe.model.input_shape, class_count(recipe))
     rest, validation = split_validation(fitted.train, recipe.data.validation, recipe.data.split_seed)

@@ -19,12 +19,14 @@ import numpy.typing as npt
 from fxptrain import __version__
 from fxptrain.data import Dataset, batches, epoch_order
 from fxptrain.errors import CheckpointError
+from fxptrain.names import shown
 from fxptrain.nn.describe import telemetry
 from fxptrain.nn.engine import inference
 from fxptrain.nn.engine.lean import training_step
 from fxptrain.nn.engine.ranks import Group
 from fxptrain.nn.schedule import EarlyStopping
 from fxptrain.recipe import Recipe, load_recipe
+from fxptrain.run import stopping
 from fxptrain.run.checkpoint import Arrays, read_checkpoint, write_checkpoint
 from fxptrain.run.directory import RunDirectory
 from fxptrain.run.evaluation import (
@@ -128,7 +130,7 @@ class Loop:
     ) -> None:  # fmt: skip
         self.task, self.recipe, self.directory = task, task.recipe, directory
         self.threads, self.progress, self.group = threads, progress, group
-        training, stopping = self.recipe.training, self.recipe.early_stopping
+        training, early = self.recipe.training, self.recipe.early_stopping
         self.model = build_model(self.recipe)
         self.inputs = model_inputs(self.recipe, self.model, task.train.inputs)
         self.batches = list(batches(len(task.train), training.batch_size))
@@ -136,7 +138,7 @@ class Loop:
             self.model, training.batch_size, micro_batch=training.micro_batch, threads=threads, group=group, lean=lean
         )
         self.schedule = task.schedule(len(self.batches) * training.epochs)
-        self.stopping = None if stopping is None else EarlyStopping(**asdict(stopping))
+        self.stopping = None if early is None else EarlyStopping(**asdict(early))
         self.position = Position()
         self.best: _State | None = None  # kept here only where there is no directory
         self.metrics: MetricsFile | None = None
@@ -149,7 +151,7 @@ class Loop:
         state: _State | None = None
         if self.directory is not None:
             self.directory.begin(self.recipe, resume=resume)
-            if self.directory.checkpoint.exists():
+            if self.directory.has_checkpoint:
                 state = read_checkpoint(self.directory.checkpoint)
         state = self.group.from_first(state)
         keep = 0 if state is None else self._load(*state)
@@ -161,8 +163,9 @@ class Loop:
 
     def run(self) -> RunResult:
         """Train to the end and test."""
-        while self.position.epoch < self.recipe.training.epochs and not self.position.stopped:
-            self._epoch()
+        with stopping.deferred():
+            while self.position.epoch < self.recipe.training.epochs and not self.position.stopped:
+                self._epoch()
         return self._finish()
 
     def _epoch(self) -> None:
@@ -171,10 +174,17 @@ class Loop:
         while position.batch < len(self.batches):
             self._train(order[self.batches[position.batch]])
             self._tell()
+            self._heed()
             every, last = training.checkpoint_steps, position.batch == len(self.batches)
             if every is not None and position.step % every == 0 and not last:
                 self.save()
         self._end_epoch()
+
+    def _heed(self) -> None:
+        """End after this step, all of it saved, if the process was asked to; among ranks the first one hears."""
+        if stopping.requested() and not self.group.rank:
+            self.save()
+            stopping.check()
 
     def _train(self, chosen: npt.NDArray[np.int64]) -> None:
         """One step on the chosen samples."""
@@ -268,13 +278,29 @@ class Loop:
             raise CheckpointError("The training data are not those the run was begun with; use the same files.")
         try:
             self.model.load_state(arrays, values["model"])
-            self.position = Position(**values["progress"])
+            self.position = self._restored(values["progress"])
             self.schedule.load_state(values["schedule"])
             if self.stopping is not None:
                 self.stopping.load_state(values["stopping"])
-            return int(values["metrics_bytes"])
-        except (KeyError, TypeError) as error:
+            keep = values["metrics_bytes"]
+            if type(keep) is not int or keep < 0:
+                raise CheckpointError(f"`metrics_bytes` (={shown(keep)}) in the checkpoint must be a count.")
+            return keep
+        except (KeyError, TypeError, AttributeError) as error:
             raise CheckpointError(f"The checkpoint lacks what this version needs ({error}).") from error
+
+    def _restored(self, values: Any) -> Position:
+        """The position of a checkpoint; one within the run's epochs and batches, or it is refused."""
+        position, batches = Position.restored(values), self.batches
+        samples = batches[position.batch - 1].stop if 0 < position.batch <= len(batches) else 0
+        within = position.epoch <= self.recipe.training.epochs and position.batch <= len(batches)
+        step = position.epoch * len(batches) + position.batch
+        if not within or (position.samples, position.step) != (samples, step):
+            raise CheckpointError(
+                f"The checkpoint stands at epoch {position.epoch}, batch {position.batch}, step {position.step}, "
+                f"sample {position.samples}, where this run cannot be."
+            )
+        return position
 
     def _finish(self) -> RunResult:
         """Test the final weights and, where there is a validation split, those of the best epoch."""

@@ -39,8 +39,8 @@ def test_csv(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("x.npy", b"nonsense", r"x.npy: cannot be read as NPY"),
-        ("x.npz", b"nonsense", r"x.npz: cannot be read as NPZ"),
+        ("x.npy", b"nonsense", r"x.npy: is no array of NumPy"),
+        ("x.npz", b"nonsense", r"x.npz: is no NumPy archive"),
         ("x.csv", b"1,2\n3\n", r"x.csv: cannot be read as CSV"),
         ("x.csv", b"1,x\n3,y\n", r"x.csv: cannot be read as CSV"),
         ("x.csv", b"\xff\xff", r"x.csv: cannot be read as CSV"),

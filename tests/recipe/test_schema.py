@@ -138,7 +138,7 @@ def test_no_toml() -> None:
     [
         ("gupta", "no recipe 'gupta'; did you mean 'gupta_cnn'?"),
         ("xyzxyz", "there are glyphs, gupta_cnn"),
-        ("none/such.toml", "cannot be read: No such file"),
+        ("none/such.toml", r"cannot be read \(No such file"),
     ],
 )
 def test_no_such_recipe(name: str, message: str) -> None:

@@ -242,7 +242,8 @@ class ParameterArray:
         return found | ({f"{self.name}_master": MASTER_BITS} if wide else {})
 
     def load(self, arrays: dict[str, IntArray], prefix: str) -> None:
-        """Copy arrays of `arrays` back; raises `CheckpointError` where shape or dtype differ."""
+        """Copy arrays of `arrays` back; raises `CheckpointError` where shape, dtype or a value's bits differ."""
+        widths = self.widths()
         for name, array in self.arrays().items():
             found = arrays.get(f"{prefix}{name}")
             if found is None or found.shape != array.shape or found.dtype != array.dtype:
@@ -250,4 +251,7 @@ class ParameterArray:
                 raise CheckpointError(
                     f"Array {prefix + name!r} must be {array.dtype} {array.shape}; the file has {have}."
                 )
+            high = 1 << (widths[name] - 1)
+            if not -high <= int(found.min(initial=0)) <= int(found.max(initial=0)) < high:
+                raise CheckpointError(f"Array {prefix + name!r} has values of more than its {widths[name]} bits.")
             array[...] = found
