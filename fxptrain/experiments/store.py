@@ -197,7 +197,7 @@ class Store:
         try:
             return kind.model_validate({name: json.loads(text) for name, text in texts.items()})
         except (TypeError, ValueError, RecursionError) as error:
-            reason = explain(error, kind, ()) if isinstance(error, ValidationError) else str(error)
+            reason = explain(error, kind, {}) if isinstance(error, ValidationError) else str(error)
             raise CheckpointError(f"{self.path} holds what this fxptrain did not write ({reason}).") from error
 
     @contextmanager

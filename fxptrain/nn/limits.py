@@ -1,4 +1,4 @@
-"""What widths, binary points and windows the arithmetic is made for; checked before a model is built.
+"""What widths and binary points the arithmetic is made for; checked before a model is built.
 
 What does not belong here: whether sums stay exact, which depends on the layers (`accumulate`).
 """
@@ -13,18 +13,16 @@ import numpy as np
 from fxptrain.errors import FormatError, ShapeError
 from fxptrain.fixed.format import FxP
 from fxptrain.nn import spec as s
-from fxptrain.nn.layers.conv import ProductStage
-from fxptrain.nn.layers.depthwise import DepthwiseStage
-from fxptrain.nn.layers.stage import Stage
+from fxptrain.nn.layers.contract import Stage
 from fxptrain.nn.state.formats import MAX_ADAPTIVE_FRAC, MIN_ADAPTIVE_FRAC
 from fxptrain.sizes import check_elements, machine_bytes
 
+MAX_LAYERS = 1000
 MIN_ERROR_BITS, MAX_ERROR_BITS = 2, 16  # kernels read errors as int16
-MAX_WINDOW = 256  # winners are stored as uint8
 
 
 def check_limits(model: s.ModelSpec, formats: s.FormatSpec) -> None:
-    """Raise where a format or a pooling window is beyond what the kernels are made for.
+    """Raise where a format or an input is beyond what the kernels are made for.
 
     Raises
     ------
@@ -35,18 +33,14 @@ def check_limits(model: s.ModelSpec, formats: s.FormatSpec) -> None:
         raise FormatError(f"`error_bits` (={formats.error_bits}) must be {MIN_ERROR_BITS} to {MAX_ERROR_BITS}.")
     if formats.adapt_every < 1:
         raise FormatError(f"`adapt_every` (={formats.adapt_every}) must be 1 or more steps.")
+    if len(model.layers) > MAX_LAYERS:
+        raise ShapeError(f"Model {model.name!r} has {len(model.layers):,} layers; {MAX_LAYERS:,} are the most.")
     check_elements(model.input_shape, f"Model {model.name!r}, input")
     if formats.mode == "fixed":
         for name in ("param_frac", "activation_frac"):
             _check_frac(name, getattr(formats, name), MIN_ADAPTIVE_FRAC)
         if model.loss == "squared-error":
             _check_frac("activation_frac", formats.activation_frac, 0)
-    for index, layer in enumerate(model.layers):
-        if isinstance(layer, s.MaxPool2d) and layer.size[0] * layer.size[1] > MAX_WINDOW:
-            raise ShapeError(
-                f"Layer '{index}.maxpool2d': a window {layer.size} has {layer.size[0] * layer.size[1]} elements; "
-                f"{MAX_WINDOW} are the most. Pool in two steps."
-            )
 
 
 def check_sizes(stages: Sequence[Stage], formats: s.FormatSpec, optimizer: s.OptimizerSpec) -> None:
@@ -59,12 +53,9 @@ def check_sizes(stages: Sequence[Stage], formats: s.FormatSpec, optimizer: s.Opt
     """
     total = 0
     for stage in stages:
-        where = f"Layer {stage.name!r}"
-        for shape in (stage.in_shape, stage.out_shape):
-            check_elements(shape, where)
-        elements = _parameters(stage)
-        check_elements((elements,), f"{where}, parameters")
-        total += elements
+        for shape in (*stage.in_shapes, stage.out_shape, *stage.parameter_shapes.values()):
+            check_elements(shape, f"Layer {stage.name!r}")
+        total += sum(prod(shape) for shape in stage.parameter_shapes.values())
     most = machine_bytes() // 2  # training takes more than its state
     size = total * _bytes_of_one(formats, optimizer)
     if size > most:
@@ -80,15 +71,6 @@ def _bytes_of_one(formats: s.FormatSpec, optimizer: s.OptimizerSpec) -> int:
     if optimizer.method == "ste":
         return value + 2 * np.dtype(np.int32).itemsize
     return value + FxP(formats.momentum_bits or formats.param_bits, 0).dtype.itemsize
-
-
-def _parameters(stage: Stage) -> int:
-    """Weights of a stage."""
-    if isinstance(stage, DepthwiseStage):
-        return prod(stage.kernel) * stage.in_shape[2]
-    if isinstance(stage, ProductStage):
-        return stage.taps * stage.inner * stage.channels
-    return 0
 
 
 def _check_frac(name: str, value: int | None, low: int) -> None:

@@ -10,9 +10,8 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from fxptrain.errors import RecipeError
+from fxptrain.errors import RecipeError, suggestion
 from fxptrain.names import shown
-from fxptrain.recipe.errors import suggestion
 from fxptrain.sizes import MAX_TEXT_BYTES, regular_size
 
 

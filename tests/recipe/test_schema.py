@@ -98,7 +98,7 @@ def test_own_file(tmp_path: Path) -> None:
         ("early_stopping.patienc", 1, r"`early_stopping.patienc` is no key of .*; did you mean 'patience'\?"),
         ("model.layer", [], r"`model.layer` is no key of \[model\]; did you mean 'layers'\?"),
         ("model.layers", [{"type": "conv"}], r"`model.layers\[0\].type` \(='conv'\) .*; did you mean 'conv2d'\?"),
-        ("model.layers", [{"channels": 3}], r"`model.layers\[0\]` has no `type`; there are conv2d, "),
+        ("model.layers", [{"channels": 3}], r"`model.layers\[0\]` has no `type`; there are .*conv2d, "),
         ("model.layers", [{"type": "linear"}], r"`model.layers\[0\].features` is missing"),
         ("model.layers", [3], r"`model.layers\[0\]` \(=3\)"),
         (
@@ -117,7 +117,7 @@ def test_own_file(tmp_path: Path) -> None:
         ("early_stopping", {}, "`early_stopping` watches the validation loss"),
         ("formats.mode", "fixed", "needs `formats.param_frac` and `formats.activation_frac`"),
         ("data.mean", 0.5, "`data.mean` and `data.std` go together"),
-        ("description", ["x" * 100], r"`description` \(=\['x{56,58}\.\.\.\)"),
+        ("description", ["x" * 100], r"`description` \(=\['x+ \.\.\. x+'\]\): "),
     ],
 )
 def test_mistakes(key: str, value: object, message: str) -> None:
