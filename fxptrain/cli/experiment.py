@@ -164,8 +164,10 @@ def status(directory: Path, release: bool, as_json: bool) -> None:
     from fxptrain.experiments.store import Store
 
     with Store(directory, existing=True) as store:
-        store.free_abandoned(also_elsewhere=release)
-        _show([_status(store, sweep) for sweep in store.sweeps()], as_json, None)
+        found = [_status(store, sweep) for sweep in store.sweeps()]
+        if store.free_abandoned(also_elsewhere=release):
+            found = [_status(store, sweep) for sweep in store.sweeps()]
+        _show(found, as_json, None)
 
 
 @experiment.command(short_help="Write tables, figures and report of a directory again.")

@@ -121,13 +121,17 @@ def read_array(stream: IO[bytes], size: int, where: str) -> npt.NDArray[Any]:
         version = np.lib.format.read_magic(stream)
         read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
         shape, fortran, dtype = read_header[version](stream)
-    except (KeyError, TypeError, SyntaxError, ValueError, EOFError, RecursionError, MemoryError) as error:
+    except (OSError, zlib.error, zipfile.BadZipFile):
+        raise
+    except Exception as error:  # the header is Python, which NumPy has parsed and, after an error, tokenized
         reason = " ".join(str(error).split())[:MAX_SHOWN].rstrip(".")
         raise DataError(f"{where}: is no array of NumPy ({type(error).__name__}: {reason}).") from error
     if dtype.hasobject:
         raise DataError(f"{where}: holds Python objects; save numbers.")
     if len(shape) > MAX_DIMENSIONS or any(type(extent) is not int or extent < 0 for extent in shape):
         raise DataError(f"{where}: has the shape {shown(shape)}; {MAX_DIMENSIONS} dimensions are the most.")
+    if not shape:
+        raise DataError(f"{where}: is a single value; an array of samples is expected.")
     promised = prod(shape) * dtype.itemsize
     if promised != size - stream.tell():
         raise DataError(

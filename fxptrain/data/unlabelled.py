@@ -76,7 +76,10 @@ def _read_npz(path: Path) -> npt.NDArray[Any]:
 
 
 def _read_csv(path: Path) -> npt.NDArray[Any]:
-    check_bytes(2 * regular_size(path, DataError, f"{path}:"), None, str(path))
+    size = regular_size(path, DataError, f"{path}:")
+    if not size:
+        raise DataError(f"{path}: is empty.")
+    check_bytes(2 * size, None, str(path))
     with path.open(encoding="utf-8-sig") as file:
         first = file.readline().strip().split(",")
     return np.loadtxt(path, np.float32, delimiter=",", ndmin=2, encoding="utf-8-sig", skiprows=int(_is_header(first)))

@@ -18,7 +18,7 @@ from fxptrain.memory.fit import within
 from fxptrain.memory.plan import Setting
 from fxptrain.recipe import Recipe, make_recipe
 from fxptrain.run.directory import RunDirectory
-from fxptrain.run.metrics import headroom_bits, read_metrics, share
+from fxptrain.run.metrics import headroom_bits, read_metrics, share, tensors_of
 from fxptrain.run.progress import Progress
 from fxptrain.run.training import train
 from fxptrain.sizes import machine_bytes
@@ -63,10 +63,11 @@ def run_cell(config: dict[str, Any], directory: Path, watch: Watch | None = None
 
         return train_float32(recipe, data, directory)
     run = train(recipe, data=data, out=directory, resume=True, threads=1, progress=watch)
-    records = read_metrics(RunDirectory(directory).metrics)
+    where = RunDirectory(directory).metrics
+    records = read_metrics(where)
     result = {name: run.summary.get(name) for name in SUMMARY}
     result["curve"] = [{name: record.get(name) for name in CURVE} for record in records]
-    result["tensors"] = [_tensor(tensor) for tensor in records[-1]["tensors"]]
+    result["tensors"] = [_tensor(tensor) for tensor in tensors_of(records[-1], where)]
     timing = {"host": socket.gethostname()} | {name: run.summary[name] for name in ("seconds", "images_per_second")}
     return result, timing
 

@@ -37,14 +37,14 @@ KEY = "[0-9a-f]{32}"
 TABLES = ("sweeps", "cells", "places")
 STATES = ("waiting", "running", "done", "failed")
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS sweeps (
+CREATE TABLE sweeps (
     id INTEGER PRIMARY KEY, name TEXT NOT NULL, scale TEXT NOT NULL, code TEXT NOT NULL, definition TEXT NOT NULL,
     reduction TEXT NOT NULL, created TEXT NOT NULL, UNIQUE (name, scale, code, definition));
-CREATE TABLE IF NOT EXISTS cells (
+CREATE TABLE cells (
     key TEXT PRIMARY KEY, config TEXT NOT NULL, code TEXT NOT NULL,
     state TEXT NOT NULL DEFAULT 'waiting' CHECK (state IN ('waiting', 'running', 'done', 'failed')),
     owner TEXT, attempts INTEGER NOT NULL DEFAULT 0, error TEXT, result TEXT, timing TEXT);
-CREATE TABLE IF NOT EXISTS places (
+CREATE TABLE places (
     sweep INTEGER NOT NULL REFERENCES sweeps, position INTEGER NOT NULL, coordinates TEXT NOT NULL,
     key TEXT NOT NULL REFERENCES cells, PRIMARY KEY (sweep, position));
 """
@@ -161,9 +161,12 @@ class Store:
                 if version not in (0, FORMAT):
                     raise CheckpointError(f"{self.path} has format {version}; this fxptrain reads format {FORMAT}.")
                 self._refuse_foreign(empty=version == 0)
-                for statement in _SCHEMA.split(";")[:-1]:
-                    self._database.execute(statement)
-                self._database.execute(f"PRAGMA user_version = {FORMAT}")
+                if version and (found := self._one("PRAGMA quick_check(1)")[0]) != "ok":
+                    raise CheckpointError(f"{self.path} is damaged ({found}).")
+                if version == 0:
+                    for statement in _SCHEMA.split(";")[:-1]:
+                        self._database.execute(statement)
+                    self._database.execute(f"PRAGMA user_version = {FORMAT}")
         except (sqlite3.Error, OSError) as error:
             raise CheckpointError(f"{self.path} cannot be used as a store ({error}).") from error
 

@@ -138,6 +138,8 @@ def read_source(directory: Path) -> tuple[Run, Options]:
     path = _source_of(directory)
     values, arrays = read_checkpoint(path)
     try:
+        if not isinstance(values["recipe"], str):
+            raise TypeError(f"`recipe` is {shown(values['recipe'])}")
         recipe, options = parse_recipe(values["recipe"], str(path)), Options(**values["export"])
         return restored(recipe, values, arrays, None), options.checked()
     except (KeyError, TypeError) as error:

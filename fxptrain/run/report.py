@@ -15,7 +15,7 @@ from fxptrain.nn.describe import layer_table
 from fxptrain.recipe import Recipe, load_recipe, recipe_names
 from fxptrain.run.directory import RunDirectory
 from fxptrain.run.evaluation import build_model, describe, load_run
-from fxptrain.run.metrics import headroom_bits, read_metrics, share
+from fxptrain.run.metrics import headroom_bits, read_metrics, share, tensors_of
 
 
 def recipes() -> list[dict[str, str]]:
@@ -73,7 +73,7 @@ def _plain(value: Any) -> Any:
 def _last_tensors(directory: RunDirectory) -> list[dict[str, Any]]:
     """Telemetry of the last finished epoch, with the shares that people look at."""
     epochs = [record for record in read_metrics(directory.metrics) if record.get("event") == "epoch"]
-    return [tensor_shares(tensor) for tensor in (epochs[-1]["tensors"] if epochs else [])]
+    return [tensor_shares(tensor) for tensor in (tensors_of(epochs[-1], directory.metrics) if epochs else [])]
 
 
 def tensor_shares(tensor: dict[str, Any]) -> dict[str, Any]:
