@@ -22,6 +22,7 @@ from fxptrain.recipe.errors import explain
 
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=1 << 32)]
+Positive = Annotated[float, Field(gt=0)]
 _FILE = "a recipe"
 
 
@@ -33,8 +34,18 @@ class DataSpec:
     ----------
     name : str
         ``glyphs``, ``fashion-mnist``, ``mnist``, a directory of IDX files, an NPZ file or a CSV file.
-    mean, std : float, optional
-        Inputs become ``(x - mean) / std`` with pixels scaled to 0 .. 1; left out: those of the training split itself.
+    label : str, optional
+        Column of the labels of a CSV file; left out: the one called label, class or target.
+    header : bool, optional
+        Whether the first row of a CSV file names the columns; left out: it does if no cell is a number.
+    arrays : str, optional
+        Arrays of an NPZ file, as ``x=images,y=labels``.
+    mean, std : float or one for each channel, optional
+        Inputs become ``(x - mean) / std`` with pixels scaled to 0 .. 1; left out: those of the training split itself,
+        see `per_channel`.
+    per_channel : bool, optional
+        Whether mean and std that are left out are measured for every channel (of a table: column); left out: for real
+        numbers yes, for pixels no.
     largest : float, optional
         For inputs that are no pixels: the largest magnitude after that which the input format holds, beyond it they
         saturate; left out: the largest of the training split.
@@ -47,12 +58,21 @@ class DataSpec:
     """
 
     name: str = "glyphs"
-    mean: float | None = None
-    std: Annotated[float, Field(gt=0)] | None = None
-    largest: Annotated[float, Field(gt=0)] | None = None
+    label: str | None = None
+    header: bool | None = None
+    arrays: str | None = None
+    mean: float | tuple[float, ...] | None = None
+    std: Positive | tuple[Positive, ...] | None = None
+    per_channel: bool | None = None
+    largest: Positive | None = None
     validation: Annotated[int, Field(ge=0)] = 0
     split_seed: Seed = 0
     limit: Count | None = None
+
+    @property
+    def by_table(self) -> bool:
+        """Whether inputs are pixels with one scale, which become raw integers by a table of 256."""
+        return self.largest is None and not isinstance(self.mean, tuple) and not isinstance(self.std, tuple)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,6 +18,8 @@ import numpy.typing as npt
 
 from fxptrain import __version__
 from fxptrain.data import Dataset, batches, epoch_order
+from fxptrain.data.dataset import Inputs
+from fxptrain.data.signature import Signature
 from fxptrain.errors import CheckpointError
 from fxptrain.nn.describe import telemetry
 from fxptrain.nn.engine import inference
@@ -33,9 +35,10 @@ from fxptrain.run.evaluation import (
     build_model,
     describe,
     evaluate_split,
-    model_inputs,
+    notes_log,
     restored,
 )
+from fxptrain.run.inputs import InputRule
 from fxptrain.run.metrics import MetricsFile, mean_loss, share
 from fxptrain.run.progress import NANOSECONDS, Position, Progress, epoch_line
 from fxptrain.run.task import Task, prepare
@@ -103,20 +106,34 @@ def train(
     >>> result.summary["epochs"], result.summary["steps"], 0 <= result.test_accuracy <= 1
     (1, 20, True)
     """
-    task = recipe if isinstance(recipe, Task) else _prepared(recipe, data, limit)
+    task = recipe if isinstance(recipe, Task) else _prepared(recipe, data, limit, out if resume else None)
     group = group or Group()
     directory = None if out is None or group.rank else RunDirectory(out)
     with directory or nullcontext():
         loop = Loop(task, directory, threads or available_threads(), progress, group, lean)
         loop.begin(resume)
+        for note in () if group.rank else task.notes:
+            notes_log.warning(note)
         if started is not None:
             started()
         return loop.run()
 
 
-def _prepared(recipe: Recipe | str | Path, data: Dataset | str | None, limit: int | None) -> Task:
+def _prepared(
+    recipe: Recipe | str | Path, data: Dataset | str | Path | None, limit: int | None, out: str | Path | None
+) -> Task:
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
-    return prepare(recipe if limit is None else recipe.changed({"data.limit": limit}), data)
+    recipe = recipe if limit is None else recipe.changed({"data.limit": limit})
+    return prepare(recipe, data, None if out is None else remembered(out))
+
+
+def remembered(path: str | Path) -> Signature | None:
+    """What the data of a run in a directory looked like; None where it has no checkpoint, or an old one."""
+    directory = RunDirectory(path)
+    if not directory.checkpoint.exists():
+        return None
+    values = read_checkpoint(directory.checkpoint)[0].get("data")
+    return None if values is None else Signature.from_values(values)
 
 
 class Loop:
@@ -130,7 +147,7 @@ class Loop:
         self.threads, self.progress, self.group = threads, progress, group
         training, stopping = self.recipe.training, self.recipe.early_stopping
         self.model = build_model(self.recipe)
-        self.inputs = model_inputs(self.recipe, self.model, task.train.inputs)
+        self.rule = InputRule.of(self.recipe, self.model)
         self.batches = list(batches(len(task.train), training.batch_size))
         self.step = training_step(
             self.model, training.batch_size, micro_batch=training.micro_batch, threads=threads, group=group, lean=lean
@@ -138,6 +155,8 @@ class Loop:
         self.schedule = task.schedule(len(self.batches) * training.epochs)
         self.stopping = None if stopping is None else EarlyStopping(**asdict(stopping))
         self.position = Position()
+        self.inputs: Inputs  # raw, of the training split
+        self.checks: Inputs  # of the validation split
         self.best: _State | None = None  # kept here only where there is no directory
         self.metrics: MetricsFile | None = None
         self._warm = False
@@ -153,6 +172,8 @@ class Loop:
                 state = read_checkpoint(self.directory.checkpoint)
         state = self.group.from_first(state)
         keep = 0 if state is None else self._load(*state)
+        self.inputs = self.rule.raw(self.task.train.inputs)
+        self.checks = self.rule.raw(self.task.validation.inputs)
         if self.directory is None:
             return
         self.metrics = MetricsFile(self.directory.metrics, keep)
@@ -219,8 +240,7 @@ class Loop:
     def _validate(self) -> dict[str, Any]:
         """Loss and accuracy on the validation split; the schedule and early stopping hear of them."""
         position, split = self.position, self.task.validation
-        inputs = model_inputs(self.recipe, self.model, split.inputs)
-        loss, correct = inference.evaluate(self.model, inputs, split.labels, self.threads)
+        loss, correct = inference.evaluate(self.model, self.checks, split.labels, self.threads)
         position.validation_correct = correct
         if position.best_loss is None or loss < position.best_loss:
             position.best_epoch, position.best_loss, position.best_correct = position.epoch, loss, correct
@@ -245,6 +265,8 @@ class Loop:
             "schedule": self.schedule.state(),
             "stopping": None if self.stopping is None else self.stopping.state(),
             "classes": self.task.classes,
+            "data": self.task.signature.values(),
+            "input": self.rule.values(),
             "data_sha256": self.task.data_sha256,
             "metrics_bytes": 0 if self.metrics is None else self.metrics.size,
         }
@@ -268,6 +290,7 @@ class Loop:
             raise CheckpointError("The training data are not those the run was begun with; use the same files.")
         try:
             self.model.load_state(arrays, values["model"])
+            self.rule = InputRule.restored(self.recipe, self.model, values)
             self.position = Position(**values["progress"])
             self.schedule.load_state(values["schedule"])
             if self.stopping is not None:
@@ -279,9 +302,9 @@ class Loop:
     def _finish(self) -> RunResult:
         """Test the final weights and, where there is a validation split, those of the best epoch."""
         position, task = self.position, self.task
-        test = evaluate_split(self.recipe, self.model, task.test, self.threads)
         path = None if self.directory is None else self.directory.path
-        run = Run(self.recipe, self.model, task.classes, path, asdict(position))
+        run = self.as_run()
+        test = evaluate_split(run, task.test, self.threads)
         extra: dict[str, Any] = {"test_accuracy": test.accuracy, "test_loss": test.loss}
         extra["validation_accuracy"] = share(position.validation_correct or 0, len(task.validation))
         state = self.best
@@ -291,7 +314,7 @@ class Loop:
             best = restored(self.recipe, *state, path)
             extra["best_epoch"] = position.best_epoch
             extra["best_validation_accuracy"] = share(position.best_correct or 0, len(task.validation))
-            extra["best_test_accuracy"] = evaluate_split(self.recipe, best.model, task.test, self.threads).accuracy
+            extra["best_test_accuracy"] = evaluate_split(best, task.test, self.threads).accuracy
         position.nanoseconds += time.perf_counter_ns() - self._since
         extra |= {"images_per_second": position.images_per_second, "seconds": position.nanoseconds / NANOSECONDS}
         extra |= {"threads": self.threads, "ranks": self.group.size, "run": None if path is None else str(path)}
@@ -300,4 +323,9 @@ class Loop:
         if self.directory is not None:
             self.directory.write_result(summary)
             self.directory.log(f"finished: test accuracy {test.accuracy}, weights {summary['weights_sha256']}")
-        return RunResult(self.recipe, self.model, task.classes, path, asdict(position), summary)
+        return RunResult(**vars(run), summary=summary)
+
+    def as_run(self) -> Run:
+        """The model as it is, with what belongs to it."""
+        path = None if self.directory is None else self.directory.path
+        return Run(self.recipe, self.model, self.task.signature, self.rule, path, asdict(self.position))
