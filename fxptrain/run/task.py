@@ -23,8 +23,8 @@ from fxptrain.data.signature import Signature
 from fxptrain.data.sources import dataset_of, load_parts
 from fxptrain.errors import DataError
 from fxptrain.fixed.multiplier import Multiplier
+from fxptrain.nn.graph import build_graph
 from fxptrain.nn.schedule import Schedule, scaled_with_batch
-from fxptrain.nn.spec import Linear
 from fxptrain.recipe import Recipe
 from fxptrain.run.evaluation import resolved
 from fxptrain.run.inputs import norms, reading_of
@@ -165,11 +165,5 @@ def _lists(found: Sequence[Normalization]) -> dict[str, Any]:
 
 
 def class_count(recipe: Recipe) -> int:
-    """Number of outputs: the features of the last linear layer, or the channels of what comes last."""
-    for layer in reversed(recipe.model.layers):
-        if isinstance(layer, Linear):
-            return layer.features
-        channels = getattr(layer, "channels", None)
-        if channels is not None:
-            return int(channels)
-    return int(np.prod(recipe.model.input_shape))
+    """Number of the model's outputs."""
+    return build_graph(recipe.model).stages[-1].out_elements
