@@ -5,6 +5,7 @@ What does not belong here: what is in a checkpoint or a metrics record (`trainin
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 from datetime import UTC, datetime
@@ -35,6 +36,7 @@ class RunDirectory:
         self.result = self.path / "result.json"
         self._log = self.path / "log.txt"
         self._lock: IO[str] | None = None
+        self._made: list[Path] = []  # directories that were not there before
 
     @property
     def exists(self) -> bool:
@@ -49,6 +51,7 @@ class RunDirectory:
         CheckpointError
             If it cannot be made, or another process trains in it.
         """
+        self._made = [path for path in (self.path, *self.path.parents) if not path.exists()]
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock = (self.path / "lock").open("w")
@@ -64,7 +67,16 @@ class RunDirectory:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Let other processes in."""
+        """Let other processes in; a run that failed before it had a checkpoint leaves nothing.
+
+        One that was interrupted stays: it can be resumed.
+        """
+        if isinstance(value, Exception) and self.path in self._made and not self.checkpoint.exists():
+            for file in (self.config, self.metrics, self._log, self.path / "lock"):
+                file.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # somebody put something there
+                for made in self._made:
+                    made.rmdir()
         self._release()
 
     def _release(self) -> None:
