@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -104,7 +105,7 @@ def train(
             plan = planned_run(task.recipe, threads, lean, memory_limit, group.size)  # with what the data told
             result = run_training(
                 task, out=out, resume=resume, threads=threads, group=group, lean=plan["mode"] == "lean",
-                progress=None if group.rank else bar,
+                progress=None if group.rank or (as_json and not sys.stderr.isatty()) else bar,
                 started=None if group.rank or as_json else lambda: announce(plan),
             )  # fmt: skip
     except KeyboardInterrupt:
@@ -135,7 +136,11 @@ def evaluate(run: Path, data: str | None, best: bool, threads: int | None, as_js
     reading = Reading(**given) if any(value is not None for value in given.values()) else None
     result = evaluation.evaluate(loaded, data, reading=reading, threads=threads)
     summary = evaluation.summarize(loaded, result)
-    click.echo(json.dumps(summary) if as_json else report.summary_text(summary))
+    if as_json:
+        click.echo(json.dumps(summary))
+    else:
+        columns = shutil.get_terminal_size().columns
+        click.echo(report.summary_text(summary) + "\n\n" + report.confusion_text(summary, columns))
 
 
 @cli.command(short_help="What a recipe or a run is made of; the list of recipes.")

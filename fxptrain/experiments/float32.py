@@ -21,7 +21,7 @@ from fxptrain.nn import spec as s
 from fxptrain.nn.schedule import EarlyStopping
 from fxptrain.recipe import Recipe
 from fxptrain.run.checkpoint import write_atomically
-from fxptrain.run.inputs import norms
+from fxptrain.run.inputs import real_inputs
 from fxptrain.run.task import Task, prepare
 
 CHUNK = 500
@@ -151,10 +151,7 @@ class _Run:
         return 0.5 * ((logits - target) ** 2).sum(1).mean()
 
     def _tensors(self, split: Split) -> tuple[Any, Any]:
-        found = norms(self.recipe)
-        mean, std = (np.array([getattr(norm, name) for norm in found], np.float32) for name in ("mean", "std"))
-        values = split.inputs.astype(np.float32) / (255 if split.inputs.dtype == np.uint8 else 1)
-        values = (values - mean) / std
+        values = real_inputs(self.recipe, split.inputs)
         inputs = self.torch.from_numpy(np.ascontiguousarray(values.transpose(0, 3, 1, 2), np.float32))
         return inputs, self.torch.from_numpy(split.labels.astype(np.int64))
 

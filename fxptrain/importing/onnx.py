@@ -23,6 +23,7 @@ from fxptrain.nn.engine.ranks import Group
 from fxptrain.recipe import Recipe, make_recipe
 from fxptrain.run.directory import RunDirectory
 from fxptrain.run.evaluation import Run, available_threads, evaluate_split, notes_log
+from fxptrain.run.inputs import real_inputs
 from fxptrain.run.metrics import share
 from fxptrain.run.task import Task, prepare
 from fxptrain.run.training import Loop
@@ -83,7 +84,7 @@ def import_onnx(
     floats = FloatModel(file, chain, threads)
     with RunDirectory(out) as directory:
         loop = Loop(task, directory, threads, None, Group(), False)
-        chosen = loop.rule.reals(task.train.inputs[: request.samples])
+        chosen = real_inputs(task.recipe, task.train.inputs[: request.samples])
         set_parameters(loop.model, chain, floats.observe(chosen, task.recipe.formats.activation_bits))
         loop.begin(resume=False)
         loop.save()
@@ -108,7 +109,7 @@ def recipe_of(chain: Chain, path: Path, options: dict[str, Any]) -> Recipe:
 def judged(run: Run, task: Task, floats: FloatModel, threads: int) -> dict[str, Any]:
     """Both models on the test split."""
     test = task.test
-    expected = floats.outputs(run.inputs.reals(test.inputs)).argmax(axis=1)
+    expected = floats.outputs(real_inputs(run.recipe, test.inputs)).argmax(axis=1)
     found = inference.logits(run.model, run.inputs.raw(test.inputs), threads).argmax(axis=1)
     layers = []
     for stage in run.model.stages:

@@ -7,10 +7,11 @@ What does not belong here: anything that computes, and settings that change no b
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, get_args, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, ValidationError, model_validator
 from pydantic_core import CoreSchema, core_schema
@@ -18,7 +19,7 @@ from pydantic_core import CoreSchema, core_schema
 from fxptrain.errors import RecipeError
 from fxptrain.nn.layers.registry import layer_kinds
 from fxptrain.nn.schedule import ScheduleType
-from fxptrain.nn.spec import FormatSpec, LayerSpec, ModelSpec, OptimizerSpec
+from fxptrain.nn.spec import FormatSpec, LayerSpec, ModelSpec, OptimizerSpec, Pair
 from fxptrain.recipe import files as recipe_files
 from fxptrain.recipe.errors import explain
 
@@ -118,11 +119,27 @@ def _plain(value: Any) -> Any:
     return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
 
 
+def _paired(kind: type[LayerSpec]) -> Callable[[Any], Any]:
+    """A function that doubles single numbers of a layer's table where pairs are meant: ``kernel = 5``."""
+    hints = get_type_hints(kind)
+    pairs = {name for name, hint in hints.items() if hint == Pair or Pair in get_args(hint)}
+
+    def doubled(table: Any) -> Any:
+        if not isinstance(table, dict):
+            return table
+        return {key: [item, item] if key in pairs and type(item) is int else item for key, item in table.items()}
+
+    return doubled
+
+
 class _FromRegistry:
     """Annotation: a layer of any kind that is registered, told apart by its ``type``."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        kinds = {name: handler.generate_schema(kind) for name, kind in layer_kinds().items()}
+        kinds: dict[Any, CoreSchema] = {
+            name: core_schema.no_info_before_validator_function(_paired(kind), handler.generate_schema(kind))
+            for name, kind in layer_kinds().items()
+        }
         return core_schema.tagged_union_schema(kinds, discriminator="type")
 
 

@@ -85,7 +85,7 @@ class RunDirectory:
             self._lock = None
 
     def begin(self, recipe: Recipe, *, resume: bool) -> None:
-        """Record the recipe of a new run, or check that a run to be resumed has the same one.
+        """Record the recipe of a new run, or check that a run to be resumed has the same one, or one of more epochs.
 
         Raises
         ------
@@ -99,12 +99,18 @@ class RunDirectory:
             return
         if not resume:
             raise CheckpointError(f"{self.path} holds a run already; resume it, or choose another directory.")
-        difference = first_difference(self.recipe().table(), recipe.table())
+        old = self.recipe()
+        if old.training.epochs < recipe.training.epochs:
+            longer = old.changed({"training.epochs": recipe.training.epochs})
+            if longer.table() == recipe.table():
+                write_atomically(self.config, [recipe.to_toml().encode()])
+                return
+        difference = first_difference(old.table(), recipe.table())
         if difference is not None:
-            key, old, new = difference
+            key, was, new = difference
             raise RecipeError(
-                f"The run in {self.path} has `{key}` = {old!r}, not {new!r}; a resumed run keeps its options. "
-                "Leave the option out, or start a new run elsewhere."
+                f"The run in {self.path} has `{key}` = {was!r}, not {new!r}; a resumed run keeps its options, "
+                "but may be given more epochs. Leave the option out, or start a new run elsewhere."
             )
 
     def recipe(self) -> Recipe:

@@ -14,13 +14,13 @@ import numpy.typing as npt
 
 from fxptrain.data import Normalization, quantize_inputs
 from fxptrain.data.dataset import Inputs
+from fxptrain.data.normalization import PIXEL_MAX
 from fxptrain.data.reading import Reading
 from fxptrain.data.scaling import ChannelScales, largest_pixel, norms_of
 from fxptrain.nn.model import InputScale, Model
 from fxptrain.recipe import Recipe
 
 Reals = npt.NDArray[np.float64]
-PIXEL_MAX = 255
 
 
 def reading_of(recipe: Recipe) -> Reading:
@@ -35,6 +35,15 @@ def norms(recipe: Recipe) -> tuple[Normalization, ...]:
     return norms_of(
         0.0 if data.mean is None else data.mean, 1.0 if data.std is None else data.std, recipe.model.input_shape[2]
     )
+
+
+def real_inputs(recipe: Recipe, inputs: Inputs) -> Reals:
+    """What the raw integers of inputs stand for, before they are rounded: what a float model reads."""
+    scale = PIXEL_MAX if recipe.data.largest is None and inputs.dtype == np.uint8 else 1
+    found = norms(recipe)
+    mean, std = (np.array([getattr(norm, name) for norm in found]) for name in ("mean", "std"))
+    values: Reals = (inputs.astype(np.float64) / scale - mean) / std
+    return values
 
 
 def input_scale(recipe: Recipe) -> InputScale:
@@ -95,10 +104,3 @@ class InputRule:
         if self.pixels and inputs.dtype == np.uint8:
             return inputs
         return quantize_inputs(inputs.astype(np.float32, copy=False), self.model.input_form.format, self.norms[0])
-
-    def reals(self, inputs: Inputs) -> Reals:
-        """What the raw integers stand for, before they are rounded."""
-        scale = PIXEL_MAX if self.pixels and inputs.dtype == np.uint8 else 1
-        mean, std = (np.array([getattr(norm, name) for norm in self.norms]) for name in ("mean", "std"))
-        found: Reals = (inputs.astype(np.float64) / scale - mean) / std
-        return found

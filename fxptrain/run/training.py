@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from fxptrain.nn.engine.lean import training_step
 from fxptrain.nn.engine.ranks import Group
 from fxptrain.nn.schedule import EarlyStopping
 from fxptrain.recipe import Recipe, load_recipe
+from fxptrain.run import advice
 from fxptrain.run.checkpoint import Arrays, read_checkpoint, write_checkpoint
 from fxptrain.run.directory import RunDirectory
 from fxptrain.run.evaluation import (
@@ -39,8 +40,8 @@ from fxptrain.run.evaluation import (
     restored,
 )
 from fxptrain.run.inputs import InputRule
-from fxptrain.run.metrics import MetricsFile, mean_loss, share
-from fxptrain.run.progress import NANOSECONDS, Position, Progress, epoch_line
+from fxptrain.run.metrics import MetricsFile, mean_loss, read_metrics, share
+from fxptrain.run.progress import NANOSECONDS, Position, Progress, ProgressBar, epoch_line
 from fxptrain.run.task import Task, prepare
 
 _State = tuple[dict[str, Any], Arrays]
@@ -48,9 +49,10 @@ _State = tuple[dict[str, Any], Arrays]
 
 @dataclass(frozen=True, eq=False)
 class RunResult(Run):
-    """A finished run: `Run` and its summary, which is what ``fxptrain train --json`` prints."""
+    """A finished run: `Run`, its summary, which is what ``fxptrain train --json`` prints, and its epochs' records."""
 
     summary: dict[str, Any] = field(default_factory=dict)
+    history: tuple[dict[str, Any], ...] = ()
 
     @property
     def test_accuracy(self) -> float:
@@ -61,7 +63,7 @@ class RunResult(Run):
 def train(
     recipe: Recipe | Task | str | Path, *, data: Dataset | str | None = None, out: str | Path | None = None,
     resume: bool = False, threads: int | None = None, limit: int | None = None,
-    progress: Callable[[Progress], None] | None = None, group: Group | None = None, lean: bool = False,
+    progress: Callable[[Progress], None] | bool | None = None, group: Group | None = None, lean: bool = False,
     started: Callable[[], None] | None = None,
 ) -> RunResult:  # fmt: skip
     """Train a recipe's model.
@@ -81,8 +83,8 @@ def train(
         By default all cores, and fast rather than in little memory (`nn.engine.lean`); the bits are the same anyway.
     limit : int, optional
         Train on that many samples only (``data.limit`` of the recipe).
-    progress : callable, optional
-        Called with a `Progress` after every step and every epoch.
+    progress : callable or bool, optional
+        Called with a `Progress` after every step and every epoch; True shows a bar on a terminal, elsewhere lines.
     group : Group, optional
         Processes that call `train` with the same arguments and share every batch (`fxptrain.nn.engine.ranks.world` for
         those of ``mpirun``); the bits are those of one. Only the first writes to `out`.
@@ -109,11 +111,11 @@ def train(
     task = recipe if isinstance(recipe, Task) else _prepared(recipe, data, limit, out if resume else None)
     group = group or Group()
     directory = None if out is None or group.rank else RunDirectory(out)
-    with directory or nullcontext():
-        loop = Loop(task, directory, threads or available_threads(), progress, group, lean)
+    with directory or nullcontext(), closing(ProgressBar()) as bar:
+        told = bar if progress is True else progress or None
+        loop = Loop(task, directory, threads or available_threads(), told, group, lean)
         loop.begin(resume)
-        for note in () if group.rank else task.notes:
-            notes_log.warning(note)
+        loop.tell_notes()
         if started is not None:
             started()
         return loop.run()
@@ -159,6 +161,8 @@ class Loop:
         self.checks: Inputs  # of the validation split
         self.best: _State | None = None  # kept here only where there is no directory
         self.metrics: MetricsFile | None = None
+        self.history: list[dict[str, Any]] = []  # records of all epochs
+        self._said: set[str] = set()
         self._warm = False
         self._since = time.perf_counter_ns()
 
@@ -167,7 +171,9 @@ class Loop:
         self.group.require_same("recipe or data", self.recipe.to_toml() + self.task.data_sha256)
         state: _State | None = None
         if self.directory is not None:
+            before = self.directory.recipe().training.epochs if resume and self.directory.exists else None
             self.directory.begin(self.recipe, resume=resume)
+            self._note(self._lengthened(before))
             if self.directory.checkpoint.exists():
                 state = read_checkpoint(self.directory.checkpoint)
         state = self.group.from_first(state)
@@ -177,6 +183,7 @@ class Loop:
         if self.directory is None:
             return
         self.metrics = MetricsFile(self.directory.metrics, keep)
+        self.history = [record for record in read_metrics(self.directory.metrics) if record.get("event") == "epoch"]
         at = f"epoch {self.position.epoch}, step {self.position.step}"
         self.directory.log(f"fxptrain {__version__}: {self.recipe.name} from {at}, {self.threads} threads")
 
@@ -229,13 +236,40 @@ class Loop:
         if len(self.task.validation):
             record |= self._validate()
         record |= {"images_per_second": position.images_per_second, "tensors": telemetry(self.model, reset=True)}
+        self.history.append(record)
         if self.metrics is not None and self.directory is not None:
             self.metrics.append(record)
             self.directory.log(epoch_line(record, self.recipe.training.epochs))
+        self._note(
+            advice.of_epoch(record, len(self.task.classes), self.recipe.model.loss, self.recipe.optimizer.method)
+        )
         if position.best_epoch == position.epoch:
             self._save_best()
         self.save()
         self._tell(record)
+
+    def _lengthened(self, before: int | None) -> list[str]:
+        """A line on what more epochs than before mean for a schedule that has an end."""
+        after = self.recipe.training.epochs
+        if before is None or before >= after or self.recipe.schedule.type != "cosine":
+            return []
+        step = before * len(self.batches)
+        rates = [self.task.schedule(len(self.batches) * epochs).rate(step - 1).real for epochs in (before, after)]
+        return [
+            f"the cosine is that of {after} epochs from here on, not of {before}: at the end of epoch {before} the "
+            f"learning rate is {rates[1]:.3g}, where it was {rates[0]:.3g}."
+        ]
+
+    def tell_notes(self) -> None:
+        """Say what is odd about the data."""
+        self._note(list(self.task.notes))
+
+    def _note(self, lines: list[str]) -> None:
+        """Say lines that were not said before, by the first process alone."""
+        for line in [] if self.group.rank else lines:
+            if line not in self._said:
+                notes_log.warning(line)
+            self._said.add(line)
 
     def _validate(self) -> dict[str, Any]:
         """Loss and accuracy on the validation split; the schedule and early stopping hear of them."""
@@ -323,7 +357,9 @@ class Loop:
         if self.directory is not None:
             self.directory.write_result(summary)
             self.directory.log(f"finished: test accuracy {test.accuracy}, weights {summary['weights_sha256']}")
-        return RunResult(**vars(run), summary=summary)
+        counts = [sum(row) for row in test.confusion]
+        self._note(advice.of_result(test.accuracy, counts))
+        return RunResult(**vars(run), summary=summary, history=tuple(self.history))
 
     def as_run(self) -> Run:
         """The model as it is, with what belongs to it."""
