@@ -21,6 +21,7 @@ from fxptrain.cli.experiment import experiment
 from fxptrain.cli.export import export, verify
 from fxptrain.cli.importing import import_model
 from fxptrain.cli.memory import announce, memory, planned_run
+from fxptrain.cli.new import new
 from fxptrain.cli.options import (
     data_option,
     format_options,
@@ -51,6 +52,7 @@ def cli() -> None:
     \b
       fxptrain train                      the recipe `glyphs` on the built-in data: half a minute
       fxptrain train gupta_cnn --bits 6   the paper's CNN on Fashion-MNIST with 6-bit numbers
+      fxptrain new DIR --data my.csv      a recipe for your own data, to begin with
       fxptrain info gupta_cnn             what it is made of, before training
       fxptrain memory gupta_cnn           what training takes, byte by byte
       fxptrain evaluate RUN               test accuracy of a finished run
@@ -224,6 +226,7 @@ def _progress() -> Any:
     return closing(ProgressBar())
 
 
+cli.add_command(new)
 cli.add_command(experiment)
 cli.add_command(memory)
 cli.add_command(export)

@@ -215,7 +215,7 @@ class Recipe(BaseModel):
 
     def to_toml(self) -> str:
         """Text that `parse_recipe` reads back to an equal recipe."""
-        return _to_toml(self.table())
+        return toml_text(self.table())
 
     def changed(self, options: dict[str, Any]) -> Recipe:
         """Copy with other values for dotted keys, checked again; None removes a key.
@@ -300,7 +300,7 @@ def _without_none(table: dict[str, Any]) -> dict[str, Any]:
     return {key: cleaned(value) for key, value in table.items() if value is not None}
 
 
-def _to_toml(table: dict[str, Any]) -> str:
+def toml_text(table: dict[str, Any]) -> str:
     """TOML of strings, numbers, lists and one level of sections; lists of tables become lines of inline tables."""
     lines = [f"{key} = {_value(value)}" for key, value in table.items() if not isinstance(value, dict)]
     for section, values in table.items():
