@@ -16,7 +16,8 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
 
 from fxptrain.errors import RecipeError
-from fxptrain.experiments.code_version import available, code_version
+from fxptrain.experiments.code_version import available
+from fxptrain.experiments.numerics import numerics
 from fxptrain.nn.spec import LayerSpec
 from fxptrain.recipe import Recipe, load_recipe
 from fxptrain.recipe import files as recipe_files
@@ -133,8 +134,8 @@ class Cell:
 
     @property
     def key(self) -> str:
-        """Hash of the configuration and of the code that runs it."""
-        text = json.dumps([self.config, code_version(self.engine)], sort_keys=True)
+        """Hash of the configuration and of the arithmetic that runs it."""
+        text = json.dumps([self.config, numerics(self.engine)], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 

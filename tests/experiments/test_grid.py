@@ -172,14 +172,14 @@ def test_engines_may_ignore_axes() -> None:
     assert "formats" not in floats[0].config["recipe"]
 
 
-def test_the_key_is_the_configuration_and_the_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another option or other code gives another key, another description does not."""
+def test_the_key_is_the_configuration_and_the_arithmetic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another option or other arithmetic gives another key, another description does not."""
     cell = next(load_grid(tiny_grid(tmp_path)).cells())
     same = type(cell)(cell.coordinates, cell.engine, cell.recipe.changed({"description": "other words"}))
     other = type(cell)(cell.coordinates, cell.engine, cell.recipe.changed({"schedule.lr": 0.06}))
     key = cell.key
     assert same.key == key != other.key
-    monkeypatch.setattr("fxptrain.experiments.grid.code_version", lambda engine: "other")
+    monkeypatch.setattr("fxptrain.experiments.grid.numerics", lambda engine: "other")
     assert cell.key != key
 
 
