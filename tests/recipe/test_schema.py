@@ -116,6 +116,11 @@ def test_own_file(tmp_path: Path) -> None:
         ("schedule.type", "plateau", r"`schedule.type \(='plateau'\)` watches the validation loss"),
         ("early_stopping", {}, "`early_stopping` watches the validation loss"),
         ("formats.mode", "fixed", "needs `formats.param_frac` and `formats.activation_frac`"),
+        (
+            "optimizer.momentum_units",
+            "weight",
+            r"`optimizer.momentum_units` \(='weight'\) needs `formats.momentum_frac`",
+        ),
         ("data.mean", 0.5, "`data.mean` and `data.std` go together"),
         ("description", ["x" * 100], r"`description` \(=\['x{56,58}\.\.\.\)"),
     ],
