@@ -10,10 +10,11 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from importlib import resources
 from pathlib import Path
 
-from fxptrain.errors import FxptrainError
-from fxptrain.export.toolchain import STANDARD, call, runner_folder
+from fxptrain.export.names import DEFAULT_PREFIX
+from fxptrain.export.toolchain import STANDARD, c_sources, call, runner_folder, runner_source
 
 COMPILER, SIZE, EMULATOR = "arm-none-eabi-gcc", "arm-none-eabi-size", "qemu-system-arm"
 WARNINGS = ("-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror")
@@ -62,23 +63,33 @@ class Image:
 
 
 def board_folder() -> Path:
-    """Start-up code, linker script and semihosting, which belong to the checkout."""
-    folder = Path(__file__).parents[2] / "tools" / "boards"
-    if not (folder / "link.ld").is_file():
-        raise FxptrainError(
-            f"Emulated boards need the folder tools/boards of the checkout; there is none at {folder}. "
-            "Verify with `--target host`, or from a checkout."
-        )
-    return folder
+    """Where start-up code, linker script and semihosting are."""
+    return Path(str(resources.files("fxptrain.export") / "board"))
 
 
-def build_image(board: Board, sources: Path, build: Path, options: Sequence[str] = ("-O2",)) -> Image:
+def build_image(
+    board: Board, sources: Path, build: Path, options: Sequence[str] = ("-O2",), prefix: str = DEFAULT_PREFIX
+) -> Image:
     """Compile and link an export with its verification program for a board.
 
     Raises
     ------
     FxptrainError
         If the compiler is missing or complains, or the program does not fit into the board's memory.
+    """
+    files = [*c_sources(sources, prefix), runner_source(build, prefix)]
+    return build_program(board, files, [sources], build, options)
+
+
+def build_program(
+    board: Board, sources: Sequence[Path], folders: Sequence[Path], build: Path, options: Sequence[str] = ("-O2",)
+) -> Image:
+    """Compile and link any program, with headers in some folders, for a board.
+
+    Raises
+    ------
+    FxptrainError
+        As `build_image`.
     """
     folder, runner = board_folder(), runner_folder()
     memory = {"FLASH_O": board.flash[0], "FLASH_L": board.flash[1], "RAM_O": board.ram[0], "RAM_L": board.ram[1]}
@@ -92,11 +103,12 @@ def build_image(board: Board, sources: Path, build: Path, options: Sequence[str]
         "-nostartfiles",
         "-nostdlib",
     ]
-    files = [*sorted(sources.glob("*.c")), runner / "runner.c", folder / "startup.c", folder / "semihost.c"]
+    files = [*sources, folder / "startup.c", folder / "semihost.c"]
+    included = [word for path in (*folders, runner, folder) for word in ("-I", path)]
     image = build / "image.elf"
     call(
-        [COMPILER, STANDARD, *core, *options, *WARNINGS, *kept, "-T", folder / "link.ld", *symbols, "-I", sources,
-         "-I", runner, "-I", folder, *files, "-lc_nano", "-lgcc", "-o", image],
+        [COMPILER, STANDARD, *core, *options, *WARNINGS, *kept, "-T", folder / "link.ld", *symbols,
+         *included, *files, "-lc_nano", "-lgcc", "-o", image],
         build, f"Compiling for {board.name}",
     )  # fmt: skip
     text, data, bss = map(int, call([SIZE, image], build, "Measuring the program").splitlines()[1].split()[:3])
@@ -106,7 +118,18 @@ def build_image(board: Board, sources: Path, build: Path, options: Sequence[str]
 def run_image(board: Board, image: Image, vectors: bytes, build: Path, seconds: float = 600) -> tuple[bytes, int]:
     """Run a program under QEMU on `vectors`; returns its results and the greatest depth of its stack."""
     (build / "vectors.bin").write_bytes(vectors)
+    run_program(board, image, build, seconds)
+    return (build / "results.bin").read_bytes(), struct.unpack("<I", (build / "stack.bin").read_bytes())[0]
+
+
+def run_program(board: Board, image: Image, build: Path, seconds: float = 600) -> None:
+    """Run a program under QEMU in a folder.
+
+    Raises
+    ------
+    FxptrainError
+        If it ends with another code than 0, or not in time.
+    """
     machine = ["-M", board.machine, "-icount", "shift=6", "-display", "none", "-monitor", "none", "-serial", "none"]
     calls: list[str | Path] = ["-semihosting-config", "enable=on,target=native", "-kernel", image.path]
-    call([EMULATOR, *machine, *calls], build, f"The verification program on {board.name}", seconds)
-    return (build / "results.bin").read_bytes(), struct.unpack("<I", (build / "stack.bin").read_bytes())[0]
+    call([EMULATOR, *machine, *calls], build, f"The program on {board.name}", seconds)
