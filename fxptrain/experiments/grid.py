@@ -15,12 +15,12 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
 
-from fxptrain.errors import RecipeError
+from fxptrain.errors import RecipeError, suggestion
 from fxptrain.experiments.code_version import available, code_version
-from fxptrain.nn.spec import LayerSpec
+from fxptrain.nn.layers.registry import layer_kinds
 from fxptrain.recipe import Recipe, load_recipe
 from fxptrain.recipe import files as recipe_files
-from fxptrain.recipe.errors import explain, suggestion
+from fxptrain.recipe.errors import explain
 
 Engine = Literal["integer", "float32"]
 Options = dict[str, Any]
@@ -276,4 +276,4 @@ def make_grid(table: dict[str, Any], where: str) -> Grid:
     try:
         return Grid.model_validate(table)
     except ValidationError as error:
-        raise RecipeError(f"{where}: {explain(error, Grid, LayerSpec, 'a grid')}") from None
+        raise RecipeError(f"{where}: {explain(error, Grid, layer_kinds(), 'a grid')}") from None

@@ -13,12 +13,9 @@ import numpy.typing as npt
 
 from fxptrain.errors import FormatError, RecipeError
 from fxptrain.fixed.format import FxP
-from fxptrain.nn.layers.conv import ProductStage
-from fxptrain.nn.layers.depthwise import DepthwiseStage
-from fxptrain.nn.layers.pool import AveragePoolStage, MaxPoolStage
-from fxptrain.nn.layers.stage import Stage
+from fxptrain.nn.layers.contract import Pair, Row, Stage
+from fxptrain.nn.layers.registry import lacks
 from fxptrain.nn.model import Model
-from fxptrain.nn.spec import Pair
 from fxptrain.nn.state.formats import TensorFormat
 from fxptrain.nn.state.parameters import ParameterArray
 
@@ -29,19 +26,45 @@ KINDS = {"conv": "FXP_CONV", "depthwise": "FXP_DEPTHWISE", "maxpool": "FXP_MAXPO
 
 @dataclass(frozen=True)
 class Layer:
-    """One stage: a linear layer is a convolution of one position whose kernel is the whole input."""
+    """One stage and its row in the runtime's table."""
 
     stage: Stage
-    kind: str
-    kernel: Pair
-    stride: Pair
-    padding: Pair
-    pool: Pair
+    row: Row
+
+    @property
+    def kind(self) -> str:
+        """Which functions of the runtime compute it."""
+        return self.row.kind
+
+    @property
+    def kernel(self) -> Pair:
+        """What one output sees of a map."""
+        return self.row.kernel
+
+    @property
+    def stride(self) -> Pair:
+        """Steps from one output to the next."""
+        return self.row.stride
+
+    @property
+    def padding(self) -> Pair:
+        """Zeros at both ends of each axis."""
+        return self.row.padding
+
+    @property
+    def pool(self) -> Pair:
+        """Windows of sums of which the largest is kept."""
+        return self.row.pool
 
     @property
     def taps(self) -> int:
         """Weights of one output channel."""
-        return self.kernel[0] * self.kernel[1] * (1 if self.kind == "depthwise" else self.stage.in_shape[2])
+        return self.row.taps
+
+    @property
+    def multiplier(self) -> tuple[int, int]:
+        """Mantissa and shift of an average pool."""
+        return self.row.mean
 
     @property
     def positions(self) -> int:
@@ -53,29 +76,16 @@ class Layer:
         """Whether the kernel sees the whole input, so that no patch is gathered."""
         return self.kernel == self.stage.in_shape[:2] and self.pool == (1, 1) and self.padding == (0, 0)
 
-    @property
-    def multiplier(self) -> tuple[int, int]:
-        """Mantissa and shift of an average pool."""
-        found = self.stage.multiplier if isinstance(self.stage, AveragePoolStage) else None
-        return (found.mantissa, found.shift) if found is not None else (0, 0)
-
     def parameter(self, name: str) -> ParameterArray | None:
         """The weights or the bias."""
         return next((found for found in self.stage.parameters if found.name == name), None)
 
 
-def _layer(stage: Stage) -> Layer:
-    if isinstance(stage, ProductStage):
-        shape = stage.layout
-        kernel = stage.in_shape[:2] if stage.linear else stage.kernel
-        return Layer(stage, "conv", kernel, shape.stride, shape.padding, shape.pool)
-    if isinstance(stage, DepthwiseStage):
-        g = stage.geometry
-        return Layer(stage, "depthwise", stage.kernel, (g.sh, g.sw), (g.image.ph, g.image.pw), stage.pool)
-    assert isinstance(stage, MaxPoolStage | AveragePoolStage)
-    window = stage.window
-    kind = "maxpool" if isinstance(stage, MaxPoolStage) else "avgpool"
-    return Layer(stage, kind, (window.h, window.w), (window.sh, window.sw), (0, 0), (1, 1))
+def _layer(model: Model, stage: Stage) -> Layer:
+    row = stage.row()
+    if row is None:
+        raise lacks("The C runtime", model.spec.layers[stage.layer])
+    return Layer(stage, row)
 
 
 def rows(parameter: ParameterArray, array: npt.NDArray[Any], taps: int) -> npt.NDArray[Any]:
@@ -113,7 +123,9 @@ class Network:
     def __init__(self, model: Model, *, training: bool, batch: int = 1, freeze: int = 0, packed: bool = False) -> None:
         """Check and collect; nothing is written."""
         self.model, self.training, self.batch, self.freeze, self.packed = model, training, batch, freeze, packed
-        self.layers = [_layer(stage) for stage in model.stages]
+        if not model.graph.is_chain:
+            raise RecipeError(f"Model {model.spec.name!r} branches; exports take chains of layers.")
+        self.layers = [_layer(model, stage) for stage in model.stages]
         parametric = [i for i, layer in enumerate(self.layers) if layer.stage.parameters]
         if training:
             self._check_training(parametric)
@@ -156,7 +168,7 @@ class Network:
         """Rows of the runtime's formats: the input's, then per layer those of its output, parameters, momentum."""
         found = [self.model.input_form]
         for layer in self.layers:
-            if layer.kind != "maxpool":
+            if layer.stage.rounds:
                 found.append(layer.stage.y_form)
             if layer.stage.parameters:
                 found += [layer.stage.parameters[0].form, layer.stage.parameters[0].momentum_form]
@@ -210,11 +222,8 @@ class Network:
         return layer.taps << (self.value.total_bits + self.param.total_bits - 2)
 
     def _error_bound(self, layer: Layer) -> int:
-        meetings = min(layer.kernel[0] * layer.kernel[1], layer.positions)
-        if layer.stage.parameters:
-            channels = 1 if layer.kind == "depthwise" else layer.stage.out_shape[2]
-            return meetings * channels << (self.error.total_bits + self.param.total_bits - 2)
-        return meetings * max(layer.multiplier[0], 1) << (self.error.total_bits - 1)
+        factor = max(layer.multiplier[0], 1) if not layer.stage.parameters else 1 << (self.param.total_bits - 1)
+        return layer.row.error_terms * factor << (self.error.total_bits - 1)
 
     def _gradient_bound(self, layer: Layer) -> int:
         return self.batch * layer.positions << (self.value.total_bits + self.error.total_bits - 2)

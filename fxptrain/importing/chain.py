@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from fxptrain.errors import FxptrainError, ShapeError
 from fxptrain.nn import spec as s
-from fxptrain.nn.layers.stage import Shape
+from fxptrain.nn.layers.contract import Shape
 
 Reals = npt.NDArray[np.float64]
 PARAMETRIC = (s.Conv2d, s.DepthwiseConv2d, s.Linear)

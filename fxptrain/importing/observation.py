@@ -17,7 +17,7 @@ from fxptrain.export.onnx.check import session
 from fxptrain.export.onnx.graph import require
 from fxptrain.fixed.format import FxP
 from fxptrain.importing.chain import Chain, Reals, engine_values
-from fxptrain.nn.layers.stage import Shape
+from fxptrain.nn.layers.contract import Shape
 from fxptrain.nn.state.formats import MAX_ADAPTIVE_FRAC, MIN_ADAPTIVE_FRAC, SATURATED_SHARE_BITS
 
 CHUNK = 64

@@ -12,8 +12,7 @@ from fxptrain.fixed.format import FxP
 from fxptrain.importing.chain import Chain, FloatLayer, Reals
 from fxptrain.importing.observation import FRACS, Observed
 from fxptrain.nn import spec as s
-from fxptrain.nn.layers.pool import MaxPoolStage
-from fxptrain.nn.layers.stage import Stage
+from fxptrain.nn.layers.contract import Stage
 from fxptrain.nn.model import Model
 
 TRIED = 3  # grids of the parameters finer than the one on which all of them fit
@@ -36,7 +35,7 @@ def set_parameters(model: Model, chain: Chain, observed: list[Observed]) -> None
         layer = chain.layers[stage.layer]
         if layer.weights is not None:
             _set_weights(stage, layer, observed[stage.layer].mean_squares())
-        if not isinstance(stage, MaxPoolStage):
+        if stage.rounds:
             end = stages[i + 1].layer if i + 1 < len(stages) else len(chain.layers)
             _set_output(stage, observed[end].finest())
 

@@ -115,10 +115,10 @@ def _finish_line(best, positions, block, channels, first, element, site, draws, 
 
 
 @native
-def _mask_positions(acc, base, x, element, positions, block, channels, low, high, best):
+def _mask_positions(acc, base, x, element, positions, block, channels, gate, best):
     """`mask_row` for a block of `channels` of some positions; `element` is the first position's first of the block."""
     kind = acc.dtype.type
-    largest = kind(0)
+    largest, low, high = kind(0), gate.low, gate.high
     for p in range(positions):
         for c in range(block):
             value = acc[base + p * block + c]
@@ -154,7 +154,8 @@ class Place(NamedTuple):
 
 @kernel
 def forward_block(
-    x, panel, bias, lift, relu, g, chain, tables, site, place, padded, acc, best, line, draws, row_y, won, y, winners
+    x, panel, bias, lift, activation, g, chain, tables, site, place, padded, acc, best, line, draws, row_y, won, y,
+    winners,
 ):  # fmt: skip
     """`conv.conv2d_forward` for output channels ``place.first .. place.first + g.co``; `bias` is the block's.
 
@@ -186,7 +187,7 @@ def forward_block(
                 index = (top + row) * width * channels
                 element = n * rows_all * width * channels + index
                 pool_windows(
-                    acc, row * width * g.columns, tables.windows, g.columns, width, g.co, relu, best, won, 0,
+                    acc, row * width * g.columns, tables.windows, g.columns, width, g.co, activation, best, won, 0,
                 )  # fmt: skip
                 if place.winner_bits > 0:
                     _store(won, width, g.co, channels, first, index, place.winner_bits, winners,
@@ -206,7 +207,7 @@ def forward_block(
 
 @kernel
 def input_error_block(
-    error, winners, x, x_first, panel, pass_low, pass_high, g, chain, tables, site, channels, first, spread, acc, best,
+    error, winners, x, x_first, panel, gate, g, chain, tables, site, channels, first, spread, acc, best,
     line, draws, row_out, out,
 ):  # fmt: skip
     """`conv.conv2d_input_error` for input channels ``first .. first + g.image.c`` of `channels`.
@@ -238,7 +239,7 @@ def input_error_block(
             element = (n * image.h + h) * image.w * channels
             peak = _mask_positions(
                 acc, inside, flat_x, (n * image.h + h) * image.w * x_channels + x_first, image.w, block, x_channels,
-                pass_low, pass_high, best,
+                gate, best,
             )  # fmt: skip
             largest = max(largest, peak)
             saturated += _finish_line(best, image.w, block, channels, first, element, site, draws, line, row_out, 0)[0]

@@ -21,7 +21,7 @@ from fxptrain.kernels.pack import (
     pad_sample,
     unpool_error,
 )
-from fxptrain.kernels.requantize import finish_row, mask_row, pool_windows
+from fxptrain.kernels.requantize import finish_error, finish_row, pool_windows
 from fxptrain.kernels.sparse import list_groups, sparse_product
 
 
@@ -74,8 +74,10 @@ def padded_size(image):
 
 
 @native
-def conv2d_forward(x, panels, bias, chains, lift, relu, g, chain, tables, site, padded, acc, best, draws, y, winners):
-    """Convolution, pooling, bias, ReLU and one requantization, fused: x (n, h, w, ci) to y (n, oh, ow, co) pooled.
+def conv2d_forward(
+    x, panels, bias, chains, lift, activation, g, chain, tables, site, padded, acc, best, draws, y, winners
+):  # fmt: skip
+    """Convolution, pooling, bias, activation, one requantization, fused: x (n, h, w, ci) to y (n, oh, ow, co) pooled.
 
     `bias` (columns) is aligned with the sums and takes off again what flipped x add. A sample for which one of `chains`
     (or None) is proved to stay in int32 takes one plane of int16 instead of one for every digit.
@@ -108,7 +110,7 @@ def conv2d_forward(x, panels, bias, chains, lift, relu, g, chain, tables, site, 
                         lift + p * digits.bits + q * chain.column_digits.bits, p + q > 0, NO_PICKS,
                     )  # fmt: skip
             windows, element = rows * pooled_width, (n * pooled_rows + first) * pooled_width * g.co
-            pool_windows(acc, ZERO, tables.windows, g.columns, windows, g.co, relu, best, flat_winners, element)
+            pool_windows(acc, ZERO, tables.windows, g.columns, windows, g.co, activation, best, flat_winners, element)
             over, peak = finish_row(best, windows * g.co, site, site.first + element, draws, flat_y, element)
             saturated += over
             largest = max(largest, peak)
@@ -117,10 +119,10 @@ def conv2d_forward(x, panels, bias, chains, lift, relu, g, chain, tables, site, 
 
 @native
 def conv2d_input_error(
-    error, winners, x, panels, start, room, pass_low, pass_high, g, chain, tables, site, spread, lists, acc, best,
+    error, winners, x, panels, start, room, gate, g, chain, tables, site, spread, lists, acc, best,
     draws, out,
 ):  # fmt: skip
-    """Input error: every output error times the kernel, added where it came from, masked by x, requantized once.
+    """Input error: every output error times the kernel, added where it came from; then `finish_error`.
 
     error (n, oh, ow, co) pooled, out (n, h, w, ci). Accumulators begin at `start` (see `error_start`; empty: at zero).
     With scratch `lists` (else empty) only the groups of errors that are not zero are multiplied, see `sparse`; `panels`
@@ -171,8 +173,9 @@ def conv2d_input_error(
         for h in range(image.h):
             element = (n * image.h + h) * row
             inside = (h + image.ph) * stride + image.pw * image.c
-            largest = max(largest, mask_row(acc, inside, flat_x, element, row, pass_low, pass_high, best))
-            saturated += finish_row(best, row, site, site.first + element, draws, flat_out, element)[0]
+            over, peak = finish_error(acc, inside, element, row, flat_x, gate, site, best, draws, flat_out)
+            saturated += over
+            largest = max(largest, peak)
     return saturated, largest
 
 

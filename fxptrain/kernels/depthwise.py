@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from fxptrain._jit import native
-from fxptrain.kernels.requantize import finish_row, mask_row, pool_windows
+from fxptrain.kernels.requantize import finish_error, finish_row, pool_windows
 
 
 @native
@@ -18,8 +18,8 @@ def _taps(position, size, kernel_size):
 
 
 @native
-def depthwise_forward(x, weights, bias, lift, relu, g, tables, site, acc, best, draws, y, winners):
-    """Fused depthwise convolution, pooling, bias, ReLU, requantization: x (n, h, w, c) to y (n, oh, ow, c) pooled."""
+def depthwise_forward(x, weights, bias, lift, activation, g, tables, site, acc, best, draws, y, winners):
+    """Depthwise convolution, pooling, bias, activation, requantization: x (n, h, w, c) to y (n, oh, ow, c) pooled."""
     image = g.image
     kind = acc.dtype.type
     pooled_rows, pooled_width = g.oh_used // g.pool_h, g.ow_used // g.pool_w
@@ -42,7 +42,7 @@ def depthwise_forward(x, weights, bias, lift, relu, g, tables, site, acc, best, 
                             for c in range(g.co):
                                 acc[at + c] += kind(x[n, top + kh, left + kw, c]) * kind(weights[kh, kw, c]) << lift
             element = (n * pooled_rows + row) * row_elements
-            pool_windows(acc, 0, tables.windows, g.co, pooled_width, g.co, relu, best, flat_winners, element)
+            pool_windows(acc, 0, tables.windows, g.co, pooled_width, g.co, activation, best, flat_winners, element)
             over, peak = finish_row(best, row_elements, site, site.first + element, draws, flat_y, element)
             saturated += over
             largest = max(largest, peak)
@@ -57,7 +57,7 @@ def _window_position(winners, n, row, p, c, g):
 
 
 @native
-def depthwise_input_error(error, winners, x, weights, pass_low, pass_high, g, site, acc, best, draws, out):
+def depthwise_input_error(error, winners, x, weights, gate, g, site, acc, best, draws, out):
     """Input error (n, h, w, c) of a pooled error (n, oh, ow, c); returns (saturated, largest absolute sum)."""
     image = g.image
     row = image.w * image.c
@@ -79,8 +79,9 @@ def depthwise_input_error(error, winners, x, weights, pass_low, pass_high, g, si
                             acc[at] += kind(error[n, r, p, c]) * kind(weights[kh, kw, c])
         for h in range(image.h):
             element = (n * image.h + h) * row
-            largest = max(largest, mask_row(acc, h * row, flat_x, element, row, pass_low, pass_high, best))
-            saturated += finish_row(best, row, site, site.first + element, draws, flat_out, element)[0]
+            over, peak = finish_error(acc, h * row, element, row, flat_x, gate, site, best, draws, flat_out)
+            saturated += over
+            largest = max(largest, peak)
     return saturated, largest
 
 

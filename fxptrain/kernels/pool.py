@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fxptrain._jit import native
-from fxptrain.kernels.requantize import finish_row, mask_row
+from fxptrain.kernels.requantize import activate_row, finish_error, finish_row
 
 
 class Window(NamedTuple):
@@ -41,8 +41,8 @@ def maxpool_forward(x, window, y, winners):
 
 
 @native
-def averagepool_forward(x, window, mantissa, relu, site, acc, draws, y):
-    """Window sum times `mantissa` (int64 `acc`, one output row), rectified, requantized; (saturated, largest)."""
+def averagepool_forward(x, window, mantissa, activation, site, acc, draws, y):
+    """Window sum times `mantissa` (int64 `acc`, one output row), activated, requantized; (saturated, largest)."""
     channels = y.shape[3]
     row = y.shape[2] * channels
     flat_y = y.reshape(y.size)
@@ -58,8 +58,8 @@ def averagepool_forward(x, window, mantissa, relu, site, acc, draws, y):
                         for c in range(channels):
                             acc[at + c] += x[n, oh * window.sh + i, ow * window.sw + j, c]
                 for c in range(channels):
-                    value = acc[at + c] * mantissa
-                    acc[at + c] = max(value, np.int64(0)) if relu else value
+                    acc[at + c] *= mantissa
+            activate_row(acc, row, activation)
             element = (n * y.shape[1] + oh) * row
             over, peak = finish_row(acc, row, site, site.first + element, draws, flat_y, element)
             saturated += over
@@ -68,21 +68,22 @@ def averagepool_forward(x, window, mantissa, relu, site, acc, draws, y):
 
 
 @native
-def _finish_error(acc, x, n, pass_low, pass_high, site, best, draws, out):
-    """Mask and requantize the int64 input error of one sample; returns (saturated, largest absolute sum)."""
+def _finish_sample(acc, x, n, gate, site, best, draws, out):
+    """`finish_error` of the int64 input error of one sample; returns (saturated, largest absolute sum)."""
     size = x.shape[1] * x.shape[2] * x.shape[3]
     row = x.shape[2] * x.shape[3]
     flat_x, flat_out = x.reshape(x.size), out.reshape(out.size)
     saturated, largest = 0, 0
     for start in range(0, size, row):
         element = n * size + start
-        largest = max(largest, mask_row(acc, start, flat_x, element, row, pass_low, pass_high, best))
-        saturated += finish_row(best, row, site, site.first + element, draws, flat_out, element)[0]
+        over, peak = finish_error(acc, start, element, row, flat_x, gate, site, best, draws, flat_out)
+        saturated += over
+        largest = max(largest, peak)
     return saturated, largest
 
 
 @native
-def maxpool_input_error(error, winners, x, window, pass_low, pass_high, site, acc, best, draws, out):
+def maxpool_input_error(error, winners, x, window, gate, site, acc, best, draws, out):
     """Errors added at their windows' winners: error (n, oh, ow, c) to out (n, h, w, c)."""
     saturated, largest = 0, 0
     for n in range(error.shape[0]):
@@ -93,14 +94,14 @@ def maxpool_input_error(error, winners, x, window, pass_low, pass_high, site, ac
                     t = np.int64(winners[n, oh, ow, c])
                     h, w = oh * window.sh + t // window.w, ow * window.sw + t % window.w
                     acc[(h * x.shape[2] + w) * x.shape[3] + c] += error[n, oh, ow, c]
-        over, peak = _finish_error(acc, x, n, pass_low, pass_high, site, best, draws, out)
+        over, peak = _finish_sample(acc, x, n, gate, site, best, draws, out)
         saturated += over
         largest = max(largest, peak)
     return saturated, largest
 
 
 @native
-def averagepool_input_error(error, x, window, mantissa, pass_low, pass_high, site, acc, best, draws, out):
+def averagepool_input_error(error, x, window, mantissa, gate, site, acc, best, draws, out):
     """Every error times `mantissa`, added to all positions of its window: error (n, oh, ow, c) to out (n, h, w, c)."""
     saturated, largest = 0, 0
     for n in range(error.shape[0]):
@@ -112,7 +113,7 @@ def averagepool_input_error(error, x, window, mantissa, pass_low, pass_high, sit
                         at = ((oh * window.sh + i) * x.shape[2] + ow * window.sw + j) * x.shape[3]
                         for c in range(error.shape[3]):
                             acc[at + c] += np.int64(error[n, oh, ow, c]) * mantissa
-        over, peak = _finish_error(acc, x, n, pass_low, pass_high, site, best, draws, out)
+        over, peak = _finish_sample(acc, x, n, gate, site, best, draws, out)
         saturated += over
         largest = max(largest, peak)
     return saturated, largest

@@ -35,6 +35,19 @@ class RoundSite(NamedTuple):
     elements: int = 0
 
 
+class Activation(NamedTuple):
+    """What becomes of a sum before it is rounded. All of it is monotone, so it commutes with max-pooling."""
+
+    relu: bool
+
+
+class Gate(NamedTuple):
+    """An error passes to a tensor where its value is strictly between: not saturated, the ReLU open."""
+
+    low: int
+    high: int
+
+
 @native
 def _stochastic(value, draw, right, down, up):
     """`value` rounded by its draw, whose top bits are brought to those that the shift `right` drops."""
@@ -123,15 +136,15 @@ def _pool_four(acc, windows, start, count, floor, best, at, winners, winner_at):
 
 
 @native
-def pool_windows(acc, base, windows, step, positions, channels, relu, best, winners, winner_base):
-    """Largest accumulator of each window, rectified.
+def pool_windows(acc, base, windows, step, positions, channels, activation, best, winners, winner_base):
+    """Largest accumulator of each window, activated.
 
     ``acc[base + windows[t] + p * step + c]`` is entry `t` of window `p`. The result goes to
     ``best[p * channels + c]``, the first `t` that wins to ``winners[winner_base + p * channels + c]`` (not written for
     windows of one).
     """
     kind = acc.dtype.type
-    floor = kind(0) if relu else kind(np.iinfo(acc.dtype).min)
+    floor = kind(0) if activation.relu else kind(np.iinfo(acc.dtype).min)
     runs, count = (1, positions * channels) if step == channels else (positions, channels)
     for p in range(runs):
         start, at = base + p * step, p * channels
@@ -150,16 +163,43 @@ def pool_windows(acc, base, windows, step, positions, channels, relu, best, winn
 
 
 @native
-def mask_row(acc, acc_base, x, x_base, count, pass_low, pass_high, best):
-    """Accumulators where ``pass_low < x < pass_high``, else zero, to `best`; returns the largest absolute one."""
+def activate_row(acc, count, activation):
+    """Activate ``acc[:count]`` in place."""
+    if activation.relu:
+        for i in range(count):
+            acc[i] = max(acc[i], acc.dtype.type(0))
+
+
+@native
+def mask_row(acc, acc_base, x, x_base, count, gate, best):
+    """Accumulators where x lets them pass the gate, else zero, to `best`; returns the largest absolute one."""
     prefer_wide_vectors()
     kind = acc.dtype.type
     largest = kind(0)
     sums, inputs = acc[acc_base : acc_base + count], x[x_base : x_base + count]
+    low, high = gate.low, gate.high
     for i in range(count):
         value = sums[i]
-        inside = (inputs[i] > pass_low) & (inputs[i] < pass_high)
+        inside = (inputs[i] > low) & (inputs[i] < high)
         value = value if inside else kind(0)
         largest = max(largest, max(value, kind(-value)))
         best[i] = value
     return np.int64(largest)
+
+
+@native
+def finish_error(acc, acc_base, element, count, x, gate, site, best, draws, out):
+    """The end of sums of an input error: elements ``element .. element + count`` of `out`, flat like x.
+
+    An `out` of errors takes the sums masked by x and rounded. An `out` of int64 takes the exact sums, added to what is
+    there and shifted by ``-site.shift`` (to the right by floor): another reader of x adds its own, and `kernels.add`
+    rounds. Returns (values that saturated, largest absolute sum); of exact sums (0, 0).
+    """
+    if size_of(out) == 8:
+        left, right = np.int64(max(-site.shift, 0)), np.int64(max(site.shift, 0))
+        sums, here = acc[acc_base : acc_base + count], out[element : element + count]
+        for i in range(count):
+            here[i] += np.int64(sums[i]) << left >> right
+        return np.int64(0), np.int64(0)
+    largest = mask_row(acc, acc_base, x, element, count, gate, best)
+    return finish_row(best, count, site, site.first + element, draws, out, element)[0], largest

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fxptrain.nn.layers.stage import Stage
+from fxptrain.nn.layers.contract import Stage
 from fxptrain.nn.model import Model
 
 PAPER_MODEL = "gupta_cnn"

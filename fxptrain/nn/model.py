@@ -17,15 +17,15 @@ from fxptrain.errors import CheckpointError, RecipeError
 from fxptrain.fixed.convert import quantize
 from fxptrain.fixed.format import FxP
 from fxptrain.fixed.multiplier import Multiplier
+from fxptrain.kernels.requantize import Gate
 from fxptrain.nn import spec as s
-from fxptrain.nn.fuse import build_stages
-from fxptrain.nn.layers.conv import ProductStage
-from fxptrain.nn.layers.depthwise import DepthwiseStage
-from fxptrain.nn.layers.pool import MaxPoolStage
-from fxptrain.nn.layers.stage import Stage
+from fxptrain.nn.graph import build_graph
+from fxptrain.nn.layers.alignment import align
+from fxptrain.nn.layers.contract import INPUT, Stage
 from fxptrain.nn.limits import check_limits
 from fxptrain.nn.state.formats import MAX_ERROR_FRAC, MAX_MOMENTUM_FRAC, ErrorScale, TensorFormat
 from fxptrain.nn.state.parameters import IntArray, ParameterArray, UpdateRule
+from fxptrain.nn.state.streams import Site, stream
 from fxptrain.nn.widths import check_widths, keep_in_range
 
 PROBABILITY_FRAC = 30
@@ -72,7 +72,8 @@ class Model:
         self.rule = UpdateRule(
             optimizer.method, Multiplier.from_real(optimizer.momentum), Multiplier.from_real(optimizer.weight_decay)
         )
-        self.stages: list[Stage] = build_stages(model)
+        self.graph = build_graph(model)
+        self.stages: list[Stage] = self.graph.stages
         self.step = 0
         self.calibrated = False
         self.input_form: TensorFormat
@@ -140,44 +141,50 @@ class Model:
             raise RecipeError(f'Formats of mode "fixed" need `{kind}_frac`. Give it, or use mode "auto".')
         return FxP(bits, frac)
 
-    def _parametric(self) -> list[ProductStage | DepthwiseStage]:
-        return [stage for stage in self.stages if isinstance(stage, ProductStage | DepthwiseStage)]
-
     def _set_formats(self) -> None:
-        """Chain the stages' formats: the output of one is the input of the next."""
+        """Every tensor's format is that of the stage which writes it; one that rounds nothing hands on its input's."""
         auto = self.formats.mode == "auto"
-        form, relu = self.input_form, False
         for stage in self.stages:
-            stage.x_form, stage.producer_relu = form, relu
-            if not isinstance(stage, MaxPoolStage):
+            stage.x_forms = tuple(self.form_of(tensor) for tensor in stage.inputs)
+            stage.y_form = stage.x_form
+            if stage.rounds:
                 bits = self.formats.activation_bits
                 start = FxP(bits, bits - 4) if auto else self._fixed("activation")
-                form, relu = TensorFormat(f"{stage.name}.output", start, adaptive=auto), stage.relu
-            stage.y_form = form
+                stage.y_form = TensorFormat(f"{stage.name}.output", start, adaptive=auto)
             stage.error_scale = ErrorScale(f"{stage.name}.error", self.formats.error_bits, MAX_ERROR_FRAC)
         if self.spec.loss == "squared-error":  # subtracts a one from the outputs, so their grid must have it
+            form = self.stages[-1].y_form
             form.min_frac = 0
             form.format = form.format.with_frac(max(form.format.frac_bits, 0))
 
+    def form_of(self, tensor: int) -> TensorFormat:
+        """Format of a tensor."""
+        return self.input_form if tensor == INPUT else self.stages[tensor].y_form
+
+    def gate(self, tensor: int) -> Gate:
+        """Which errors pass to a tensor."""
+        mask = self.optimizer.saturation_mask
+        if tensor == INPUT:
+            form = self.input_form.format
+            return Gate(form.min_raw, form.max_raw) if mask else Gate(form.min_raw - 1, form.max_raw + 1)
+        stage = self.stages[tensor]
+        return stage.gate(mask, self.gate(stage.inputs[0]))
+
     def _set_parameters(self) -> None:
-        parametric = self._parametric()
+        parametric = [stage for stage in self.stages if stage.parameter_shapes]
         ends = (parametric[0], parametric[-1])
         for stage in parametric:
-            layer = self.spec.layers[stage.layer]
-            assert isinstance(layer, s.Conv2d | s.DepthwiseConv2d | s.Linear)
             bits = self.formats.param_bits
             auto = self.formats.mode == "auto"
             start = FxP(bits, bits - 1 if stage in ends else bits) if auto else self._fixed("param")
             form = TensorFormat(f"{stage.name}.weights", start, adaptive=auto)
             momentum = self._momentum_form(stage.name)
-            shape, fan_in = _parameter_shape(stage)
-            arrays = [ParameterArray("weights", shape, stage.layer, form, momentum, self.rule)]
-            if layer.bias:
-                channels = stage.out_shape[2]
-                arrays.append(ParameterArray("bias", (channels,), stage.layer, form, momentum, self.rule))
-            for array in arrays:
-                array.initialize(fan_in, self.seed)
-            stage.parameters = tuple(arrays)
+            stage.parameters = tuple(
+                ParameterArray(name, shape, stage.layer, form, momentum, self.rule)
+                for name, shape in stage.parameter_shapes.items()
+            )
+            for array in stage.parameters:
+                array.initialize(stage.fan_in, self.seed)
 
     def _momentum_form(self, name: str) -> TensorFormat:
         bits = self.formats.momentum_bits or self.formats.param_bits
@@ -198,21 +205,37 @@ class Model:
         for stage in self.stages:
             for parameter in stage.parameters[:1]:
                 found += [parameter.form, parameter.momentum_form]
-            if not isinstance(stage, MaxPoolStage):
+            if stage.rounds:
                 found.append(stage.y_form)
         return found
 
     def error_formats(self) -> tuple[list[FxP], list[int]]:
         """Per stage, this step's format of its output error and the fractional bits of the sums behind it."""
         last = self.stages[-1].y_form.format.frac_bits
-        sum_frac = PROBABILITY_FRAC if self.spec.loss == "cross-entropy" else last
-        formats: list[FxP] = []
-        sums: list[int] = []
-        for stage in reversed(self.stages):
-            formats.append(stage.error_scale.at(sum_frac))
-            sums.append(sum_frac)
-            sum_frac = formats[-1].frac_bits + stage.error_sum_frac
-        return formats[::-1], sums[::-1]
+        formats: dict[int, FxP] = {}
+        sums: dict[int, int] = {}
+        for i in reversed(range(len(self.stages))):
+            readers = [self.stages[reader.stage] for reader in self.graph.readers[i]]
+            fracs = [formats[r.stage].frac_bits + self.stages[r.stage].error_sum_frac for r in self.graph.readers[i]]
+            if not readers:
+                sums[i] = PROBABILITY_FRAC if self.spec.loss == "cross-entropy" else last
+            elif len(readers) == 1:
+                sums[i] = fracs[0]
+            else:
+                sums[i] = align(fracs, [reader.largest_error_sum for reader in readers]).frac
+            formats[i] = self.stages[i].error_scale.at(sums[i])
+        return [formats[i] for i in range(len(self.stages))], [sums[i] for i in range(len(self.stages))]
+
+    def error_stream(self, tensor: int) -> int:
+        """Stream of the draws by which a tensor's error is rounded.
+
+        A tensor read by one stage that reads nothing else has that stage's; others have their own, as stages that read
+        several would round several errors by the same draws.
+        """
+        readers = self.graph.readers[tensor]
+        if len(readers) == 1 and len(self.stages[readers[0].stage].inputs) == 1:
+            return stream(self.stages[readers[0].stage].layer, Site.INPUT_ERROR)
+        return stream(self.stages[tensor].layer, Site.OUTPUT_ERROR)
 
     def adapt(self) -> None:
         """Adapt all adaptive formats to their counters and move the parameters to their new grids."""
@@ -222,11 +245,10 @@ class Model:
                 change, momentum_change = first.form.adapt(), first.momentum_form.adapt()
                 for parameter in stage.parameters:
                     parameter.regrid(change, momentum_change, self.seed, self.step)
-            if not isinstance(stage, MaxPoolStage):
+            if stage.rounds:
                 stage.y_form.adapt()
-                if stage.parameters and stage.y_form.adaptive:
-                    finest = stage.x_form.format.frac_bits + stage.parameters[0].form.format.frac_bits
-                    stage.y_form.move(min(finest - stage.y_form.format.frac_bits, 0))
+                if stage.finest_output is not None and stage.y_form.adaptive:
+                    stage.y_form.move(min(stage.finest_output - stage.y_form.format.frac_bits, 0))
 
     # State -------------------------------------------------------------------------------------------------------
 
@@ -287,12 +309,3 @@ class Model:
                 values = parameter.values
                 digest.update(values.astype(values.dtype.newbyteorder("<")).tobytes())
         return digest.hexdigest()
-
-
-def _parameter_shape(stage: ProductStage | DepthwiseStage) -> tuple[tuple[int, ...], int]:
-    """Shape of a stage's weights and its fan-in."""
-    if isinstance(stage, DepthwiseStage):
-        return (*stage.kernel, stage.in_shape[2]), stage.kernel[0] * stage.kernel[1]
-    if stage.linear:
-        return (stage.inner, stage.channels), stage.inner
-    return (*stage.kernel, stage.inner, stage.channels), stage.taps * stage.inner

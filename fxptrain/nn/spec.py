@@ -1,7 +1,7 @@
 """What a model, its formats and its optimizer are, as plain values; nothing here computes.
 
 Real numbers (momentum, weight decay) stand here as the user wrote them and become integer multipliers where the
-training step is built.
+training step is built. Layers are said in `nn.layers`, one file a family; the usual ones have their names here, too.
 """
 
 from __future__ import annotations
@@ -9,91 +9,29 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Pair = tuple[int, int]
+from fxptrain.nn.layers.activation import ReLU
+from fxptrain.nn.layers.add import Add
+from fxptrain.nn.layers.contract import LayerSpec, Pair, Shape
+from fxptrain.nn.layers.conv import Conv2d, Linear
+from fxptrain.nn.layers.depthwise import DepthwiseConv2d
+from fxptrain.nn.layers.layout import Concat, Flatten
+from fxptrain.nn.layers.pool import AvgPool2d, GlobalAvgPool, MaxPool2d
 
+__all__ = [
+    "Add", "AvgPool2d", "Concat", "Conv2d", "DepthwiseConv2d", "Flatten", "FormatSpec", "GlobalAvgPool", "LayerSpec",
+    "Linear", "Loss", "MaxPool2d", "ModelSpec", "OptimizerSpec", "Pair", "ReLU", "RoundingName", "Shape",
+]  # fmt: skip
 
-@dataclass(frozen=True, kw_only=True)
-class Conv2d:
-    """Two-dimensional convolution (cross-correlation) of NHWC input with zero padding."""
-
-    type: Literal["conv2d"] = "conv2d"
-    channels: int
-    kernel: Pair
-    stride: Pair = (1, 1)
-    padding: Pair = (0, 0)
-    bias: bool = True
-
-
-@dataclass(frozen=True, kw_only=True)
-class DepthwiseConv2d:
-    """Convolution of every channel with its own kernel."""
-
-    type: Literal["depthwise-conv2d"] = "depthwise-conv2d"
-    kernel: Pair
-    stride: Pair = (1, 1)
-    padding: Pair = (0, 0)
-    bias: bool = True
-
-
-@dataclass(frozen=True, kw_only=True)
-class Linear:
-    """Matrix product with every flattened sample."""
-
-    type: Literal["linear"] = "linear"
-    features: int
-    bias: bool = True
-
-
-@dataclass(frozen=True, kw_only=True)
-class MaxPool2d:
-    """Largest value of each window; stride defaults to the size; windows that do not fit are dropped."""
-
-    type: Literal["maxpool2d"] = "maxpool2d"
-    size: Pair
-    stride: Pair | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class AvgPool2d:
-    """Mean of each window; stride defaults to the size; windows that do not fit are dropped."""
-
-    type: Literal["avgpool2d"] = "avgpool2d"
-    size: Pair
-    stride: Pair | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class GlobalAvgPool:
-    """Mean over all positions of each channel."""
-
-    type: Literal["global-avgpool"] = "global-avgpool"
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReLU:
-    """``max(x, 0)``."""
-
-    type: Literal["relu"] = "relu"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Flatten:
-    """(n, h, w, c) to (n, h * w * c), row-major."""
-
-    type: Literal["flatten"] = "flatten"
-
-
-LayerSpec = Conv2d | DepthwiseConv2d | Linear | MaxPool2d | AvgPool2d | GlobalAvgPool | ReLU | Flatten
 Loss = Literal["cross-entropy", "squared-error"]
 RoundingName = Literal["stochastic", "half-even"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSpec:
-    """A sequence of layers on samples of shape (h, w, c)."""
+    """Layers on samples of shape (h, w, c): one after the other, or as a graph by their names (`nn.graph`)."""
 
     name: str
-    input_shape: tuple[int, int, int]
+    input_shape: Shape
     layers: tuple[LayerSpec, ...]
     loss: Loss = "cross-entropy"
 

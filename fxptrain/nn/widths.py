@@ -11,10 +11,7 @@ from collections.abc import Sequence
 from fxptrain.errors import FormatError, RecipeError
 from fxptrain.fixed.format import FxP
 from fxptrain.fixed.rounding import MAX_SHIFT
-from fxptrain.nn.layers.conv import ProductStage
-from fxptrain.nn.layers.depthwise import DepthwiseStage
-from fxptrain.nn.layers.pool import AveragePoolStage
-from fxptrain.nn.layers.stage import Stage
+from fxptrain.nn.layers.contract import Stage, elements_of
 from fxptrain.nn.spec import Loss
 
 INT64 = 1 << 63
@@ -27,33 +24,11 @@ WAY_OUT = "Use fewer bits for the weights or activations, or binary points that 
 # Outputs -------------------------------------------------------------------------------------------------------------
 
 
-def _largest_sum(stage: ProductStage | DepthwiseStage, x_frac: int) -> int:
-    """Bound of a sum of products and a bias, both on the finer grid of the two, for an input of `x_frac`."""
-    w, taps = stage.parameters[0].form.format, stage.kernel[0] * stage.kernel[1]
-    terms = taps * stage.inner if isinstance(stage, ProductStage) else taps
-    products = terms << (stage.x_form.format.total_bits + w.total_bits - 2) << max(-x_frac, 0)
-    return products + ((len(stage.parameters) > 1) << (w.total_bits - 1) << max(x_frac, 0))
-
-
-def _sum_and_shift(stage: Stage) -> tuple[int, int] | None:
-    """Bound of a stage's sums and the right shift to its output; None where nothing is rounded."""
-    x, y = stage.x_form.format, stage.y_form.format
-    if isinstance(stage, ProductStage | DepthwiseStage):
-        shift = stage.parameters[0].form.format.frac_bits + max(x.frac_bits, 0) - y.frac_bits
-        return _largest_sum(stage, x.frac_bits), shift
-    if isinstance(stage, AveragePoolStage):
-        one = stage.multiplier
-        window = stage.window.h * stage.window.w
-        return window * one.mantissa << (x.total_bits - 1), x.frac_bits + one.shift - y.frac_bits
-    return None
-
-
 def _check_output(stage: Stage) -> None:
     """Raise `FormatError` unless int64 holds the sums of a stage while they are shifted and rounded."""
-    found = _sum_and_shift(stage)
-    if found is None:
+    if not stage.rounds:
         return
-    largest, shift = found
+    largest, shift = stage.largest_sum, stage.shift
     needed = (largest + (1 << shift) if shift > 0 else largest << -shift).bit_length()
     if needed > 63 or shift > MAX_SHIFT:
         moved = f"{abs(shift)} bits to the {'right' if shift > 0 else 'left'}"
@@ -103,11 +78,10 @@ def check_widths(stages: Sequence[Stage], loss: Loss, batch: int) -> None:
         If the batch needs more draws than a step has.
     """
     for stage in stages:
-        if isinstance(stage, ProductStage | DepthwiseStage):
-            stage.check_widths(batch)
+        stage.check_widths(batch)
         _check_output(stage)
     _check_loss(loss, stages[-1].y_form.format, batch, stages[-1].out_elements)
-    elements = max(max(stage.out_elements, stage.in_elements) for stage in stages) * batch
+    elements = max(max(stage.out_elements, *map(elements_of, stage.in_shapes)) for stage in stages) * batch
     if elements >= 1 << 32:
         raise RecipeError(
             f"`batch_size` (={batch}) needs {elements} draws a step; a step has 2**32. Use a smaller batch."
@@ -120,9 +94,7 @@ def keep_in_range(stages: Sequence[Stage], loss: Loss) -> None:
     Up to 16 bits that is no limit: only wide formats whose values have run away would move so far.
     """
     for stage in stages:
-        if isinstance(stage, ProductStage | DepthwiseStage) and stage.x_form.adaptive:
-            held = (frac for frac in range(stage.x_form.min_frac, 1) if _largest_sum(stage, frac) < INT64 >> 1)
-            stage.x_form.min_frac = max(stage.x_form.min_frac, next(held, 0))
+        stage.keep_inputs_in_range()
     form, classes = stages[-1].y_form, stages[-1].out_elements
     if form.adaptive:
         held = (

@@ -5,12 +5,13 @@ What does not belong here: the rules themselves (`recipe`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
-from difflib import get_close_matches
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
+
+from fxptrain.errors import suggestion
 
 _UNKNOWN = {"extra_forbidden", "unexpected_keyword_argument"}
 
@@ -18,20 +19,7 @@ _UNKNOWN = {"extra_forbidden", "unexpected_keyword_argument"}
 MAX_SHOWN = 60
 
 
-def suggestion(name: str, names: Iterable[str]) -> str:
-    """End of a sentence on an unknown name: the nearest valid one, or all of them where none is near.
-
-    Examples
-    --------
-    >>> "No colour 'rad'" + suggestion("rad", ["red", "green"])
-    "No colour 'rad'; did you mean 'red'?"
-    """
-    known = list(names)
-    close = get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else f"; there are {', '.join(known)}."
-
-
-def explain(error: ValidationError, root: type[BaseModel], layers: Any, whole: str = "a recipe") -> str:
+def explain(error: ValidationError, root: type[BaseModel], kinds: Mapping[str, type], whole: str = "a recipe") -> str:
     """The first mistake in one line (an unknown key before what else it causes), and how many more there are.
 
     Parameters
@@ -39,18 +27,17 @@ def explain(error: ValidationError, root: type[BaseModel], layers: Any, whole: s
     error : ValidationError
     root : model class
         What was validated; its sections are dataclasses or models.
-    layers : union of dataclasses
-        The kinds of layers, told apart by ``type``.
+    kinds : mapping
+        The kinds of layers by their ``type``.
     whole : str
         What a file of it is called.
     """
     all_errors = sorted(error.errors(include_url=False), key=lambda item: item["type"] not in _UNKNOWN)
-    kinds = {_type_name(kind): kind for kind in get_args(layers)}
     more = f" (and {len(all_errors) - 1} more)" if len(all_errors) > 1 else ""
     return _one(all_errors[0], root, kinds, whole) + more
 
 
-def _one(item: Any, root: type[BaseModel], kinds: dict[str, type], whole: str) -> str:
+def _one(item: Any, root: type[BaseModel], kinds: Mapping[str, type], whole: str) -> str:
     location = [part for part in item["loc"] if part not in kinds]
     path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")
     if item["type"] in _UNKNOWN:
@@ -71,7 +58,7 @@ def _one(item: Any, root: type[BaseModel], kinds: dict[str, type], whole: str) -
     return f"`{path}` (={given if len(given) <= MAX_SHOWN else given[:MAX_SHOWN] + '...'}): {message}."
 
 
-def _names(location: tuple[Any, ...], root: type[BaseModel], kinds: dict[str, type]) -> list[str]:
+def _names(location: tuple[Any, ...], root: type[BaseModel], kinds: Mapping[str, type]) -> list[str]:
     """Valid names where an unknown one stands."""
     layer = next((kinds[part] for part in location if part in kinds), None)
     if layer is not None:
@@ -93,8 +80,3 @@ def _section(annotation: Any, here: Any) -> Any:
     """The model or dataclass that an annotation is, may be or holds; `here` where there is none: a number of a list."""
     found = (kind for kind in (annotation, *get_args(annotation)) if _fields(kind))
     return next(found, here)
-
-
-def _type_name(kind: type) -> str:
-    """The ``type`` of a kind of layer: the default of that field."""
-    return str(next(field.default for field in fields(kind) if field.name == "type"))

@@ -10,8 +10,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from fxptrain.errors import RecipeError
-from fxptrain.recipe.errors import suggestion
+from fxptrain.errors import RecipeError, suggestion
 
 
 def names_in(directory: Path) -> list[str]:

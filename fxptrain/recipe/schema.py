@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, fields, is_dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -15,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, Validat
 from pydantic_core import CoreSchema, core_schema
 
 from fxptrain.errors import RecipeError
+from fxptrain.nn.layers.registry import layer_kinds
 from fxptrain.nn.schedule import ScheduleType
 from fxptrain.nn.spec import FormatSpec, LayerSpec, ModelSpec, OptimizerSpec
 from fxptrain.recipe import files as recipe_files
@@ -96,12 +98,20 @@ def _plain(value: Any) -> Any:
     return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
 
 
+class _FromRegistry:
+    """Annotation: a layer of any kind that is registered, told apart by its ``type``."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        kinds = {name: handler.generate_schema(kind) for name, kind in layer_kinds().items()}
+        return core_schema.tagged_union_schema(kinds, discriminator="type")
+
+
 @dataclass(frozen=True, kw_only=True)
 class _ModelTable(ModelSpec):
-    """How a model stands in a file: its layers are told apart by their ``type``."""
+    """How a model stands in a file."""
 
     input_shape: tuple[Count, Count, Count]
-    layers: tuple[Annotated[LayerSpec, Field(discriminator="type")], ...]
+    layers: tuple[Annotated[LayerSpec, _FromRegistry()], ...]
 
 
 class _FromTable:
@@ -206,10 +216,17 @@ def make_recipe(table: dict[str, Any], where: str = _FILE) -> Recipe:
     RecipeError
         If a key is unknown (with the nearest valid name) or a value does not fit.
     """
+    _know_all_layers(tuple(layer_kinds().items()))
     try:
         return Recipe.model_validate(table)
     except ValidationError as error:
-        raise RecipeError(f"{where}: {explain(error, Recipe, LayerSpec)}") from None
+        raise RecipeError(f"{where}: {explain(error, Recipe, layer_kinds())}") from None
+
+
+@lru_cache(maxsize=1)
+def _know_all_layers(kinds: tuple[tuple[str, type[LayerSpec]], ...]) -> None:
+    """Let recipes have layers of these kinds: some may have been registered since the last recipe was made."""
+    Recipe.model_rebuild(force=True)
 
 
 def parse_recipe(text: str, where: str = _FILE) -> Recipe:

@@ -16,8 +16,8 @@ import numpy.typing as npt
 
 from fxptrain.data import NAMES, Dataset, Normalization, Split, load_data, split_validation
 from fxptrain.fixed.multiplier import Multiplier
+from fxptrain.nn.graph import build_graph
 from fxptrain.nn.schedule import Schedule, scaled_with_batch
-from fxptrain.nn.spec import Linear
 from fxptrain.recipe import Recipe
 
 
@@ -105,11 +105,5 @@ def _scale(recipe: Recipe, inputs: npt.NDArray[Any]) -> dict[str, float]:
 
 
 def class_count(recipe: Recipe) -> int:
-    """Number of outputs: the features of the last linear layer, or the channels of what comes last."""
-    for layer in reversed(recipe.model.layers):
-        if isinstance(layer, Linear):
-            return layer.features
-        channels = getattr(layer, "channels", None)
-        if channels is not None:
-            return int(channels)
-    return int(np.prod(recipe.model.input_shape))
+    """Number of the model's outputs."""
+    return build_graph(recipe.model).stages[-1].out_elements

@@ -13,6 +13,7 @@ from fxptrain.kernels.pool import (
     maxpool_forward,
     maxpool_input_error,
 )
+from fxptrain.kernels.requantize import Activation, Gate
 from tests import naive
 from tests.kernels.layouts import random_raw, site, storage, words
 
@@ -38,7 +39,7 @@ def cases(draw):
 def mask_ends(bits, has_relu):
     """Exclusive range of saved values that let an error pass."""
     low, high = naive.raw_range(bits)
-    return (0 if has_relu else low), high
+    return Gate(0 if has_relu else low, high)
 
 
 @given(cases(), st.booleans(), st.integers(2, 16), st.booleans(), st.integers(-2, 3))
@@ -53,7 +54,7 @@ def test_maxpool(case, has_relu, error_bits, stochastic, shift):
 
     error = random_raw(random, y.shape, error_bits)
     acc = naive.maxpool2d_input_error(error, winners, x.shape, size, stride)
-    call = (Window(*size, *stride), *mask_ends(bits, has_relu), site(shift, error_bits, stochastic=stochastic, first=4))
+    call = (Window(*size, *stride), mask_ends(bits, has_relu), site(shift, error_bits, stochastic=stochastic, first=4))
     check_error(maxpool_input_error, (error, found, x), call, x, bits, has_relu, acc, shift, error_bits, stochastic)
 
 
@@ -70,14 +71,14 @@ def test_average(case, has_relu, out_bits, error_bits, stochastic, shift):
     row = acc.shape[2] * acc.shape[3]
     buffers = np.empty(row, np.int64), np.empty(row, np.uint32)
     forward_site = site(shift, out_bits, stochastic=stochastic, first=4)
-    result = averagepool_forward(x, Window(*size, *stride), mantissa, has_relu, forward_site, *buffers, y)
+    result = averagepool_forward(x, Window(*size, *stride), mantissa, Activation(has_relu), forward_site, *buffers, y)
     assert y.tolist() == expected.values.tolist()
     assert result == (expected.saturated, naive.largest(expected.values))
 
     error = random_raw(random, y.shape, error_bits)
     back, _ = naive.avgpool2d_input_error(error, x.shape, size, stride)
     call = (
-        *(Window(*size, *stride), mantissa, *mask_ends(bits, has_relu)),
+        *(Window(*size, *stride), mantissa, mask_ends(bits, has_relu)),
         site(shift, error_bits, stochastic=stochastic, first=4),
     )
     check_error(averagepool_input_error, (error, x), call, x, bits, has_relu, back, shift, error_bits, stochastic)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fxptrain.kernels.call import from_python
-from fxptrain.kernels.requantize import RoundSite, finish_row, mask_row, pool_windows, round_row
+from fxptrain.kernels.requantize import Activation, Gate, RoundSite, finish_row, mask_row, pool_windows, round_row
 from tests import naive
 
 round_row, finish_row, mask_row, pool_windows = map(from_python, (round_row, finish_row, mask_row, pool_windows))
@@ -78,7 +78,7 @@ def test_pool_windows(data, kh, kw, channels, relu, gap):
     windows = np.arange(kh * kw, dtype=np.int64) * positions * step
     best, winners = np.empty(positions * channels, np.int32), np.full(positions * channels + 1, 99, np.uint8)
     laid = np.concatenate([np.full(5, 100, np.int32), ahead.ravel()])
-    pool_windows(laid, 5, windows, step, positions, channels, relu, best, winners, 1)
+    pool_windows(laid, 5, windows, step, positions, channels, Activation(relu), best, winners, 1)
     values, window = naive.maxpool2d_forward(acc, (kh, kw))
     values = naive.relu(values) if relu else values
     assert best.tolist() == values.ravel().tolist()
@@ -96,7 +96,7 @@ def test_mask_row(data, bits, has_relu, saturation):
     pass_low = 0 if has_relu else (low if saturation else low - 1)
     pass_high = high if saturation else high + 1
     best = np.empty(len(y), np.int64)
-    largest = mask_row(acc, 0, y, 0, len(y), pass_low, pass_high, best)
+    largest = mask_row(acc, 0, y, 0, len(y), Gate(pass_low, pass_high), best)
     expected = naive.exact(acc) * naive.error_mask(y, bits, has_relu=has_relu, saturation=saturation)
     assert best.tolist() == expected.tolist()
     assert largest == naive.largest(expected)

@@ -8,12 +8,14 @@ import numpy as np
 from fxptrain.fixed.format import FxP
 from fxptrain.fixed.multiplier import Multiplier
 from fxptrain.kernels.call import run_calls
+from fxptrain.kernels.requantize import Gate
 from fxptrain.nn import spec as s
-from fxptrain.nn.fuse import build_stages
-from fxptrain.nn.layers.stage import NO_WINNERS, ErrorCall, ForwardCall, Moment
+from fxptrain.nn.graph import build_graph
+from fxptrain.nn.layers.contract import NO_WINNERS, ErrorCall, ForwardCall, Moment
 from fxptrain.nn.state.arena import Buffer
 from fxptrain.nn.state.formats import ErrorScale, TensorFormat
 from fxptrain.nn.state.parameters import ParameterArray, UpdateRule
+from fxptrain.nn.state.streams import Site, stream
 from tests import naive
 from tests.nn.twins import OPERATIONS, form_of, parameters_of
 
@@ -66,11 +68,11 @@ class Single:
     ) -> None:
         self.random, self.formats, self.layers, self.shape = np.random.default_rng(seed), formats, layers, shape
         padded = (*layers, s.Linear(features=1))  # a model needs a layer with parameters
-        self.stage = build_stages(s.ModelSpec(name="one", input_shape=shape, layers=padded))[0]
-        self.stage.x_form = TensorFormat("x", formats.x, adaptive=False)
+        self.stage = build_graph(s.ModelSpec(name="one", input_shape=shape, layers=padded)).stages[0]
+        self.stage.x_forms = (TensorFormat("x", formats.x, adaptive=False),)
         self.stage.y_form = TensorFormat("y", formats.y, adaptive=False)
         self.stage.error_scale = ErrorScale("error", formats.error.total_bits, formats.error.frac_bits)
-        self._set_parameters(layers[0])
+        self._set_parameters()
         self.twin = self._twin(layers)
         self.guarded = Guarded(self.random)
 
@@ -82,20 +84,10 @@ class Single:
         smaller = self.random.choice([0, form.total_bits // 2], (shape[0], *[1] * (len(shape) - 1)))
         return (values >> smaller).astype(form.dtype)  # of some samples, so that other accumulators can hold their sums
 
-    def _set_parameters(self, layer: s.LayerSpec) -> None:
-        h, w, c = self.shape
-        if isinstance(layer, s.Conv2d):
-            shape: tuple[int, ...] = (*layer.kernel, c, layer.channels)
-        elif isinstance(layer, s.DepthwiseConv2d):
-            shape = (*layer.kernel, c)
-        elif isinstance(layer, s.Linear):
-            shape = (h * w * c, layer.features)
-        else:
-            return
+    def _set_parameters(self) -> None:
         form, momentum = TensorFormat("w", self.formats.w, adaptive=False), TensorFormat("m", FxP(8, 8), adaptive=False)
-        arrays = [ParameterArray("weights", shape, 0, form, momentum, RULE)]
-        if layer.bias:
-            arrays.append(ParameterArray("bias", shape[-1:], 0, form, momentum, RULE))
+        shapes = self.stage.parameter_shapes.items()
+        arrays = [ParameterArray(name, shape, 0, form, momentum, RULE) for name, shape in shapes]
         for array in arrays:
             array.values[...] = self.raw(array.values.shape, self.formats.w)
         self.stage.parameters = tuple(arrays)
@@ -129,7 +121,6 @@ class Single:
 
     def check(self, n: int, *, stochastic: bool, mask: bool, producer_relu: bool, threads: int) -> None:
         """Forward, input error and gradients are the oracle's."""
-        self.stage.producer_relu = producer_relu
         moment = Moment(SEED, FIRST, stochastic, stochastic)
         shared = self.guarded.views(self.stage.shared(True))
         measured = self.stage.measure(shared, True)
@@ -151,7 +142,7 @@ class Single:
         y = self.guarded.array(shape, self.formats.y.dtype)
         winners = self.guarded.array(shape, np.uint8) if self.stage.pools else NO_WINNERS
         scratch = self.guarded.views(self.stage.scratch("forward", n))
-        report = self.stage.forward(ForwardCall(x, y, winners, moment, shared, scratch)).run(STEP)
+        report = self.stage.forward(ForwardCall((x,), y, winners, moment, shared, scratch)).run(STEP)
         assert y.tolist() == out.values.tolist()
         if self.stage.pools:
             assert out.window is not None
@@ -159,16 +150,18 @@ class Single:
         if report.total:
             assert report == (out.saturated, y.size, naive.largest(out.values))
         self.guarded.check()
-        self._check_backward(x, acc.shape, out, winners, moment, shared, mask, threads)
+        self._check_backward(x, acc.shape, out, winners, moment, shared, mask, producer_relu, threads)
 
-    def _check_backward(self, x, full_shape, out, winners, moment, shared, mask, threads) -> None:
+    def _check_backward(
+        self, x, full_shape, out, winners, moment, shared, mask, producer_relu, threads
+    ) -> None:  # fmt: skip
         error = self.guarded.array(out.values.shape, self.formats.error.dtype)
         error[...] = self.raw(error.shape, self.formats.error)
         spread = naive.exact(error)
         if self.twin.max_pool is not None:
             spread = naive.maxpool2d_input_error(error, out.window, full_shape, *self.twin.max_pool)
         acc, added = self.twin.input_error(spread, x.shape)
-        allowed = naive.error_mask(x, self.formats.x.total_bits, has_relu=self.stage.producer_relu, saturation=mask)
+        allowed = naive.error_mask(x, self.formats.x.total_bits, has_relu=producer_relu, saturation=mask)
         acc = acc * allowed
         sum_frac = self.formats.error.frac_bits + added
         form = self.formats.input_error.with_frac(min(self.formats.input_error.frac_bits, sum_frac))
@@ -177,7 +170,12 @@ class Single:
         expected, saturated = naive.requantize_array(acc, shift, form.total_bits, words)
         found = self.guarded.array(x.shape, form.dtype)
         scratch = self.guarded.views(self.stage.scratch("error", len(x)))
-        call = ErrorCall(error, winners, x, found, (self.formats.error, form), mask, moment, shared, scratch)
+        low, high = self.formats.x.min_raw, self.formats.x.max_raw
+        gate = Gate(0 if producer_relu else low - (not mask), high + (not mask))
+        draws = stream(0, Site.INPUT_ERROR)
+        call = ErrorCall(
+            error, winners, x, found, 0, self.formats.error, form, None, gate, draws, moment, shared, scratch
+        )  # fmt: skip
         report = self.stage.input_error(call).run(STEP)
         assert found.tolist() == expected.tolist()
         assert report == (saturated, x.size, naive.largest(acc))

@@ -79,13 +79,13 @@ def test_schedule() -> None:
 @pytest.mark.parametrize(
     ("layers", "count"),
     [
-        ([{"type": "flatten"}, {"type": "linear", "features": 7}, {"type": "relu"}], 7),
+        ([{"type": "flatten"}, {"type": "linear", "features": 7}], 7),
         ([{"type": "conv2d", "channels": 5, "kernel": [1, 1]}, {"type": "global-avgpool"}], 5),
-        ([{"type": "flatten"}], 12),
+        ([{"type": "conv2d", "channels": 2, "kernel": [1, 1]}, {"type": "flatten"}], 12),
     ],
 )
 def test_class_count(layers: list, count: int) -> None:
-    """Outputs of the last layer that sets their number."""
+    """Outputs of the last layer, all channels and positions."""
     assert class_count(make_recipe({"model": {"name": "x", "input_shape": [2, 3, 2], "layers": layers}})) == count
 
 

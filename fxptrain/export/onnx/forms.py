@@ -11,10 +11,10 @@ import numpy as np
 
 from fxptrain.errors import FormatError
 from fxptrain.export.onnx.graph import MAX_SUM
+from fxptrain.nn.layers.contract import Stage
 from fxptrain.nn.layers.conv import ProductStage
 from fxptrain.nn.layers.depthwise import DepthwiseStage
 from fxptrain.nn.layers.pool import AveragePoolStage, MaxPoolStage
-from fxptrain.nn.layers.stage import Stage
 
 FLOAT_BITS = 24  # integers up to 2**24 are exact in float32
 INT32_LIMIT, INT32_SHIFT = 1 << 31, 29  # 2**(shift + 1) is a constant of the graph

@@ -17,10 +17,10 @@ from fxptrain.export.layers import Layer
 from fxptrain.export.onnx.forms import INT32, QUANTIZED, Sums, form_of, sums_of
 from fxptrain.export.onnx.graph import Graph
 from fxptrain.fixed.format import FxP
+from fxptrain.nn.layers.contract import Shape
 from fxptrain.nn.layers.conv import ProductStage
 from fxptrain.nn.layers.depthwise import DepthwiseStage
 from fxptrain.nn.layers.pool import AveragePoolStage
-from fxptrain.nn.layers.stage import Shape
 from fxptrain.nn.spec import Pair
 
 ZERO = 128  # of quantized values

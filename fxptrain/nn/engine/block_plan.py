@@ -15,9 +15,9 @@ from fxptrain.kernels.blocks import SHORT
 from fxptrain.kernels.conv import Chain
 from fxptrain.kernels.dot import COLUMN_MULTIPLE
 from fxptrain.nn.engine.saved import Kept
+from fxptrain.nn.layers.contract import GradientBlock
 from fxptrain.nn.layers.conv import ProductStage
-from fxptrain.nn.layers.layout import Layout, padded_size, round_up
-from fxptrain.nn.layers.stage import GradientBlock
+from fxptrain.nn.layers.images import Geometries, padded_size, round_up
 from fxptrain.nn.state.arena import Buffer
 
 WIDTH = 8  # samples in a row of a linear layer
@@ -76,7 +76,7 @@ class Blocks:
         unit = COLUMN_MULTIPLE if stage.linear else 4 if self._gradient_bytes(4) <= budgets.gradient else 1
         self.gradient_block = _largest_block(stage.inner, unit, lambda n: self._gradient_bytes(n) <= budgets.gradient)
         self.width = min(WIDTH, batch)
-        self.forward_layouts: dict[int, Layout] = {}
+        self.forward_layouts: dict[int, Geometries] = {}
         self._blocks: list[GradientBlock] = []
         self.chains: dict[tuple[str, int], tuple[bool, Chain]] = {}  # of this step's weights, by phase and block
         self.error_layout, self.gradient_layout = self._layout("error"), self._layout("gradient")
@@ -98,15 +98,15 @@ class Blocks:
         columns = round_up(self.stage.channels, COLUMN_MULTIPLE)
         return (4 if self.narrow else 8) * self.stage.taps * channels * columns
 
-    def _layout(self, phase: str, channels: int | None = None) -> Layout:
-        full = self.stage.layout
+    def _layout(self, phase: str, channels: int | None = None) -> Geometries:
+        full = self.stage.images
         out = (*full.out_shape[:2], channels or full.out_shape[2])
-        return Layout(
+        return Geometries(
             full.in_shape, out, full.kernel, full.stride, full.padding, full.pool, linear=full.linear,
             width=self.width, phases=(phase,),
         )  # fmt: skip
 
-    def forward_layout(self, channels: int) -> Layout:
+    def forward_layout(self, channels: int) -> Geometries:
         """Layout for a block of output channels."""
         if channels not in self.forward_layouts:
             self.forward_layouts[channels] = self._layout("forward", channels)

@@ -5,20 +5,19 @@ What does not belong here: the sizes of blocks (`block_plan`), the order of stag
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from fxptrain.fixed.format import FxP
 from fxptrain.kernels import blocks, conv_gradient
 from fxptrain.kernels.conv import Chain, Geometry
 from fxptrain.nn.engine.block_plan import Blocks
 from fxptrain.nn.engine.packed import read_some, stored
 from fxptrain.nn.engine.saved import NOTHING, Cut, Kept
+from fxptrain.nn.engine.threads import pieces
 from fxptrain.nn.layers.accumulate import NARROW, fits_int32
-from fxptrain.nn.layers.stage import NO_WINNERS, GradientBlock, Moment, Report, Views
+from fxptrain.nn.layers.contract import NO_WINNERS, ErrorCall, GradientBlock, Moment, Report, Views
 
 Array = npt.NDArray[Any]
 NO_ARRAY = np.empty(0, np.uint8)
@@ -36,12 +35,6 @@ class Tensors(NamedTuple):
     part: slice
     moment: Moment
     step: int
-
-
-def chunks(part: slice, size: int) -> Iterator[slice]:
-    """`part` in pieces of `size` samples."""
-    for start in range(part.start, part.stop, size):
-        yield slice(start, min(start + size, part.stop))
 
 
 class BlockedProduct(Blocks):
@@ -66,14 +59,14 @@ class BlockedProduct(Blocks):
             bias[:count] = read_some(s.parameters[1], first, count)
             bias <<= max(frac_x, 0)
         saturated, largest = 0, 0
-        site = s.forward_site(s.shift, t.moment)._replace(step=t.step)
-        for chunk in chunks(t.part, self.chunk("forward", t.x_kept, NOTHING)):
+        site = s.forward_site(t.moment)._replace(step=t.step)
+        for chunk in pieces(t.part, self.chunk("forward", t.x_kept, NOTHING)):
             x, _ = self._inputs(t, chunk, scratch, 0, s.inner)
             for images in layout.images(len(x), s.inner):
                 start = chunk.start + images.part.start
                 y = t.y if t.y_kept.bits else images.of(t.y[chunk])
                 over, peak = blocks.forward_block(
-                    images.of(x), scratch["panel"], bias, max(-frac_x, 0), s.relu, images.geometry, chain,
+                    images.of(x), scratch["panel"], bias, max(-frac_x, 0), s.activation, images.geometry, chain,
                     images.tables,
                     site._replace(first=site.first + (start - t.part.start) * s.out_elements),
                     self._place(t, start, first), scratch["padded"], scratch["acc"].view(kind),
@@ -122,18 +115,17 @@ class BlockedProduct(Blocks):
             return NO_WINNERS
         return t.winners_kept.load(t.winners, chunk, scratch["winners"], Cut(channels, 0, channels)).reshape(-1)
 
-    def input_error(
-        self, t: Tensors, error: Array, out: Array, formats: tuple[FxP, FxP], mask: bool, scratch: Views
-    ) -> Report:
-        """Input errors `out` of ``t.part`` from their output errors `error`, both of these samples only."""
+    def input_error(self, t: Tensors, call: ErrorCall) -> Report:
+        """Input errors of ``t.part`` from their output errors, both of these samples only."""
         s, saturated, largest = self.stage, 0, 0
-        shift = min(formats[0].frac_bits + s.error_sum_frac - formats[1].frac_bits, 62)
-        site = s.error_site(shift, formats[1], t.moment)._replace(step=t.step)
+        error, out, scratch = call.error, call.out, call.scratch
+        site = s.error_site(call)._replace(step=t.step)
+        shift = site.shift
         for first in range(0, s.inner, self.ci_block):
             channels = min(self.ci_block, s.inner - first)
             g, _ = self.error_layout.geometry(channels)
             kind, chain = self._pack_inputs(g, first, shift, scratch)
-            for chunk in chunks(t.part, self.chunk("error", t.x_kept, t.winners_kept)):
+            for chunk in pieces(t.part, self.chunk("error", t.x_kept, t.winners_kept)):
                 here = slice(chunk.start - t.part.start, chunk.stop - t.part.start)
                 x, x_first = self._inputs(t, chunk, scratch, first, channels)
                 won = self._winners(t, chunk, scratch)
@@ -141,7 +133,7 @@ class BlockedProduct(Blocks):
                 for images in self.error_layout.images(len(x), channels):
                     at = site.first + (here.start + images.part.start) * s.in_elements
                     over, peak = blocks.input_error_block(
-                        images.of(error[here]), won, images.of(x), x_first, scratch["panel"], *s.pass_bounds(mask),
+                        images.of(error[here]), won, images.of(x), x_first, scratch["panel"], call.gate,
                         images.geometry, chain, images.tables, site._replace(first=at), s.inner, first,
                         scratch["spread"], scratch["acc"].view(kind), scratch["best"].view(kind),
                         scratch["line"].view(kind), scratch["draws"], scratch["row"], images.of(target),
@@ -171,7 +163,7 @@ class BlockedProduct(Blocks):
         if block.parameter.is_bias:
             conv_gradient.add_bias_gradient(error, total)
             return
-        for chunk in chunks(t.part, self.chunk("gradient", t.x_kept, t.winners_kept)):
+        for chunk in pieces(t.part, self.chunk("gradient", t.x_kept, t.winners_kept)):
             here = slice(chunk.start - t.part.start, chunk.stop - t.part.start)
             x, x_first = self._inputs(t, chunk, scratch, block.first, block.channels)
             won = self._winners(t, chunk, scratch)

@@ -17,8 +17,8 @@ from fxptrain.nn.engine.plans import StagePlans, remembered
 from fxptrain.nn.engine.share import ForwardShare
 from fxptrain.nn.engine.threads import Team, shares
 from fxptrain.nn.engine.workspace import Workspace
-from fxptrain.nn.layers.layout import SAMPLE_BLOCK
-from fxptrain.nn.layers.stage import Moment
+from fxptrain.nn.layers.contract import Moment
+from fxptrain.nn.layers.images import SAMPLE_BLOCK
 from fxptrain.nn.model import Model
 from fxptrain.nn.state.parameters import IntArray
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fxptrain.errors import RecipeError
 from fxptrain.kernels.call import run_calls
 from fxptrain.nn.engine.blocked import NO_ARRAY, BlockedProduct, Tensors
 from fxptrain.nn.engine.lean_plan import LeanPlan, plan_lean
@@ -23,7 +24,7 @@ from fxptrain.nn.engine.sinks import Sink
 from fxptrain.nn.engine.step import TrainingStep
 from fxptrain.nn.engine.threads import shares
 from fxptrain.nn.engine.workspace import Workspace
-from fxptrain.nn.layers.stage import NO_WINNERS, ErrorCall, ForwardCall, GradientBlock, Moment, Report
+from fxptrain.nn.layers.contract import NO_WINNERS, ErrorCall, ForwardCall, GradientBlock, Moment, Report
 from fxptrain.nn.model import Model
 
 Array = npt.NDArray[Any]
@@ -36,6 +37,8 @@ class LeanStep(TrainingStep):
     plan: LeanPlan
 
     def _make_space(self, threads: int, summed: bool) -> Workspace:
+        if not self.model.graph.is_chain:
+            raise RecipeError(f"Model {self.model.spec.name!r} branches; it trains without `lean` only.")
         if packs_parameters(self.model, threads):
             pack_parameters(self.model)
         self.plan, arena = plan_lean(self.model, self.piece, threads)
@@ -106,6 +109,15 @@ class _Piece:
         x = self.inputs if i == 0 else self.space.y[i - 1]
         return x[part].reshape(-1, *self.model.stages[i].in_shape)
 
+    def _error_call(self, i: int, part: slice, out: Array, scratch: Any) -> ErrorCall:
+        model, space = self.model, self.space
+        x: Array = NO_ARRAY if self.plan.products[i] is not None else self._plain_x(i, part)
+        winners = NO_WINNERS if self.plan.products[i] is not None else self._plain_winners(i, part)
+        return ErrorCall(
+            space.error[i][part], winners, x, out, 0, self.formats[i], self.formats[i - 1], None, model.gate(i - 1),
+            model.error_stream(i - 1), self.moment(part.start), space.shared[i], scratch,
+        )  # fmt: skip
+
     def _plain_winners(self, i: int, part: slice) -> Array:
         return self.space.winners[i][part] if self.model.stages[i].pools else NO_WINNERS
 
@@ -119,7 +131,7 @@ class _Piece:
             report = product.forward(self.tensors(i, part), scratch)
         else:
             call = ForwardCall(
-                self._plain_x(i, part), self.space.y[i][part], self._plain_winners(i, part), self.moment(part.start),
+                (self._plain_x(i, part),), self.space.y[i][part], self._plain_winners(i, part), self.moment(part.start),
                 self.space.shared[i], scratch,
             )  # fmt: skip
             report = stage.forward(call).run(self.model.step)
@@ -140,17 +152,12 @@ class _Piece:
         if product is not None:
             report = self._product_error(i, product, part, space.error[i - 1][part], scratch)
         else:
-            call = ErrorCall(
-                space.error[i][part], self._plain_winners(i, part), self._plain_x(i, part), space.error[i - 1][part],
-                (self.formats[i], self.formats[i - 1]), self.model.optimizer.saturation_mask, self.moment(part.start),
-                space.shared[i], scratch,
-            )  # fmt: skip
-            report = stage.input_error(call).run(self.model.step)
+            out = space.error[i - 1][part].reshape(-1, *stage.in_shape)
+            report = stage.input_error(self._error_call(i, part, out, scratch)).run(self.model.step)
         self.passed[worker].errors[i - 1] = report
 
     def _product_error(self, i: int, product: BlockedProduct, part: slice, out: Array, scratch: Any) -> Report:
-        formats, mask = (self.formats[i], self.formats[i - 1]), self.model.optimizer.saturation_mask
-        return product.input_error(self.tensors(i, part), self.space.error[i][part], out, formats, mask, scratch)
+        return product.input_error(self.tensors(i, part), self._error_call(i, part, out, scratch))
 
     def fused(self, sink: Sink | None) -> None:
         """The first stage's errors and gradient, chunk by chunk: its errors are never held for the whole batch."""

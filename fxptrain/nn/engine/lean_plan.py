@@ -18,8 +18,8 @@ from fxptrain.nn.engine.blocked import BlockedProduct
 from fxptrain.nn.engine.packed import packed_bits, packs_parameters, state_bytes
 from fxptrain.nn.engine.saved import NOTHING, Kept, Pixels
 from fxptrain.nn.engine.workspace import LOSS, PHASES, UPDATE
+from fxptrain.nn.layers.contract import Stage
 from fxptrain.nn.layers.conv import ProductStage
-from fxptrain.nn.layers.stage import Stage
 from fxptrain.nn.model import Model
 from fxptrain.nn.state.arena import FOREVER, Buffer, Plan, lay_out
 
@@ -87,7 +87,7 @@ class LeanPlan:
             return NOTHING
         if not isinstance(stage, ProductStage):
             return Kept(stage.out_shape, np.uint8)
-        window = prod(stage.layout.pool)
+        window = prod(stage.pool)
         return Kept(stage.out_shape, np.uint8, 2 if window <= 4 else 4 if window <= 16 else 8, signed=False)
 
     def _fusible(self, budget: int) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fxptrain.nn.engine.ranks import Group
-from fxptrain.nn.layers.stage import Report
+from fxptrain.nn.layers.contract import Report
 
 
 @dataclass

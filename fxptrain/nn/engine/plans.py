@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from typing import TypeVar
 
-from fxptrain.nn.layers.stage import Stage
+from fxptrain.nn.layers.contract import Stage
 
 MOST = 8  # plans of one kind that are kept
 T = TypeVar("T")

@@ -15,25 +15,22 @@ from fxptrain.nn.engine.passed import Passed
 from fxptrain.nn.engine.plans import StagePlans
 from fxptrain.nn.engine.share import ErrorFormats, Inputs, Labels, TrainingShare, stage_input
 from fxptrain.nn.engine.sinks import Sink
-from fxptrain.nn.engine.threads import Team, shares
-from fxptrain.nn.engine.workspace import Workspace
-from fxptrain.nn.layers.layout import SAMPLE_BLOCK
-from fxptrain.nn.layers.stage import GradientBlock, Moment
+from fxptrain.nn.engine.threads import Team, pieces, shares
+from fxptrain.nn.engine.workspace import Workspace, at_once, hands_back
+from fxptrain.nn.layers.contract import GradientBlock, Moment
+from fxptrain.nn.layers.images import SAMPLE_BLOCK
 from fxptrain.nn.model import Model
 
 PATIENCE = 16  # steps from one measurement of the parameters to the next, if the last one brought nothing
 
 
 class Packing:
-    """What is made of the parameters before a step: measured, chosen by, and packed.
-
-    Nobody wants the error at the first stage's input.
-    """
+    """What is made of the parameters before a step: measured, chosen by, and packed."""
 
     def __init__(self, model: Model, space: Workspace) -> None:
-        self.stages, self.space = model.stages, space
+        self.stages, self.space, self._input = model.stages, space, model.input_form
         self._measured = [
-            stage.measure(views, i > 0) for i, (stage, views) in enumerate(zip(self.stages, space.shared, strict=True))
+            stage.measure(views, hands_back(stage)) for stage, views in zip(self.stages, space.shared, strict=True)
         ]
         self._measure = Program([[list(calls.values())] for calls in self._measured if calls])
         self._nothing: list[dict[str, Call]] = [{} for _ in self.stages]
@@ -43,8 +40,8 @@ class Packing:
 
     def choose(self, team: Team, step: int, workers: int) -> None:
         """Choose; where the choice depends on parameters, measure them, but seldom while that changes nothing."""
-        if self._extent != self.stages[0].x_form.extent or not self.choice:
-            self._extent, self._found = self.stages[0].x_form.extent, self._nothing
+        if self._extent != self._input.extent or not self.choice:
+            self._extent, self._found = self._input.extent, self._nothing
             self.apply()
             self._plain = self.choice
         if any(self._measured) and (self._pays or step % PATIENCE == 0):
@@ -63,7 +60,9 @@ class Packing:
         """Pack all weights, the stage with most parameters first."""
         stages, shared = self.stages, self.space.shared
         order = sorted(range(len(stages)), key=lambda i: -sum(p.flat.size for p in stages[i].parameters))
-        found = (plans.of(i, "prepare", (), partial(stages[i].prepare, shared[i], i > 0)) for i in order)
+        found = (
+            plans.of(i, "prepare", (), partial(stages[i].prepare, shared[i], hands_back(stages[i]))) for i in order
+        )
         return [[calls] for calls in found if calls]
 
 
@@ -77,24 +76,27 @@ class Samples:
         optimizer = model.optimizer
         forward, error = (name == "stochastic" for name in (optimizer.forward_rounding, optimizer.error_rounding))
         self._shares = [
-            TrainingShare(
-                model, space, plans, worker, part, Moment(model.seed, part.start, forward, error), kind, formats
-            )
+            [
+                TrainingShare(
+                    model, space, plans, worker, at, Moment(model.seed, at.start, forward, error), kind, formats
+                )
+                for at in pieces(part, at_once(model, samples))
+            ]
             for worker, part in enumerate(shares(samples, threads, SAMPLE_BLOCK))
         ]
 
     def phase(self) -> Phase:
-        """A group for every share."""
-        return [[share.calls] for share in self._shares]
+        """A group for every thread's samples."""
+        return [[[call for share in own for call in share.calls]] for own in self._shares]
 
     def give(self, inputs: Inputs, labels: Labels) -> None:
         """Hand over the piece."""
-        for share in self._shares:
+        for share in (share for own in self._shares for share in own):
             share.give_labelled(inputs, labels)
 
     def passed(self) -> list[Passed]:
         """What the calls returned when they were made last."""
-        return [share.passed() for share in self._shares]
+        return [share.passed() for own in self._shares for share in own]
 
 
 class Rows:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from fxptrain.kernels.bits import PADDING, unpack
 from fxptrain.kernels.copy import look_up
-from fxptrain.nn.layers.stage import Shape
+from fxptrain.nn.layers.contract import Shape
 from fxptrain.nn.state.arena import Buffer
 
 

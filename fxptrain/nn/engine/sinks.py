@@ -17,7 +17,7 @@ from fxptrain.kernels.call import Call, Program
 from fxptrain.kernels.copy import add_runs, largest
 from fxptrain.kernels.update_site import Runs, UpdateSite
 from fxptrain.nn.engine.workspace import Workspace
-from fxptrain.nn.layers.stage import GradientBlock
+from fxptrain.nn.layers.contract import GradientBlock
 from fxptrain.nn.model import Model
 from fxptrain.nn.state.formats import MAX_MOMENTUM_FRAC
 from fxptrain.nn.state.parameters import IntArray, ParameterArray, UpdateMoment

@@ -24,7 +24,7 @@ from fxptrain.nn.engine.share import ErrorFormats, Inputs, Labels
 from fxptrain.nn.engine.sinks import Accumulator, LargestSink, Sink, UpdateSink
 from fxptrain.nn.engine.threads import Team
 from fxptrain.nn.engine.workspace import Workspace
-from fxptrain.nn.layers.stage import GradientBlock, Report
+from fxptrain.nn.layers.contract import GradientBlock, Report
 from fxptrain.nn.model import Model
 
 PACK_WORK, UPDATE_WORK = 256, 512  # MACs that take about as long as packing, and as updating, one parameter

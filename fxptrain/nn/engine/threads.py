@@ -73,3 +73,8 @@ def shares(samples: int, workers: int, multiple: int) -> Sequence[slice]:
     each = -(-samples // workers)
     each = -(-each // multiple) * multiple if samples >= workers * multiple else each
     return [slice(start, min(start + each, samples)) for start in range(0, samples, each)]
+
+
+def pieces(part: slice, most: int) -> Sequence[slice]:
+    """Samples in pieces of at most so many."""
+    return [slice(start, min(start + most, part.stop)) for start in range(part.start, part.stop, most)]

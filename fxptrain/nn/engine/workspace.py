@@ -15,24 +15,30 @@ import numpy.typing as npt
 from fxptrain.fixed.format import FxP
 from fxptrain.kernels.update_site import BLOCK
 from fxptrain.nn.engine.packed import state_bytes
+from fxptrain.nn.layers.contract import INPUT, NO_WINNERS, Stage, Views
 from fxptrain.nn.layers.conv import ProductStage
-from fxptrain.nn.layers.stage import NO_WINNERS, Stage, Views
 from fxptrain.nn.model import Model
 from fxptrain.nn.state.arena import ALIGNMENT, FOREVER, Buffer, Plan, lay_out
 from fxptrain.nn.state.parameters import IntArray
 
 PHASES = ("forward", "error", "gradient")
+JOIN_BYTES = 512 * 1024  # of the exact sums of one tensor's error, at most, if that is not less than a sample's
 UPDATE = "update"
 LOSS = "loss"
+JOIN = "join"
 NO_INPUT = np.empty(0, np.int8)
 
 
-def _batch_buffers(stage: Stage, at: int, stages: int, batch: int, training: bool) -> list[Buffer]:
-    """What a stage keeps for the whole batch: its output, the pool winners, the error at its output."""
-    shape = (batch, *stage.out_shape)
-    found = [Buffer(f"{stage.name}.y", "saved", shape, stage.y_form.format.dtype, at)]
+def _batch_buffers(model: Model, at: int, batch: int, training: bool) -> list[Buffer]:
+    """What a stage keeps for the whole batch: its output, the pool winners, the error at its output.
+
+    In inference an output lives until its last reader has run; the model's own, until the next batch.
+    """
+    stage, stages, readers = model.stages[at], len(model.stages), model.graph.readers[at]
+    shape, last = (batch, *stage.out_shape), FOREVER if training or not readers else readers[-1].stage
+    found = [Buffer(f"{stage.name}.y", "saved", shape, stage.y_form.format.dtype, at, last)]
     if stage.pools:
-        found.append(Buffer(f"{stage.name}.winners", "index", shape, np.uint8, at))
+        found.append(Buffer(f"{stage.name}.winners", "index", shape, np.uint8, at, FOREVER if training else at))
     if training:
         error = FxP(stage.error_scale.bits, 0).dtype
         found.append(Buffer(f"{stage.name}.error", "error", shape, error, stages))
@@ -49,10 +55,12 @@ def shared_buffers(model: Model, batch: int, *, training: bool, pieces: bool = F
     2 S + 1 + i. With micro-batches (`pieces`) the packed weights outlive every piece.
     """
     stages = len(model.stages)
-    buffers = [Buffer("input", "saved", (batch, *model.spec.input_shape), model.input_form.format.dtype)]
+    reads_input = max(i for i, stage in enumerate(model.stages) if INPUT in stage.inputs)
+    last = FOREVER if training else reads_input
+    buffers = [Buffer("input", "saved", (batch, *model.spec.input_shape), model.input_form.format.dtype, 0, last)]
     for at, stage in enumerate(model.stages):
-        buffers += _batch_buffers(stage, at, stages, batch, training)
-        for b in stage.shared(training and at > 0):  # nobody wants the error at the model's input
+        buffers += _batch_buffers(model, at, batch, training)
+        for b in stage.shared(training and hands_back(stage)):
             last = b.last if pieces or not training else min(b.last, 2 * stages)
             buffers.append(replace(b, name=f"{stage.name}.{b.name}", first=PACKING, last=last))
     return buffers
@@ -65,13 +73,15 @@ def thread_buffers(model: Model, batch: int, thread: int, *, training: bool) -> 
     for at, stage in enumerate(model.stages):
         moments = {"forward": at, "error": 2 * stages - at, "gradient": 2 * stages + 1 + at}
         for phase in PHASES if training else PHASES[:1]:
-            if phase == "error" and at == 0:
-                continue  # nobody wants the error at the model's input
+            if phase == "error" and not hands_back(stage):
+                continue
             moment = moments[phase]
             buffers += [
                 replace(b, name=f"{stage.name}.{phase}.{b.name}@{thread}", first=moment, last=moment)
                 for b in stage.scratch(phase, batch)
             ]
+        if training and model.graph.joins(at):
+            buffers += _join_buffers(model, at, batch, thread)
     if training:
         classes = model.stages[-1].out_elements
         buffers += [
@@ -80,6 +90,32 @@ def thread_buffers(model: Model, batch: int, thread: int, *, training: bool) -> 
             Buffer(f"{UPDATE}.draws@{thread}", "scratch", (2, BLOCK), np.uint32, 2 * stages + 1),
         ]
     return buffers
+
+
+def _join_buffers(model: Model, at: int, batch: int, thread: int) -> list[Buffer]:
+    """Where the exact sums of a tensor's error lie while its readers add theirs, and what rounding them needs."""
+    stage, stages, readers = model.stages[at], len(model.stages), model.graph.readers[at]
+    first, last = 2 * stages - readers[-1].stage, 2 * stages - at - 1
+    samples, row = at_once(model, batch), stage.out_shape[1] * stage.out_shape[2]
+    return [
+        Buffer(f"{stage.name}.join.sums@{thread}", "scratch", (samples, *stage.out_shape), np.int64, first, last),
+        Buffer(f"{stage.name}.join.best@{thread}", "scratch", (row,), np.int64, last, last),
+        Buffer(f"{stage.name}.join.draws@{thread}", "scratch", (row,), np.uint32, last, last),
+    ]
+
+
+def hands_back(stage: Stage) -> bool:
+    """Whether anybody wants the error at a stage's inputs: nobody does at the model's own."""
+    return any(tensor != INPUT for tensor in stage.inputs)
+
+
+def at_once(model: Model, samples: int) -> int:
+    """How many samples of a thread run through the model and back together.
+
+    All of them, but where the errors of several readers are added up: their exact sums shall stay in the cache.
+    """
+    joined = [stage.out_elements for i, stage in enumerate(model.stages) if model.graph.joins(i)]
+    return samples if not joined else max(1, min(samples, JOIN_BYTES // (8 * max(joined))))
 
 
 def plan_memory(model: Model, batch: int, threads: int, *, training: bool, pieces: bool = False) -> list[Plan]:
@@ -148,7 +184,7 @@ class Workspace:
         self.shared = [_under(views, f"{stage.name}.", "") for stage in model.stages]
         self.scratch = {
             (phase, thread): [_under(views, f"{stage.name}.{phase}.", f"@{thread}") for stage in model.stages]
-            for phase in PHASES
+            for phase in (*PHASES, JOIN)
             for thread in range(threads)
         }
         self.loss = [_under(views, f"{LOSS}.", f"@{thread}") for thread in range(threads)]

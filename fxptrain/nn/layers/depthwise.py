@@ -1,8 +1,11 @@
-"""Depthwise convolution stage (`kernels.depthwise`)."""
+"""Depthwise convolution (`kernels.depthwise`)."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -13,63 +16,72 @@ from fxptrain.kernels.conv_gradient import bias_gradient
 from fxptrain.kernels.pack import Image
 from fxptrain.kernels.panels import align_bias
 from fxptrain.kernels.update_site import Runs
-from fxptrain.nn.layers.accumulate import fits_int32, require_int64
-from fxptrain.nn.layers.layout import make_tables
-from fxptrain.nn.layers.stage import ErrorCall, ForwardCall, GradientBlock, Roundings, Shape, Stage, Views
-from fxptrain.nn.spec import Pair
+from fxptrain.nn.layers.accumulate import fits_int32
+from fxptrain.nn.layers.contract import (
+    ErrorCall,
+    ForwardCall,
+    GradientBlock,
+    Roundings,
+    Row,
+    Shape,
+    Views,
+    check_window,
+)
+from fxptrain.nn.layers.images import make_tables
+from fxptrain.nn.layers.registry import register
+from fxptrain.nn.layers.weighted import WeightedStage, WindowSpec
 from fxptrain.nn.state.arena import Buffer
-from fxptrain.nn.state.parameters import IntArray, ParameterArray
+from fxptrain.nn.state.parameters import IntArray
 
 
-class DepthwiseStage(Stage):
-    """Every channel convolved with its own kernel, with fused max-pooling and ReLU."""
+@register
+@dataclass(frozen=True, kw_only=True)
+class DepthwiseConv2d(WindowSpec):
+    """Convolution of every channel with its own kernel."""
 
-    def __init__(
-        self,
-        layer: int,
-        name: str,
-        in_shape: Shape,
-        *,
-        kernel: Pair,
-        stride: Pair = (1, 1),
-        padding: Pair = (0, 0),
-        pool: Pair = (1, 1),
-        relu: bool = False,
-    ) -> None:
-        height = (in_shape[0] + 2 * padding[0] - kernel[0]) // stride[0] + 1
-        width = (in_shape[1] + 2 * padding[1] - kernel[1]) // stride[1] + 1
-        super().__init__(layer, name, in_shape, (height // pool[0], width // pool[1], in_shape[2]), relu)
-        self.kernel, self.pool, self.pools = kernel, pool, pool != (1, 1)
-        self.positions = height * width
-        oh, ow = self.out_shape[0] * pool[0], self.out_shape[1] * pool[1]
-        image = Image(*in_shape, *padding)
-        self.geometry = conv.Geometry(image, *kernel, in_shape[2], *stride, *pool, oh, ow, 1, in_shape[2], 0)
-        self.tables = make_tables(self.geometry)
+    type: Literal["depthwise-conv2d"] = "depthwise-conv2d"
+
+    def stage(self, layer: int, name: str, shapes: Sequence[Shape]) -> DepthwiseStage:
+        """See `LayerSpec.stage`."""
+        check_window(name, shapes[0], self.kernel, self.stride, self.padding)
+        window = {"kernel": self.kernel, "stride": self.stride, "padding": self.padding}
+        return DepthwiseStage(layer, name, shapes[0], shapes[0][2], **window, bias=self.bias)
+
+
+class DepthwiseStage(WeightedStage):
+    """Every channel convolved with its own kernel; weights are (kh, kw, c)."""
 
     @property
-    def weights(self) -> ParameterArray:
-        """The weights, (kh, kw, c)."""
-        return self.parameters[0]
+    def parameter_shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Weights (kh, kw, c), bias (c,)."""
+        return self.with_bias((*self.kernel, self.in_shape[2]))
+
+    @property
+    def fan_in(self) -> int:
+        """Inputs of one output."""
+        return self.kernel[0] * self.kernel[1]
 
     @property
     def macs(self) -> int:
         """Multiply-accumulates of one forward sample."""
-        return self.positions * self.kernel[0] * self.kernel[1] * self.in_shape[2]
+        return self.conv_out[0] * self.conv_out[1] * self.fan_in * self.in_shape[2]
 
-    @property
-    def error_sum_frac(self) -> int:
-        """The weights' fractional bits."""
-        return self.weights.form.format.frac_bits
+    def row(self) -> Row:
+        """See `Stage.row`."""
+        meetings = min(self.fan_in, self.out_shape[0] * self.out_shape[1])
+        return Row("depthwise", self.kernel, self.stride, self.padding, self.pool, self.fan_in, meetings)
 
-    def check_widths(self, batch: int) -> None:
-        """Raise `FormatError` where int64 cannot be proved."""
-        out = "Use fewer bits for the weights, activations or errors."
-        x, w, e = self.x_form.format.total_bits, self.weights.form.format.total_bits, self.error_scale.bits
-        taps = self.kernel[0] * self.kernel[1]
-        require_int64(self.name, "output", x + w - 2, taps + 1, out)
-        require_int64(self.name, "input error", e + w - 2, taps, out)
-        positions = batch * self.out_shape[0] * self.out_shape[1]
-        require_int64(self.name, "weight gradient", x + e - 2, positions, out)
+    @cached_property
+    def geometry(self) -> conv.Geometry:
+        """Extents of the convolution and of the windows."""
+        oh, ow = self.out_shape[0] * self.pool[0], self.out_shape[1] * self.pool[1]
+        image, channels = Image(*self.in_shape, *self.padding), self.in_shape[2]
+        return conv.Geometry(image, *self.kernel, channels, *self.stride, *self.pool, oh, ow, 1, channels, 0)
+
+    @cached_property
+    def tables(self) -> conv.Tables:
+        """Row offsets for the kernels."""
+        return make_tables(self.geometry)
 
     def shared(self, backward: bool) -> list[Buffer]:
         """The aligned bias."""
@@ -95,47 +107,35 @@ class DepthwiseStage(Stage):
             Buffer("draws", "scratch", (row,), np.uint32),
         ]
 
-    @property
-    def _bias(self) -> IntArray:
-        """The biases, or nothing."""
-        return self.parameters[1].flat if len(self.parameters) > 1 else self.weights.flat[:0]
-
-    @property
-    def _shift(self) -> int:
-        """Right shift from the sums to the output format."""
-        x, weights, y = self.x_form.format, self.weights.form.format, self.y_form.format
-        return weights.frac_bits + max(x.frac_bits, 0) - y.frac_bits
-
     def _aligned(self, views: Views) -> IntArray:
         """Biases aligned with the sums, in their type: int32 where it holds them by the formats."""
         x, weights = self.x_form.format, self.weights.form.format
         products = self.kernel[0] * self.kernel[1] << (x.total_bits + weights.total_bits - 2)
-        bias = 1 << (weights.total_bits - 1 + max(x.frac_bits, 0)) if len(self._bias) else 0
-        narrow = x.frac_bits >= 0 and fits_int32(products + bias, self._shift)
+        bias = 1 << (weights.total_bits - 1 + max(x.frac_bits, 0)) if len(self.bias) else 0
+        narrow = x.frac_bits >= 0 and fits_int32(products + bias, self.shift)
         found: npt.NDArray[Any] = views["bias"].view(np.int32 if narrow else np.int64)[: self.in_shape[2]]
         return found
 
     def prepare(self, views: Views, backward: bool) -> list[Call]:
         """Align the bias."""
         no_sums = views["bias"][:0]
-        return [Call(align_bias, self._bias, max(self.x_form.format.frac_bits, 0), no_sums, 0, self._aligned(views))]
+        return [Call(align_bias, self.bias, self.bias_lift, no_sums, 0, self._aligned(views))]
 
     def forward(self, call: ForwardCall) -> Roundings:
         """See `Stage.forward`."""
         scratch, bias = call.scratch, self._aligned(call.shared)
         made = Call(
-            depthwise.depthwise_forward, call.x, self.weights.values, bias, max(-self.x_form.format.frac_bits, 0),
-            self.relu, self.geometry, self.tables, self.forward_site(self._shift, call.moment),
+            depthwise.depthwise_forward, call.x, self.weights.values, bias, self.product_lift,
+            self.activation, self.geometry, self.tables, self.forward_site(call.moment),
             scratch["acc"].view(bias.dtype), scratch["best"].view(bias.dtype), scratch["draws"], call.y, call.winners,
         )  # fmt: skip
         return Roundings([made], call.y.size)
 
     def input_error(self, call: ErrorCall) -> Roundings:
         """See `Stage.input_error`."""
-        site = self.error_site(self.error_shift(call), call.formats[1], call.moment)
         made = Call(
             depthwise.depthwise_input_error, call.error, call.winners, call.x, self.weights.values,
-            *self.pass_bounds(call.mask), self.geometry, site, call.scratch["acc"], call.scratch["best"],
+            call.gate, self.geometry, self.error_site(call), call.scratch["acc"], call.scratch["best"],
             call.scratch["draws"], call.out,
         )  # fmt: skip
         return Roundings([made], call.out.size)

@@ -1,24 +1,109 @@
-"""Stages without parameters: max-pooling that stands alone, and averages (`kernels.pool`)."""
+"""Pooling: maxima that stand alone, and averages (`kernels.pool`)."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
 import numpy as np
 
+from fxptrain.errors import ShapeError
 from fxptrain.fixed.multiplier import Multiplier
 from fxptrain.kernels import pool
 from fxptrain.kernels.call import Call
-from fxptrain.nn.layers.stage import ErrorCall, ForwardCall, Roundings, Shape, Stage
-from fxptrain.nn.spec import Pair
+from fxptrain.kernels.requantize import Gate
+from fxptrain.nn.layers.contract import (
+    ErrorCall,
+    ForwardCall,
+    LayerSpec,
+    Pair,
+    Roundings,
+    Row,
+    Shape,
+    Stage,
+    check_window,
+    windows_of,
+)
+from fxptrain.nn.layers.registry import register
+from fxptrain.nn.layers.weighted import MAX_WINDOW
 from fxptrain.nn.state.arena import Buffer
+
+
+@dataclass(frozen=True, kw_only=True)
+class _PoolSpec(LayerSpec):
+    """Windows; the stride defaults to the size; windows that do not fit are dropped."""
+
+    size: Pair
+    stride: Pair | None = None
+
+    @classmethod
+    def choices(cls, shapes: Sequence[Shape]) -> Mapping[str, Sequence[Any]]:
+        """Windows of up to three in each direction."""
+        (h, w, _), *_ = shapes
+        sizes = [(kh, kw) for kh in range(1, min(h, 3) + 1) for kw in range(1, min(w, 3) + 1)]
+        return {"size": sizes, "stride": [None, *((sh, sw) for sh in (1, 2, 3) for sw in (1, 2, 3))]}
+
+
+@register
+@dataclass(frozen=True, kw_only=True)
+class MaxPool2d(_PoolSpec):
+    """Largest value of each window; stride defaults to the size; windows that do not fit are dropped."""
+
+    type: Literal["maxpool2d"] = "maxpool2d"
+
+    @property
+    def window(self) -> Pair | None:
+        """The size, where windows lie side by side."""
+        return self.size if self.stride in (None, self.size) else None
+
+    def stage(self, layer: int, name: str, shapes: Sequence[Shape]) -> MaxPoolStage:
+        """See `LayerSpec.stage`."""
+        return MaxPoolStage(layer, name, shapes[0], size=self.size, stride=self.stride or self.size)
+
+
+@register
+@dataclass(frozen=True, kw_only=True)
+class AvgPool2d(_PoolSpec):
+    """Mean of each window; stride defaults to the size; windows that do not fit are dropped."""
+
+    type: Literal["avgpool2d"] = "avgpool2d"
+
+    def stage(self, layer: int, name: str, shapes: Sequence[Shape]) -> AveragePoolStage:
+        """See `LayerSpec.stage`."""
+        return AveragePoolStage(layer, name, shapes[0], size=self.size, stride=self.stride or self.size)
+
+
+@register
+@dataclass(frozen=True, kw_only=True)
+class GlobalAvgPool(LayerSpec):
+    """Mean over all positions of each channel."""
+
+    type: Literal["global-avgpool"] = "global-avgpool"
+
+    def stage(self, layer: int, name: str, shapes: Sequence[Shape]) -> AveragePoolStage:
+        """See `LayerSpec.stage`."""
+        size = shapes[0][:2]
+        return AveragePoolStage(layer, name, shapes[0], size=size, stride=size)
 
 
 class _PoolStage(Stage):
     """What both pools share: windows, shapes and the scratch of the input error."""
 
-    def __init__(self, layer: int, name: str, in_shape: Shape, *, size: Pair, stride: Pair, relu: bool = False) -> None:
-        out = tuple((extent - s) // step + 1 for extent, s, step in zip(in_shape[:2], size, stride, strict=True))
-        super().__init__(layer, name, in_shape, (out[0], out[1], in_shape[2]), relu)
+    def __init__(self, layer: int, name: str, in_shape: Shape, *, size: Pair, stride: Pair) -> None:
+        check_window(name, in_shape, size, stride, (0, 0))
+        super().__init__(layer, name, (in_shape,), (*windows_of(in_shape, size, stride), in_shape[2]))
         self.window = pool.Window(*size, *stride)
+
+    @property
+    def meetings(self) -> int:
+        """Windows that one input lies in, at most."""
+        return min(self.window.h * self.window.w, self.out_shape[0] * self.out_shape[1])
+
+    @property
+    def largest_error_sum(self) -> int:
+        """Bound of the sums of the input error."""
+        return self.meetings << (self.error_scale.bits - 1 + self.error_sum_frac)
 
     @property
     def macs(self) -> int:
@@ -40,7 +125,24 @@ class _PoolStage(Stage):
 class MaxPoolStage(_PoolStage):
     """Max-pooling that cannot be fused: overlapping windows, or nothing before it to fuse with. Exact, no rounding."""
 
-    pools = True
+    pools, rounds, passes_activation = True, False, True
+
+    def __init__(self, layer: int, name: str, in_shape: Shape, *, size: Pair, stride: Pair) -> None:
+        if size[0] * size[1] > MAX_WINDOW:
+            raise ShapeError(
+                f"Layer {name!r}: a window {size} has {size[0] * size[1]} elements; {MAX_WINDOW} are the most. "
+                "Pool in two steps."
+            )
+        super().__init__(layer, name, in_shape, size=size, stride=stride)
+
+    def row(self) -> Row:
+        """See `Stage.row`."""
+        w = self.window
+        return Row("maxpool", (w.h, w.w), (w.sh, w.sw), error_terms=self.meetings)
+
+    def gate(self, saturation_mask: bool, behind: Gate) -> Gate:
+        """That of its input, whose values its own are."""
+        return behind
 
     @property
     def error_sum_frac(self) -> int:
@@ -53,9 +155,9 @@ class MaxPoolStage(_PoolStage):
 
     def input_error(self, call: ErrorCall) -> Roundings:
         """See `Stage.input_error`."""
-        scratch, site = call.scratch, self.error_site(self.error_shift(call), call.formats[1], call.moment)
+        scratch, site = call.scratch, self.error_site(call)
         made = Call(
-            pool.maxpool_input_error, call.error, call.winners, call.x, self.window, *self.pass_bounds(call.mask), site,
+            pool.maxpool_input_error, call.error, call.winners, call.x, self.window, call.gate, site,
             scratch["acc"], scratch["best"], scratch["draws"], call.out,
         )  # fmt: skip
         return Roundings([made], call.out.size)
@@ -64,9 +166,30 @@ class MaxPoolStage(_PoolStage):
 class AveragePoolStage(_PoolStage):
     """Means: the window's sum times an integer multiplier for 1/count, requantized."""
 
-    def __init__(self, layer: int, name: str, in_shape: Shape, *, size: Pair, stride: Pair, relu: bool = False) -> None:
-        super().__init__(layer, name, in_shape, size=size, stride=stride, relu=relu)
+    def __init__(self, layer: int, name: str, in_shape: Shape, *, size: Pair, stride: Pair) -> None:
+        super().__init__(layer, name, in_shape, size=size, stride=stride)
         self.multiplier = Multiplier.from_ratio(1, size[0] * size[1])
+
+    @property
+    def sum_frac(self) -> int:
+        """The input's fractional bits and the multiplier's."""
+        return self.x_form.format.frac_bits + self.multiplier.shift
+
+    @property
+    def largest_sum(self) -> int:
+        """Bound of the output's sums."""
+        window = self.window.h * self.window.w
+        return window * self.multiplier.mantissa << (self.x_form.format.total_bits - 1)
+
+    @property
+    def largest_error_sum(self) -> int:
+        """Bound of the sums of the input error."""
+        return self.meetings * self.multiplier.mantissa << (self.error_scale.bits - 1)
+
+    def row(self) -> Row:
+        """See `Stage.row`."""
+        w, one = self.window, self.multiplier
+        return Row("avgpool", (w.h, w.w), (w.sh, w.sw), error_terms=self.meetings, mean=(one.mantissa, one.shift))
 
     @property
     def error_sum_frac(self) -> int:
@@ -75,18 +198,17 @@ class AveragePoolStage(_PoolStage):
 
     def forward(self, call: ForwardCall) -> Roundings:
         """See `Stage.forward`."""
-        shift = self.x_form.format.frac_bits + self.multiplier.shift - self.y_form.format.frac_bits
         made = Call(
-            pool.averagepool_forward, call.x, self.window, self.multiplier.mantissa, self.relu,
-            self.forward_site(shift, call.moment), call.scratch["acc"], call.scratch["draws"], call.y,
+            pool.averagepool_forward, call.x, self.window, self.multiplier.mantissa, self.activation,
+            self.forward_site(call.moment), call.scratch["acc"], call.scratch["draws"], call.y,
         )  # fmt: skip
         return Roundings([made], call.y.size)
 
     def input_error(self, call: ErrorCall) -> Roundings:
         """See `Stage.input_error`."""
-        scratch, site = call.scratch, self.error_site(self.error_shift(call), call.formats[1], call.moment)
+        scratch, site = call.scratch, self.error_site(call)
         made = Call(
             pool.averagepool_input_error, call.error, call.x, self.window, self.multiplier.mantissa,
-            *self.pass_bounds(call.mask), site, scratch["acc"], scratch["best"], scratch["draws"], call.out,
+            call.gate, site, scratch["acc"], scratch["best"], scratch["draws"], call.out,
         )  # fmt: skip
         return Roundings([made], call.out.size)

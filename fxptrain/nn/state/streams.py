@@ -26,6 +26,7 @@ class Site(enum.IntEnum):
     WEIGHT_MOMENTUM_REGRID = 9
     BIAS_REGRID = 10
     BIAS_MOMENTUM_REGRID = 11
+    OUTPUT_ERROR = 12
 
 
 def stream(layer: int, site: Site) -> int:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from fxptrain.errors import FxptrainError, RecipeError, ShapeError
 from fxptrain.nn import spec as s
 from fxptrain.nn.engine.inference import logits
-from fxptrain.nn.fuse import build_stages
+from fxptrain.nn.graph import build_graph
 from fxptrain.nn.model import Model
 
 CONV = s.Conv2d(channels=3, kernel=(3, 3))
@@ -31,18 +31,19 @@ def spec(*layers: s.LayerSpec, shape: tuple[int, int, int] = (8, 8, 2)) -> s.Mod
         ((CONV, POOL, s.ReLU(), POOL, s.Linear(features=2)), ["0.conv2d", "3.maxpool2d", "4.linear"]),
         ((CONV, OVERLAPPING, s.ReLU(), s.Linear(features=2)), ["0.conv2d", "1.maxpool2d", "3.linear"]),
         ((POOL, s.Linear(features=2), s.ReLU(), s.Linear(features=2)), ["0.maxpool2d", "1.linear", "3.linear"]),
+        ((s.ReLU(), POOL, s.ReLU(), s.Linear(features=2)), ["0.relu", "1.maxpool2d", "3.linear"]),
         ((CONV, IDENTITY, s.ReLU(), POOL), ["0.conv2d", "1.avgpool2d", "3.maxpool2d"]),
     ],
 )
 def test_stages(layers: tuple[s.LayerSpec, ...], names: list[str]) -> None:
     """ReLUs and one non-overlapping pool go into the convolution before them."""
-    assert [stage.name for stage in build_stages(spec(*layers))] == names
+    assert [stage.name for stage in build_graph(spec(*layers)).stages] == names
 
 
 def test_relu_behind_a_pool_belongs_before_it() -> None:
     """The computing stage rectifies; both orders are the same function."""
-    stages = build_stages(spec(CONV, OVERLAPPING, s.ReLU()))
-    assert [stage.relu for stage in stages] == [True, False]
+    stages = build_graph(spec(CONV, OVERLAPPING, s.ReLU(), s.Linear(features=2))).stages
+    assert [stage.relu for stage in stages] == [True, False, False]
 
 
 @given(
@@ -76,15 +77,25 @@ def test_fused_is_unfused(layer: s.LayerSpec, size: s.Pair, relu: bool, form: tu
         ((s.Conv2d(channels=0, kernel=(1, 1)),), ShapeError, "Layer '0.conv2d': `channels` (=0) must be positive."),
         ((CONV, s.MaxPool2d(size=(7, 7))), ShapeError, "Layer '1.maxpool2d': window (7, 7) is larger"),
         ((s.Linear(features=0),), ShapeError, "Layer '0.linear': `features` (=0) must be positive."),
-        ((s.ReLU(), s.Linear(features=2)), RecipeError, "Layer '0.relu' has nothing before it that computes."),
-        ((POOL, s.ReLU(), s.Linear(features=2)), RecipeError, "Layer '1.relu' has nothing before it that computes."),
         ((POOL,), RecipeError, "Model 'drawn' has no layer with parameters."),
-        ((s.Linear(features=2), s.ReLU()), RecipeError, "Layer '1.relu' rectifies the outputs of model 'drawn';"),
-        ((CONV, s.ReLU(), POOL, s.Flatten()), RecipeError, "Layer '1.relu' rectifies the outputs of model 'drawn';"),
-        ((CONV, s.GlobalAvgPool(), s.ReLU()), RecipeError, "Layer '2.relu' rectifies the outputs of model 'drawn';"),
+        (
+            (s.Linear(features=2), s.ReLU()),
+            RecipeError,
+            "Layer '1.relu' is the activation of the outputs of model",
+        ),
+        (
+            (CONV, s.ReLU(), POOL, s.Flatten()),
+            RecipeError,
+            "Layer '1.relu' is the activation of the outputs of model",
+        ),
+        (
+            (CONV, s.GlobalAvgPool(), s.ReLU()),
+            RecipeError,
+            "Layer '2.relu' is the activation of the outputs of model",
+        ),
     ],
 )
 def test_misfits(layers: tuple[s.LayerSpec, ...], error: type[FxptrainError], message: str) -> None:
     """Layers that do not fit together are named."""
     with pytest.raises(error, match=re.escape(message)):
-        build_stages(spec(*layers))
+        build_graph(spec(*layers))

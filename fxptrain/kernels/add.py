@@ -1,0 +1,110 @@
+"""Sums of tensors, element by element; tensors side by side; errors that several readers sum up, rounded.
+
+All tensors are (n, h, w, c). Bound: the addends, lifted to one grid, and their sum fit int64 (`nn.layers.add`).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fxptrain._jit import native
+from fxptrain.kernels.requantize import RoundSite, activate_row, finish_error, finish_row
+
+
+@native
+def _aligned(value, lift):
+    """``value * 2**lift``, floored where `lift` is negative."""
+    return np.int64(value) << np.int64(max(lift, 0)) >> np.int64(max(-lift, 0))
+
+
+@native
+def add_forward(xs, lifts, activation, site, acc, draws, y):
+    """``requantize(activation(sum of xs[k] * 2**lifts[k]))``; returns (values that saturated, largest absolute one)."""
+    row = y.shape[2] * y.shape[3]
+    flat_y = y.reshape(y.size)
+    saturated, largest = np.int64(0), np.int64(0)
+    for element in range(0, y.size, row):
+        for i in range(row):
+            acc[i] = 0
+        for k in range(len(xs)):
+            line = xs[k].reshape(xs[k].size)[element : element + row]
+            for i in range(row):
+                acc[i] += _aligned(line[i], lifts[k])
+        activate_row(acc, row, activation)
+        over, peak = finish_row(acc, row, site, site.first + element, draws, flat_y, element)
+        saturated += over
+        largest = max(largest, peak)
+    return saturated, largest
+
+
+@native
+def _with_shift(site, shift):
+    """A site with another shift."""
+    return RoundSite(
+        shift, site.stochastic, site.low, site.high, site.seed, site.stream, site.step, site.first, site.sample,
+        site.elements,
+    )  # fmt: skip
+
+
+@native
+def concat_forward(xs, shifts, activation, site, acc, draws, y):
+    """The channels of all `xs` side by side, each requantized by its own of `shifts`."""
+    positions, channels = y.shape[0] * y.shape[1] * y.shape[2], y.shape[3]
+    flat_y = y.reshape(y.size)
+    saturated, largest, first = np.int64(0), np.int64(0), np.int64(0)
+    for k in range(len(xs)):
+        count = xs[k].shape[3]
+        flat_x = xs[k].reshape(xs[k].size)
+        here = _with_shift(site, shifts[k])
+        for p in range(positions):
+            for c in range(count):
+                acc[c] = flat_x[p * count + c]
+            activate_row(acc, count, activation)
+            element = p * channels + first
+            over, peak = finish_row(acc, count, here, site.first + element, draws, flat_y, element)
+            saturated += over
+            largest = max(largest, peak)
+        first += count
+    return saturated, largest
+
+
+@native
+def slice_input_error(error, first, x, gate, site, acc, best, draws, out):
+    """The error at one of the tensors that were added (`first` 0, as many channels) or set side by side.
+
+    error (n, h, w, channels), x and out (n, h, w, c) with ``first + c <= channels``; see `finish_error`.
+    """
+    count, channels, across = x.shape[3], error.shape[3], x.shape[2]
+    row = across * count
+    flat_x, flat_out, flat_error = x.reshape(x.size), out.reshape(out.size), error.reshape(error.size)
+    saturated, largest = np.int64(0), np.int64(0)
+    for line in range(x.shape[0] * x.shape[1]):
+        for p in range(across):
+            source = (line * across + p) * channels + first
+            for c in range(count):
+                acc[p * count + c] = flat_error[source + c]
+        over, peak = finish_error(acc, 0, line * row, row, flat_x, gate, site, best, draws, flat_out)
+        saturated += over
+        largest = max(largest, peak)
+    return saturated, largest
+
+
+@native
+def round_error(sums, x, gate, site, best, draws, out):
+    """Errors from the exact sums of all readers of x, masked by x; returns (saturated values, largest absolute sum)."""
+    row = x.shape[2] * x.shape[3]
+    flat_sums, flat_x, flat_out = sums.reshape(sums.size), x.reshape(x.size), out.reshape(out.size)
+    saturated, largest = np.int64(0), np.int64(0)
+    for element in range(0, x.size, row):
+        over, peak = finish_error(flat_sums, element, element, row, flat_x, gate, site, best, draws, flat_out)
+        saturated += over
+        largest = max(largest, peak)
+    return saturated, largest
+
+
+@native
+def clear(out):
+    """Zeros."""
+    flat = out.reshape(out.size)
+    for i in range(flat.size):
+        flat[i] = 0

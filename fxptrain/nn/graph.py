@@ -1,0 +1,200 @@
+"""From a model's specification to executable stages: names resolved, shapes checked, what can be absorbed absorbed.
+
+A *tensor* is what a stage writes; its number is its stage's, and `INPUT` (-1) is the model's input. Stages stand in an
+order in which every one comes after those it reads; their *layer* numbers are those of the specification, so that the
+order of running moves no draws. Absorbing is exact (rounding is monotone), so it changes no bit; see the README on the
+arithmetic. What does not belong here: formats and parameters (`model`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from fxptrain.errors import RecipeError, suggestion
+from fxptrain.nn.layers.contract import INPUT, LINEAR, LayerSpec, Shape, Stage
+from fxptrain.nn.spec import ModelSpec
+
+MODEL_INPUT = "input"  # what layers call the model's input
+
+
+class Reading(NamedTuple):
+    """What a layer reads: the tensor, and the shape in which it is handed on."""
+
+    tensor: int
+    shape: Shape
+
+
+class Reader(NamedTuple):
+    """Who reads a tensor: a stage, and which of its inputs it is."""
+
+    stage: int
+    slot: int
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Executable stages in running order; the last one's output is the model's.
+
+    Attributes
+    ----------
+    stages : list of Stage
+    readers : list of tuple of Reader
+        For every stage, who reads its output, in running order.
+    """
+
+    stages: list[Stage]
+    readers: list[tuple[Reader, ...]]
+
+    @property
+    def is_chain(self) -> bool:
+        """Whether every stage reads the one before and nothing else."""
+        return all(stage.inputs == (i - 1,) for i, stage in enumerate(self.stages))
+
+    def joins(self, tensor: int) -> bool:
+        """Whether a tensor's error is the sum of several readers' contributions."""
+        return len(self.readers[tensor]) > 1
+
+
+def _title(number: int, layer: LayerSpec) -> str:
+    return f"{number}.{layer.name or layer.type}"
+
+
+def _sources(model: ModelSpec) -> list[tuple[int, ...]]:
+    """Numbers of the layers that each layer reads; `INPUT` for the model's input."""
+    layers = model.layers
+    numbers = {MODEL_INPUT: INPUT}
+    for number, layer in enumerate(layers):
+        if layer.name in numbers:
+            raise RecipeError(
+                f"Layer {_title(number, layer)!r}: the name {layer.name!r} is taken"
+                + (" by the model's input." if layer.name == MODEL_INPUT else " by another layer.")
+                + " Choose another."
+            )
+        if layer.name is not None:
+            numbers[layer.name] = number
+    found = []
+    for number, layer in enumerate(layers):
+        names = layer.sources
+        for name in names:
+            if name not in numbers:
+                raise RecipeError(
+                    f"Layer {_title(number, layer)!r} reads {name!r}, which is no layer's name"
+                    + suggestion(name, numbers)
+                )
+        sources = tuple(numbers[name] for name in names) or (number - 1,)
+        if layer.input is not None and layer.inputs is not None:
+            raise RecipeError(f"Layer {_title(number, layer)!r} has both `input` and `inputs`. Leave one out.")
+        if not layer.least_inputs <= len(sources) <= layer.most_inputs:
+            wanted = f"{layer.least_inputs}" + (
+                f" to {layer.most_inputs}" if layer.most_inputs > layer.least_inputs else ""
+            )
+            raise RecipeError(
+                f"Layer {_title(number, layer)!r} reads {len(sources)} tensors; a {layer.type} takes {wanted}. "
+                "Name them in `inputs`."
+            )
+        found.append(sources)
+    return found
+
+
+def _order(model: ModelSpec, sources: Sequence[tuple[int, ...]]) -> list[int]:
+    """Layers in running order: of those whose sources are there, the one written first."""
+    order: list[int] = []
+    waiting = list(range(len(sources)))
+    while waiting:
+        ready = next((n for n in waiting if all(s == INPUT or s in order for s in sources[n])), None)
+        if ready is None:
+            names = ", ".join(repr(_title(n, model.layers[n])) for n in waiting[:4])
+            raise RecipeError(f"Layers {names} wait for each other in a circle. Let one of them read an earlier layer.")
+        order.append(ready)
+        waiting.remove(ready)
+    return order
+
+
+class _Builder:
+    """Stages as they come to be."""
+
+    def __init__(self, model: ModelSpec) -> None:
+        self.model, self.sources = model, _sources(model)
+        self.uses = [0] * len(model.layers)  # how often each layer is read
+        for source in (s for sources in self.sources for s in sources if s != INPUT):
+            self.uses[source] += 1
+        self.stages: list[Stage] = []
+        self.readings: dict[int, Reading] = {INPUT: Reading(INPUT, model.input_shape)}
+        self.tensor_uses: dict[int, int] = {}  # of a tensor, by the layer that hands it on last
+
+    def build(self) -> list[Stage]:
+        """All layers' stages, the output's last."""
+        ends = [n for n, uses in enumerate(self.uses) if uses == 0]
+        if len(ends) > 1:
+            names = ", ".join(repr(_title(n, self.model.layers[n])) for n in ends)
+            raise RecipeError(f"Nobody reads layers {names}; a model has one output. Join them, or leave some out.")
+        order = _order(self.model, self.sources)
+        for number in order:
+            self._add(number, self.model.layers[number])
+        return self.stages
+
+    def _add(self, number: int, layer: LayerSpec) -> None:
+        read = [self.readings[source] for source in self.sources[number]]
+        tensor, shape = read[0]
+        view = layer.view(shape)
+        if view is not None:
+            self.readings[number] = Reading(tensor, view)
+            self._hand_on(tensor, number)
+            return
+        if len(read) == 1 and self._absorb(tensor, layer, shape):
+            own = self.stages[tensor].out_shape
+            self.readings[number] = Reading(tensor, shape if layer.window is None else own)
+            self._hand_on(tensor, number)
+            return
+        stage = layer.stage(number, _title(number, layer), [reading.shape for reading in read])
+        stage.inputs = tuple(reading.tensor for reading in read)
+        self.readings[number] = Reading(len(self.stages), stage.out_shape)
+        self.tensor_uses[len(self.stages)] = number
+        self.stages.append(stage)
+
+    def _hand_on(self, tensor: int, number: int) -> None:
+        if tensor != INPUT:
+            self.tensor_uses[tensor] = number
+
+    def _sole(self, tensor: int) -> bool:
+        """Whether only one layer reads a tensor, as the layer that hands it on last has it."""
+        return tensor != INPUT and self.uses[self.tensor_uses[tensor]] == 1
+
+    def _absorb(self, tensor: int, layer: LayerSpec, shape: Shape) -> bool:
+        """Let the stage of a tensor, or the one before if that makes no difference, take over a layer behind it."""
+        if not self._sole(tensor):
+            return False
+        stage = self.stages[tensor]
+        if stage.absorb(layer, shape):
+            return True
+        if not (stage.passes_activation and layer.activation is not None):
+            return False
+        return self._absorb(stage.inputs[0], layer, shape)
+
+
+def build_graph(model: ModelSpec) -> Graph:
+    """Executable stages of a model.
+
+    Raises
+    ------
+    ShapeError, RecipeError
+        Where the layers do not fit together.
+    """
+    stages = _Builder(model).build()
+    if not any(stage.parameter_shapes for stage in stages):
+        raise RecipeError(f"Model {model.name!r} has no layer with parameters. Add a linear or convolution layer.")
+    if stages[-1].activation != LINEAR:
+        number = max(i for i, layer in enumerate(model.layers) if layer.activation is not None)
+        raise RecipeError(
+            f"Layer {_title(number, model.layers[number])!r} is the activation of the outputs of model {model.name!r}; "
+            "the loss takes them as they are, and its error would pass where the activation is closed. Remove it, or "
+            "put a linear layer behind it."
+        )
+    readers: list[list[Reader]] = [[] for _ in stages]
+    for i, stage in enumerate(stages):
+        for slot, tensor in enumerate(stage.inputs):
+            if tensor != INPUT:
+                readers[tensor].append(Reader(i, slot))
+    return Graph(stages, [tuple(found) for found in readers])

@@ -1,0 +1,463 @@
+"""What every layer offers: a specification that users write, and the executable stage that it becomes.
+
+A stage is one requantizing layer together with the activation and the pooling that it absorbs. It knows its formats and
+its inputs' and nothing of optimizers, batches, threads or files: it plans forward, the input error, and blocks of exact
+gradient rows, on arrays handed to it, as kernel calls that are made once or many times. They hold as long as no format
+changes and `choose` chooses the same.
+
+What does not belong here: which layers there are (`registry`), and the order of stages (`nn.graph`).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from fxptrain.errors import ShapeError
+from fxptrain.fixed.format import FxP
+from fxptrain.kernels.call import Call, run_calls
+from fxptrain.kernels.requantize import Activation, Gate, RoundSite
+from fxptrain.kernels.update_site import Runs
+from fxptrain.nn.state.arena import Buffer
+from fxptrain.nn.state.formats import ErrorScale, TensorFormat
+from fxptrain.nn.state.parameters import IntArray, ParameterArray
+from fxptrain.nn.state.streams import Site, stream
+
+Pair = tuple[int, int]
+Shape = tuple[int, int, int]
+Views = Mapping[str, npt.NDArray[Any]]
+NO_WINNERS = np.empty((0, 0, 0, 0), np.uint8)
+LINEAR = Activation(relu=False)
+INPUT = -1  # the number of the tensor that is the model's input; others have their stage's
+
+# What users write ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerSpec(ABC):
+    """A layer as a recipe has it; subclasses add their options and are registered (`registry.register`).
+
+    Parameters
+    ----------
+    type : str
+        The kind of layer.
+    name : str, optional
+        What other layers call it.
+    input, inputs : str and tuple of str, optional
+        Names of the layers it reads, ``input`` for the model's; left out: the layer written before it.
+    """
+
+    type: str = ""
+    name: str | None = None
+    input: str | None = None
+    inputs: tuple[str, ...] | None = None
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Names of the layers it reads; empty: the one before."""
+        if self.inputs is not None:
+            return self.inputs
+        return () if self.input is None else (self.input,)
+
+    @property
+    def least_inputs(self) -> int:
+        """How many tensors it reads at least."""
+        return 1
+
+    @property
+    def most_inputs(self) -> int:
+        """How many tensors it reads at most."""
+        return 1
+
+    def view(self, shape: Shape) -> Shape | None:
+        """The shape in which it hands on the very values it reads; None for a layer that computes."""
+        return None
+
+    @property
+    def activation(self) -> Activation | None:
+        """For a monotone function of each value by itself, what it does to a sum before that is rounded."""
+        return None
+
+    @property
+    def window(self) -> Pair | None:
+        """For max-pooling in windows side by side, their size."""
+        return None
+
+    @abstractmethod
+    def stage(self, layer: int, name: str, shapes: Sequence[Shape]) -> Stage:
+        """The stage of a layer that computes; `layer` is its number in the model, `shapes` those of its inputs.
+
+        Raises
+        ------
+        ShapeError
+            If the layer does not fit its inputs.
+        """
+
+    @classmethod
+    def choices(cls, shapes: Sequence[Shape]) -> Mapping[str, Sequence[Any]]:
+        """Values of its options worth a try on inputs of these shapes: what strategies and tests draw from."""
+        return {}
+
+
+# What runs -----------------------------------------------------------------------------------------------------------
+
+
+class Moment(NamedTuple):
+    """When a rounding happens: seed, and where the handed samples lie in a piece of the batch.
+
+    The step, and where the piece lies in the batch, is the program's.
+    """
+
+    seed: int
+    first_sample: int
+    stochastic_forward: bool
+    stochastic_error: bool
+
+
+class Report(NamedTuple):
+    """What a call reports of its roundings: saturated values, all values, largest absolute raw value or sum."""
+
+    saturated: int
+    total: int
+    largest: int
+
+
+class Roundings(NamedTuple):
+    """Calls that write a tensor of `total` rounded values; each returns (saturated values, largest absolute one)."""
+
+    calls: list[Call]
+    total: int  # 0: nothing is rounded, nothing reported
+
+    def report(self) -> Report:
+        """What the calls returned when they were made last."""
+        if not self.total:
+            return Report(0, 0, 0)
+        first, *others = self.calls
+        saturated, largest = first.results
+        for call in others:
+            more, peak = call.results
+            saturated, largest = saturated + more, max(largest, peak)
+        return Report(saturated, self.total, largest)
+
+    def run(self, step: int) -> Report:
+        """Make the calls, here and now."""
+        run_calls(self.calls, step)
+        return self.report()
+
+
+class ForwardCall(NamedTuple):
+    """Arrays of one forward call: inputs (n, h, w, ci), y (n, oh, ow, co) and the winners, raw; memory to work in."""
+
+    xs: tuple[IntArray, ...]
+    y: IntArray
+    winners: npt.NDArray[np.uint8]
+    moment: Moment
+    shared: Views
+    scratch: Views
+
+    @property
+    def x(self) -> IntArray:
+        """The only input."""
+        return self.xs[0]
+
+
+class ErrorCall(NamedTuple):
+    """Arrays of one input-error call: error at the output, and `out` at input x, number `slot` of the stage's.
+
+    `out` holds errors of `form`; or, if int64, exact sums of `sum_frac` fractional bits, to which this stage's are
+    added.
+    """
+
+    error: IntArray
+    winners: npt.NDArray[np.uint8]
+    x: IntArray
+    out: IntArray
+    slot: int
+    error_form: FxP
+    form: FxP
+    sum_frac: int | None
+    gate: Gate
+    stream: int
+    moment: Moment
+    shared: Views
+    scratch: Views
+
+
+@dataclass(frozen=True)
+class GradientBlock:
+    """A part of one parameter array whose gradient is computed at once.
+
+    `runs` maps the flat gradient to the parameters.
+    """
+
+    parameter: ParameterArray
+    first: int
+    channels: int
+    runs: Runs
+
+
+class Row(NamedTuple):
+    """A stage as the C runtime sees it.
+
+    `kind` names its functions; a sum has `taps` products of weights; `error_terms` bounds how many errors times a
+    weight (or the mean's mantissa) meet in one sum of an input error.
+    """
+
+    kind: str
+    kernel: Pair = (1, 1)
+    stride: Pair = (1, 1)
+    padding: Pair = (0, 0)
+    pool: Pair = (1, 1)
+    taps: int = 0
+    error_terms: int = 0
+    mean: tuple[int, int] = (0, 0)
+
+
+class Stage(ABC):
+    """A fused layer; subclasses are final.
+
+    Parameters
+    ----------
+    layer : int
+        Its number in the model's specification, which its streams of draws come from.
+    name : str
+        What messages call it.
+    in_shapes : sequence of (h, w, c)
+        One for every input.
+    out_shape : (h, w, c)
+    """
+
+    pools = False  # whether winners are recorded
+    rounds = True  # whether the output has a format of its own, into which values are rounded
+    passes_activation = False  # whether an activation behind it may as well come before it
+
+    def __init__(self, layer: int, name: str, in_shapes: Sequence[Shape], out_shape: Shape) -> None:
+        self.layer, self.name, self.in_shapes, self.out_shape = layer, name, tuple(in_shapes), out_shape
+        self.inputs: tuple[int, ...] = ()  # the tensors it reads, see `nn.graph`
+        self.x_forms: tuple[TensorFormat, ...]
+        self.y_form: TensorFormat
+        self.error_scale: ErrorScale  # of the error at this stage's output
+        self.activation = LINEAR
+        self.parameters: tuple[ParameterArray, ...] = ()
+
+    # Shapes and formats --------------------------------------------------------------------------------------------
+
+    @property
+    def in_shape(self) -> Shape:
+        """Shape of the first input."""
+        return self.in_shapes[0]
+
+    @property
+    def x_form(self) -> TensorFormat:
+        """Format of the first input."""
+        return self.x_forms[0]
+
+    @property
+    def out_elements(self) -> int:
+        """Elements of one output sample."""
+        return elements_of(self.out_shape)
+
+    @property
+    def in_elements(self) -> int:
+        """Elements of one sample of the first input."""
+        return elements_of(self.in_shape)
+
+    @property
+    def fracs(self) -> tuple[int, ...]:
+        """Fractional bits of the inputs, of the output and of the parameters: all that moves in their formats."""
+        forms = (*self.x_forms, self.y_form, *(p.form for p in self.parameters[:1]))
+        return tuple(form.format.frac_bits for form in forms)
+
+    @property
+    def relu(self) -> bool:
+        """Whether the output is rectified."""
+        return self.activation.relu
+
+    # What it absorbs -----------------------------------------------------------------------------------------------
+
+    def absorb(self, layer: LayerSpec, shape: Shape) -> bool:
+        """Take over a layer that follows, whose input has the shape; False where that would change a bit."""
+        if layer.activation is None or not self.rounds:
+            return False
+        self.activation = layer.activation
+        return True
+
+    # Sums ----------------------------------------------------------------------------------------------------------
+
+    @property
+    @abstractmethod
+    def macs(self) -> int:
+        """Multiply-accumulates of one forward sample."""
+
+    @property
+    def sum_frac(self) -> int:
+        """Fractional bits of the output's sums, where it rounds."""
+        raise NotImplementedError
+
+    @property
+    def shift(self) -> int:
+        """Right shift from the sums to the output format."""
+        return self.sum_frac - self.y_form.format.frac_bits
+
+    @property
+    def largest_sum(self) -> int:
+        """Bound of the output's sums, where it rounds."""
+        raise NotImplementedError
+
+    @property
+    def finest_output(self) -> int | None:
+        """Fractional bits beyond which a moving output format holds nothing more; None for no such limit."""
+        return None
+
+    @property
+    @abstractmethod
+    def error_sum_frac(self) -> int:
+        """What the sums of an input error have more fractional bits than the output error."""
+
+    @property
+    def largest_error_sum(self) -> int:
+        """Bound of the sums of an input error."""
+        raise NotImplementedError
+
+    def check_widths(self, batch: int) -> None:  # noqa: B027  (most layers need nothing)
+        """Raise `FormatError` where int64 cannot be proved for some sum over a batch of that size."""
+
+    def keep_inputs_in_range(self) -> None:  # noqa: B027
+        """Limit how coarse a moving input format may become, so that sums stay in int64."""
+
+    # Parameters ----------------------------------------------------------------------------------------------------
+
+    @property
+    def parameter_shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Extents of its parameters: ``weights``, and ``bias`` where it has one; nothing for none."""
+        return {}
+
+    @property
+    def fan_in(self) -> int:
+        """Products in one sum of the output."""
+        return 1
+
+    # Export --------------------------------------------------------------------------------------------------------
+
+    def row(self) -> Row | None:
+        """Its row in the C runtime's table; None for a stage that the runtime lacks."""
+        return None
+
+    # Calls ---------------------------------------------------------------------------------------------------------
+
+    def measure(self, views: Views, backward: bool) -> dict[str, Call]:
+        """Calls that tell by phase what `choose` must know of the parameters' values, where the formats do not do."""
+        return {}
+
+    def choose(self, measured: Mapping[str, Call]) -> tuple[int, ...]:
+        """Choose this step's accumulators, once the calls of `measure` were made; equal choices are equal calls."""
+        return ()
+
+    def prepare(self, views: Views, backward: bool) -> list[Call]:
+        """Pack the weights for this step; `backward`: for the input error, too."""
+        return []
+
+    def shared(self, backward: bool) -> list[Buffer]:
+        """Buffers written by `prepare` and read by all threads; `backward` as there."""
+        return []
+
+    def table_bytes(self, threads: int) -> int:
+        """Bytes of the offset tables that the kernels read."""
+        return 0
+
+    @abstractmethod
+    def scratch(self, phase: str, batch: int) -> list[Buffer]:
+        """Buffers one thread needs in `phase` (``forward``, ``error`` or ``gradient``) of a batch of that size."""
+
+    @abstractmethod
+    def forward(self, call: ForwardCall) -> Roundings:
+        """Write the output y of x."""
+
+    @abstractmethod
+    def input_error(self, call: ErrorCall) -> Roundings:
+        """Write the error at an input from the error at the output; reports the largest absolute sum."""
+
+    def blocks(self, threads: int) -> list[GradientBlock]:
+        """The gradient blocks of all parameters, enough for `threads` to work side by side."""
+        return []
+
+    def gradient_bits(self, parameter: ParameterArray, batch: int) -> int:
+        """Magnitude bits of an exact gradient over `batch` samples."""
+        terms = batch * self.out_shape[0] * self.out_shape[1]
+        x_bits = 0 if parameter.is_bias else self.x_form.format.total_bits - 1
+        return x_bits + self.error_scale.bits - 1 + terms.bit_length()
+
+    def gradient_type(self, batch: int) -> type[np.signedinteger[Any]]:
+        """Element type that holds every exact gradient over `batch` samples."""
+        return np.int64
+
+    def gradient(
+        self, block: GradientBlock, x: IntArray, error: IntArray, winners: npt.NDArray[np.uint8], scratch: Views
+    ) -> tuple[list[Call], IntArray]:
+        """Exact gradient of a block over all samples: calls that write it, and where: flat, in scratch memory."""
+        raise NotImplementedError
+
+    # Rounding sites ------------------------------------------------------------------------------------------------
+
+    def forward_site(self, moment: Moment) -> RoundSite:
+        """Rounding site of the output."""
+        form, elements = self.y_form.format, self.out_elements
+        return RoundSite(
+            self.shift, moment.stochastic_forward, form.min_raw, form.max_raw, moment.seed,
+            stream(self.layer, Site.FORWARD), 0, moment.first_sample * elements, 0, elements,
+        )  # fmt: skip
+
+    def error_site(self, call: ErrorCall) -> RoundSite:
+        """Rounding site of an input error; of exact sums, only the shift to their grid is meant."""
+        sum_frac = call.error_form.frac_bits + self.error_sum_frac
+        shift = min(sum_frac - (call.form.frac_bits if call.sum_frac is None else call.sum_frac), 62)
+        return error_site(call.form, shift, call.stream, elements_of(self.in_shapes[call.slot]), call.moment)
+
+    def gate(self, saturation_mask: bool, behind: Gate) -> Gate:
+        """Which errors pass to the output: those of values whose ReLU was open and, with the mask, not saturated.
+
+        `behind` is the gate of the first input, which holds for a stage that hands its values on.
+        """
+        form = self.y_form.format
+        low = 0 if self.relu else (form.min_raw if saturation_mask else form.min_raw - 1)
+        return Gate(low, form.max_raw if saturation_mask else form.max_raw + 1)
+
+
+def elements_of(shape: Shape) -> int:
+    """Elements of a sample."""
+    return shape[0] * shape[1] * shape[2]
+
+
+def error_site(form: FxP, shift: int, stream_of: int, elements: int, moment: Moment) -> RoundSite:
+    """Rounding site of an error of samples of so many elements (a shift of 62 drops everything that int64 can hold)."""
+    return RoundSite(
+        shift, moment.stochastic_error, form.min_raw, form.max_raw, moment.seed, stream_of, 0,
+        moment.first_sample * elements, 0, elements,
+    )  # fmt: skip
+
+
+def check_window(name: str, shape: Shape, kernel: Pair, stride: Pair, padding: Pair) -> None:
+    """Raise `ShapeError` unless a window fits into the padded input."""
+    if min(*kernel, *stride) < 1 or min(padding) < 0:
+        raise ShapeError(
+            f"Layer {name!r}: kernel {kernel} and stride {stride} must be positive, padding {padding} at least 0."
+        )
+    for axis, (extent, size, pad) in enumerate(zip(shape[:2], kernel, padding, strict=True)):
+        if extent + 2 * pad < size:
+            raise ShapeError(
+                f"Layer {name!r}: window {kernel} is larger than its input {shape[:2]} with padding {padding} "
+                f"along axis {axis}. Use a smaller window or more padding."
+            )
+
+
+def windows_of(shape: Shape, kernel: Pair, stride: Pair, padding: Pair = (0, 0)) -> Pair:
+    """How many windows fit along each axis."""
+    return (
+        (shape[0] + 2 * padding[0] - kernel[0]) // stride[0] + 1,
+        (shape[1] + 2 * padding[1] - kernel[1]) // stride[1] + 1,
+    )

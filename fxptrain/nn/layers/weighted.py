@@ -1,0 +1,152 @@
+"""What layers with weights share: sums of products and a bias, their scale and their bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fxptrain.fixed.format import FxP
+from fxptrain.nn.layers.accumulate import require_int64
+from fxptrain.nn.layers.contract import LayerSpec, Pair, Shape, Stage, windows_of
+from fxptrain.nn.state.parameters import IntArray, ParameterArray
+
+INT64 = 1 << 63
+MAX_WINDOW = 256  # winners are stored as uint8
+FEWER_BITS = "Use fewer bits for the weights, activations or errors."
+
+
+@dataclass(frozen=True, kw_only=True)
+class WindowSpec(LayerSpec):
+    """Options of a convolution's window, with zero padding at both sides of each axis."""
+
+    kernel: Pair
+    stride: Pair = (1, 1)
+    padding: Pair = (0, 0)
+    bias: bool = True
+
+    @classmethod
+    def choices(cls, shapes: Sequence[Shape]) -> Mapping[str, Sequence[Any]]:
+        """Windows of up to five in each direction that fit any padding drawn."""
+        (h, w, _), *_ = shapes
+        kernels = [(kh, kw) for kh in range(1, min(h, 5) + 1) for kw in range(1, min(w, 5) + 1)]
+        steps = [(sh, sw) for sh in (1, 2, 3) for sw in (1, 2, 3)]
+        paddings = [(ph, pw) for ph in range(3) for pw in range(3)]
+        return {"kernel": kernels, "stride": steps, "padding": paddings, "bias": (True, False)}
+
+
+class WeightedStage(Stage):
+    """Sums of products of inputs and weights, and of a bias.
+
+    Parameters
+    ----------
+    kernel, stride, padding : pair of int
+    pool : pair of int
+        Windows of outputs, side by side, of which the largest is kept.
+    bias : bool
+        Whether there is one.
+    """
+
+    def __init__(
+        self, layer: int, name: str, in_shape: Shape, channels: int, *, kernel: Pair = (1, 1), stride: Pair = (1, 1),
+        padding: Pair = (0, 0), pool: Pair = (1, 1), bias: bool = True,
+    ) -> None:  # fmt: skip
+        self.conv_out = windows_of(in_shape, kernel, stride, padding)
+        super().__init__(layer, name, (in_shape,), (self.conv_out[0] // pool[0], self.conv_out[1] // pool[1], channels))
+        self.kernel, self.stride, self.padding, self.pool = kernel, stride, padding, pool
+        self.pools, self.has_bias = pool != (1, 1), bias
+
+    def absorb(self, layer: LayerSpec, shape: Shape) -> bool:
+        """Activations, and one max-pooling in windows side by side."""
+        window = layer.window
+        if window is None or self.pools or shape != self.out_shape:
+            return super().absorb(layer, shape)
+        if window[0] > shape[0] or window[1] > shape[1] or window[0] * window[1] > MAX_WINDOW:
+            return False
+        self.pool, self.pools = window, window != (1, 1)
+        self.out_shape = (shape[0] // window[0], shape[1] // window[1], shape[2])
+        return True
+
+    # Parameters ----------------------------------------------------------------------------------------------------
+
+    @property
+    def weights(self) -> ParameterArray:
+        """The weights."""
+        return self.parameters[0]
+
+    @property
+    def bias(self) -> IntArray:
+        """The biases, or nothing."""
+        return self.parameters[1].flat if len(self.parameters) > 1 else self.weights.flat[:0]
+
+    @property
+    def weight_format(self) -> FxP:
+        """Format of the weights."""
+        return self.weights.form.format
+
+    def with_bias(self, shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+        """Extents of the parameters, from those of the weights."""
+        return {"weights": shape} | ({"bias": (self.out_shape[2],)} if self.has_bias else {})
+
+    # Sums ----------------------------------------------------------------------------------------------------------
+
+    @property
+    def sum_frac(self) -> int:
+        """The products' fractional bits, or the bias's where an input has less than none."""
+        return self.weight_format.frac_bits + max(self.x_form.format.frac_bits, 0)
+
+    @property
+    def bias_lift(self) -> int:
+        """How far a bias is shifted to the left to meet the products."""
+        return max(self.x_form.format.frac_bits, 0)
+
+    @property
+    def product_lift(self) -> int:
+        """How far the products are shifted to the left to meet a bias."""
+        return max(-self.x_form.format.frac_bits, 0)
+
+    @property
+    def finest_output(self) -> int | None:
+        """The products' fractional bits."""
+        return self.x_form.format.frac_bits + self.weight_format.frac_bits
+
+    @property
+    def error_sum_frac(self) -> int:
+        """The weights' fractional bits."""
+        return self.weight_format.frac_bits
+
+    def _largest_sum(self, x_frac: int) -> int:
+        """Bound of a sum for an input of so many fractional bits."""
+        w = self.weight_format
+        products = self.fan_in << (self.x_form.format.total_bits + w.total_bits - 2) << max(-x_frac, 0)
+        return products + (self.has_bias << (w.total_bits - 1) << max(x_frac, 0))
+
+    @property
+    def largest_sum(self) -> int:
+        """Bound of the output's sums."""
+        return self._largest_sum(self.x_form.format.frac_bits)
+
+    @property
+    def error_terms(self) -> int:
+        """Products in one sum of the input error, at most."""
+        return self.kernel[0] * self.kernel[1]
+
+    @property
+    def largest_error_sum(self) -> int:
+        """Bound of the sums of the input error."""
+        return self.error_terms << (self.error_scale.bits + self.weight_format.total_bits - 2)
+
+    def check_widths(self, batch: int) -> None:
+        """Raise `FormatError` where even int64 cannot be proved for some sum of this layer."""
+        x, w, e = self.x_form.format.total_bits, self.weight_format.total_bits, self.error_scale.bits
+        positions = batch * self.out_shape[0] * self.out_shape[1]
+        require_int64(self.name, "output", x + w - 2, self.fan_in + 1, FEWER_BITS)
+        require_int64(self.name, "input error", e + w - 2, self.error_terms, FEWER_BITS)
+        require_int64(self.name, "weight gradient", x + e - 2, positions, FEWER_BITS)
+
+    def keep_inputs_in_range(self) -> None:
+        """A coarse input lifts the products; up to 16 bits that is no limit."""
+        form = self.x_form
+        if form.adaptive:
+            held = (frac for frac in range(form.min_frac, 1) if self._largest_sum(frac) < INT64 >> 1)
+            form.min_frac = max(form.min_frac, next(held, 0))
