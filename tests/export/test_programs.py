@@ -5,12 +5,15 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from fxptrain.export.boards import BOARDS, COMPILER, EMULATOR, build_program, run_program
 from fxptrain.export.interface import Interface
+from fxptrain.nn.engine.inference import logits
 from fxptrain.nn.model import Model
-from tests.export.compiled import COMPILERS
+from fxptrain.recipe import load_recipe
+from tests.export.compiled import COMPILERS, judge
 from tests.export.programs import CHECKED, FOLDER, build, run, write_c
 from tests.export.recipes import run_of, small_recipe
 
@@ -145,3 +148,49 @@ def test_made_up_states_do_no_harm(bits: int, tmp_path: Path) -> None:
 
 
 # Languages and compilers -----------------------------------------------------------------------------------------
+
+
+def test_it_is_cplusplus_too(tmp_path: Path) -> None:
+    """The C sources compiled as C++17, every warning an error: the same integers."""
+    model = small(formats__param_bits=6)
+    found = judge(model, tmp_path, packed=True, compiler="g++", standard="-std=c++17", options=("-O1",))
+    assert found.differences == []
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_real_inputs_are_quantized_in_integers(bits: int, tmp_path: Path) -> None:
+    """One scale for each channel, several binary points, values far outside: the C gives what its twin gives."""
+    channels = Interface("own", pixels=False, means=(0.0, 19.2, -1e6), stds=(1.0, 40.2, 3e-3))
+    recipe = small_recipe(
+        model__input_shape=[6, 6, 3], formats__activation_bits=bits, formats__param_bits=bits, data__name="made"
+    )
+    found = judge(run_of(recipe).model, tmp_path, interface=channels, raw=True, training=False)
+    assert found.differences == []
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (shutil.which("avr-gcc") and shutil.which("simavr")), reason="no AVR compiler or simulator")
+def test_an_arduino_mega_keeps_constants_in_flash(tmp_path: Path) -> None:
+    """The glyphs' CNN predicts in 8 KB of RAM with the same integers; no weight is in RAM."""
+    model = run_of(load_recipe("glyphs")).model
+    export = write_c(model, tmp_path / "export", training=False, batch=1)
+    command = ["avr-gcc", "-std=gnu99", "-Os", "-mmcu=atmega2560", "-ffunction-sections", "-fdata-sections"]
+    program, sources = tmp_path / "program.elf", [FOLDER / "avr.c", *export.glob("*.c")]
+    subprocess.run([*command, "-Wl,--gc-sections", "-I", export, *sources, "-o", program], check=True)
+    sizes = subprocess.run(["avr-size", program], capture_output=True, text=True, check=True).stdout.split()
+    assert int(sizes[7]) + int(sizes[8]) < 8192 - 1024
+    told = subprocess.run(
+        ["simavr", "-m", "atmega2560", "-f", "16000000", program],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    seed, pixels = 5, []
+    for _ in range(784):
+        seed = (seed * 1664525 + 1013904223) % 2**32
+        pixels.append(seed >> 24)
+    expected = logits(model, np.array(pixels, np.uint8).reshape(1, 28, 28, 1))[0].tolist()
+    answer = re.search(r"=((-?\d+ )+)", told.stdout + told.stderr)
+    assert answer is not None, told.stdout
+    assert [int(word) for word in answer[1].split()] == [expected.index(max(expected)), *expected]
