@@ -1,7 +1,8 @@
-"""Emulated Cortex-M boards: compile an export for one, run its verification program under QEMU, count instructions.
+"""Emulated Cortex-M and RISC-V boards: compile an export, run its verification program under QEMU, count instructions.
 
 QEMU runs one instruction in 64 ns of virtual time (``-icount shift=6``), so the board's SysTick counts instructions,
-repeatably. They are instructions, not cycles. What does not belong here: comparing results (`vectors`).
+repeatably; a RISC-V counts them itself. They are instructions, not cycles.
+What does not belong here: comparing results (`vectors`).
 """
 
 from __future__ import annotations
@@ -16,15 +17,36 @@ from pathlib import Path
 from fxptrain.export.names import DEFAULT_PREFIX
 from fxptrain.export.toolchain import STANDARD, c_sources, call, runner_folder, runner_source
 
-COMPILER, SIZE, EMULATOR = "arm-none-eabi-gcc", "arm-none-eabi-size", "qemu-system-arm"
 WARNINGS = ("-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror")
 NANOSECONDS = 64  # of virtual time an instruction
 STACK_BYTES = 1024
 
 
 @dataclass(frozen=True)
+class Machine:
+    """A family of cores: its compiler, QEMU, and what its programs begin with."""
+
+    compiler: str
+    size: str
+    emulator: str
+    emulated: tuple[str, ...]
+    start: tuple[str, ...]
+    libraries: tuple[str, ...]
+
+
+ARM = Machine(
+    "arm-none-eabi-gcc", "arm-none-eabi-size", "qemu-system-arm", ("-icount", "shift=6"), ("cortex_m.c",), ("-lc_nano",)
+)
+RISCV = Machine(
+    "riscv64-unknown-elf-gcc", "riscv64-unknown-elf-size", "qemu-system-riscv32",
+    ("-bios", "none", "-icount", "shift=0"), ("riscv/start.S", "riscv/startup.c"), (),
+)  # fmt: skip
+COMPILER, EMULATOR = ARM.compiler, ARM.emulator
+
+
+@dataclass(frozen=True)
 class Board:
-    """A machine of QEMU: its core, memory (origin, bytes) and the clock of SysTick."""
+    """A machine of QEMU: core, memory (origin, bytes), ticks of its counter in a microsecond, options of the core."""
 
     name: str
     machine: str
@@ -32,6 +54,13 @@ class Board:
     flash: tuple[int, int]
     ram: tuple[int, int]
     mhz: Fraction
+    options: tuple[str, ...] = ("-mfloat-abi=soft",)
+    family: Machine = ARM
+
+    @property
+    def compiled_for(self) -> list[str]:
+        """The compiler's options for the core."""
+        return [*(("-mthumb", f"-mcpu={self.core}") if self.family is ARM else ()), *self.options]
 
     def instructions(self, ticks: int) -> int:
         """Instructions that passed in so many ticks."""
@@ -40,6 +69,8 @@ class Board:
 
 _K, _M = 1 << 10, 1 << 20
 _RAM = 0x20000000
+_EVERY = Fraction(1000, NANOSECONDS)  # of a counter of instructions
+_RV32 = ("-mabi=ilp32", "-msmall-data-limit=0", "-mno-relax")
 BOARDS = {
     board.name: board
     for board in (
@@ -49,8 +80,20 @@ BOARDS = {
         Board("cortex-m3", "mps2-an385", "cortex-m3", (0, 4 * _M), (_RAM, 4 * _M), Fraction(25)),
         Board("cortex-m4", "mps2-an386", "cortex-m4", (0, 4 * _M), (_RAM, 4 * _M), Fraction(25)),
         Board("cortex-m33", "mps2-an505", "cortex-m33", (0x10000000, 4 * _M), (0x38000000, 4 * _M), Fraction(20)),
+        Board(
+            "cortex-m55", "mps3-an547", "cortex-m55", (0x10000000, 512 * _K), (0x30000000, 512 * _K), Fraction(32),
+            ("-mfloat-abi=hard",),
+        ),
+        Board(
+            "rv32imac", "virt", "rv32imac", (0x80000000, 4 * _M), (0x80400000, 4 * _M), _EVERY,
+            ("-march=rv32imac", *_RV32), RISCV,
+        ),
+        Board(
+            "rv32i", "virt", "rv32i", (0x80000000, 4 * _M), (0x80400000, 4 * _M), _EVERY,
+            ("-march=rv32i", *_RV32), RISCV,
+        ),
     )
-}
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -94,7 +137,7 @@ def build_program(
     folder, runner = board_folder(), runner_folder()
     memory = {"FLASH_O": board.flash[0], "FLASH_L": board.flash[1], "RAM_O": board.ram[0], "RAM_L": board.ram[1]}
     symbols = [f"-Wl,--defsym={name}={value}" for name, value in (memory | {"STACK_L": STACK_BYTES}).items()]
-    core = ["-mthumb", f"-mcpu={board.core}", "-mfloat-abi=soft"]
+    family = board.family
     kept = [
         "-ffreestanding",
         "-ffunction-sections",
@@ -103,15 +146,16 @@ def build_program(
         "-nostartfiles",
         "-nostdlib",
     ]
-    files = [*sources, folder / "startup.c", folder / "semihost.c"]
-    included = [word for path in (*folders, runner, folder) for word in ("-I", path)]
+    files = [*sources, *(folder / name for name in family.start), folder / "semihost.c"]
+    own = (folder / "riscv",) if family is RISCV else ()
+    included = [word for path in (*folders, runner, folder, *own) for word in ("-I", path)]
     image = build / "image.elf"
     call(
-        [COMPILER, STANDARD, *core, *options, *WARNINGS, *kept, "-T", folder / "link.ld", *symbols,
-         *included, *files, "-lc_nano", "-lgcc", "-o", image],
+        [family.compiler, STANDARD, *board.compiled_for, *options, *WARNINGS, *kept, "-T", folder / "link.ld", *symbols,
+         *included, *files, *family.libraries, "-lgcc", "-o", image],
         build, f"Compiling for {board.name}",
     )  # fmt: skip
-    text, data, bss = map(int, call([SIZE, image], build, "Measuring the program").splitlines()[1].split()[:3])
+    text, data, bss = map(int, call([family.size, image], build, "Measuring the program").splitlines()[1].split()[:3])
     return Image(image, text + data, data + bss)
 
 
@@ -130,6 +174,6 @@ def run_program(board: Board, image: Image, build: Path, seconds: float = 600) -
     FxptrainError
         If it ends with another code than 0, or not in time.
     """
-    machine = ["-M", board.machine, "-icount", "shift=6", "-display", "none", "-monitor", "none", "-serial", "none"]
+    machine = ["-M", board.machine, *board.family.emulated, "-display", "none", "-monitor", "none", "-serial", "none"]
     calls: list[str | Path] = ["-semihosting-config", "enable=on,target=native", "-kernel", image.path]
-    call([EMULATOR, *machine, *calls], build, f"The program on {board.name}", seconds)
+    call([board.family.emulator, *machine, *calls], build, f"The program on {board.name}", seconds)

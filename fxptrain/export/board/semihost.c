@@ -8,6 +8,7 @@ enum { READ_BINARY = 1, WRITE_BINARY = 5, CHANGE_BINARY = 7 };
 
 static int32_t vectors, results, flash;
 
+#ifdef __arm__
 int32_t board_call(uint32_t operation, const void *argument)
 {
     register uint32_t r0 __asm__("r0") = operation;
@@ -15,6 +16,7 @@ int32_t board_call(uint32_t operation, const void *argument)
     __asm__ volatile("bkpt 0xAB" : "+r"(r0) : "r"(r1) : "memory");
     return (int32_t)r0;
 }
+#endif
 
 void board_exit(uint32_t code)
 {
