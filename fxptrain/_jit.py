@@ -191,6 +191,10 @@ class _Native(_Kernel):
 
 
 def _compiled(function: F, **options: bool) -> F:
+    if numba_config.DISABLE_JIT:
+        raise FxptrainError(
+            "`NUMBA_DISABLE_JIT` (=1) switches Numba's compiler off; fxptrain's kernels run only compiled. Unset it."
+        )
     before = numba_config.CACHE_DIR
     numba_config.CACHE_DIR = os.fspath(cache_directory())  # read by Numba while it decorates, restored at once
     try:

@@ -30,18 +30,6 @@ def file_name(text: str) -> str:
     return f"{name}_" if name.partition(".")[0].upper() in _RESERVED else name
 
 
-def identifier(text: str) -> str:
-    r"""A C identifier, which is also a name of a file and of an Arduino library: ASCII, begins with a letter.
-
-    Examples
-    --------
-    >>> identifier("gupta_cnn"), identifier("3 nets\n#include <x>"), identifier("größe")
-    ('gupta_cnn', 'n3_nets_include_x', 'gr_e')
-    """
-    name = re.sub(r"[^A-Za-z0-9_]+", "_", file_name(text)).strip("_") or UNNAMED
-    return f"n{name}" if name[0].isdigit() else name
-
-
 def one_line(text: str) -> str:
     r"""Text without line ends, control characters, changes of direction and repeated spaces.
 

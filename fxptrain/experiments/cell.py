@@ -20,7 +20,7 @@ from fxptrain.recipe import Recipe, make_recipe
 from fxptrain.run.directory import RunDirectory
 from fxptrain.run.metrics import headroom_bits, read_metrics, share, tensors_of
 from fxptrain.run.progress import Progress
-from fxptrain.run.training import train
+from fxptrain.run.training import RunResult, train
 from fxptrain.sizes import machine_bytes
 
 Outcome = tuple[dict[str, Any], dict[str, Any]]
@@ -64,12 +64,26 @@ def run_cell(config: dict[str, Any], directory: Path, watch: Watch | None = None
         return train_float32(recipe, data, directory)
     run = train(recipe, data=data, out=directory, resume=True, threads=1, progress=watch)
     where = RunDirectory(directory).metrics
-    records = read_metrics(where)
+    result = _result(run, read_metrics(where), where)
+    timing = {"host": socket.gethostname()} | {name: run.summary[name] for name in ("seconds", "images_per_second")}
+    return result, timing
+
+
+def integer_result(recipe: Recipe, data: Dataset) -> dict[str, Any]:
+    """What a cell of the integer engine gives, of a training that leaves no files."""
+    records: list[dict[str, Any]] = []
+    run = train(
+        recipe, data=data, threads=1, progress=lambda told: records.extend([told.record] if told.record else [])
+    )
+    return _result(run, records, Path("the run"))
+
+
+def _result(run: RunResult, records: list[dict[str, Any]], where: Path) -> dict[str, Any]:
+    """What a run gave that is the same on every machine, from its summary and the record of every epoch."""
     result = {name: run.summary.get(name) for name in SUMMARY}
     result["curve"] = [{name: record.get(name) for name in CURVE} for record in records]
     result["tensors"] = [_tensor(tensor) for tensor in tensors_of(records[-1], where)]
-    timing = {"host": socket.gethostname()} | {name: run.summary[name] for name in ("seconds", "images_per_second")}
-    return result, timing
+    return result
 
 
 def _tensor(counters: dict[str, Any]) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from pydantic import BaseModel, ValidationError, field_validator
 from fxptrain.errors import CheckpointError
 from fxptrain.experiments.code_version import code_version
 from fxptrain.experiments.grid import Cell, Engine, Grid
+from fxptrain.experiments.numerics import numerics
 from fxptrain.experiments.owner import is_gone, this_process
 from fxptrain.names import shown
 from fxptrain.recipe.errors import explain
@@ -31,17 +32,17 @@ from fxptrain.sizes import regular_size
 Checked = TypeVar("Checked", bound=BaseModel)
 
 FILE = "store.sqlite"
-FORMAT = 1
+FORMAT = 2
 WAIT_SECONDS = 60
 KEY = "[0-9a-f]{32}"
 TABLES = ("sweeps", "cells", "places")
 STATES = ("waiting", "running", "done", "failed")
 _SCHEMA = """
 CREATE TABLE sweeps (
-    id INTEGER PRIMARY KEY, name TEXT NOT NULL, scale TEXT NOT NULL, code TEXT NOT NULL, definition TEXT NOT NULL,
-    reduction TEXT NOT NULL, created TEXT NOT NULL, UNIQUE (name, scale, code, definition));
+    id INTEGER PRIMARY KEY, name TEXT NOT NULL, scale TEXT NOT NULL, numerics TEXT NOT NULL, definition TEXT NOT NULL,
+    reduction TEXT NOT NULL, created TEXT NOT NULL, UNIQUE (name, scale, numerics, definition));
 CREATE TABLE cells (
-    key TEXT PRIMARY KEY, config TEXT NOT NULL, code TEXT NOT NULL,
+    key TEXT PRIMARY KEY, config TEXT NOT NULL, numerics TEXT NOT NULL, code TEXT,
     state TEXT NOT NULL DEFAULT 'waiting' CHECK (state IN ('waiting', 'running', 'done', 'failed')),
     owner TEXT, attempts INTEGER NOT NULL DEFAULT 0, error TEXT, result TEXT, timing TEXT);
 CREATE TABLE places (
@@ -102,13 +103,25 @@ class Claim:
 
 
 @dataclass(frozen=True)
+class Finished:
+    """A finished cell by itself: what was run, by which arithmetic and sources, and what it gave."""
+
+    key: str
+    config: dict[str, Any]
+    numerics: str
+    code: str
+    result: dict[str, Any]
+    timing: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class Sweep:
     """A grid at a scale, as it was begun in this store."""
 
     number: int
     name: str
     scale: str
-    code: str
+    numerics: str
     reduction: str
     created: str
     definition: dict[str, Any]
@@ -125,6 +138,17 @@ class Row:
     error: str | None
     result: dict[str, Any] | None
     timing: dict[str, Any] | None
+    numerics: str = ""
+    code: str | None = None  # sources that ran it, once it was claimed
+
+
+def _text(value: dict[str, Any]) -> str:
+    """JSON as it stands in the store: the same for the same value."""
+    return json.dumps(value, sort_keys=True, allow_nan=False)
+
+
+def _value(text: str | None) -> Any:
+    return None if text is None else json.loads(text)
 
 
 class Store:
@@ -223,26 +247,25 @@ class Store:
     def begin(self, grid: Grid, scale: str, cells: Iterable[Cell]) -> Sweep:
         """Enter a sweep, or find it again; cells that an earlier one has finished stay finished."""
         definition = json.dumps(grid.model_dump(), sort_keys=True)
-        identity = (grid.name, scale, code_version(), definition)
+        identity = (grid.name, scale, numerics(), definition)
         with self._changing():
             self._database.execute(
-                """INSERT OR IGNORE INTO sweeps (name, scale, code, definition, reduction, created)
+                """INSERT OR IGNORE INTO sweeps (name, scale, numerics, definition, reduction, created)
                    VALUES (?, ?, ?, ?, ?, ?)""",
                 (*identity, grid.reduction(scale), datetime.now(UTC).isoformat(timespec="seconds")),
             )
-            query = "SELECT id FROM sweeps WHERE name = ? AND scale = ? AND code = ? AND definition = ?"
+            query = "SELECT id FROM sweeps WHERE name = ? AND scale = ? AND numerics = ? AND definition = ?"
             number = self._one(query, *identity)[0]
             for position, cell in enumerate(cells):
-                config = json.dumps(cell.config, sort_keys=True)
-                row = (cell.key, config, code_version(cell.engine))
-                self._database.execute("INSERT OR IGNORE INTO cells (key, config, code) VALUES (?, ?, ?)", row)
+                row = (cell.key, _text(cell.config), numerics(cell.engine))
+                self._database.execute("INSERT OR IGNORE INTO cells (key, config, numerics) VALUES (?, ?, ?)", row)
                 place = (number, position, json.dumps(cell.coordinates), cell.key)
                 self._database.execute("INSERT OR IGNORE INTO places VALUES (?, ?, ?, ?)", place)
         return next(sweep for sweep in self.sweeps() if sweep.number == number)
 
     def sweeps(self) -> list[Sweep]:
         """All sweeps of the store in the order they were begun."""
-        query = "SELECT id, name, scale, code, reduction, created, definition FROM sweeps ORDER BY id"
+        query = "SELECT id, name, scale, numerics, reduction, created, definition FROM sweeps ORDER BY id"
         found = []
         for row in self._select(query):
             if not (isinstance(row[0], int) and all(isinstance(text, str) for text in row[1:])):
@@ -253,18 +276,19 @@ class Store:
 
     def rows(self, sweep: Sweep) -> list[Row]:
         """All cells of a sweep in the order of its grid."""
-        query = """SELECT coordinates, places.key, state, config, error, result, timing FROM places
+        query = """SELECT coordinates, places.key, state, config, error, result, timing, numerics, code FROM places
                    JOIN cells ON cells.key = places.key WHERE sweep = ? ORDER BY position"""
         axes = {axis["name"] for axis in sweep.definition["axes"]}
         found = []
-        for coordinates, key, state, config, error, result, timing in self._select(query, sweep.number):
+        for coordinates, key, state, config, error, result, timing, *origin in self._select(query, sweep.number):
             row = self._checked(
                 _StoredRow, coordinates=coordinates, config=config, result=result or "null", timing=timing or "null"
             )
-            if row.coordinates.keys() != axes or not isinstance(error, str | None) or state not in STATES:
+            told = all(isinstance(text, str | None) for text in (error, *origin))
+            if row.coordinates.keys() != axes or not told or state not in STATES:
                 raise CheckpointError(f"{self.path}: cell {shown(key)} is not one of its sweep's.")
             given = None if result is None else json.loads(result)
-            found.append(Row(row.coordinates, key, state, json.loads(config), error, given, row.timing))
+            found.append(Row(row.coordinates, key, state, json.loads(config), error, given, row.timing, *origin))
         return found
 
     def counts(self, sweep: Sweep) -> dict[str, int]:
@@ -295,14 +319,35 @@ class Store:
             config = self._checked(_StoredConfig, config=row[1]).config
             if not isinstance(row[0], str) or not re.fullmatch(KEY, row[0]):
                 raise CheckpointError(f"{self.path} holds a cell with the key {shown(row[0])}, which is none.")
-            change = "UPDATE cells SET state = 'running', owner = ?, attempts = attempts + 1 WHERE key = ?"
-            self._database.execute(change, (this_process(), row[0]))
+            change = "UPDATE cells SET state = 'running', owner = ?, code = ?, attempts = attempts + 1 WHERE key = ?"
+            self._database.execute(change, (this_process(), code_version(config["engine"]), row[0]))
         return Claim(row[0], config)
 
     def finish(self, key: str, result: dict[str, Any], timing: dict[str, Any]) -> None:
         """Record what a claimed cell gave."""
-        values = (json.dumps(result, sort_keys=True, allow_nan=False), json.dumps(timing, allow_nan=False))
-        self._leave(key, "state = 'done', error = NULL, result = ?, timing = ?", values)
+        self._leave(key, "state = 'done', error = NULL, result = ?, timing = ?", (_text(result), _text(timing)))
+
+    def enter(self, cell: Finished) -> bool:
+        """Take in a cell that was finished elsewhere; False where it is finished, or running, here already.
+
+        Raises
+        ------
+        CheckpointError
+            If it has another result here though it is one of integers.
+        """
+        result = _text(cell.result)
+        with self._changing():
+            state, known = self._one("SELECT state, result FROM cells WHERE key = ?", cell.key) or (None, None)
+            if state == "done" and known != result and cell.config["engine"] == "integer":
+                raise CheckpointError(f"Cell {cell.key} has another result in {self.path}: one of the two is wrong.")
+            if state in ("done", "running"):
+                return False
+            self._database.execute(
+                """INSERT OR REPLACE INTO cells (key, config, numerics, code, state, result, timing)
+                   VALUES (?, ?, ?, ?, 'done', ?, ?)""",
+                (cell.key, _text(cell.config), cell.numerics, cell.code, result, _text(cell.timing)),
+            )
+        return True
 
     def fail(self, key: str, error: str) -> None:
         """Record why a claimed cell cannot be run."""

@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Self
 
 from fxptrain.errors import CheckpointError, FxptrainError
+from fxptrain.export.names import DEFAULT_PREFIX, checked_prefix
 from fxptrain.names import file_name, shown
 from fxptrain.recipe import parse_recipe
 from fxptrain.run.checkpoint import read_checkpoint, write_atomically, write_checkpoint
@@ -37,12 +38,19 @@ class Options:
         How many of the first layers with parameters are not trained.
     packed : bool
         Whether weights are stored bit by bit.
+    prefix : str
+        What all names and files of C begin with.
     """
 
     training: bool = False
     batch: int = 4
     freeze: int = 0
     packed: bool = False
+    prefix: str = DEFAULT_PREFIX
+
+    def __post_init__(self) -> None:
+        """Refuse a prefix that would not do."""
+        checked_prefix(self.prefix)
 
     def checked(self) -> Self:
         """Itself; raises `TypeError` where a value has another type, as in a file of another program."""
@@ -82,6 +90,8 @@ def write_export(run: Run, options: Options, directory: Path, files: Mapping[str
     values: dict[str, Any] = {
         "recipe": run.recipe.to_toml(),
         "classes": list(run.classes),
+        "data": run.signature.values(),
+        "input": run.inputs.values(),
         "model": run.model.state_numbers(),
         "progress": {"step": run.model.step},
         "export": asdict(options),

@@ -95,6 +95,8 @@ class Chain:
         check_elements(shape, f"Node {node.name or node.output[0]!r}")
         self.shape = shape
         given = None if bias is None else np.asarray(bias, np.float64)
+        if weights is not None and given is not None and given.shape != (weights.shape[-1],):
+            self.fail(node, f"its bias has shape {given.shape} for {weights.shape[-1]} outputs.")
         self.layers.append(FloatLayer(layer, node.output[0], shape, weights, given, self.order))
 
     def passes(self, node: Any) -> None:

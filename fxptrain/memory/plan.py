@@ -77,7 +77,7 @@ class Setting:
         return cls(
             model=recipe.model, formats=recipe.formats, optimizer=recipe.optimizer, batch_size=training.batch_size,
             micro_batch=training.micro_batch, threads=threads, lean=lean, ranks=ranks,
-            pixels=recipe.data.largest is None,
+            pixels=recipe.data.by_table,
         )  # fmt: skip
 
     @property

@@ -23,7 +23,7 @@ from fxptrain.experiments.runner import run_sweep
 from fxptrain.experiments.store import FILE, Store
 from fxptrain.export.source import Options
 from fxptrain.export.targets import export_run
-from fxptrain.recipe.schema import _to_toml
+from fxptrain.recipe.schema import toml_text
 from fxptrain.run.checkpoint import MAGIC, VERSION
 from tests.data.idx_files import idx_bytes
 from tests.experiments.grids import tiny_grid
@@ -198,7 +198,7 @@ def _toml_values() -> st.SearchStrategy[Any]:
 
 def _toml(table: Any) -> bytes:
     try:
-        return _to_toml(table).encode("utf-8", "surrogatepass")
+        return toml_text(table).encode("utf-8", "surrogatepass")
     except (TypeError, ValueError, AttributeError, RecursionError):
         return repr(table)[:1000].encode()
 
@@ -209,7 +209,7 @@ def toml(draw: st.DrawFn) -> Case:
     recipe = small_recipe(data__name=str(workshop() / "small.npz"), training__epochs=1).table()
     what = draw(st.sampled_from(("info", "info", "train", "grid", "set", "damaged")))
     if what == "damaged":
-        content = draw(damaged(_to_toml(recipe).encode()) | texts(_to_toml(recipe).splitlines(), TEXTS))
+        content = draw(damaged(toml_text(recipe).encode()) | texts(toml_text(recipe).splitlines(), TEXTS))
         return Case("toml", {"x.toml": content}, ["info", "x.toml"])
     if what == "grid":
         whole_store()

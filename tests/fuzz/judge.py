@@ -17,6 +17,7 @@ from types import FrameType
 from fxptrain.cli.main import main
 
 MAX_SECONDS, MAX_BYTES, MAX_LINE = 10, 1 << 30, 400
+NOTES = ("fxptrain: note: ", "epoch ")  # lines that belong to a command that goes on
 HANGS = 60  # seconds after which a case is ended
 
 
@@ -70,6 +71,17 @@ TALLY = Tally()
 
 def judge(case: Case) -> int:
     """Run a case in a directory of its own; an `AssertionError` tells what did not hold. Returns the exit code."""
+    try:
+        return _judged(case)
+    except TooSlow:  # kernels may have been compiled, which is done once
+        return _judged(case)
+
+
+class TooSlow(AssertionError):
+    """A case that took more than its time."""
+
+
+def _judged(case: Case) -> int:
     with tempfile.TemporaryDirectory(prefix="fxptrain-fuzz-") as name, contextlib.chdir(name):
         directory = Path(name)
         for file, content in case.files.items():
@@ -84,19 +96,21 @@ def judge(case: Case) -> int:
         begin = time.monotonic()
         code, said = _called(case.command)
         seconds, size = time.monotonic() - begin, _peak()
-        TALLY.note(case, code, seconds, size)
         lines = said.splitlines()
         assert code in ((0, 1, 2) if case.findings else (0, 2)), f"exit code {code}: {said}"
         assert "Traceback" not in said, said
-        assert len(lines) <= 1, said
-        assert (code == 2) == any(line.startswith("fxptrain: ") for line in lines), (code, said)
+        told = [line for line in lines if not line.startswith(NOTES)]
+        assert len(told) == (code == 2), (code, said)
+        assert all(line.startswith("fxptrain: ") for line in told), said
         assert all(len(line) <= MAX_LINE for line in lines), said
-        assert seconds <= MAX_SECONDS, f"{seconds:.1f} s: {said}"
+        if seconds > MAX_SECONDS:
+            raise TooSlow(f"{seconds:.1f} s: {said}")
         assert size <= MAX_BYTES, f"{size:,} bytes: {said}"
         after = _hashes(directory)
         for file, digest in before.items():
             if code == 2 or file not in case.writes:
                 assert after.get(file) == digest, f"{file} was changed: {said}"
+        TALLY.note(case, code, seconds, size)
         return code
 
 
