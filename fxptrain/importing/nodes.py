@@ -136,6 +136,8 @@ def gemm(chain: Chain, node: Any, given: Attributes, constants: Constants) -> No
     if len(node.input) > 2 and node.input[2]:
         if constants[2] is None:
             chain.fail(node, "its bias must be a constant.")
+        if constants[2].ndim > 1 and prod(constants[2].shape[:-1]) != 1:
+            chain.fail(node, f"its bias of shape {constants[2].shape} must be the same for all samples.")
         bias = np.broadcast_to(constants[2].astype(np.float64).reshape(-1), weights.shape[1]) * given.get("beta", 1.0)
     _linear(chain, node, weights, bias)
 

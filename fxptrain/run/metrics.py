@@ -60,11 +60,10 @@ class MetricsFile:
     def __init__(self, path: Path, keep: int = 0) -> None:
         """Open and cut off."""
         self.path = path
+        if keep:
+            read_metrics(path, keep)  # refuses what is damaged before anything is cut off
         try:
             with path.open("ab") as file:
-                size = file.tell()
-                if size < keep:
-                    raise CheckpointError(f"{path} has {size} bytes, fewer than the {keep} its checkpoint has seen.")
                 file.truncate(keep)
                 os.fsync(file.fileno())
         except OSError as error:
@@ -90,17 +89,19 @@ class MetricsFile:
         self.size += len(line)
 
 
-def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """All records of a metrics file; a last line that was cut off by a crash is left out.
+def read_metrics(path: Path, first: int | None = None) -> list[dict[str, Any]]:
+    """All records of a metrics file, or of its `first` bytes; a last line that was cut off by a crash is left out.
 
     Raises
     ------
     CheckpointError
-        If the file cannot be read or another line is no record.
+        If the file cannot be read, is shorter than `first`, or another line is no record.
     """
-    regular_size(path, CheckpointError, str(path))
+    size = regular_size(path, CheckpointError, str(path))
+    if first is not None and size < first:
+        raise CheckpointError(f"{path} has {size} bytes, fewer than the {first} its checkpoint has seen.")
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_bytes()[:first].decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise CheckpointError(f"{path} cannot be read ({error}).") from error
     whole, _, _ = text.rpartition("\n")

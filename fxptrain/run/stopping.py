@@ -69,9 +69,9 @@ def listening() -> Iterator[None]:
     try:
         yield
     finally:
-        if _heard.number is None:
-            for number, handler in heeded.items():
-                signal.signal(number, handler)
+        for number, handler in heeded.items():
+            # Ignored after one was heard: a handler of ours would be gone before the interpreter is.
+            signal.signal(number, handler if _heard.number is None else signal.SIG_IGN)
 
 
 @contextmanager

@@ -422,13 +422,14 @@ def export(draw: st.DrawFn) -> Case:
     """Exports with changed, missing and added files, and with sources that are signed again."""
     kind = draw(st.sampled_from(("c", "npz", "header")))
     folder = workshop() / kind
-    files: dict[str, bytes | Path] = {f"x/{path.name}": path for path in folder.iterdir()}
+    found = sorted(path for path in folder.rglob("*") if path.is_file())
+    files: dict[str, bytes | Path] = {f"x/{path.relative_to(folder).as_posix()}": path for path in found}
     name = draw(st.sampled_from(sorted(files)))
     match draw(st.sampled_from(("source", "source", "source", "damage", "missing"))):
         case "source":
             files["x/source.fxp"] = draw(_checkpoints((folder / "source.fxp").read_bytes()))
         case "damage":
-            files[name] = draw(damaged((folder / Path(name).name).read_bytes()))
+            files[name] = draw(damaged((folder / name.removeprefix("x/")).read_bytes()))
         case "missing":
             del files[name]
     options = ["--samples", "1", "--steps", "1", "--cflags", "-O0"]

@@ -38,7 +38,7 @@ def session(model: str | bytes, threads: int = 1) -> Any:
     """
     runtime = require("onnxruntime")
     options = runtime.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads, options.log_severity_level = threads, 1, 3
+    options.intra_op_num_threads, options.inter_op_num_threads, options.log_severity_level = threads, 1, 4
     return guarded(lambda: runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"]))
 
 
