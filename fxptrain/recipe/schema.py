@@ -199,6 +199,11 @@ class Recipe(BaseModel):
         ):
             if needed and not self.data.validation:
                 raise ValueError(f"`{name}` watches the validation loss: set `data.validation` above 0")
+        if self.optimizer.momentum_units == "weight" and formats.momentum_frac is None:
+            raise ValueError(
+                "`optimizer.momentum_units` (='weight') needs `formats.momentum_frac`, as nothing measures those units "
+                "before training; the paper's is 'param'"
+            )
         batch, micro = self.training.batch_size, self.training.micro_batch
         if micro is not None and micro > batch:
             raise ValueError(f"`training.micro_batch` (={micro}) must not exceed `training.batch_size` (={batch})")

@@ -119,6 +119,11 @@ def test_own_file(tmp_path: Path) -> None:
         ("formats.mode", "fixed", "needs `formats.param_frac` and `formats.activation_frac`"),
         ("data.std", [1, -2.5], r"`data.std\[1\]` \(=-2.5\): input should be greater than 0\. *$"),
         ("data.std", "x", r"`data.std` \(='x'\): input should be a valid number, unable to parse .*number\.$"),
+        (
+            "optimizer.momentum_units",
+            "weight",
+            r"`optimizer.momentum_units` \(='weight'\) needs `formats.momentum_frac`",
+        ),
         ("data.mean", 0.5, "`data.mean` and `data.std` go together"),
         ("description", ["x" * 100], r"`description` \(=\['x{56,58}\.\.\.\)"),
     ],
