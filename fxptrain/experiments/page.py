@@ -130,7 +130,9 @@ def _state(rows: list[Row]) -> str:
 
 def _findings_markdown(found: list[Finding], figures: list[Beside], sweeps: list[Sweep]) -> str:
     lines = ["# What the paper states, and what it leaves open, on true integers", ""]
-    lines += [f"- {sweep.name}: {sweep.reduction} (code {sweep.code}, begun {sweep.created})" for sweep in sweeps]
+    lines += [
+        f"- {sweep.name}: {sweep.reduction} (numerics {sweep.numerics}, begun {sweep.created})" for sweep in sweeps
+    ]
     lines += ["", "| its figures | paper | here |", "|---|---|---|"]
     lines += [f"| {figure.quantity} | {figure.paper} | {figure.here} |" for figure in figures]
     lines += ["", CAUTION]
@@ -163,7 +165,7 @@ def _section(sweep: Sweep, rows: list[Row], pictures: dict[str, bytes]) -> str:
     if failed:
         told = (f"{', '.join(row.coordinates.values())}: {row.error or ''}" for row in failed)
         parts.append(f"<h3>Failed cells</h3><ul>{''.join(f'<li>{escape(line)}</li>' for line in told)}</ul>")
-    facts = f"Code {sweep.code}, begun {sweep.created}."
+    facts = f"Numerics {sweep.numerics}, begun {sweep.created}."
     return f'<section>{"".join(parts)}<p class="reduction">{escape(facts)}</p></section>'
 
 
