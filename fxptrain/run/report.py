@@ -44,7 +44,7 @@ def facts(run_or_recipe: str, changes: dict[str, Any]) -> dict[str, Any]:
         if directory.checkpoint.exists():
             run = load_run(run_or_recipe)
             tensors = _last_tensors(directory)
-            about = {"progress": run.progress, "result": _result(directory), "tensors": tensors}
+            about = {"progress": run.progress, "result": outcome(directory), "tensors": tensors}
             return describe(run) | _of_model(run.recipe, run.model) | about | {"data": run.signature.values()}
         return _of_recipe(directory.recipe())
     return _of_recipe(load_recipe(run_or_recipe).changed(changes))
@@ -72,9 +72,16 @@ def _plain(value: Any) -> Any:
     return f"FxP({value.total_bits}, {value.frac_bits})" if isinstance(value, FxP) else value
 
 
-def _result(directory: RunDirectory) -> dict[str, Any]:
+def _epochs(directory: RunDirectory) -> list[dict[str, Any]]:
+    """Records of the finished epochs; none of a run that has not got so far."""
+    if not directory.metrics.is_file():
+        return []
+    return [record for record in read_metrics(directory.metrics) if record.get("event") == "epoch"]
+
+
+def outcome(directory: RunDirectory) -> dict[str, Any]:
     """Accuracies and losses of the last epoch, and of the test split where the run is finished."""
-    epochs = [record for record in read_metrics(directory.metrics) if record.get("event") == "epoch"]
+    epochs = _epochs(directory)
     keys = ("loss", "accuracy", "validation_loss", "validation_accuracy")
     found = {key: epochs[-1][key] for key in keys if key in epochs[-1]} if epochs else {}
     if directory.result.is_file():
@@ -86,7 +93,7 @@ def _result(directory: RunDirectory) -> dict[str, Any]:
 
 def _last_tensors(directory: RunDirectory) -> list[dict[str, Any]]:
     """Telemetry of the last finished epoch, with the shares that people look at."""
-    epochs = [record for record in read_metrics(directory.metrics) if record.get("event") == "epoch"]
+    epochs = _epochs(directory)
     return [tensor_shares(tensor) for tensor in (epochs[-1]["tensors"] if epochs else [])]
 
 
