@@ -38,8 +38,24 @@ class TensorFormat:
     """Format of one tensor, with counters for its adaptation and for telemetry.
 
     In mode ``auto``, `adapt` gives one bit of range when more than 2**-12 of the values saturated, and takes one when
-    the largest stayed under a quarter of the range. `known`, if not None, are the smallest and largest raw values
-    that occur.
+    the largest stayed under a quarter of the range.
+
+    Parameters
+    ----------
+    name : str
+        Of the tensor, in checkpoints and tables.
+    format : FxP
+        As it is now.
+    adaptive : bool
+        Whether `adapt` may move it.
+    max_frac, min_frac : int
+        How fine and how coarse it may become.
+    interval, epoch : Counts
+        Since the last adaptation, and since the last reset of the telemetry.
+    changes : int
+        How often it moved, since that reset.
+    known : (int, int), optional
+        Smallest and largest raw value that occurs, if that is known.
     """
 
     name: str
@@ -113,6 +129,30 @@ class ErrorScale:
 
     When the largest sum of a step does not fit, the scale rises to fit it from the next step on; when `CALM_STEPS`
     steps in a row would have fitted a scale finer by a bit, it falls by one bit.
+
+    Parameters
+    ----------
+    name : str
+        Of the error, in checkpoints and tables.
+    bits : int
+        Total bits of the errors.
+    frac : int
+        Their fractional bits, unless the sums of a step have fewer (`at`).
+    calm : int
+        Steps in a row that would have fitted a finer scale.
+    epoch : Counts
+        Since the last reset of the telemetry.
+    changes : int
+        How often the scale moved, since that reset.
+
+    Examples
+    --------
+    >>> scale = ErrorScale("error", bits=8, frac=10)
+    >>> scale.at(sum_frac=20)
+    FxP(8, 10)
+    >>> scale.note(largest=127 << 12, sum_frac=20)  # needs two bits more range
+    >>> scale.frac
+    8
     """
 
     name: str
