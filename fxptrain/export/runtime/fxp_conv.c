@@ -45,7 +45,7 @@ static inline void keep_larger(peak *so_far, fxp_forward_sum sum, int32_t t)
 
 static inline void end_peak(const fxp_forward *pass, fxp_quick quick, const peak *found, int32_t c, int32_t at)
 {
-    fxp_end(pass, quick, found->best, c, at);
+    fxp_end(pass, quick, pass->y, found->best, c, at);
     if (pass->winners != NULL) {
         pass->winners[at] = (uint8_t)found->winner;
     }
@@ -57,12 +57,13 @@ static void pooled_pair(const fxp_forward *pass, fxp_quick quick, FXP_ROM fxp_pa
 {
     const fxp_stage *s = pass->stage;
     const int32_t taps = s->kh * s->kw * s->ci, windows = s->pool_h * s->pool_w;
+    const int32_t start0 = fxp_quick_start(quick, c), start1 = fxp_quick_start(quick, other);
     const fxp_value *patch = pass->patches;
     peak first = {0, 0}, second = {0, 0};
     int32_t t;
     for (t = 0; t < windows; t += 2) {
         const int32_t more = (t + 1 < windows) ? 1 : 0;
-        const fxp_sums sums = fxp_dot_2x2(patch, patch + more * taps, w0, w1, taps);
+        const fxp_sums sums = fxp_dot_2x2(patch, patch + more * taps, w0, w1, taps, start0, start1);
         keep_larger(&first, sums.of[0], t);
         keep_larger(&second, sums.of[1], t);
         keep_larger(&first, sums.of[2], t + more);
@@ -99,43 +100,48 @@ static void pooled(const fxp_forward *pass, fxp_quick quick, FXP_ROM fxp_param *
 static void one_patch(const fxp_forward *pass, fxp_quick quick, const fxp_value *patch, FXP_ROM fxp_param *weights,
                       int32_t first, int32_t last, int32_t at)
 {
-    const fxp_stage *s = pass->stage;
-    const int32_t taps = s->kh * s->kw * s->ci;
+    const int32_t taps = pass->stage->kh * pass->stage->kw * pass->stage->ci;
+    fxp_value *y = pass->y;
     FXP_ROM fxp_param *w = weights;
-    int32_t c;
+    int32_t c, j;
     for (c = first; c + 4 <= last; c += 4) {
-        const fxp_sums sums = fxp_dot_1x4(patch, w, taps);
-        fxp_end(pass, quick, sums.of[0], c, at + c);
-        fxp_end(pass, quick, sums.of[1], c + 1, at + c + 1);
-        fxp_end(pass, quick, sums.of[2], c + 2, at + c + 2);
-        fxp_end(pass, quick, sums.of[3], c + 3, at + c + 3);
+        const int32_t start[4] = {fxp_quick_start(quick, c), fxp_quick_start(quick, c + 1), fxp_quick_start(quick, c + 2),
+                                  fxp_quick_start(quick, c + 3)};
+        const fxp_sums sums = fxp_dot_1x4(patch, w, taps, start);
+        for (j = 0; j < 4; j++) {
+            fxp_end(pass, quick, y, sums.of[j], c + j, at + c + j);
+        }
         w += 4 * taps;
     }
     for (; c < last; c++) {
-        const fxp_sums sums = fxp_dot_2x2(patch, patch, w, w, taps);
-        fxp_end(pass, quick, sums.of[0], c, at + c);
+        const int32_t start = fxp_quick_start(quick, c);
+        const fxp_sums sums = fxp_dot_2x2(patch, patch, w, w, taps, start, start);
+        fxp_end(pass, quick, y, sums.of[0], c, at + c);
         w += taps;
     }
 }
 
-/* All channels of two outputs, two at a time. */
+/* All channels of two neighbouring outputs, two at a time. */
 static void two_patches(const fxp_forward *pass, fxp_quick quick, const fxp_value *x0, const fxp_value *x1,
                         FXP_ROM fxp_param *weights, int32_t first, int32_t last, int32_t at)
 {
-    const fxp_stage *s = pass->stage;
-    const int32_t taps = s->kh * s->kw * s->ci;
+    const int32_t taps = pass->stage->kh * pass->stage->kw * pass->stage->ci, co = pass->stage->co;
+    fxp_value *y = pass->y;
     FXP_ROM fxp_param *w = weights;
     int32_t c;
-    for (c = first; c < last; c += 2) {
-        const int32_t more = (c + 1 < last) ? 1 : 0;
-        const fxp_sums sums = fxp_dot_2x2(x0, x1, w, w + more * taps, taps);
-        fxp_end(pass, quick, sums.of[0], c, at + c);
-        fxp_end(pass, quick, sums.of[2], c, at + s->co + c);
-        if (more != 0) {
-            fxp_end(pass, quick, sums.of[1], c + 1, at + c + 1);
-            fxp_end(pass, quick, sums.of[3], c + 1, at + s->co + c + 1);
-        }
+    for (c = first; c + 2 <= last; c += 2) {
+        const fxp_sums sums = fxp_dot_2x2(x0, x1, w, w + taps, taps, fxp_quick_start(quick, c), fxp_quick_start(quick, c + 1));
+        fxp_end(pass, quick, y, sums.of[0], c, at + c);
+        fxp_end(pass, quick, y, sums.of[1], c + 1, at + c + 1);
+        fxp_end(pass, quick, y, sums.of[2], c, at + co + c);
+        fxp_end(pass, quick, y, sums.of[3], c + 1, at + co + c + 1);
         w += 2 * taps;
+    }
+    if (c < last) {
+        const int32_t start = fxp_quick_start(quick, c);
+        const fxp_sums sums = fxp_dot_2x2(x0, x1, w, w, taps, start, start);
+        fxp_end(pass, quick, y, sums.of[0], c, at + c);
+        fxp_end(pass, quick, y, sums.of[2], c, at + co + c);
     }
 }
 

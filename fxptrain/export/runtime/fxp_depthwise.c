@@ -59,19 +59,34 @@ static taps_inside inside(const fxp_stage *s, fxp_position at)
     return taps;
 }
 
-/* Three by three taps, the usual kernel. */
-static inline fxp_forward_sum nine(const fxp_value *x, FXP_ROM fxp_param *w, int32_t step, int32_t row)
+/* A row of two or three taps of a kernel that is three wide. */
+static inline fxp_forward_sum in_row(const fxp_value *x, FXP_ROM fxp_param *w, int32_t step, int32_t columns)
 {
-    const fxp_value *y = x + row, *z = y + row;
-    fxp_forward_sum sum = (fxp_forward_sum)x[0] * w[0];
-    sum += (fxp_forward_sum)x[step] * w[1];
-    sum += (fxp_forward_sum)x[2 * step] * w[2];
-    sum += (fxp_forward_sum)y[0] * w[3];
-    sum += (fxp_forward_sum)y[step] * w[4];
-    sum += (fxp_forward_sum)y[2 * step] * w[5];
-    sum += (fxp_forward_sum)z[0] * w[6];
-    sum += (fxp_forward_sum)z[step] * w[7];
-    return sum + (fxp_forward_sum)z[2 * step] * w[8];
+    fxp_forward_sum sum = (fxp_forward_sum)x[0] * w[0] + (fxp_forward_sum)x[step] * w[1];
+    if (columns == 3) {
+        sum += (fxp_forward_sum)x[2 * step] * w[2];
+    }
+    return sum;
+}
+
+/* All channels at one position with so many rows and columns of a 3 x 3 kernel inside: constants where this is inlined. */
+FXP_INLINE void three_by_three(const fxp_forward *pass, fxp_quick quick, FXP_ROM fxp_param *w, const fxp_value *x,
+                               int32_t row, int32_t at, int32_t rows, int32_t columns)
+{
+    const int32_t step = pass->stage->ci, channels = pass->stage->co;
+    fxp_value *y = pass->y;
+    int32_t c;
+    for (c = 0; c < channels; c++) {
+        fxp_forward_sum sum = fxp_quick_start(quick, c);
+        sum += in_row(x, w, step, columns);
+        sum += in_row(x + row, w + 3, step, columns);
+        if (rows == 3) {
+            sum += in_row(x + 2 * row, w + 6, step, columns);
+        }
+        fxp_end(pass, quick, y, sum, c, at + c);
+        x++;
+        w += 9;
+    }
 }
 
 static fxp_forward_sum some(const fxp_value *x, FXP_ROM fxp_param *w, const taps_inside *taps, const fxp_stage *s)
@@ -95,22 +110,28 @@ static void finish_position(const fxp_forward *pass, fxp_quick quick, FXP_ROM fx
 {
     const fxp_stage *s = pass->stage;
     const taps_inside taps = inside(s, fxp_input_position(s, oh, ow, 0));
-    const int32_t at = (oh * s->ow + ow) * s->co, count = s->kh * s->kw, step = s->ci, channels = s->co;
+    const int32_t at = (oh * s->ow + ow) * s->co, count = s->kh * s->kw, row = taps.x_row;
     const fxp_value *x = pass->x + taps.x_at;
     FXP_ROM fxp_param *w = weights + taps.w_at;
     int32_t c;
-    if ((s->kh == 3) && (s->kw == 3) && (taps.rows == 3) && (taps.columns == 3)) {
-        for (c = 0; c < channels; c++) {
-            fxp_end(pass, quick, nine(x, w, step, taps.x_row), c, at + c);
-            x++;
-            w += 9;
+    switch (((s->kh == 3) && (s->kw == 3)) ? (10 * taps.rows + taps.columns) : 0) {
+    case 33:
+        three_by_three(pass, quick, w, x, row, at, 3, 3);
+        break;
+    case 32:
+        three_by_three(pass, quick, w, x, row, at, 3, 2);
+        break;
+    case 23:
+        three_by_three(pass, quick, w, x, row, at, 2, 3);
+        break;
+    case 22:
+        three_by_three(pass, quick, w, x, row, at, 2, 2);
+        break;
+    default:
+        for (c = 0; c < s->co; c++) {
+            fxp_end(pass, quick, pass->y, fxp_quick_start(quick, c) + some(x + c, w + c * count, &taps, s), c, at + c);
         }
-    } else {
-        for (c = 0; c < channels; c++) {
-            fxp_end(pass, quick, some(x, w, &taps, s), c, at + c);
-            x++;
-            w += count;
-        }
+        break;
     }
 }
 

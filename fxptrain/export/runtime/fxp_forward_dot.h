@@ -26,17 +26,14 @@ typedef struct {
 #if FXP_MVE && FXP_BYTES
 
 #define FXP_LANES 16
-typedef mve_pred16_t fxp_lanes;
 typedef int8x16_t fxp_part;
 
-static inline fxp_lanes fxp_lanes_of(int32_t left)
+/* The next values, where there are so many left; zeros in place of others. */
+static inline fxp_part fxp_take(const int8_t **at, int32_t left)
 {
-    return vctp8q((uint32_t)left);
-}
-
-static inline fxp_part fxp_part_of(const int8_t *at, fxp_lanes lanes)
-{
-    return vldrbq_z_s8(at, lanes);
+    const fxp_part part = vldrbq_z_s8(*at, vctp8q((uint32_t)left));
+    *at += FXP_LANES;
+    return part;
 }
 
 static inline int32_t fxp_add_part(int32_t sum, fxp_part x, fxp_part w)
@@ -52,22 +49,16 @@ typedef struct {
     int16x2_t odd;
 } fxp_part;
 
-/* The rotation is free, but compilers do not find it. */
-static inline int16x2_t fxp_odd(int32_t bytes)
-{
-    int16x2_t halves;
-    __asm__("sxtb16 %0, %1, ror #8" : "=r"(halves) : "r"(bytes));
-    return halves;
-}
-
-/* Four bytes, which may be unaligned: one load. */
-static inline fxp_part fxp_part_of(const void *at)
+/* The next four bytes, which may be unaligned. Compilers find neither the load that moves its pointer on, where pointers are
+ * many, nor the free rotation. */
+static inline fxp_part fxp_take(const int8_t **at, int32_t left)
 {
     fxp_part part;
     int32_t bytes;
-    __builtin_memcpy(&bytes, at, sizeof bytes);
+    (void)left;
+    __asm__("ldr %0, [%1], #4" : "=r"(bytes), "+r"(*at) : "m"(*(const int8_t(*)[4])*at));
     part.even = __sxtb16(bytes);
-    part.odd = fxp_odd(bytes);
+    __asm__("sxtb16 %0, %1, ror #8" : "=r"(part.odd) : "r"(bytes));
     return part;
 }
 
@@ -81,10 +72,11 @@ static inline int32_t fxp_add_part(int32_t sum, fxp_part x, fxp_part w)
 #define FXP_LANES 2
 typedef int16x2_t fxp_part;
 
-static inline fxp_part fxp_part_of(const void *at)
+static inline fxp_part fxp_take(const int16_t **at, int32_t left)
 {
     fxp_part part;
-    __builtin_memcpy(&part, at, sizeof part);
+    (void)left;
+    __asm__("ldr %0, [%1], #4" : "=r"(part), "+r"(*at) : "m"(*(const int16_t(*)[2])*at));
     return part;
 }
 
@@ -103,31 +95,23 @@ static inline fxp_forward_sum fxp_add_part(fxp_forward_sum sum, fxp_part x, fxp_
 
 #endif
 
-/* Two inputs and two channels: each is read once for two products. */
+/* Two inputs and two channels, each read once for two products; sums begin with what the channel's shall begin with. */
 static inline fxp_sums fxp_dot_2x2(const fxp_value *x0, const fxp_value *x1, FXP_ROM fxp_param *w0, FXP_ROM fxp_param *w1,
-                                   int32_t count)
+                                   int32_t count, int32_t start0, int32_t start1)
 {
-    fxp_forward_sum s00 = 0, s01 = 0, s10 = 0, s11 = 0;
+    fxp_forward_sum s00 = start0, s01 = start1, s10 = start0, s11 = start1;
     int32_t left = count;
     fxp_sums sums;
-#if FXP_LANES == 16
-    for (; left > 0; left -= FXP_LANES) {
-        const fxp_lanes lanes = fxp_lanes_of(left);
-        const fxp_part a0 = fxp_part_of(x0, lanes), a1 = fxp_part_of(x1, lanes);
-        const fxp_part b0 = fxp_part_of(w0, lanes), b1 = fxp_part_of(w1, lanes);
-#elif FXP_LANES > 1
-    for (; left >= FXP_LANES; left -= FXP_LANES) {
-        const fxp_part a0 = fxp_part_of(x0), a1 = fxp_part_of(x1), b0 = fxp_part_of(w0), b1 = fxp_part_of(w1);
-#endif
 #if FXP_LANES > 1
+    const fxp_value *end = x0 + count - ((FXP_LANES < 16) ? (count % FXP_LANES) : 0);
+    while (x0 < end) {
+        const fxp_part a0 = fxp_take(&x0, left), b0 = fxp_take(&w0, left), b1 = fxp_take(&w1, left);
+        const fxp_part a1 = fxp_take(&x1, left);
         s00 = fxp_add_part(s00, a0, b0);
         s01 = fxp_add_part(s01, a0, b1);
         s10 = fxp_add_part(s10, a1, b0);
         s11 = fxp_add_part(s11, a1, b1);
-        x0 += FXP_LANES;
-        x1 += FXP_LANES;
-        w0 += FXP_LANES;
-        w1 += FXP_LANES;
+        left -= FXP_LANES;
     }
 #else
 #define FXP_STEP(at)                                                           \
@@ -151,7 +135,7 @@ static inline fxp_sums fxp_dot_2x2(const fxp_value *x0, const fxp_value *x1, FXP
 #undef FXP_STEP
 #endif
 #if FXP_LANES < 16
-    for (; left > 0; left--) {
+    for (left = (FXP_LANES > 1) ? (count % FXP_LANES) : left; left > 0; left--) {
         const fxp_forward_sum a0 = *x0++, a1 = *x1++, b0 = *w0++, b1 = *w1++;
         s00 += a0 * b0;
         s01 += a0 * b1;
@@ -167,36 +151,23 @@ static inline fxp_sums fxp_dot_2x2(const fxp_value *x0, const fxp_value *x1, FXP
 }
 
 /* One input and four channels, whose weights are `count` apart. */
-static inline fxp_sums fxp_dot_1x4(const fxp_value *x, FXP_ROM fxp_param *w0, int32_t count)
+static inline fxp_sums fxp_dot_1x4(const fxp_value *x, FXP_ROM fxp_param *w0, int32_t count, const int32_t start[4])
 {
     FXP_ROM fxp_param *w1 = w0 + count;
     FXP_ROM fxp_param *w2 = w1 + count;
     FXP_ROM fxp_param *w3 = w2 + count;
-    fxp_forward_sum s0 = 0, s1 = 0, s2 = 0, s3 = 0;
+    fxp_forward_sum s0 = start[0], s1 = start[1], s2 = start[2], s3 = start[3];
     int32_t left = count;
     fxp_sums sums;
-#if FXP_LANES == 16
-    for (; left > 0; left -= FXP_LANES) {
-        const fxp_lanes lanes = fxp_lanes_of(left);
-        const fxp_part a = fxp_part_of(x, lanes);
-        s0 = fxp_add_part(s0, a, fxp_part_of(w0, lanes));
-        s1 = fxp_add_part(s1, a, fxp_part_of(w1, lanes));
-        s2 = fxp_add_part(s2, a, fxp_part_of(w2, lanes));
-        s3 = fxp_add_part(s3, a, fxp_part_of(w3, lanes));
-#elif FXP_LANES > 1
-    for (; left >= FXP_LANES; left -= FXP_LANES) {
-        const fxp_part a = fxp_part_of(x);
-        s0 = fxp_add_part(s0, a, fxp_part_of(w0));
-        s1 = fxp_add_part(s1, a, fxp_part_of(w1));
-        s2 = fxp_add_part(s2, a, fxp_part_of(w2));
-        s3 = fxp_add_part(s3, a, fxp_part_of(w3));
-#endif
 #if FXP_LANES > 1
-        x += FXP_LANES;
-        w0 += FXP_LANES;
-        w1 += FXP_LANES;
-        w2 += FXP_LANES;
-        w3 += FXP_LANES;
+    const fxp_value *end = x + count - ((FXP_LANES < 16) ? (count % FXP_LANES) : 0);
+    while (x < end) {
+        const fxp_part a = fxp_take(&x, left);
+        s0 = fxp_add_part(s0, a, fxp_take(&w0, left));
+        s1 = fxp_add_part(s1, a, fxp_take(&w1, left));
+        s2 = fxp_add_part(s2, a, fxp_take(&w2, left));
+        s3 = fxp_add_part(s3, a, fxp_take(&w3, left));
+        left -= FXP_LANES;
     }
 #else
 #define FXP_STEP(at)                                                           \
@@ -221,7 +192,7 @@ static inline fxp_sums fxp_dot_1x4(const fxp_value *x, FXP_ROM fxp_param *w0, in
 #undef FXP_STEP
 #endif
 #if FXP_LANES < 16
-    for (; left > 0; left--) {
+    for (left = (FXP_LANES > 1) ? (count % FXP_LANES) : left; left > 0; left--) {
         const fxp_forward_sum a = *x++;
         s0 += a * *w0++;
         s1 += a * *w1++;

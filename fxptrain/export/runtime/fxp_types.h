@@ -38,6 +38,13 @@ enum { FXP_CONV = 0, FXP_DEPTHWISE = 1, FXP_MAXPOOL = 2, FXP_AVGPOOL = 3 };
 #error "FXP_MVE=1 needs a core with Arm's M-profile vectors; leave it out."
 #endif
 
+/* A function that is compiled anew for the constants of each of its calls. */
+#ifdef __GNUC__
+#define FXP_INLINE static inline __attribute__((always_inline))
+#else
+#define FXP_INLINE static inline
+#endif
+
 /* Where constants are that are large: on AVR they stay in flash, and the pointers to them reach RAM as well. */
 #ifdef __MEMX
 #define FXP_ROM const __memx
