@@ -9,6 +9,22 @@
 
 #if FXP_USE_CONV
 
+/* Copy values that do not overlap, four at a time: the compiler makes one load and one store of them. */
+static inline void copy(fxp_value *to, const fxp_value *from, int32_t count)
+{
+    int32_t left = count;
+#ifdef __GNUC__
+    for (; left >= 4; left -= 4) {
+        __builtin_memcpy(to, from, 4 * sizeof(fxp_value));
+        to += 4;
+        from += 4;
+    }
+#endif
+    for (; left > 0; left--) {
+        *to++ = *from++;
+    }
+}
+
 /* Copy what the kernel sees at `at` to `patch` (kh, kw, ci), zeros in the padding. */
 static void gather(const fxp_stage *s, const fxp_value *x, fxp_position at, fxp_value *patch)
 {
@@ -16,16 +32,12 @@ static void gather(const fxp_stage *s, const fxp_value *x, fxp_position at, fxp_
     const fxp_range columns = fxp_inside(at.w, s->kw, s->w);
     const int32_t run = s->kw * s->ci;
     const int32_t seen = (columns.last - columns.first) * s->ci;
-    int32_t kh, i;
+    int32_t kh;
     if ((seen < run) || (rows.last - rows.first < s->kh)) {
         memset(patch, 0, (size_t)(s->kh * run) * sizeof(fxp_value));
     }
     for (kh = rows.first; kh < rows.last; kh++) {
-        const fxp_value *from = x + ((at.h + kh) * s->w + at.w + columns.first) * s->ci;
-        fxp_value *to = patch + kh * run + columns.first * s->ci;
-        for (i = seen; i > 0; i--) {
-            *to++ = *from++;
-        }
+        copy(patch + kh * run + columns.first * s->ci, x + ((at.h + kh) * s->w + at.w + columns.first) * s->ci, seen);
     }
 }
 
@@ -103,14 +115,18 @@ static void one_patch(const fxp_forward *pass, fxp_quick quick, const fxp_value 
     const int32_t taps = pass->stage->kh * pass->stage->kw * pass->stage->ci;
     fxp_value *y = pass->y;
     FXP_ROM fxp_param *w = weights;
-    int32_t c, j;
+    int32_t c;
     for (c = first; c + 4 <= last; c += 4) {
-        const int32_t start[4] = {fxp_quick_start(quick, c), fxp_quick_start(quick, c + 1), fxp_quick_start(quick, c + 2),
-                                  fxp_quick_start(quick, c + 3)};
-        const fxp_sums sums = fxp_dot_1x4(patch, w, taps, start);
-        for (j = 0; j < 4; j++) {
-            fxp_end(pass, quick, y, sums.of[j], c + j, at + c + j);
-        }
+        fxp_sums sums;
+        sums.of[0] = fxp_quick_start(quick, c);
+        sums.of[1] = fxp_quick_start(quick, c + 1);
+        sums.of[2] = fxp_quick_start(quick, c + 2);
+        sums.of[3] = fxp_quick_start(quick, c + 3);
+        sums = fxp_dot_1x4(patch, w, taps, sums);
+        fxp_end(pass, quick, y, sums.of[0], c, at + c);
+        fxp_end(pass, quick, y, sums.of[1], c + 1, at + c + 1);
+        fxp_end(pass, quick, y, sums.of[2], c + 2, at + c + 2);
+        fxp_end(pass, quick, y, sums.of[3], c + 3, at + c + 3);
         w += 4 * taps;
     }
     for (; c < last; c++) {

@@ -28,12 +28,17 @@ typedef struct {
 #define FXP_LANES 16
 typedef int8x16_t fxp_part;
 
-/* The next values, where there are so many left; zeros in place of others. */
-static inline fxp_part fxp_take(const int8_t **at, int32_t left)
+static inline fxp_part fxp_take(const int8_t **at)
 {
-    const fxp_part part = vldrbq_z_s8(*at, vctp8q((uint32_t)left));
+    const fxp_part part = vldrbq_s8(*at);
     *at += FXP_LANES;
     return part;
+}
+
+/* The last values, fewer than sixteen; zeros in place of the others. */
+static inline fxp_part fxp_take_last(const int8_t *at, mve_pred16_t lanes)
+{
+    return vldrbq_z_s8(at, lanes);
 }
 
 static inline int32_t fxp_add_part(int32_t sum, fxp_part x, fxp_part w)
@@ -51,11 +56,10 @@ typedef struct {
 
 /* The next four bytes, which may be unaligned. Compilers find neither the load that moves its pointer on, where pointers are
  * many, nor the free rotation. */
-static inline fxp_part fxp_take(const int8_t **at, int32_t left)
+static inline fxp_part fxp_take(const int8_t **at)
 {
     fxp_part part;
     int32_t bytes;
-    (void)left;
     __asm__("ldr %0, [%1], #4" : "=r"(bytes), "+r"(*at) : "m"(*(const int8_t(*)[4])*at));
     part.even = __sxtb16(bytes);
     __asm__("sxtb16 %0, %1, ror #8" : "=r"(part.odd) : "r"(bytes));
@@ -72,10 +76,9 @@ static inline int32_t fxp_add_part(int32_t sum, fxp_part x, fxp_part w)
 #define FXP_LANES 2
 typedef int16x2_t fxp_part;
 
-static inline fxp_part fxp_take(const int16_t **at, int32_t left)
+static inline fxp_part fxp_take(const int16_t **at)
 {
     fxp_part part;
-    (void)left;
     __asm__("ldr %0, [%1], #4" : "=r"(part), "+r"(*at) : "m"(*(const int16_t(*)[2])*at));
     return part;
 }
@@ -103,16 +106,16 @@ static inline fxp_sums fxp_dot_2x2(const fxp_value *x0, const fxp_value *x1, FXP
     int32_t left = count;
     fxp_sums sums;
 #if FXP_LANES > 1
-    const fxp_value *end = x0 + count - ((FXP_LANES < 16) ? (count % FXP_LANES) : 0);
+    const fxp_value *end = x0 + (count - count % FXP_LANES);
     while (x0 < end) {
-        const fxp_part a0 = fxp_take(&x0, left), b0 = fxp_take(&w0, left), b1 = fxp_take(&w1, left);
-        const fxp_part a1 = fxp_take(&x1, left);
+        const fxp_part a0 = fxp_take(&x0), b0 = fxp_take(&w0), b1 = fxp_take(&w1);
+        const fxp_part a1 = fxp_take(&x1);
         s00 = fxp_add_part(s00, a0, b0);
         s01 = fxp_add_part(s01, a0, b1);
         s10 = fxp_add_part(s10, a1, b0);
         s11 = fxp_add_part(s11, a1, b1);
-        left -= FXP_LANES;
     }
+    left = count % FXP_LANES;
 #else
 #define FXP_STEP(at)                                                           \
     {                                                                          \
@@ -122,20 +125,34 @@ static inline fxp_sums fxp_dot_2x2(const fxp_value *x0, const fxp_value *x1, FXP
         s10 += a1 * b0;                                                        \
         s11 += a1 * b1;                                                        \
     }
-    for (; left >= 4; left -= 4) { /* unrolled: the loop's own instructions cost as much as a product */
+    for (; left >= 8; left -= 8) { /* unrolled: the loop's own instructions cost as much as a product */
         FXP_STEP(0)
         FXP_STEP(1)
         FXP_STEP(2)
         FXP_STEP(3)
-        x0 += 4;
-        x1 += 4;
-        w0 += 4;
-        w1 += 4;
+        FXP_STEP(4)
+        FXP_STEP(5)
+        FXP_STEP(6)
+        FXP_STEP(7)
+        x0 += 8;
+        x1 += 8;
+        w0 += 8;
+        w1 += 8;
     }
 #undef FXP_STEP
 #endif
-#if FXP_LANES < 16
-    for (left = (FXP_LANES > 1) ? (count % FXP_LANES) : left; left > 0; left--) {
+#if FXP_LANES == 16
+    if (left > 0) {
+        const mve_pred16_t lanes = vctp8q((uint32_t)left);
+        const fxp_part a0 = fxp_take_last(x0, lanes), a1 = fxp_take_last(x1, lanes);
+        const fxp_part b0 = fxp_take_last(w0, lanes), b1 = fxp_take_last(w1, lanes);
+        s00 = fxp_add_part(s00, a0, b0);
+        s01 = fxp_add_part(s01, a0, b1);
+        s10 = fxp_add_part(s10, a1, b0);
+        s11 = fxp_add_part(s11, a1, b1);
+    }
+#else
+    for (; left > 0; left--) {
         const fxp_forward_sum a0 = *x0++, a1 = *x1++, b0 = *w0++, b1 = *w1++;
         s00 += a0 * b0;
         s01 += a0 * b1;
@@ -151,24 +168,24 @@ static inline fxp_sums fxp_dot_2x2(const fxp_value *x0, const fxp_value *x1, FXP
 }
 
 /* One input and four channels, whose weights are `count` apart. */
-static inline fxp_sums fxp_dot_1x4(const fxp_value *x, FXP_ROM fxp_param *w0, int32_t count, const int32_t start[4])
+static inline fxp_sums fxp_dot_1x4(const fxp_value *x, FXP_ROM fxp_param *w0, int32_t count, fxp_sums start)
 {
     FXP_ROM fxp_param *w1 = w0 + count;
     FXP_ROM fxp_param *w2 = w1 + count;
     FXP_ROM fxp_param *w3 = w2 + count;
-    fxp_forward_sum s0 = start[0], s1 = start[1], s2 = start[2], s3 = start[3];
+    fxp_forward_sum s0 = start.of[0], s1 = start.of[1], s2 = start.of[2], s3 = start.of[3];
     int32_t left = count;
     fxp_sums sums;
 #if FXP_LANES > 1
-    const fxp_value *end = x + count - ((FXP_LANES < 16) ? (count % FXP_LANES) : 0);
+    const fxp_value *end = x + (count - count % FXP_LANES);
     while (x < end) {
-        const fxp_part a = fxp_take(&x, left);
-        s0 = fxp_add_part(s0, a, fxp_take(&w0, left));
-        s1 = fxp_add_part(s1, a, fxp_take(&w1, left));
-        s2 = fxp_add_part(s2, a, fxp_take(&w2, left));
-        s3 = fxp_add_part(s3, a, fxp_take(&w3, left));
-        left -= FXP_LANES;
+        const fxp_part a = fxp_take(&x);
+        s0 = fxp_add_part(s0, a, fxp_take(&w0));
+        s1 = fxp_add_part(s1, a, fxp_take(&w1));
+        s2 = fxp_add_part(s2, a, fxp_take(&w2));
+        s3 = fxp_add_part(s3, a, fxp_take(&w3));
     }
+    left = count % FXP_LANES;
 #else
 #define FXP_STEP(at)                                                           \
     {                                                                          \
@@ -191,8 +208,17 @@ static inline fxp_sums fxp_dot_1x4(const fxp_value *x, FXP_ROM fxp_param *w0, in
     }
 #undef FXP_STEP
 #endif
-#if FXP_LANES < 16
-    for (left = (FXP_LANES > 1) ? (count % FXP_LANES) : left; left > 0; left--) {
+#if FXP_LANES == 16
+    if (left > 0) {
+        const mve_pred16_t lanes = vctp8q((uint32_t)left);
+        const fxp_part a = fxp_take_last(x, lanes);
+        s0 = fxp_add_part(s0, a, fxp_take_last(w0, lanes));
+        s1 = fxp_add_part(s1, a, fxp_take_last(w1, lanes));
+        s2 = fxp_add_part(s2, a, fxp_take_last(w2, lanes));
+        s3 = fxp_add_part(s3, a, fxp_take_last(w3, lanes));
+    }
+#else
+    for (; left > 0; left--) {
         const fxp_forward_sum a = *x++;
         s0 += a * *w0++;
         s1 += a * *w1++;
