@@ -161,7 +161,8 @@ def test_files_of_other_floats(kind: type, tmp_path: Path) -> None:
     code = helper.np_dtype_to_tensor_dtype(np.dtype(kind))
     graph = helper.make_graph(
         [helper.make_node("Gemm", ["x", "w", "b"], ["y"])], "g",
-        [helper.make_tensor_value_info("x", code, ["n", 6])], [helper.make_tensor_value_info("y", code, ["n", CLASSES])],
+        [helper.make_tensor_value_info("x", code, ["n", 6])],
+        [helper.make_tensor_value_info("y", code, ["n", CLASSES])],
         [numpy_helper.from_array(weights, "w"), numpy_helper.from_array(bias, "b")],
     )  # fmt: skip
     path = tmp_path / "other.onnx"
