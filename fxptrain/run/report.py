@@ -130,7 +130,9 @@ def text(found: dict[str, Any]) -> str:
         progress = found["progress"]
         parts.append(f"{progress['epoch']} epochs, {progress['step']} steps, weights {found['weights_sha256']}")
     if found.get("result"):
-        parts += [f"{name.replace('_', ' ')} {_measured(name, value)}" for name, value in found["result"].items()]
+        words = {"loss": "training loss", "accuracy": "training accuracy"}
+        named = [(words.get(name, name.replace("_", " ")), name, value) for name, value in found["result"].items()]
+        parts += [f"{title} {_measured(name, value)}" for title, name, value in named]
         parts += [f"note: {line}" for line in of_tensors(found["tensors"], found["method"])]
     if found.get("tensors"):
         parts += ["", _tensors_text(found["tensors"])]

@@ -240,9 +240,9 @@ class Loop:
         if self.metrics is not None and self.directory is not None:
             self.metrics.append(record)
             self.directory.log(epoch_line(record, self.recipe.training.epochs))
-        self._note(
-            advice.of_epoch(record, len(self.task.classes), self.recipe.model.loss, self.recipe.optimizer.method)
-        )
+        recipe, last = self.recipe, position.stopped or position.epoch == self.recipe.training.epochs
+        classes, method = len(self.task.classes), recipe.optimizer.method
+        self._note(advice.of_epoch(record, classes, recipe.model.loss, method, last=last))
         if position.best_epoch == position.epoch:
             self._save_best()
         self.save()
