@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from fxptrain.errors import RecipeError, suggestion
+from fxptrain.names import file_name, shown
 from fxptrain.nn.layers.contract import IDENTITY, INPUT, LayerSpec, Shape, Stage
 from fxptrain.nn.spec import ModelSpec
 
@@ -89,6 +90,11 @@ def _sources(model: ModelSpec) -> list[tuple[int, ...]]:
                 + " Choose another."
             )
         if layer.name is not None:
+            if layer.name != file_name(layer.name):
+                raise RecipeError(
+                    f"Layer {number}: the name {shown(layer.name)} must be of letters, digits, '.', '_' and '-'; it "
+                    f"stands in files. Call it {file_name(layer.name)!r}."
+                )
             numbers[layer.name] = number
     found = []
     for number, layer in enumerate(layers):

@@ -22,7 +22,8 @@ from fxptrain.nn import spec as s
 from fxptrain.nn.graph import build_graph
 from fxptrain.nn.layers.alignment import align
 from fxptrain.nn.layers.contract import INPUT, Stage
-from fxptrain.nn.limits import check_limits
+from fxptrain.nn.limits import check_limits, check_sizes
+from fxptrain.nn.state.alike import require_alike
 from fxptrain.nn.state.formats import MAX_ERROR_FRAC, MAX_MOMENTUM_FRAC, ErrorScale, TensorFormat
 from fxptrain.nn.state.parameters import IntArray, ParameterArray, UpdateRule
 from fxptrain.nn.state.streams import Site, stream
@@ -127,6 +128,7 @@ class Model:
         """
         check_limits(model, formats)
         built = cls(model, formats, optimizer, seed)
+        check_sizes(built.stages, formats, optimizer)
         built._set_input(input_scale or InputScale())
         built._set_formats()
         built._set_parameters()
@@ -351,19 +353,18 @@ class Model:
         CheckpointError
             Where they do not fit.
         """
-        try:
-            for form in self.tensor_formats():
-                form.load(numbers["formats"][form.name])
-            for stage in self.stages:
-                stage.error_scale.load(numbers["error_scales"][stage.error_scale.name])
-                for parameter in stage.parameters:
-                    parameter.load(arrays, f"{stage.layer}.")
-                    parameter.still, parameter.updates = numbers["still"][f"{stage.layer}.{parameter.name}"]
-            self.step, self.seed, self.calibrated = numbers["step"], numbers["seed"], bool(numbers["calibrated"])
-        except (KeyError, TypeError, IndexError) as error:
-            raise CheckpointError(
-                f"The state does not belong to this model: {error!r} is missing or malformed."
-            ) from error
+        require_alike(numbers, self.state_numbers(), "model")
+        for name in ("step", "seed"):
+            if not 0 <= numbers[name] <= MAX_SEED:
+                raise CheckpointError(f"`model.{name}` (={numbers[name]}) of the state must be 0 to {MAX_SEED}.")
+        for form in self.tensor_formats():
+            form.load(numbers["formats"][form.name])
+        for stage in self.stages:
+            stage.error_scale.load(numbers["error_scales"][stage.error_scale.name])
+            for parameter in stage.parameters:
+                parameter.load(arrays, f"{stage.layer}.")
+                parameter.still, parameter.updates = numbers["still"][f"{stage.layer}.{parameter.name}"]
+        self.step, self.seed, self.calibrated = numbers["step"], numbers["seed"], bool(numbers["calibrated"])
 
     def weights_sha256(self) -> str:
         """SHA-256 over all parameters in layer order (little-endian bytes of weights, then bias)."""

@@ -157,7 +157,7 @@ def test_info_without_argument(capsys: pytest.CaptureFixture[str]) -> None:
         (["train", "glyphs", "--set", "x"], "must be KEY=VALUE"),
         (["train", "glyphs", "--data", "nowhere"], "nowhere"),
         (["train", "glyphs", "--resume"], "`--resume` needs `--out DIR`"),
-        (["train", "glyphs", "--threads", "0"], "0 is not in the range x>=1"),
+        (["train", "glyphs", "--threads", "0"], "0 is not in the range 1<=x<=1024"),
         (["evaluate", "nowhere"], "There is no run in nowhere"),
         (["info", "nowhere"], "no recipe 'nowhere'"),
         (["info", "."], "There is no run in ."),

@@ -252,6 +252,7 @@ const fxp_value *fxp_logits_of(fxp_model *model, fxp_inputs inputs)
     fxp_load_input(model, inputs, 0, n);
     for (i = 0; i < FXP_STAGES; i++) {
         fxp_site site = fxp_forward_site(model, i, 0);
+        site.uncounted = 1;
         fxp_forward_stage(model, i, n, 0, &site);
     }
     return fxp_y_of(model, FXP_STAGES - 1, n);

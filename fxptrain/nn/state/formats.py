@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
+from fxptrain.errors import CheckpointError
 from fxptrain.fixed.format import FxP
 
 MIN_ADAPTIVE_FRAC, MAX_ADAPTIVE_FRAC, MAX_MOMENTUM_FRAC = -12, 30, 60
@@ -127,8 +128,13 @@ class TensorFormat:
         }
 
     def load(self, state: dict[str, Any]) -> None:
-        """Take over what `state` returned."""
-        self.format = self.format.with_frac(state["frac_bits"])
+        """Take over what `state` returned; raises `CheckpointError` where the format could not have come to that."""
+        frac, own = state["frac_bits"], self.format.frac_bits
+        moves = self.adaptive or self.max_frac == MAX_MOMENTUM_FRAC  # the momentum's is measured where it is not given
+        low, high = (self.min_frac, self.max_frac) if moves else (own, own)
+        if frac != own and not low <= frac <= high:
+            raise CheckpointError(f"`frac_bits` (={frac}) of {self.name!r} in the state must be {low} to {high}.")
+        self.format = self.format.with_frac(frac)
         self.changes = state["changes"]
         self.interval, self.epoch = Counts(*state["interval"]), Counts(*state["epoch"])
 
@@ -234,6 +240,8 @@ class ErrorScale:
         return [self.frac, self.calm, self.changes, counts.saturated, counts.total, counts.largest]
 
     def load(self, state: list[int]) -> None:
-        """Take over what `state` returned."""
+        """Take over what `state` returned; raises `CheckpointError` where the rule could not have come to that."""
+        if abs(state[0]) > MAX_ERROR_FRAC or not 0 <= state[1] < CALM_STEPS:
+            raise CheckpointError(f"The scale and the calm steps {state[:2]} of {self.name!r} in the state cannot be.")
         self.frac, self.calm, self.changes = state[:3]
         self.epoch = Counts(*state[3:])

@@ -329,8 +329,9 @@ class ParameterArray:
         Raises
         ------
         CheckpointError
-            Where shape or dtype differ.
+            Where shape, dtype or a value's bits differ.
         """
+        widths = self.widths()
         for name, array in self.arrays().items():
             found = arrays.get(f"{prefix}{name}")
             if found is None or found.shape != array.shape or found.dtype != array.dtype:
@@ -338,4 +339,7 @@ class ParameterArray:
                 raise CheckpointError(
                     f"Array {prefix + name!r} must be {array.dtype} {array.shape}; the file has {have}."
                 )
+            high = 1 << (widths[name] - 1)
+            if not -high <= int(found.min(initial=0)) <= int(found.max(initial=0)) < high:
+                raise CheckpointError(f"Array {prefix + name!r} has values of more than its {widths[name]} bits.")
             array[...] = found
