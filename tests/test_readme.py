@@ -17,17 +17,25 @@ README = ROOT / "README.md"
 ARCHITECTURE = ROOT / "fxptrain" / "ARCHITECTURE.md"
 PAGES = [
     README, ARCHITECTURE, ROOT / "fxptrain" / "fixed" / "ARITHMETIC.md", ROOT / "models" / "README.md",
-    ROOT / "tools" / "bench-results" / "README.md",
+    ROOT / "models" / "own-data.md", ROOT / "tools" / "bench-results" / "README.md",
 ]  # fmt: skip
 FOLDERS = sorted(path.name for path in (ROOT / "fxptrain").iterdir() if path.is_dir())
 PATH = re.compile(rf"`((?:fxptrain|tests|models|tools|{'|'.join(FOLDERS)})/[\w./-]*)`")
 LINKS = re.compile(r"\]\((?!https?:)([^)#]+)(?:#([^)]*))?\)")
 
 
-def block(page: Path, language: str) -> str:
-    """The only code block of a language."""
-    (code,) = re.findall(rf"```{language}\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
-    return code
+def blocks(page: Path, language: str) -> list[str]:
+    """All code blocks of a language."""
+    return re.findall(rf"```{language}\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+
+
+def run_all(commands: str) -> None:
+    """Run commands word for word and in order; what compiles C only where there is a compiler."""
+    for line in commands.splitlines():
+        program, *arguments = shlex.split(line, comments=True)
+        assert program == "fxptrain"
+        if arguments[0] != "verify" or shutil.which("gcc"):
+            assert main(arguments) == 0
 
 
 def test_the_python_example_runs(
@@ -35,7 +43,7 @@ def test_the_python_example_runs(
 ) -> None:
     """The Python example, word for word, in an empty directory."""
     monkeypatch.chdir(tmp_path)
-    exec(compile(block(README, "python"), "README.md", "exec"), {"__name__": "readme"})
+    exec(compile(blocks(README, "python")[0], "README.md", "exec"), {"__name__": "readme"})
     printed = capsys.readouterr().out
     accuracy = float(re.search(r"test accuracy ([\d.]+)%", printed)[1])
     assert accuracy > 80
@@ -45,13 +53,9 @@ def test_the_python_example_runs(
 def test_the_shell_example_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The commands, word for word and in order; what compiles C only where there is a compiler."""
+    """The first commands: what is trained, resumed and evaluated has one accuracy, and the C has the same integers."""
     monkeypatch.chdir(tmp_path)
-    commands = [shlex.split(line, comments=True) for line in block(README, "sh").splitlines()]
-    assert [command[:2] for command in commands] == [["fxptrain", command[1]] for command in commands]
-    for _, *arguments in commands:
-        if arguments[0] != "verify" or shutil.which("gcc"):
-            assert main(arguments) == 0
+    run_all(blocks(README, "sh")[0])
     printed = capsys.readouterr().out
     accuracies = re.findall(r"test accuracy +([\d.]+)%", printed)
     assert float(accuracies[0]) > 80
@@ -60,12 +64,28 @@ def test_the_shell_example_runs(
         assert "glyphs on host: equal" in printed
 
 
+def test_the_commands_for_own_data_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The commands on a table of two sensors, the first of which tells the activity, and on one with swapped columns."""
+    monkeypatch.chdir(tmp_path)
+    rows = [(i * 37 % 101, i * 53 % 89) for i in range(240)]
+    table = ["x,y,activity", *(f"{x / 10},{y / 10},{'run' if x > 50 else 'rest'}" for x, y in rows)]
+    Path("sensors.csv").write_text("\n".join(table), encoding="utf-8")
+    Path("new.csv").write_text("y,x\n4.0,9.5\n4.0,0.5\n", encoding="utf-8")
+    run_all(blocks(README, "sh")[1])
+    assert Path("mine/run/report.html").exists()
+    printed = capsys.readouterr().out
+    assert "schedule.lr" in printed
+    assert [line.split()[-1] for line in printed.splitlines()[-2:]] == ["run", "rest"]
+
+
 def test_the_graph_of_the_architecture_is_a_recipe(tmp_path: Path) -> None:
     """The layers of the example, in the recipe `glyphs`, are a model; one tensor has two readers."""
     text = (ROOT / "models" / "glyphs.toml").read_text(encoding="utf-8")
     layers = re.compile(r"^layers = \[\n.*?^\]\n", re.DOTALL | re.MULTILINE)
     path = tmp_path / "residual.toml"
-    path.write_text(layers.sub(lambda _: block(ARCHITECTURE, "toml"), text), encoding="utf-8")
+    path.write_text(layers.sub(lambda _: blocks(ARCHITECTURE, "toml")[0], text), encoding="utf-8")
     graph = build_graph(load_recipe(path).model)
     assert sum(graph.joins(tensor) for tensor in range(len(graph.stages))) == 1
 

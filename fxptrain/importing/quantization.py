@@ -37,12 +37,11 @@ def set_parameters(model: Model, chain: Chain, observed: list[Observed]) -> None
             _set_weights(stage, layer, observed[stage.layer].mean_squares())
         if stage.rounds:
             end = stages[i + 1].layer if i + 1 < len(stages) else len(chain.layers)
-            _set_output(stage, observed[end].finest())
+            _set_output(stage, observed[end].grid())
 
 
-def _set_output(stage: Stage, finest: int) -> None:
-    """The finest grid that holds the outputs, but none finer than the sums (the rule of mode ``auto``)."""
-    frac = finest
+def _set_output(stage: Stage, frac: int) -> None:
+    """A grid for the outputs, but none finer than the sums (the rule of mode ``auto``)."""
     if stage.parameters:
         frac = min(frac, stage.x_form.format.frac_bits + stage.parameters[0].form.format.frac_bits)
     form = stage.y_form

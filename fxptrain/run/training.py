@@ -45,6 +45,7 @@ from fxptrain.run.metrics import MetricsFile, mean_loss, read_metrics, share
 from fxptrain.run.progress import NANOSECONDS, Position, Progress, ProgressBar, epoch_line
 from fxptrain.run.task import Task, prepare
 
+SETTLED = 5  # looks at the formats after which they say something
 _State = tuple[dict[str, Any], Arrays]
 
 
@@ -249,7 +250,10 @@ class Loop:
         if self.metrics is not None and self.directory is not None:
             self.metrics.append(record)
             self.directory.log(epoch_line(record, self.recipe.training.epochs))
-        recipe, last = self.recipe, position.stopped or position.epoch == self.recipe.training.epochs
+        recipe, formats = self.recipe, self.recipe.formats
+        last = position.stopped or position.epoch == recipe.training.epochs
+        if formats.mode == "auto" and position.step < SETTLED * formats.adapt_every:
+            last = False  # too short for formats to have found their place
         classes, method = len(self.task.classes), recipe.optimizer.method
         self._note(advice.of_epoch(record, classes, recipe.model.loss, method, last=last))
         if position.best_epoch == position.epoch:
