@@ -67,7 +67,7 @@ def test_the_shell_example_runs(
 def test_the_commands_for_own_data_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The commands on a table of two sensors, the first of which tells the activity, and on one with swapped columns."""
+    """The commands on a table of two sensors, the first of which tells the activity, and one with swapped columns."""
     monkeypatch.chdir(tmp_path)
     rows = [(i * 37 % 101, i * 53 % 89) for i in range(240)]
     table = ["x,y,activity", *(f"{x / 10},{y / 10},{'run' if x > 50 else 'rest'}" for x, y in rows)]
