@@ -17,10 +17,11 @@ import numpy as np
 
 from fxptrain.errors import FxptrainError
 from fxptrain.fixed.multiplier import Multiplier
-from fxptrain.nn.engine.lean import training_step
-from fxptrain.nn.engine.lean_plan import plan_lean
-from fxptrain.nn.engine.packed import packs_parameters
-from fxptrain.nn.engine.workspace import plan_memory, state_buffers
+from fxptrain.nn.engine.step import training_step
+from fxptrain.nn.engine.curve import smallest
+from fxptrain.nn.engine.layout import Layout
+from fxptrain.nn.engine.schedule import FAST
+from fxptrain.nn.engine.workspace import state_buffers
 from fxptrain.nn.model import Model
 from fxptrain.nn.spec import FormatSpec, ModelSpec, OptimizerSpec
 from fxptrain.nn.state.arena import Buffer, Plan
@@ -174,24 +175,23 @@ def plan(setting: Setting, model: Model | None = None) -> MemoryPlan:
         If the model cannot be built or its sums cannot be proved exact.
     """
     model = model or setting.build()
-    arenas, tables = _arenas(setting, model)
-    packs = setting.lean and packs_parameters(model, setting.threads)
+    layout = _layout(setting, model)
+    arenas, tables = layout.arenas(), [layout.table_bytes(i) for i in range(len(model.stages))]
     fixed = state_buffers(
-        model, setting.batch_size, tables, arenas=len(arenas), pieces=setting.summed, packs=packs, pixels=setting.pixels
-    )
+        model, setting.batch_size, tables, arenas=len(arenas), pieces=setting.summed, packs=layout.packs_parameters,
+        pixels=setting.pixels,
+    )  # fmt: skip
     parts = [Part(_layer(buffer), buffer.kind, buffer.bytes) for buffer in fixed]
     for arena in arenas:
         parts += _arena_parts(arena)
     return MemoryPlan(tuple(parts))
 
 
-def _arenas(setting: Setting, model: Model) -> tuple[list[Plan], list[int]]:
-    """The arenas of a step, and the bytes of every stage's tables."""
+def _layout(setting: Setting, model: Model) -> Layout:
+    """What a step keeps, and for how long."""
     if setting.lean:
-        lean, arena = plan_lean(model, setting.piece, setting.threads)
-        return [arena], [lean.table_bytes(i) for i in range(len(model.stages))]
-    tables = [stage.table_bytes(setting.threads) for stage in model.stages]
-    return plan_memory(model, setting.piece, setting.threads, training=True, pieces=setting.summed), tables
+        return smallest(model, setting.piece, setting.threads)
+    return Layout(model, setting.piece, setting.threads, FAST, pieces=setting.summed)
 
 
 def _layer(buffer: Buffer) -> str:

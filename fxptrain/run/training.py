@@ -21,7 +21,7 @@ from fxptrain.data import Dataset, batches, epoch_order
 from fxptrain.errors import CheckpointError
 from fxptrain.nn.describe import telemetry
 from fxptrain.nn.engine import inference
-from fxptrain.nn.engine.lean import training_step
+from fxptrain.nn.engine.step import training_step
 from fxptrain.nn.engine.ranks import Group
 from fxptrain.nn.schedule import EarlyStopping
 from fxptrain.recipe import Recipe, load_recipe

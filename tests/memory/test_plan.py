@@ -19,7 +19,7 @@ from fxptrain.memory.plan import (
     parse_bytes,
     plan,
 )
-from fxptrain.nn.engine.lean import training_step
+from fxptrain.nn.engine.step import training_step
 from fxptrain.nn.engine.ranks import Group
 from fxptrain.recipe import load_recipe
 from tests.small import small_recipe
