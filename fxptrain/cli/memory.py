@@ -74,16 +74,16 @@ def setting_of(recipe: Recipe, threads: int, lean: bool, ranks: int = 1) -> Sett
     return Setting(
         model=recipe.model, formats=recipe.formats, optimizer=recipe.optimizer, batch_size=training.batch_size,
         micro_batch=training.micro_batch, threads=threads, lean=lean, ranks=ranks,
-        pixels=recipe.data.largest is None,
+        pixels=recipe.data.by_table,
     )  # fmt: skip
 
 
 def planned_run(
     recipe: Recipe, threads: int | None, lean: bool | None, limit: str | None, ranks: int = 1
-) -> dict[str, Any]:
-    """The plan of a run, of one of its processes; raises where it exceeds the limit, naming the way out.
+) -> tuple[dict[str, Any], Setting]:
+    """The plan of a run, of one of its processes, and what it runs by; raises where it exceeds the limit.
 
-    Without a choice of mode, the fast one, or the lean one where only that is within the limit.
+    Without a choice of `lean`, it runs by the fastest schedule that is within the limit. The message names the way out.
     """
     from fxptrain.memory.fit import within
     from fxptrain.memory.plan import parse_bytes
@@ -91,10 +91,10 @@ def planned_run(
 
     setting = setting_of(recipe, threads or available_threads(), bool(lean), ranks)
     chosen, planned = within(setting, None if limit is None else parse_bytes(limit), either=lean is None)
-    return {"planned": planned, "mode": "lean" if chosen.lean else "fast", "threads": chosen.threads}
+    return {"planned": planned, "mode": chosen.mode, "threads": chosen.threads}, chosen
 
 
 def announce(plan: dict[str, Any]) -> None:
     """Print the plan of a run."""
     threads = f"{plan['threads']} thread{'s' if plan['threads'] > 1 else ''}"
-    click.echo(f"Memory: {plan['planned']:,} bytes planned ({plan['mode']} mode, {threads})")
+    click.echo(f"Memory: {plan['planned']:,} bytes planned ({plan['mode']}, {threads})")

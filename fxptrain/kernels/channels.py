@@ -16,7 +16,7 @@ from numba.extending import overload
 from fxptrain._jit import native
 from fxptrain.fixed.draws import fill_draws
 from fxptrain.kernels.bits import pack_run, unpack
-from fxptrain.kernels.requantize import finish_row, pool_windows, round_row
+from fxptrain.kernels.requantize import finish_row, mask_row, pool_windows, round_row
 from fxptrain.kernels.word import size_of
 
 OPTIONS = {"nogil": True, "error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
@@ -27,9 +27,9 @@ SHORT = 32  # channels: for shorter blocks, draws are made for a whole row and p
 class Stored(NamedTuple):
     """How a tensor's samples are stored that a kernel reads one image at a time.
 
-    Values of `bits` bits; 0: as they are, looked up in the `table` where that has entries. An image is `samples` samples of `positions` of so many
-    `channels`; those from `begin` on are read, to `line` (1, h, w, channels read). There are so many `images`, the first
-    one starts at sample `first`.
+    Values of `bits` bits; 0: as they are, looked up in the `table` where that has entries. An image is `samples`
+    samples of `positions` of so many `channels`; those from `begin` on are read, to `line` (1, h, w, channels read).
+    There are so many `images`, the first one starts at sample `first`.
     """
 
     images: int
@@ -182,21 +182,6 @@ def finish_outputs(acc, n, first, rows, width, g, windows, activation, place, si
 
 
 @native
-def _mask_positions(acc, base, x, element, positions, block, channels, gate, best):
-    """`requantize.mask_row` for some channels of some positions of x, the first of them `element`."""
-    kind = acc.dtype.type
-    largest, low, high = kind(0), gate.low, gate.high
-    for p in range(positions):
-        for c in range(block):
-            value = acc[base + p * block + c]
-            here = x[element + p * channels + c]
-            value = value if (here > low) & (here < high) else kind(0)
-            largest = max(largest, max(value, kind(-value)))
-            best[p * block + c] = value
-    return np.int64(largest)
-
-
-@native
 def finish_errors(acc, base, element, positions, block, x, line, gate, place, site, best, draws, out):
     """`requantize.finish_error` for some channels of some positions: `element` is the first position's first of all.
 
@@ -208,9 +193,15 @@ def finish_errors(acc, base, element, positions, block, x, line, gate, place, si
         left, right = np.int64(max(-site.shift, 0)), np.int64(max(site.shift, 0))
         for p in range(positions):
             for c in range(block):
-                out[element + p * place.channels + place.begin + c] += np.int64(acc[base + p * block + c]) << left >> right
+                out[element + p * place.channels + place.begin + c] += (
+                    np.int64(acc[base + p * block + c]) << left >> right
+                )
         return np.int64(0), np.int64(0)
-    largest = _mask_positions(acc, base, flat, x_element, positions, block, channels, gate, best)
+    runs, count = (1, positions * block) if channels == block else (positions, block)
+    largest = np.int64(0)
+    for p in range(runs):
+        here = best[p * block : p * block + count]
+        largest = max(largest, mask_row(acc, base + p * block, flat, x_element + p * channels, count, gate, here))
     saturated, _ = _finish_positions(best, positions, block, element, place, site, draws)
     _put(place.row, positions, block, place, element, 0, out, 0)
     return saturated, largest

@@ -1,6 +1,7 @@
 """Weights packed into the panels `dot.product` reads as its column operand, and their sums.
 
-Layouts and digits are those of `pack`. Weights are flat, in `bits` bits each, or plain (None). What does not belong here: which digits and element types a layer takes.
+Layouts and digits are those of `pack`. Weights are flat, in `bits` bits each, or plain (None).
+What does not belong here: which digits and element types a layer takes.
 """
 
 from __future__ import annotations
@@ -58,7 +59,8 @@ def pack_forward(w, bits, taps, run, channels, begin, columns_used, columns, dig
 def pack_transposed(w, bits, taps, across, inner, begin, count, channels, columns, digits, flip, out):
     """Rows ``begin .. begin + count`` of weights (taps, across, inner, co), columns along (across, count), xor `flip`.
 
-    To ``out[plane][tap][co / group][columns][group]``, for the input error. Columns beyond the run are zero: their sums fall on the accumulators of the next position.
+    To ``out[plane][tap][co / group][columns][group]``, for the input error. Columns beyond the run are zero:
+    their sums fall on the accumulators of the next position.
     `flip` is a word (int32) of `instructions.FLIP` where int8 is to be stored so, else zero.
     """
     group = group_of(out)
@@ -127,7 +129,7 @@ def panel_sums(panels, segments, groups, columns, apart, table, ones, sums):
 
 @native
 def largest_output_sum(w, bits, rows, channels, bias, bias_bits, biases, sums):
-    """Largest sum of absolute weights (rows, channels) over a channel, and largest of so many absolute biases (none: 0)."""
+    """Largest sum of absolute weights (rows, channels) over a channel; largest of so many absolute biases (none: 0)."""
     prefer_wide_vectors()
     sums[:channels] = 0
     for row in range(rows):

@@ -17,10 +17,10 @@ import numpy as np
 
 from fxptrain.errors import FxptrainError
 from fxptrain.fixed.multiplier import Multiplier
-from fxptrain.nn.engine.step import training_step
 from fxptrain.nn.engine.curve import smallest
 from fxptrain.nn.engine.layout import Layout
-from fxptrain.nn.engine.schedule import FAST
+from fxptrain.nn.engine.schedule import FAST, Schedule
+from fxptrain.nn.engine.step import training_step
 from fxptrain.nn.engine.workspace import state_buffers
 from fxptrain.nn.model import Model
 from fxptrain.nn.spec import FormatSpec, ModelSpec, OptimizerSpec
@@ -51,7 +51,9 @@ class Setting:
     threads : int
         Every thread has scratch memory of its own.
     lean : bool
-        Layer by layer and block by block in less memory, see `nn.engine.lean`; the bits are the same.
+        By the schedule that takes least memory, see `nn.engine.curve`; the bits are the same.
+    schedule : Schedule, optional
+        Another one than the fastest or, with `lean`, the smallest.
     pixels : bool
         Whether a batch is handed in as pixels, not as raw integers.
     ranks : int
@@ -65,6 +67,7 @@ class Setting:
     micro_batch: int | None = None
     threads: int = 1
     lean: bool = False
+    schedule: Schedule | None = None
     pixels: bool = True
     ranks: int = 1
 
@@ -77,6 +80,11 @@ class Setting:
     def summed(self) -> bool:
         """Whether gradients of several pieces or processes are added up."""
         return self.piece < self.batch_size or self.ranks > 1
+
+    @property
+    def mode(self) -> str:
+        """The schedule in words."""
+        return str(self.schedule) if self.schedule is not None else "lean" if self.lean else str(FAST)
 
     def build(self) -> Model:
         """A fresh model; the bytes do not depend on its seed or input scale."""
@@ -189,9 +197,9 @@ def plan(setting: Setting, model: Model | None = None) -> MemoryPlan:
 
 def _layout(setting: Setting, model: Model) -> Layout:
     """What a step keeps, and for how long."""
-    if setting.lean:
+    if setting.lean and setting.schedule is None:
         return smallest(model, setting.piece, setting.threads)
-    return Layout(model, setting.piece, setting.threads, FAST, pieces=setting.summed)
+    return Layout(model, setting.piece, setting.threads, setting.schedule or FAST, pieces=setting.summed)
 
 
 def _layer(buffer: Buffer) -> str:
@@ -240,8 +248,9 @@ def measure(setting: Setting, steps: int = 2) -> Measured:
         before = _array_bytes()
         model = setting.build()
         step = training_step(
-            model, setting.batch_size, micro_batch=setting.micro_batch, threads=setting.threads, lean=setting.lean
-        )
+            model, setting.batch_size, micro_batch=setting.micro_batch, threads=setting.threads, lean=setting.lean,
+            schedule=setting.schedule,
+        )  # fmt: skip
         inputs, labels = made_up_batch(model, setting.batch_size, pixels=setting.pixels)
         step.run(inputs, labels, rate)
         transient = 0
@@ -259,7 +268,7 @@ def compile_kernels(setting: Setting) -> None:
     """Run one step, so that compiling is over when measuring starts."""
     model = setting.build()
     small = min(setting.batch_size, 2 * setting.threads)
-    step = training_step(model, small, threads=setting.threads, lean=setting.lean)
+    step = training_step(model, small, threads=setting.threads, lean=setting.lean, schedule=setting.schedule)
     step.run(*made_up_batch(model, small, pixels=setting.pixels), Multiplier.from_real(2.0**-10))
 
 

@@ -79,7 +79,7 @@ def test_plot_needs_its_extra(capsys: pytest.CaptureFixture[str], recipe: str, t
 
 
 def test_the_limit_of_train(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    """The plan is printed first; what exceeds the limit is refused with the way out, or trained in the lean mode."""
+    """The plan is printed first; beyond the limit, training is refused, or goes by the fastest schedule that fits."""
     options = ["--epochs", "1", "--limit", "64", "--threads", "1", "--set", "data.validation=0"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("fxptrain.run.training.train", pytest.fail)
@@ -89,11 +89,15 @@ def test_the_limit_of_train(capsys: pytest.CaptureFixture[str], tmp_path: Path) 
     modes = json.loads(capsys.readouterr().out.splitlines()[-1])["modes"]
     limit = str((modes["lean"] + modes["fast"]) // 2)
     assert main(["train", "glyphs", *options, "--out", str(tmp_path / "text")]) == 0
-    assert capsys.readouterr().out.startswith(f"Memory: {modes['fast']:,} bytes planned (fast mode, 1 thread)\n")
+    assert capsys.readouterr().out.startswith(f"Memory: {modes['fast']:,} bytes planned (fast, 1 thread)\n")
     hashes = set()
-    for extra, mode in (([], "fast"), (["--lean"], "lean"), (["--memory-limit", limit], "lean")):
+    for extra, mode in (([], "fast"), (["--lean"], "lean"), (["--memory-limit", limit], "between")):
         found = run(capsys, "train", "glyphs", *options, *extra, "--out", str(tmp_path / f"run{len(extra)}"))
-        assert found["memory"] == {"planned": modes[mode], "mode": mode, "threads": 1}
+        if mode == "between":
+            assert modes["lean"] < found["memory"]["planned"] <= int(limit)
+            assert found["memory"]["mode"].startswith("layer by layer")
+        else:
+            assert found["memory"] == {"planned": modes[mode], "mode": mode, "threads": 1}
         hashes.add(found["weights_sha256"])
     assert len(hashes) == 1
 

@@ -22,6 +22,7 @@ from fxptrain.nn.engine.step import TrainingStep
 from fxptrain.nn.model import Model
 from fxptrain.nn.state import packed
 from fxptrain.nn.state.arena import ALIGNMENT, Plan
+from fxptrain.nn.state.packed import PackedParameter
 from fxptrain.testing import format_specs, model_specs, optimizer_specs
 from tests.nn.engine.test_schedules import ODD, RESIDUAL, WIDE
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from fxptrain.fixed.format import FxP
 from fxptrain.kernels.update_site import BLOCK
-from fxptrain.nn.engine.schedule import Schedule
+from fxptrain.nn.engine.schedule import WHOLE, Schedule
 from fxptrain.nn.engine.workspace import (
     LOSS,
     PACKING,
@@ -27,10 +27,11 @@ from fxptrain.nn.engine.workspace import (
 from fxptrain.nn.layers.contract import INPUT, Blocks, Budgets, GradientBlock, Kept, Stage
 from fxptrain.nn.layers.storage import NOTHING, Storage
 from fxptrain.nn.model import Model
-from fxptrain.nn.state.arena import FOREVER, Buffer, Plan, lay_out
+from fxptrain.nn.state.arena import Buffer, Plan, lay_out
 from fxptrain.nn.state.packed import PackedParameter, packable, packed_bits, saved_by_packing, state_bytes
 from fxptrain.nn.state.parameters import ParameterArray
 
+LAYER_BY_LAYER = 1.05  # the time that tensors take to leave the cache and come back
 CHUNK = 4  # samples of errors at a time, at least, if that is no more than a quarter of the batch ...
 CHUNK_BYTES = 20 << 10  # ... and no more bytes
 
@@ -97,7 +98,7 @@ class Layout:
         x = self.input if tensor == INPUT else self.y[tensor]
         return Kept(x, self.y[i], self.winners[i], first, samples)
 
-    # Gradients chunk by chunk ------------------------------------------------------------------------------------------
+    # Gradients chunk by chunk ----------------------------------------------------------------------------------------
 
     def _chunked(self, i: int) -> bool:
         """Whether a stage's gradient is summed up while its errors are made: if that takes less than all errors."""
@@ -121,7 +122,7 @@ class Layout:
         """The only reader of a stage whose gradient is summed up chunk by chunk."""
         return self.model.graph.readers[i][0].stage
 
-    # Moments -----------------------------------------------------------------------------------------------------------
+    # Moments ---------------------------------------------------------------------------------------------------------
 
     def backward_at(self, i: int) -> int:
         """Moment of a stage's input errors, after those of all that read it; the loss is at the number of stages.
@@ -146,10 +147,10 @@ class Layout:
         return self.model.stages[i].blocks(self.threads) if blocks is None else blocks.gradient_blocks()
 
     def updates(self, i: int) -> list[int]:
-        """Stages whose parameters are updated after the input errors of stage i: it, and whose gradient was summed up."""
+        """Whose parameters are updated after the input errors of stage i: its own, and what was summed up by then."""
         return [i] * (i not in self.chunks) + [k for k in self.chunks if self.reader(k) == i]
 
-    # Buffers -----------------------------------------------------------------------------------------------------------
+    # Buffers ---------------------------------------------------------------------------------------------------------
 
     def arenas(self) -> list[Plan]:
         """Where everything lies."""
@@ -185,7 +186,7 @@ class Layout:
         ]
 
     def _tensors(self, i: int) -> list[Buffer]:
-        """What a stage keeps of the batch: its output, its winners and its errors, each until its last reader is done."""
+        """What a stage keeps of the batch: its output, winners and errors, each until its last reader is done."""
         stage, stages, readers = self.model.stages[i], len(self.model.stages), self.model.graph.readers[i]
         joins = self.model.graph.joins(i)
         moments = [self.gradient_at(reader.stage) for reader in readers] or [stages]
@@ -249,13 +250,26 @@ class Layout:
         return stage.table_bytes(self.threads) if blocks is None else blocks.table_bytes(hands_back(stage))
 
     @property
-    def state(self) -> int:
-        """Bytes of all parameters and what belongs to them."""
-        return sum(
+    def bytes(self) -> int:
+        """Bytes of the arenas, of the tables and of all parameters and what belongs to them."""
+        state = sum(
             sum(state_bytes(parameter, packs=self.packs_parameters and stage.reads_packed).values())
             for stage in self.model.stages
             for parameter in stage.parameters
         )
+        return state + sum(arena.total for arena in self.arenas()) + sum(map(self.table_bytes, range(len(self.blocks))))
+
+    def work(self) -> float:
+        """Planned time of a step, in multiply-accumulates that take as long."""
+        layers, total = self.schedule.layers, 0.0
+        for i, stage in enumerate(self.model.stages):
+            blocks = self.blocks[i] or stage.in_blocks(self.batch, Budgets(WHOLE, WHOLE, WHOLE))
+            if blocks is None:
+                total += 3 * stage.macs * self.batch / self.threads
+                continue
+            samples, packing = blocks.work(self.kept(i), hands_back(stage))
+            total += samples / self.threads + packing / (1 if layers else self.threads)
+        return total * (LAYER_BY_LAYER if layers else 1)
 
 
 def _error_type(stage: Stage) -> np.dtype[np.signedinteger]:

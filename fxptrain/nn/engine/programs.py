@@ -81,6 +81,14 @@ class Packing:
         return make(views, hands_back(stage))
 
 
+def _forward(stage: int, share: TrainingShare) -> list[Call]:
+    return share.outputs[stage].calls
+
+
+def _backward(stage: int, share: TrainingShare) -> list[Call]:
+    return share.backward[stage]
+
+
 class Samples:
     """Forward, loss and input errors of one piece of a batch, a share of it for every thread."""
 
@@ -108,10 +116,10 @@ class Samples:
             return found if rows is None else [*found, rows.phase()]
         stages = range(len(self._layout.blocks))
         found = [self._phase(lambda share: share.load)]
-        found += [self._phase(lambda share, i=i: share.outputs[i].calls) for i in stages]
+        found += [self._phase(partial(_forward, i)) for i in stages]
         found.append(self._phase(lambda share: [share.loss]))
         for i in reversed(stages):
-            found.append(self._phase(lambda share, i=i: share.backward[i]))
+            found.append(self._phase(partial(_backward, i)))
             if rows is not None:
                 found += [rows.phase(n) for n in self._layout.updates(i)]
         return found
@@ -136,8 +144,9 @@ class Rows:
         self, model: Model, space: Workspace, layout: Layout, blocks: Sequence[tuple[int, GradientBlock]], samples: int,
         kind: npt.DTypeLike, sink: Sink,
     ) -> None:  # fmt: skip
-        self._model, self._space, self._layout, self._samples, self._kind = model, space, layout, samples, np.dtype(kind)
-        self._sink, self._groups = sink, []
+        self._model, self._space, self._layout = model, space, layout
+        self._samples, self._kind, self._sink = samples, np.dtype(kind), sink
+        self._groups: list[tuple[int, list[list[Call]]]] = []
         self._moment: Hashable = None
         self._sunk: list[tuple[int, GradientBlock, list[Call]]] = []  # the sink's calls, one for every thread
         self._readers: list[Call] = []

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+WHOLE = 1 << 30  # a budget for all channels at once
+
 
 class Wider(NamedTuple):
     """A larger budget for one phase of one stage."""
@@ -39,6 +41,13 @@ class Schedule:
     budget: int = 0
     wider: tuple[Wider, ...] = ()
     packed: bool = False
+
+    def __str__(self) -> str:
+        """In words."""
+        if not self.layers:
+            return "fast"
+        blocks = "whole" if self.budget >= WHOLE else f"in blocks of {self.budget >> 10} KiB"
+        return f"layer by layer, {blocks}{' and up' if self.wider else ''}{', packed' if self.packed else ''}"
 
     def budget_of(self, stage: int, phase: str) -> int:
         """Bytes for a phase of a stage."""

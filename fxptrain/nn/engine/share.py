@@ -54,12 +54,12 @@ def stage_input(model: Model, space: Workspace, stage: int, part: slice, slot: i
 
 
 @cache
-def handed_over(kind: npt.DTypeLike) -> npt.NDArray[Any]:
+def handed_over(kind: np.dtype[Any]) -> npt.NDArray[Any]:
     """What stands for a batch of a type in calls that read it as it is handed in, until it is."""
     return np.empty((0, 0, 0, 0), kind)
 
 
-def blocks_input(layout: Layout, space: Workspace, stage: int, part: slice, kind: npt.DTypeLike) -> npt.NDArray[Any]:
+def blocks_input(layout: Layout, space: Workspace, stage: int, part: slice, kind: np.dtype[Any]) -> npt.NDArray[Any]:
     """Some samples of the input of a stage that runs in blocks, as they are kept."""
     tensor, kept = layout.model.stages[stage].inputs[0], layout.kept(stage)
     if tensor == INPUT and layout.handed:
@@ -137,7 +137,8 @@ class ForwardShare:
 
 def reading(calls: Iterable[Call]) -> list[Call]:
     """Those of new calls that read the batch as it is handed in."""
-    return [call for call in calls if isinstance(first := call.args[INPUTS_AT], np.ndarray) and first.ndim == 4 and not first.size]
+    stand_in = (0, 0, 0, 0)
+    return [call for call in calls if getattr(call.args[INPUTS_AT], "shape", None) == stand_in]
 
 
 class TrainingShare(ForwardShare):
@@ -157,7 +158,7 @@ class TrainingShare(ForwardShare):
             if model.graph.joins(i):
                 self.errors[i] = self._planned(i, "join", partial(self._join, i), *self._grid(i))
                 calls += self.errors[i].calls
-            for slot, tensor in enumerate(model.stages[i].inputs):
+            for slot, tensor in reversed(list(enumerate(model.stages[i].inputs))):
                 if tensor != INPUT:
                     calls += self._hand_back(i, slot, tensor)
 
@@ -172,8 +173,8 @@ class TrainingShare(ForwardShare):
         """Stage i hands the error of one of its inputs back: rounded, if nobody else reads that, else as exact sums."""
         fracs = self.formats[0][i].frac_bits, *self._grid(tensor)
         if tensor in self._layout.chunks:
-            make = partial(self._in_chunks, i, slot, tensor)
-            self.errors[tensor], calls, readers = self._planned(i, ("chunks", slot), make, *fracs)
+            chunks = partial(self._in_chunks, i, slot, tensor)
+            self.errors[tensor], calls, readers = self._planned(i, ("chunks", slot), chunks, *fracs)
             self._readers += readers
             return calls
         joined, clears = self.model.graph.joins(tensor), []
@@ -216,14 +217,18 @@ class TrainingShare(ForwardShare):
         if joined:
             out = self._sums(tensor)
         else:
-            out = space.error[tensor][: samples] if tensor in layout.chunks else space.error[tensor][part]
+            out = space.error[tensor][:samples] if tensor in layout.chunks else space.error[tensor][part]
         blocks, kept = layout.blocks[i], layout.kept(i, part.start, samples)
-        x = stage_input(model, space, i, part, slot) if blocks is None else blocks_input(layout, space, i, part, self.kind)
-        moment = self.moment._replace(first_sample=part.start)
+        x = (
+            stage_input(model, space, i, part, slot)
+            if blocks is None
+            else blocks_input(layout, space, i, part, self.kind)
+        )
+        moment, gate = self.moment._replace(first_sample=part.start), model.gate(tensor)
         call = ErrorCall(
             space.error[i][part], kept.winners.some(space.winners[i], part) if stage.pools else NO_WINNERS, x,
             out.reshape(-1, *stage.in_shapes[slot]), slot, self.formats[0][i], self.formats[0][tensor],
-            self.formats[1][tensor] if joined else None, model.gate(tensor), model.error_stream(tensor), moment,
+            self.formats[1][tensor] - gate.added_frac, joined, gate, model.error_stream(tensor), moment,
             space.shared[i], space.scratch["error", self.worker][i],
         )  # fmt: skip
         return stage.input_error(call) if blocks is None else blocks.input_error(call, kept)
@@ -249,7 +254,7 @@ class TrainingShare(ForwardShare):
     @property
     def calls(self) -> list[Call]:
         """All calls in order."""
-        return [*super().calls, self.loss, *(call for i in sorted(self.backward, reverse=True) for call in self.backward[i])]
+        return [*super().calls, self.loss, *(call for calls in self.backward.values() for call in calls)]
 
     def passed(self) -> Passed:
         """What the calls returned when they were made last."""

@@ -16,17 +16,17 @@ import numpy.typing as npt
 
 from fxptrain.errors import FxptrainError
 from fxptrain.fixed.multiplier import Multiplier
-from fxptrain.nn.engine.inference import check_inputs
 from fxptrain.nn.engine.curve import smallest
+from fxptrain.nn.engine.inference import check_inputs
 from fxptrain.nn.engine.layout import Layout, pack_parameters
 from fxptrain.nn.engine.passed import Passed, together
 from fxptrain.nn.engine.plans import StagePlans, remembered
 from fxptrain.nn.engine.programs import Packing, Piece, Rows, Samples
 from fxptrain.nn.engine.ranks import Group
+from fxptrain.nn.engine.schedule import FAST, Schedule
 from fxptrain.nn.engine.share import ErrorFormats, Inputs, Labels
 from fxptrain.nn.engine.sinks import Accumulator, LargestSink, Sink, UpdateSink
 from fxptrain.nn.engine.threads import Team
-from fxptrain.nn.engine.schedule import FAST, Schedule
 from fxptrain.nn.layers.contract import GradientBlock, Report
 from fxptrain.nn.model import Model
 
@@ -156,7 +156,8 @@ class TrainingStep:
     def _prepare(self) -> None:
         """Fix this step's formats and choose accumulators."""
         self._fix_formats()
-        self._packing = remembered(self._packings, self._formats_key, lambda: Packing(self.model, self.space, self.layout))
+        make = partial(Packing, self.model, self.space, self.layout)
+        self._packing = remembered(self._packings, self._formats_key, make)
         self._packing.choose(self.team, self.model.step, self.team.workers(PACK_WORK * self._parameters))
 
     def _fix_formats(self) -> None:
@@ -235,12 +236,11 @@ class TrainingStep:
 
 def training_step(
     model: Model, batch_size: int, *, micro_batch: int | None = None, threads: int = 1, group: Group | None = None,
-    lean: bool = False,
+    lean: bool = False, schedule: Schedule | None = None,
 ) -> TrainingStep:  # fmt: skip
-    """A fast step, or one in little memory; they give the same bits."""
+    """A step by a schedule, by default the fastest one, or with `lean` the one that takes least memory."""
     group = group or Group()
     piece = min(micro_batch or batch_size, group.largest_share(batch_size))
-    schedule = smallest(model, piece, threads).schedule if lean else FAST
-    return TrainingStep(
-        model, batch_size, micro_batch=micro_batch, threads=threads, group=group, schedule=schedule
-    )
+    if schedule is None:
+        schedule = smallest(model, piece, threads).schedule if lean else FAST
+    return TrainingStep(model, batch_size, micro_batch=micro_batch, threads=threads, group=group, schedule=schedule)

@@ -1,6 +1,6 @@
 """Convolution and linear stages in blocks of channels, on tensors that may be packed: the same kernels, less memory.
 
-What does not belong here: how tensors are kept and how large blocks are (`nn.engine`), and the calls themselves (`conv`).
+What does not belong here: how tensors are kept and how large blocks are (`nn.engine`), and the calls as such (`conv`).
 """
 
 from __future__ import annotations
@@ -16,8 +16,19 @@ from fxptrain.kernels import conv_gradient
 from fxptrain.kernels.call import Call
 from fxptrain.kernels.channels import SHORT, Place, Stored
 from fxptrain.kernels.dot import COLUMN_MULTIPLE
-from fxptrain.nn.layers.contract import Blocks, Budgets, ErrorCall, ForwardCall, GradientBlock, Kept, Roundings, Views
-from fxptrain.nn.layers.images import SAMPLE_BLOCK, Geometries, Images, padded_size, round_up
+from fxptrain.kernels.instructions import CHOICES
+from fxptrain.nn.layers.contract import (
+    Blocks,
+    Budgets,
+    ErrorCall,
+    ForwardCall,
+    GradientBlock,
+    Kept,
+    Roundings,
+    Views,
+    Work,
+)
+from fxptrain.nn.layers.images import SAMPLE_BLOCK, Geometries, Images, round_up
 from fxptrain.nn.layers.storage import Storage
 from fxptrain.nn.state.arena import Buffer
 from fxptrain.nn.state.packed import packed_bits
@@ -30,12 +41,18 @@ NARROW_ROWS, LARGE = 8, 64 << 10  # samples in a row of a linear layer, unless t
 MOST_SAMPLES = 8  # brought into order at a time for a gradient
 WIDE_COLUMNS = 32  # narrower products take about as long
 CALL_COLUMNS = 8  # what starting a block costs, in columns
+READ, UNPACK, PACK = 4, 16, 8  # MACs that take about as long as reading a value into place, unpacking or packing one
 NO_LINE = np.empty((1, 0, 0, 0), np.uint8)
 
 
 def _spans(channels: int, block: int) -> Iterator[tuple[int, int]]:
     """First channel of every block, and how many it has."""
     return ((first, min(block, channels - first)) for first in range(0, channels, block))
+
+
+def _positions(stage: ProductStage) -> int:
+    """Positions of a sample at which sums are formed."""
+    return 1 if stage.linear else stage.conv_out[0] * stage.conv_out[1]
 
 
 def _bytes(buffers: list[Buffer]) -> int:
@@ -100,8 +117,8 @@ class ProductBlocks(Blocks):
         return self.stage.taps * channels * round_up(self.stage.channels, COLUMN_MULTIPLE) * size
 
     def _width(self, phase: str) -> int:
-        """Samples in a row of a linear layer: fewer, where they are unpacked and would take more bytes than its weights."""
-        s, budget = self.stage, getattr(self.budgets, phase)
+        """Samples in a row of a linear layer: fewer, where they are unpacked, and take more bytes than its weights."""
+        s, budget = self.stage, int(getattr(self.budgets, phase))
         most = min(SAMPLE_BLOCK if budget >= LARGE else NARROW_ROWS, self.batch)
         if not packed_bits(s.x_form.format):
             return most
@@ -113,7 +130,8 @@ class ProductBlocks(Blocks):
         s, key = self.stage, (phase, channels or self.stage.channels)
         if key not in self._layouts:
             full = s.images
-            groups = full.groups._replace(gradient=s.groups["gradient"] * (4 if phase == "gradient" and self.picks else 1))
+            picks = CHOICES if phase == "gradient" and self.picks else 1
+            groups = full.groups._replace(gradient=s.groups["gradient"] * picks)
             self._layouts[key] = Geometries(
                 full.in_shape, (*full.out_shape[:2], key[1]), full.kernel, full.stride, full.padding, full.pool,
                 linear=full.linear, width=self._width(phase), phases=(phase,), groups=groups,
@@ -121,7 +139,7 @@ class ProductBlocks(Blocks):
         return self._layouts[key]
 
     def _order(self) -> tuple[int, bool]:
-        """How many samples a gradient brings into order at a time, and whether it picks at winners: what there is room for."""
+        """How many samples a gradient brings into order at a time, and whether it picks at winners: as there is room."""
         s, width = self.stage, self._width("gradient")
         images = -(-self.batch // width) if s.linear else self.batch
         g = s.images.extents(self.rows, width)
@@ -139,6 +157,23 @@ class ProductBlocks(Blocks):
         if backward:
             total += self._layout("error").table_bytes([count for _, count in _spans(s.inner, self.inputs)])
         return total + self._layout("gradient").table_bytes([count for _, count in _spans(s.inner, self.rows)])
+
+    def work(self, kept: Kept, backward: bool) -> Work:
+        """See `Blocks.work`: sums over blocks of products in whole vectors, and of what every block does once more."""
+        s, positions = self.stage, self.batch * _positions(self.stage)
+        outputs, inputs, rows = (list(_spans(*pair)) for pair in (
+            (s.channels, self.outputs), (s.inner, self.inputs), (s.inner, self.rows)
+        ))  # fmt: skip
+        planes = max(s.forward_static.row_digits.planes, 1)
+        read = READ if kept.x.plain else UNPACK
+        forward = sum(positions * s.taps * s.inner * round_up(count, WIDE_COLUMNS) for _, count in outputs)
+        forward += len(outputs) * self.batch * s.in_elements * read
+        error = sum(positions * s.kernel[0] * s.channels * round_up(s.kernel[1] * n, WIDE_COLUMNS) for _, n in inputs)
+        error = error // (1 + self.sparse) + len(inputs) * positions * s.channels * READ
+        gradient = positions * s.taps * s.inner * round_up(s.channels, WIDE_COLUMNS) // (1 + self.picks)
+        gradient += len(rows) * positions * s.channels * READ + self.batch * s.in_elements * s.kernel[1] * read
+        packing = (1 + backward) * s.taps * s.inner * s.channels * (PACK if s.weights.stored[1] is None else UNPACK)
+        return Work(planes * (forward + error * backward + gradient), packing)
 
     # Memory --------------------------------------------------------------------------------------------------------
 
@@ -222,9 +257,7 @@ class ProductBlocks(Blocks):
         """Inputs as a kernel reads them."""
         return images.of(x.reshape(-1, *self.stage.in_shape)) if kept.x.plain else x
 
-    def _stored(
-        self, x: IntArray, kept: Kept, images: Images, begin: int, count: int, scratch: Views
-    ) -> Stored | None:
+    def _stored(self, x: IntArray, kept: Kept, images: Images, begin: int, count: int, scratch: Views) -> Stored | None:
         """How a kernel reads some channels of inputs."""
         image, s = images.geometry.image, self.stage
         if kept.x.plain:
@@ -244,12 +277,12 @@ class ProductBlocks(Blocks):
     def input_error(self, call: ErrorCall, kept: Kept) -> Roundings:
         """See `Blocks.input_error`."""
         s, layout, calls = self.stage, self._layout("error"), []
-        narrow = s.error_narrow and s.error_site(call).shift <= 30
+        kind = s.error_type(call)
         for begin, count in _spans(s.inner, self.inputs):
             calls += s.pack_error(call.scratch, *layout.geometry(count), begin, self.sparse)
             place = None
             if not self._whole(count, s.inner, kept.x):
-                line = call.scratch["line"].view(np.int32 if narrow else np.int64)[:count]
+                line = call.scratch["line"].view(kind)[:count]
                 place = Place(s.inner, begin, 0, 0, 0, 0, 0, 0, call.scratch["row"], NO_LINE, line)
             calls += [
                 s.error_of(
@@ -292,10 +325,13 @@ class ProductBlocks(Blocks):
 
 
 def _row_buffers(positions: int, block: int, channels: int, form: FxP, rows: int) -> list[Buffer]:
-    """What finishing sums needs: of so many whole `rows`, or, if there are none, of a row that is put where it belongs."""
+    """What finishing sums needs: of so many whole `rows`, or, if none, of a row that is put where it belongs."""
     row = positions * block
     if rows:
-        return [Buffer("best", "scratch", (rows * row,), np.int64), Buffer("draws", "scratch", (rows * row,), np.uint32)]
+        return [
+            Buffer("best", "scratch", (rows * row,), np.int64),
+            Buffer("draws", "scratch", (rows * row,), np.uint32),
+        ]
     return [
         Buffer("best", "scratch", (row,), np.int64),
         Buffer("line", "scratch", (block,), np.int64),

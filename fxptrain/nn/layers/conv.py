@@ -426,7 +426,8 @@ class ProductStage(WeightedStage):
             return fits_int32(largest << (bits[0] - 1), 30)
         terms, bias = self.taps * self.inner, 1 << (bits[1] - 1) if self.has_bias else 0
         largest, bias = measured.results if measured else (terms << (bits[1] - 1), bias)
-        return fits_int32((largest << (bits[0] - 1)) + (bias << self.x_form.format.frac_bits), self.shift)
+        sums = (largest << (bits[0] - 1)) + (bias << self.x_form.format.frac_bits)
+        return fits_int32(sums << self.function.added_frac, self.shift)
 
     # Calls -------------------------------------------------------------------------------------------------------
 
@@ -556,13 +557,17 @@ class ProductStage(WeightedStage):
         ]
         return Roundings(calls, call.out.size)
 
+    def error_type(self, call: ErrorCall) -> type[np.signedinteger[Any]]:
+        """Element type that holds the sums of an input error."""
+        narrow = self.error_narrow and self.error_site(call).shift <= 30 and not call.gate.added_frac
+        return np.int32 if narrow else np.int64
+
     def error_of(
         self, call: ErrorCall, images: Images, views: Views, x: IntArray, out: IntArray, *, won: Stored | None = None,
         stored: Stored | None = None, place: Place | None = None,
     ) -> Call:  # fmt: skip
         """Input error of a geometry of some samples; see `kernels.conv.conv2d_input_error`."""
-        scratch, site = call.scratch, self.error_site(call)
-        kind = np.int32 if self.error_narrow and site.shift <= 30 else np.int64
+        scratch, site, kind = call.scratch, self.error_site(call), self.error_type(call)
         return Call(
             conv.conv2d_input_error, images.of(call.error), call.winners, won, x, stored, views["transposed"],
             self._start(views), self._room(call.shared), call.gate, images.geometry, self.error_chain, images.tables,

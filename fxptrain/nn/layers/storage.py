@@ -14,8 +14,9 @@ from fxptrain.kernels.bits import PADDING
 from fxptrain.kernels.channels import Stored
 from fxptrain.nn.state.arena import Buffer
 
+
 @cache
-def _no_table(dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+def _no_table(dtype: np.dtype[Any]) -> npt.NDArray[Any]:
     return np.empty(0, dtype)
 
 
@@ -71,13 +72,17 @@ class Storage:
         self, array: npt.NDArray[Any], first: int, images: int, samples: int, channels: int, begin: int,
         line: npt.NDArray[Any],
     ) -> Stored | None:  # fmt: skip
-        """How a kernel reads from an array `images` images of `samples` samples each, from number `first` on; None for plain values.
+        """How a kernel reads `images` images of `samples` samples each, from number `first` on; None for plain values.
 
         Those of so many `channels` that fit `line` (1, h, w, channels), from `begin` on.
         """
         if self.plain:
             return None
-        table = _no_table(self.dtype) if self.bits or array.dtype != np.uint8 or self.table is None else self.table
+        table = (
+            _no_table(np.dtype(self.dtype))
+            if self.bits or array.dtype != np.uint8 or self.table is None
+            else self.table
+        )
         return Stored(
             images, self.bits, self.signed, self.sample_bytes, first, samples,
             self.elements // channels, channels, begin, table, line,

@@ -71,7 +71,7 @@ def trained(schedule: Schedule, model: Model, sizes: list[int], pixels: bool, **
 
 
 @given(
-    model_specs(max_side=6, max_channels=2),
+    model_specs(max_side=6, max_channels=2, graphs=False),
     st.one_of(format_specs(max_bits=8), format_specs(min_bits=9)),
     optimizer_specs(),
     st.lists(st.integers(1, 5), min_size=2, max_size=3),
@@ -81,7 +81,9 @@ def trained(schedule: Schedule, model: Model, sizes: list[int], pixels: bool, **
 )
 @example(WIDE, s.FormatSpec(), s.OptimizerSpec(), [3, 9, 2], True, (1, True), {})
 @example(WIDE, s.FormatSpec(param_bits=16, activation_bits=16), s.OptimizerSpec(), [9, 2], True, (700, True), {})
-@example(WIDE, s.FormatSpec(param_bits=12, activation_bits=12), s.OptimizerSpec(), [9, 2], False, (1, True), {"threads": 2})
+@example(
+    WIDE, s.FormatSpec(param_bits=12, activation_bits=12), s.OptimizerSpec(), [9, 2], False, (1, True), {"threads": 2}
+)
 @example(ALIGNED, s.FormatSpec(param_bits=16, activation_bits=6), s.OptimizerSpec(), [20, 5], True, (4000, True), {})
 @example(ODD, s.FormatSpec(), s.OptimizerSpec(), [9], True, (1600, True), {})
 @example(LINEAR, s.FormatSpec(param_bits=4, activation_bits=5), s.OptimizerSpec(), [1, 4], False, (1, True), {})
