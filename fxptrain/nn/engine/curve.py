@@ -14,7 +14,7 @@ from fxptrain.nn.engine.workspace import PHASES
 from fxptrain.nn.model import Model
 
 BUDGETS = tuple(kib << 10 for kib in (256, 128, 96, 64, 48, 32, 24, 16, 12, 8))
-WORTH = 60  # a larger budget is taken when it makes the whole step at most 1/60 larger
+WORTH = 80  # a larger budget is taken when it makes the whole step at most 1/80 larger
 
 
 @dataclass(frozen=True)
@@ -55,23 +55,18 @@ def smallest(model: Model, batch: int, threads: int) -> Layout:
     layouts = [Layout(model, batch, threads, Schedule(layers=True, budget=b, packed=True)) for b in BUDGETS]
     totals = [layout.bytes for layout in layouts]
     limit = min(totals) + min(totals) // WORTH
-    chosen = next(n for n, total in enumerate(totals) if total <= limit)
-    rest = totals[chosen] - layouts[chosen].arenas()[0].total
-    for less in range(4):  # larger blocks have larger tables, and the arena may not be without holes
-        found = _widened(layouts[chosen], (limit - rest) * (100 - less) // 100)
-        if found.bytes <= limit:
-            return found
-    return layouts[chosen]
+    return _widened(layouts[next(n for n, total in enumerate(totals) if total <= limit)], limit)
 
 
-def _widened(layout: Layout, room: int) -> Layout:
-    """The same with larger blocks in the phases in which little else is alive, so that `room` still suffices."""
-    for i, blocks in enumerate(layout.blocks):
-        for phase in PHASES if blocks is not None else ():
-            for larger in (b for b in BUDGETS if b > layout.schedule.budget):
-                schedule = replace(layout.schedule, wider=(*layout.schedule.wider, Wider(i, phase, larger)))
-                tried = Layout(layout.model, layout.batch, layout.threads, schedule)
-                if tried.peak() <= room:
-                    layout = tried
-                    break
+def _widened(layout: Layout, limit: int) -> Layout:
+    """The same with larger blocks in the phases in which little else is alive, the most work first, within a limit."""
+    rest = layout.bytes - layout.peak()
+    phases = [(i, phase) for i, blocks in enumerate(layout.blocks) if blocks is not None for phase in PHASES]
+    for i, phase in sorted(phases, key=lambda entry: -layout.model.stages[entry[0]].macs):
+        for larger in (b for b in BUDGETS if b > layout.schedule.budget):
+            schedule = replace(layout.schedule, wider=(*layout.schedule.wider, Wider(i, phase, larger)))
+            tried = Layout(layout.model, layout.batch, layout.threads, schedule)
+            if tried.peak() + rest <= limit + limit // 50 and tried.bytes <= limit:  # the arena may have holes
+                layout = tried
+                break
     return layout

@@ -139,7 +139,7 @@ class ProductBlocks(Blocks):
         return self._layouts[key]
 
     def _order(self) -> tuple[int, bool]:
-        """How many samples a gradient brings into order at a time, and whether it picks at winners: as there is room."""
+        """How many samples a gradient brings into order at a time, and whether it picks at winners, as room allows."""
         s, width = self.stage, self._width("gradient")
         images = -(-self.batch // width) if s.linear else self.batch
         g = s.images.extents(self.rows, width)
@@ -186,6 +186,7 @@ class ProductBlocks(Blocks):
             found += self._packing(s.flipped["forward"] * g.columns)
             positions, whole = g.ow_used // g.pool_w, self._whole(g.co, s.channels, kept.y, kept.winners)
             found += _row_buffers(positions, g.co, s.channels, s.y_form.format, g.block if whole else 0)
+            found.append(Buffer("won", "scratch", (positions * g.co * (s.pools and not whole),), np.uint8))
             return found + self._lines(kept.x, phase, s.inner)
         if phase == "error":
             g = self._layout("error").extents(self.inputs)
@@ -213,7 +214,8 @@ class ProductBlocks(Blocks):
     @staticmethod
     def _packing(sums: int) -> list[Buffer]:
         """What packing weights needs for so many int32 sums."""
-        return [Buffer("sums", "scratch", (-(-sums // 2),), np.int64), Buffer("ones", "scratch", (4,), np.int8)]
+        ones = 4 if sums else 0
+        return [Buffer("sums", "scratch", (-(-sums // 2),), np.int64), Buffer("ones", "scratch", (ones,), np.int8)]
 
     def _lines(self, x: Storage, phase: str, channels: int) -> list[Buffer]:
         """Where an image's inputs are unpacked."""
@@ -337,5 +339,4 @@ def _row_buffers(positions: int, block: int, channels: int, form: FxP, rows: int
         Buffer("line", "scratch", (block,), np.int64),
         Buffer("draws", "scratch", (positions * channels if block < SHORT else row,), np.uint32),
         Buffer("row", "scratch", (row,), form.dtype),
-        Buffer("won", "scratch", (row,), np.uint8),
     ]

@@ -99,6 +99,11 @@ class Linear(LayerSpec):
         return {"features": range(1, 7), "bias": (True, False)}
 
 
+def _splits(chain: Chain) -> bool:
+    """Whether rows are split into several planes of digits, so that there is something to prove."""
+    return chain.row_digits.planes > 1
+
+
 class ProductStage(WeightedStage):
     """A convolution, or a linear layer where ``linear``, with the max-pooling and the activation it absorbed.
 
@@ -235,9 +240,9 @@ class ProductStage(WeightedStage):
         """Sums of the weights, and the room that they leave to a sample's squares."""
         found = [
             Buffer("sums", "scratch", (self._most_sums(backward),), np.int64, last=-1),
-            Buffer("forward_room", "panel", (len(self.spans),), np.int64),
+            Buffer("forward_room", "panel", (len(self.spans) * _splits(self.forward_static),), np.int64),
         ]
-        return found + ([Buffer("room", "panel", (1,), np.int64)] if backward else [])
+        return found + [Buffer("room", "panel", (int(_splits(self.error_static)),), np.int64)] * backward
 
     def forward_panels(self, g: Geometry) -> list[Buffer]:
         """What a geometry's outputs are multiplied by and begin at."""
