@@ -16,6 +16,7 @@ from fxptrain.cli.options import json_option
 
 FORMATS = ("c", "arduino", "header", "npz", "onnx", "cmsis-nn")
 DIFFERENT = 1
+MAX_COUNT = 1 << 16
 
 
 @click.command(short_help="Integers and C99 of a run, for microcontrollers and other tools.")
@@ -23,11 +24,14 @@ DIFFERENT = 1
 @click.option("--to", "kind", type=click.Choice(FORMATS), default="c", show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Directory to write to.")
 @click.option("--training", is_flag=True, help="The C trains, too: it goes on where the run stopped, bit for bit.")
-@click.option("--batch", type=click.IntRange(1), default=4, show_default=True, help="Largest batch of a step in C.")
+@click.option(
+    "--batch", type=click.IntRange(1, MAX_COUNT), default=4, show_default=True, help="Largest batch of a step in C."
+)
 @click.option(
     "--freeze", type=click.IntRange(0), default=0, help="First so many layers with parameters stay as they are."
 )
 @click.option("--packed", is_flag=True, help="Store weights bit by bit: less flash, slower.")
+@click.option("--prefix", default="fxp", show_default=True, metavar="NAME", help="Of all names and files of the C.")
 @click.option("--best", is_flag=True, help="Use the epoch with the lowest validation loss, not the last.")
 @json_option
 def export(run: str, kind: str, out: Path, best: bool, as_json: bool, **options: Any) -> None:
@@ -64,22 +68,30 @@ def _made_text(made: dict[str, Any], out: Path) -> str:
     default="host",
     show_default=True,
     metavar="NAME",
-    help="host, cortex-m0, cortex-m3, cortex-m4, cortex-m33, microbit or netduino2 (the boards under QEMU).",
+    help="host, or a board under QEMU: microbit, netduino2, cortex-m0, -m3, -m4, -m33, -m55, rv32imac, rv32i.",
 )
 @click.option("--cc", "compiler", default="gcc", show_default=True, help="C compiler of the host.")
 @click.option("--cflags", default="-O2", show_default=True, help="Its options.")
 @click.option(
-    "--samples", type=click.IntRange(0), default=16, show_default=True, help="Samples before and after training."
+    "--samples",
+    type=click.IntRange(0, MAX_COUNT),
+    default=16,
+    show_default=True,
+    help="Samples before and after training.",
 )
-@click.option("--steps", type=click.IntRange(0), default=10, show_default=True, help="Training steps.")
+@click.option("--steps", type=click.IntRange(0, MAX_COUNT), default=10, show_default=True, help="Training steps.")
 @click.option("--data", metavar="DATA", help="Use samples of these data (a name, directory, file), not random ones.")
-@click.option("--seed", type=int, default=1, show_default=True, help="Of random samples.")
+@click.option("--seed", type=click.IntRange(0, 0xFFFFFFFF), default=1, show_default=True, help="Of random samples.")
+@click.option("--edited", is_flag=True, help="Compile the files as they are, though changed since the export.")
 @json_option
 def verify(directory: Path, data: str | None, cflags: str, as_json: bool, **given: Any) -> None:
-    """Compile the export in DIRECTORY (run it with onnxruntime if it is ONNX), compare every integer with Python's.
+    """Compile and run the export in DIRECTORY (ONNX: with onnxruntime), compare every integer with Python's.
+
+    This runs what lies in DIRECTORY on your machine: verify only what you or somebody you trust exported. Files that
+    were changed since the export are refused, unless with --edited.
 
     After training steps: every weight, momentum, format and error scale. On a board also instructions, stack, flash and
-    RAM. Exit code 1 where something differs.
+    RAM. Exit code 1 where something differs. Exports to header, npz and cmsis-nn hold nothing that could be run.
     """
     from fxptrain.export.verify import Request, data_vectors
     from fxptrain.export.verify import verify as run_verification
@@ -89,6 +101,24 @@ def verify(directory: Path, data: str | None, cflags: str, as_json: bool, **give
     click.echo(json.dumps(found) if as_json else _verdict_text(found))
     if not found["equal"]:
         sys.exit(DIFFERENT)
+
+
+@click.command(short_help="What a board learned, as a run.")
+@click.argument("directory", type=click.Path(path_type=Path))
+@click.argument("state", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), required=True, metavar="RUN", help="Run directory to make.")
+@json_option
+def readback(directory: Path, state: Path, out: Path, as_json: bool) -> None:
+    """Make a run of STATE, a file with the bytes that a board saved, whose program was built from the export DIRECTORY.
+
+    A dump of memory with two slots will do: the newest whole state in it counts. Evaluate the run, predict with it,
+    export it again.
+    """
+    from fxptrain.export.readback import read_back
+
+    made = read_back(directory, state, out)
+    text = f"{made['recipe']} after {made['step']:,} steps in {made['run']}, weights {made['weights_sha256'][:12]}"
+    click.echo(json.dumps(made) if as_json else text)
 
 
 def _verdict_text(found: dict[str, Any]) -> str:

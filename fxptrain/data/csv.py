@@ -21,7 +21,9 @@ import numpy.typing as npt
 from fxptrain.data.dataset import MAX_CLASSES, Inputs, Parts
 from fxptrain.data.reading import Reading
 from fxptrain.errors import DataError
+from fxptrain.sizes import check_bytes, regular_size
 
+SHORTEST_CELL: Final = 2  # bytes: a digit and a comma
 LABEL_NAMES: Final = ("label", "class", "target")
 NO_LABEL: Final = Reading()
 _GAPS: Final = ("", "na", "n/a", "nan", "null", "none", "?", "-")
@@ -65,8 +67,9 @@ class _Layout:
 
 
 def read_csv(
-    train: Path, test: Path | None = None, reading: Reading | None = None, columns: Sequence[str] | None = None
-) -> Parts:
+    train: Path, test: Path | None = None, reading: Reading | None = None, columns: Sequence[str] | None = None,
+    limit: int | None = None,
+) -> Parts:  # fmt: skip
     """Read labelled samples from one table or two.
 
     Parameters
@@ -79,6 +82,8 @@ def read_csv(
     columns : sequence of str, optional
         Features that a header must name, in the order wanted; others are left out. Without a header there must be as
         many.
+    limit : int, optional
+        Bytes that the cells of a table may take in memory.
 
     Returns
     -------
@@ -99,9 +104,9 @@ def read_csv(
     out, with a line.
     """
     reading = reading or NO_LABEL
-    tables = [_read(train, reading, columns, labelled=True)]
+    tables = [_read(train, reading, columns, limit, labelled=True)]
     if test is not None:
-        tables.append(_read(test, reading, tables[0].columns, labelled=True))
+        tables.append(_read(test, reading, tables[0].columns, limit, labelled=True))
     if len({table.features.shape[1] for table in tables}) > 1 or (tables[0].columns is None and tables[-1].columns):
         raise DataError(
             f"{tables[1].path}: has {tables[1].features.shape[1]} features ({_listed(tables[1].columns)}), "
@@ -132,16 +137,20 @@ def read_rows(
     header : bool, optional
         Whether the first row is a header.
     """
-    table = _read(path, Reading(label=label, header=header), columns, labelled=False)
+    table = _read(path, Reading(label=label, header=header), columns, None, labelled=False)
     return table.features, table.notes
 
 
-def _read(path: Path, reading: Reading, columns: Sequence[str] | None, *, labelled: bool) -> _Table:
+def _read(path: Path, reading: Reading, columns: Sequence[str] | None, limit: int | None, *, labelled: bool) -> _Table:
+    size = regular_size(path, DataError, f"{path}:")
+    check_bytes(size // SHORTEST_CELL * np.dtype(np.float32).itemsize, limit, str(path))
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             return _read_table(path, file, reading, columns, labelled)
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: is not UTF-8 text ({error.reason} at byte {error.start}).") from error
+    except csv.Error as error:
+        raise DataError(f"{path}: is no table of comma-separated values ({error}).") from error
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error}).") from error
 

@@ -150,6 +150,18 @@ class Network:
                 "The method `ste` keeps 32-bit master copies, for which a microcontroller has no room; the export "
                 "trains with sqpu or hteqpu. Export without --training, or train with another method."
             )
+        optimizer, formats = model.optimizer, model.formats
+        for name, value, known in (
+            ("optimizer.momentum_units", optimizer.momentum_units, optimizer.momentum_units == "gradient"),
+            ("optimizer.decay_of", optimizer.decay_of, optimizer.decay_of == "weight"),
+            (
+                "formats.momentum_frac",
+                formats.momentum_frac,
+                formats.momentum_frac != "param" or formats.mode == "fixed",
+            ),
+        ):
+            if not known:
+                raise RecipeError(f"`{name}` (={value!r}) is not in the C runtime; export without --training.")
         if self.batch < 1:
             raise RecipeError(f"`batch` (={self.batch}) must be at least 1.")
         if not 0 <= self.freeze < len(parametric):

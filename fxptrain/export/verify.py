@@ -6,7 +6,7 @@ What does not belong here: how the comparison is made (`vectors`) and how progra
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,23 +17,27 @@ from fxptrain.errors import FxptrainError
 from fxptrain.export.boards import BOARDS, build_image, run_image
 from fxptrain.export.c99 import network_of
 from fxptrain.export.cmsis_check import MARK
+from fxptrain.export.interface import interface_of
 from fxptrain.export.layers import Network
 from fxptrain.export.onnx.check import check, is_export
-from fxptrain.export.onnx.model import reads_pixels
-from fxptrain.export.source import read_source
+from fxptrain.export.source import read_source, unchanged_files
 from fxptrain.export.toolchain import build_host, run_host
-from fxptrain.export.vectors import Batch, Findings, Vectors, compare, random_vectors, run_engine
+from fxptrain.export.vectors import Batch, Findings, Vectors, compare, random_vectors, real_vectors, run_engine
 from fxptrain.fixed.multiplier import Multiplier
 from fxptrain.run.inputs import reading_of
 
 HOST = "host"
 TARGETS = (HOST, *BOARDS)
 AFTER = 100  # samples of real data predicted again after training
+REALS = 6  # samples of real numbers to quantize
 
 
 @dataclass(frozen=True)
 class Request:
-    """What to verify with: target, compiler of a host, its options, how many samples, steps, threads; the seed."""
+    """What to verify with: target, compiler of a host, its options, how many samples, steps, threads; the seed.
+
+    `edited`: take the files as they are now, instead of refusing those that are not as they were written.
+    """
 
     target: str = HOST
     compiler: str = "gcc"
@@ -42,6 +46,7 @@ class Request:
     steps: int = 10
     seed: int = 1
     threads: int = 1
+    edited: bool = False
 
 
 def verify(directory: str | Path, request: Request | None = None, vectors: Vectors | None = None) -> dict[str, Any]:
@@ -50,7 +55,8 @@ def verify(directory: str | Path, request: Request | None = None, vectors: Vecto
     Parameters
     ----------
     directory : path
-        Written by ``fxptrain export RUN``, ``--to c`` or ``--to onnx``.
+        Written by ``fxptrain export RUN``, ``--to c`` or ``--to onnx``. What lies there is compiled and run: it must
+        come from somebody you trust, as the hashes in it can be written by anybody.
     request : Request, optional
         Target and how much to compare.
     vectors : Vectors, optional
@@ -75,17 +81,24 @@ def verify(directory: str | Path, request: Request | None = None, vectors: Vecto
             f"The export in {directory} needs CMSIS-NN, which rounds ties differently: `tools/compare_cmsis_nn RUN` "
             "counts what that changes."
         )
-    net, graph = network_of(run, options), is_export(directory)
+    net, graph, interface = network_of(run, options), is_export(directory), interface_of(run, options.prefix)
+    if not graph:
+        _sources(directory, options.prefix)  # refuses what cannot be run
     if vectors is None:
-        rate, raw = Multiplier.from_real(run.recipe.schedule.lr), graph and not reads_pixels(run)
+        rate = Multiplier.from_real(run.recipe.schedule.lr)
         steps = request.steps if net.training else 0
+        raw = not interface.pixels
         vectors = random_vectors(net, samples=request.samples, steps=steps, seed=request.seed, rate=rate, raw=raw)
-    if graph:
-        if request.target != HOST:
-            raise FxptrainError(f"`target` (={request.target!r}) must be {HOST}: an ONNX export runs there.")
-        return check(run, directory, vectors.before, request.threads)
-    with tempfile.TemporaryDirectory(prefix="fxptrain-verify-") as build:
-        results, facts = _run(net, directory, Path(build), vectors, request)
+    if graph and request.target != HOST:
+        raise FxptrainError(f"`target` (={request.target!r}) must be {HOST}: an ONNX export runs there.")
+    with tempfile.TemporaryDirectory(prefix="fxptrain-verify-") as name:
+        build = Path(name)
+        taken = directory if request.edited else _copied(directory, build / "sources")
+        if graph:
+            return check(run, taken, vectors.before, request.threads)
+        vectors = replace(vectors, reals=real_vectors(net, interface, REALS, request.seed))
+        sources = _sources(taken, options.prefix)
+        results, facts = _run(net, sources, build, vectors, request, options.prefix)
     findings = compare(net, vectors, run_engine(net, vectors, request.threads), results)
     facts |= _instructions(net, vectors, findings, request.target)
     verdict = {"equal": not findings.differences, "differences": findings.differences, "compared": findings.compared}
@@ -93,16 +106,35 @@ def verify(directory: str | Path, request: Request | None = None, vectors: Vecto
     return about | {"steps": len(vectors.batches)} | verdict | facts
 
 
+def _copied(directory: Path, sources: Path) -> Path:
+    """The files of an export, unchanged and no others, in a directory of their own."""
+    for name, content in unchanged_files(directory).items():
+        (sources / name).parent.mkdir(parents=True, exist_ok=True)
+        (sources / name).write_bytes(content)
+    return sources
+
+
+def _sources(directory: Path, prefix: str) -> Path:
+    """Where the export's C is: in its folder, or in that of an Arduino library."""
+    for folder in (directory, directory / "src"):
+        if (folder / f"{prefix}_config.h").is_file():
+            return folder
+    raise FxptrainError(
+        f"The export in {directory} holds integers only, as `--to header` and `--to npz` write them: there is nothing "
+        "to run and to compare. Export it with `--to c`, `arduino` or `onnx` to verify its results."
+    )
+
+
 def _run(
-    net: Network, directory: Path, build: Path, vectors: Vectors, request: Request
+    net: Network, directory: Path, build: Path, vectors: Vectors, request: Request, prefix: str
 ) -> tuple[bytes, dict[str, Any]]:
     """Results of the export, and what was measured on the way."""
     encoded = vectors.encode(power_cycle=len(vectors.batches) // 2)
     if request.target == HOST:
-        program = build_host(directory, build, request.compiler, request.options)
+        program = build_host(directory, build, request.compiler, request.options, prefix)
         return run_host(program, encoded, build), {"compiler": request.compiler}
     board = BOARDS[request.target]
-    image = build_image(board, directory, build, request.options)
+    image = build_image(board, directory, build, request.options, prefix)
     results, stack = run_image(board, image, encoded, build)
     return results, {"flash_bytes": image.flash, "ram_bytes": image.ram, "stack_bytes": stack}
 

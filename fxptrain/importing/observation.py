@@ -79,7 +79,8 @@ class FloatModel:
     def __init__(self, model: Any, chain: Chain, threads: int = 1) -> None:
         self.chain = chain
         graph = model.graph
-        self.fixed = next(i for i in graph.input if i.name == chain.input).type.tensor_type.shape.dim[0].dim_value
+        batch = next(i for i in graph.input if i.name == chain.input).type.tensor_type.shape.dim[0].dim_value
+        self.fixed = max(batch, 0)
         extended = type(model)()
         extended.CopyFrom(model)
         self.names = list(dict.fromkeys(layer.output for layer in chain.layers))

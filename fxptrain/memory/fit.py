@@ -41,7 +41,7 @@ def fit(asked: Setting, limit: int) -> Fitted:
         smallest = least if smallest is None else min(smallest, least)
         if least > limit:
             continue
-        for candidate in _batches(narrowed):
+        for candidate in _batches(narrowed, limit):
             if plan(candidate).total <= limit:
                 chosen = candidate if candidate.lean == asked.lean else _fastest(candidate, limit)
                 return Fitted(chosen, plan(chosen), _given_up(asked, chosen), _largest_batch(chosen, limit))
@@ -51,8 +51,10 @@ def fit(asked: Setting, limit: int) -> Fitted:
     )
 
 
-def within(asked: Setting, limit: int | None, *, either: bool) -> tuple[Setting, int]:
+def within(asked: Setting, limit: int, *, either: bool, data: int = 0) -> tuple[Setting, int]:
     """The setting and its planned bytes; with `either`, by the fastest schedule that is within the limit.
+
+    The limit is for the step and for `data`, the bytes of the data set.
 
     Raises
     ------
@@ -60,19 +62,22 @@ def within(asked: Setting, limit: int | None, *, either: bool) -> tuple[Setting,
         If it exceeds the limit; the message says what would fit.
     """
     total = plan(asked).total
-    if limit is None or total <= limit:
+    if total + data <= limit:
         return asked, total
     if either:
         least = replace(asked, lean=True)
         total = plan(least).total
-        chosen = _fastest(least, limit)
-        if total <= limit or chosen != least:
+        chosen = _fastest(least, limit - data)
+        if total + data <= limit or chosen != least:
             return chosen, plan(chosen).total
     try:
-        way_out = "Use what fits: " + "; ".join(fit(asked, limit).given_up) + "."
+        way_out = "Use what fits: " + "; ".join(fit(asked, limit - data).given_up) + "."
     except FxptrainError as error:
         way_out = str(error)
-    raise FxptrainError(f"Training is planned to take {total:,} bytes, more than {limit:,}. {way_out}")
+    if data >= limit:
+        way_out = "Use fewer samples (--limit N)."
+    held = f" and the data {data:,}" if data else ""
+    raise FxptrainError(f"Training is planned to take {total:,} bytes{held}, more than {limit:,}. {way_out}")
 
 
 def _fastest(least: Setting, limit: int) -> Setting:
@@ -93,16 +98,21 @@ def _widths(asked: Setting) -> Iterator[Setting]:
             yield asked.with_bits(bits)
 
 
-def _batches(asked: Setting) -> Iterator[Setting]:
-    """Batch sizes from the asked one down by halves, each whole first, then in ever smaller pieces."""
+def _batches(asked: Setting, limit: int) -> Iterator[Setting]:
+    """Batch sizes from the asked one down by halves, each whole first, then in ever smaller pieces.
+
+    Those that exceed the limit even in the smallest pieces are left out.
+    """
     batch = asked.batch_size
     while batch >= 1:
-        piece: int | None = None if batch < asked.batch_size else asked.micro_batch
-        while piece is None or piece >= 1:
-            for lean in (False, True):
-                if lean or not asked.lean:
-                    yield replace(asked, batch_size=batch, micro_batch=piece, lean=lean)
-            piece = (batch if piece is None else piece) // 2
+        least = (plan(replace(asked, batch_size=batch, micro_batch=piece, lean=True)).total for piece in (1, None))
+        if min(least) <= limit:
+            piece: int | None = None if batch < asked.batch_size else asked.micro_batch
+            while piece is None or piece >= 1:
+                for lean in (False, True):
+                    if lean or not asked.lean:
+                        yield replace(asked, batch_size=batch, micro_batch=piece, lean=lean)
+                piece = (batch if piece is None else piece) // 2
         batch //= 2
 
 

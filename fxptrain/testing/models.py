@@ -139,7 +139,7 @@ def format_specs(draw: st.DrawFn, *, min_bits: int = 4, max_bits: int = 16) -> F
         mode="fixed",
         param_frac=draw(st.integers(param_bits - 4, param_bits)),
         activation_frac=draw(st.integers(max(activation_bits - 6, 0), activation_bits - 1)),
-        momentum_frac=draw(st.one_of(st.none(), st.integers(4, 12))),
+        momentum_frac=draw(st.one_of(st.none(), st.just("param"), st.integers(4, 12))),
     )
 
 

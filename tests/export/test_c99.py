@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,11 @@ from fxptrain.export.source import Options, read_source
 from tests.export.recipes import gupta_like, run_of, small_recipe
 
 FORBIDDEN = re.compile(r"\b(float|double|malloc|calloc|realloc|free|printf|goto|setjmp|long|short|unsigned|char)\b")
+
+
+def files_in(folder: Path) -> list[str]:
+    """All files of an export."""
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 
 
 def without_comments(text: str) -> str:
@@ -41,8 +47,8 @@ def test_the_same_run_gives_the_same_bytes(tmp_path: Path) -> None:
     """Two exports, made from two builds of the model, are equal file by file."""
     for name in ("a", "b"):
         export_c(run_of(small_recipe()), tmp_path / name, Options(training=True))
-    files = sorted(path.name for path in (tmp_path / "a").iterdir())
-    assert files == sorted(path.name for path in (tmp_path / "b").iterdir())
+    files = files_in(tmp_path / "a")
+    assert files == files_in(tmp_path / "b")
     assert all((tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes() for name in files)
 
 
@@ -53,7 +59,7 @@ def test_an_export_knows_its_source(tmp_path: Path) -> None:
     again, found = read_source(tmp_path / "out")
     assert found == options
     assert again.model.weights_sha256() == run.model.weights_sha256()
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == made["files"]
+    assert files_in(tmp_path / "out") == made["files"]
 
 
 def test_weights_stand_with_format_range_and_shape(tmp_path: Path) -> None:
@@ -90,10 +96,17 @@ def test_sums_are_narrow_where_formats_prove_it() -> None:
     [
         (Options(training=True), {"optimizer__method": "ste"}, "`ste` keeps 32-bit master copies"),
         (Options(training=True, batch=0), {}, r"`batch` \(=0\)"),
+        (
+            Options(training=True),
+            {"optimizer__momentum_units": "weight", "formats__momentum_frac": 7},
+            r"`optimizer\.momentum_units` \(='weight'\) is not in the C runtime",
+        ),
+        (Options(training=True), {"optimizer__decay_of": "magnitude"}, r"`optimizer\.decay_of` \(='magnitude'\)"),
+        (Options(training=True), {"formats__momentum_frac": "param"}, r"`formats\.momentum_frac` \(='param'\)"),
         (Options(training=True, freeze=2), {}, r"`freeze` \(=2\) must leave a layer to train: 0 to 1"),
     ],
 )
-def test_mistakes(options: Options, changes: dict[str, str], match: str) -> None:
+def test_mistakes(options: Options, changes: dict[str, Any], match: str) -> None:
     """The message names the option and its range."""
     with pytest.raises(FxptrainError, match=match):
         network_of(run_of(small_recipe(**changes)), options)

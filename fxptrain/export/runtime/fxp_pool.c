@@ -42,17 +42,35 @@ void fxp_maxpool_forward(const fxp_forward *pass)
 
 #if FXP_USE_AVGPOOL
 
+/* Sum of a window of one channel; |x| < 2^31, and a window has fewer than 2^31 entries. */
+static int64_t window_sum(const fxp_stage *s, const fxp_value *x)
+{
+    const int32_t ci = s->ci, kh = s->kh, kw = s->kw, row = s->w * ci;
+#if FXP_VALUE_BITS <= 8
+    int32_t sum = 0; /* of fewer than 2^24 entries */
+#else
+    int64_t sum = 0;
+#endif
+    int32_t i, j;
+    for (i = 0; i < kh; i++) {
+        const fxp_value *from = x;
+        for (j = 0; j < kw; j++) {
+            sum += *from;
+            from += ci;
+        }
+        x += row;
+    }
+    return sum;
+}
+
 void fxp_averagepool_forward(const fxp_forward *pass)
 {
     const fxp_stage *s = pass->stage;
-    int32_t oh, ow, c, t, at = 0;
+    int32_t oh, ow, c, at = 0;
     for (oh = 0; oh < s->oh; oh++) {
         for (ow = 0; ow < s->ow; ow++) {
             for (c = 0; c < s->co; c++, at++) {
-                int64_t sum = 0;
-                for (t = 0; t < s->kh * s->kw; t++) {
-                    sum += pass->x[input_at(s, oh, ow, c, t)];
-                }
+                int64_t sum = window_sum(s, pass->x + input_at(s, oh, ow, c, 0));
                 sum *= s->mean.mantissa;
                 if (s->relu && (sum < 0)) {
                     sum = 0;
