@@ -23,6 +23,7 @@ from fxptrain.fixed.format import FxP
 from fxptrain.kernels.call import Call, run_calls
 from fxptrain.kernels.requantize import Activation, Gate, RoundSite
 from fxptrain.kernels.update_site import Runs
+from fxptrain.nn.layers.storage import NOTHING, Storage
 from fxptrain.nn.state.arena import Buffer
 from fxptrain.nn.state.formats import ErrorScale, TensorFormat
 from fxptrain.nn.state.parameters import IntArray, ParameterArray
@@ -163,7 +164,10 @@ class Report(NamedTuple):
 
 
 class Roundings(NamedTuple):
-    """Calls that write a tensor of `total` rounded values; each returns (saturated values, largest absolute one)."""
+    """Calls that write a tensor of `total` rounded values; they return (saturated values, largest absolute one).
+
+    Others among them, which return nothing, make ready what those need.
+    """
 
     calls: list[Call]
     total: int  # 0: nothing is rounded, nothing reported
@@ -172,12 +176,8 @@ class Roundings(NamedTuple):
         """What the calls returned when they were made last."""
         if not self.total:
             return Report(0, 0, 0)
-        first, *others = self.calls
-        saturated, largest = first.results
-        for call in others:
-            more, peak = call.results
-            saturated, largest = saturated + more, max(largest, peak)
-        return Report(saturated, self.total, largest)
+        found = [results for call in self.calls if (results := call.results)]
+        return Report(sum(over for over, _ in found), self.total, max(peak for _, peak in found))
 
     def run(self, step: int) -> Report:
         """Make the calls, here and now."""
@@ -230,6 +230,72 @@ class ErrorCall(NamedTuple):
     scratch: Views
 
 
+class Budgets(NamedTuple):
+    """Bytes that a block's packed weights, or its gradient, may take in each phase."""
+
+    forward: int
+    error: int
+    gradient: int
+
+
+class Kept(NamedTuple):
+    """How tensors of the batch are kept that blocks read and write; errors are plain.
+
+    Calls are handed `samples` samples of plain tensors, and all others whole: theirs are the samples from `first` on.
+    """
+
+    x: Storage
+    y: Storage = NOTHING
+    winners: Storage = NOTHING
+    first: int = 0
+    samples: int = 0
+
+
+class Work(NamedTuple):
+    """Planned time, in multiply-accumulates that take as long: of all samples, and of packing weights."""
+
+    samples: int
+    packing: int
+
+
+class Blocks(ABC):
+    """A stage that runs in blocks of channels: each one's weights are packed just before they are needed.
+
+    Scratch memory holds one block of a phase, shared memory only what `Stage.proofs` found.
+    """
+
+    @abstractmethod
+    def scratch(self, phase: str, kept: Kept) -> list[Buffer]:
+        """Buffers one thread needs in a phase."""
+
+    @abstractmethod
+    def table_bytes(self, backward: bool) -> int:
+        """Bytes of the offset tables that the kernels read; `backward`: also in the input error."""
+
+    @abstractmethod
+    def forward(self, call: ForwardCall, kept: Kept) -> Roundings:
+        """See `Stage.forward`."""
+
+    @abstractmethod
+    def input_error(self, call: ErrorCall, kept: Kept) -> Roundings:
+        """See `Stage.input_error`."""
+
+    @abstractmethod
+    def work(self, kept: Kept, backward: bool) -> Work:
+        """Planned time of a batch; `backward`: with the input error."""
+
+    @abstractmethod
+    def gradient_blocks(self) -> list[GradientBlock]:
+        """See `Stage.blocks`."""
+
+    @abstractmethod
+    def gradient(
+        self, block: GradientBlock, x: IntArray, error: IntArray, winners: npt.NDArray[np.uint8], scratch: Views,
+        kept: Kept, *, more: bool = False,
+    ) -> tuple[list[Call], IntArray]:  # fmt: skip
+        """See `Stage.gradient`; `more` adds to the gradient of samples before."""
+
+
 @dataclass(frozen=True)
 class GradientBlock:
     """A part of one parameter array whose gradient is computed at once.
@@ -277,6 +343,7 @@ class Stage(ABC):
 
     pools = False  # whether winners are recorded
     rounds = True  # whether the output has a format of its own, into which values are rounded
+    reads_packed = False  # whether its parameters may be packed bit by bit
     commutes = False  # whether a function of each value behind it may as well come before it
 
     def __init__(self, layer: int, name: str, in_shapes: Sequence[Shape], out_shape: Shape) -> None:
@@ -453,6 +520,25 @@ class Stage(ABC):
         error's fractional bits and, of weights, the input's.
         """
         raise NotImplementedError
+
+    # Blocks of channels --------------------------------------------------------------------------------------------
+
+    def in_blocks(self, batch: int, budgets: Budgets) -> Blocks | None:
+        """The stage in blocks of channels, which may be packed tensors' only; None where it cannot be cut."""
+        return None
+
+    @property
+    def winner_bits(self) -> int:
+        """Bits that tell the winner of a window, where a stage in blocks writes it."""
+        return 8
+
+    def proofs(self, views: Views, backward: bool) -> list[Call]:
+        """Calls that learn from the parameters what samples may prove of their sums; `prepare` makes them, too."""
+        return []
+
+    def proof_buffers(self, backward: bool) -> list[Buffer]:
+        """Those of the buffers of `shared` that `measure` and `proofs` need."""
+        return []
 
     # Rounding sites ------------------------------------------------------------------------------------------------
 

@@ -132,7 +132,8 @@ class DepthwiseStage(WeightedStage):
     def prepare(self, views: Views, backward: bool) -> list[Call]:
         """Align the bias."""
         no_sums = views["bias"][:0]
-        return [Call(align_bias, self.bias, self.bias_lift, no_sums, 0, self._aligned(views))]
+        bias, bits, count = self.biases
+        return [Call(align_bias, bias, bits, 0, count, self.bias_lift, no_sums, 0, self._aligned(views))]
 
     def forward(self, call: ForwardCall) -> Roundings:
         """See `Stage.forward`."""

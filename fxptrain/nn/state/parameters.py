@@ -145,6 +145,11 @@ class ParameterArray:
         self.updates = 0
 
     @property
+    def stored(self) -> tuple[npt.NDArray[Any], int | None]:
+        """The flat array that kernels read the weights from, and the bits of each where it is packed."""
+        return self.flat, None
+
+    @property
     def _value_format(self) -> FxP:
         form = self.form.format
         return FxP(MASTER_BITS, form.frac_bits + self._extra) if self.rule.master else form
