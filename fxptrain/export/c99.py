@@ -15,7 +15,7 @@ from fxptrain.export.layers import Network
 from fxptrain.export.plan import Layout, plan
 from fxptrain.export.source import FILE, Options, write_source
 from fxptrain.export.state import state_bytes_of
-from fxptrain.export.tables import config, data, table_bytes
+from fxptrain.export.tables import config, data, kinds, table_bytes
 from fxptrain.fixed.multiplier import Multiplier
 from fxptrain.nn.describe import layer_table
 from fxptrain.run.checkpoint import write_atomically
@@ -27,7 +27,8 @@ HEADERS = (".h", ".c")
 def runtime_files() -> dict[str, str]:
     """The hand-written C by file name."""
     folder = resources.files("fxptrain.export") / "runtime"
-    found = {item.name: item.read_text(encoding="utf-8") for item in folder.iterdir() if item.name.endswith(HEADERS)}
+    items = [*folder.iterdir(), *(folder / "kinds").iterdir()]
+    found = {item.name: item.read_text(encoding="utf-8") for item in items if item.name.endswith(HEADERS)}
     return dict(sorted(found.items()))
 
 
@@ -49,7 +50,11 @@ def prepare_directory(directory: Path) -> None:
 
 def c_files(net: Network, rate: Multiplier) -> dict[str, str]:
     """Text of all C files of an export by name; `rate` is the learning rate it suggests."""
-    return runtime_files() | {"fxp_config.h": config(net, plan(net), rate), "fxp_data.c": data(net)}
+    return runtime_files() | {
+        "fxp_config.h": config(net, plan(net), rate),
+        "fxp_data.c": data(net),
+        "fxp_kinds.c": kinds(net),
+    }
 
 
 def export_c(run: Run, directory: Path, options: Options) -> dict[str, Any]:

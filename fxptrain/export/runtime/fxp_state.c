@@ -7,6 +7,7 @@
  *     CRC-32 of all that                                              4 bytes
  */
 #include "fxp.h"
+#include "fxp_model.h"
 
 #if FXP_TRAINING
 
@@ -92,12 +93,7 @@ static const uint8_t *get_momentum(const uint8_t *from, fxp_momentum *values, in
 
 static int32_t weight_count(const fxp_stage *s)
 {
-    return s->co * s->kh * s->kw * ((s->kind == FXP_DEPTHWISE) ? 1 : s->ci);
-}
-
-static void *place(const fxp_model *model, uint32_t at)
-{
-    return model->arena + at;
+    return s->co * s->taps;
 }
 
 void fxp_state_save(const fxp_model *model, uint8_t *bytes)
@@ -121,10 +117,10 @@ void fxp_state_save(const fxp_model *model, uint8_t *bytes)
     for (i = FXP_FIRST_TRAINED; i < FXP_STAGES; i++) {
         const fxp_stage *s = &fxp_stages[i];
         if (s->w_form >= 0) {
-            to = put_params(to, place(model, s->weights_at), weight_count(s));
-            to = put_momentum(to, place(model, s->weights_momentum_at), weight_count(s));
-            to = put_params(to, place(model, s->bias_at), (s->bias == NULL) ? 0 : s->co);
-            to = put_momentum(to, place(model, s->bias_momentum_at), (s->bias == NULL) ? 0 : s->co);
+            to = put_params(to, fxp_place(model, s->weights_at), weight_count(s));
+            to = put_momentum(to, fxp_place(model, s->weights_momentum_at), weight_count(s));
+            to = put_params(to, fxp_place(model, s->bias_at), (s->bias == NULL) ? 0 : s->co);
+            to = put_momentum(to, fxp_place(model, s->bias_momentum_at), (s->bias == NULL) ? 0 : s->co);
         }
     }
     (void)put(to, crc32(bytes, FXP_STATE_BYTES - 4), 4);
@@ -136,10 +132,10 @@ static void load_parameters(fxp_model *model, const uint8_t *from)
     for (i = FXP_FIRST_TRAINED; i < FXP_STAGES; i++) {
         const fxp_stage *s = &fxp_stages[i];
         if (s->w_form >= 0) {
-            from = get_params(from, place(model, s->weights_at), weight_count(s));
-            from = get_momentum(from, place(model, s->weights_momentum_at), weight_count(s));
-            from = get_params(from, place(model, s->bias_at), (s->bias == NULL) ? 0 : s->co);
-            from = get_momentum(from, place(model, s->bias_momentum_at), (s->bias == NULL) ? 0 : s->co);
+            from = get_params(from, fxp_place(model, s->weights_at), weight_count(s));
+            from = get_momentum(from, fxp_place(model, s->weights_momentum_at), weight_count(s));
+            from = get_params(from, fxp_place(model, s->bias_at), (s->bias == NULL) ? 0 : s->co);
+            from = get_momentum(from, fxp_place(model, s->bias_momentum_at), (s->bias == NULL) ? 0 : s->co);
         }
     }
 }

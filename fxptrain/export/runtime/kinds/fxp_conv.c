@@ -7,6 +7,11 @@
 
 #if FXP_USE_CONV
 
+fxp_sums fxp_conv_sums(const fxp_model *model, const fxp_stage *stage)
+{
+    return fxp_weighted_sums(model, stage);
+}
+
 /* Copy what the kernel sees at `at` to `patch` (kh, kw, ci), zeros in the padding. */
 static void gather(const fxp_stage *s, const fxp_value *x, fxp_position at, fxp_value *patch)
 {
@@ -50,7 +55,7 @@ static void finish_pair(const fxp_forward *pass, const fxp_value *patches, const
                         int32_t c, int32_t other, int32_t at)
 {
     const fxp_stage *s = pass->stage;
-    const int32_t taps = s->kh * s->kw * s->ci;
+    const int32_t taps = s->taps;
     const int32_t windows = s->pool_h * s->pool_w;
     fxp_forward_sum sums[4];
     peak found;
@@ -76,7 +81,7 @@ static void finish_pair(const fxp_forward *pass, const fxp_value *patches, const
 static void forward_panel(const fxp_forward *pass, const fxp_param *weights, int32_t first, int32_t last)
 {
     const fxp_stage *s = pass->stage;
-    const int32_t taps = s->kh * s->kw * s->ci;
+    const int32_t taps = s->taps;
     const int32_t windows = s->pool_h * s->pool_w;
     const int32_t whole = (windows == 1) && (s->kh == s->h) && (s->kw == s->w) && (s->pad_h == 0) && (s->pad_w == 0);
     const fxp_value *patches = whole ? pass->x : pass->patches; /* a linear layer sees its whole input */
@@ -96,12 +101,12 @@ static void forward_panel(const fxp_forward *pass, const fxp_param *weights, int
     }
 }
 
-void fxp_conv2d_forward(const fxp_forward *pass)
+void fxp_conv_forward(const fxp_forward *pass)
 {
     const fxp_stage *s = pass->stage;
 #if FXP_PACKED
     if (pass->weights == NULL) { /* a panel is unpacked once a sample; patches are gathered for every panel */
-        const int32_t taps = s->kh * s->kw * s->ci;
+        const int32_t taps = s->taps;
         int32_t c;
         for (c = 0; c < s->co; c += s->panel) {
             const int32_t channels = (s->co - c < s->panel) ? (s->co - c) : s->panel;
@@ -116,7 +121,7 @@ void fxp_conv2d_forward(const fxp_forward *pass)
 
 #if FXP_TRAINING && FXP_BACK_CONV
 
-void fxp_conv2d_input_error(const fxp_backward *pass, fxp_error_sum *sums)
+void fxp_conv_input_error(const fxp_backward *pass, fxp_error_sum *sums)
 {
     const fxp_stage *s = pass->stage;
     const fxp_error *error = pass->error;
@@ -146,7 +151,7 @@ void fxp_conv2d_input_error(const fxp_backward *pass, fxp_error_sum *sums)
 
 #if FXP_TRAINING && FXP_GRADIENT_CONV
 
-void fxp_conv2d_weight_gradient(const fxp_backward *pass, int32_t c, fxp_gradient_sum *sums)
+void fxp_conv_weight_gradient(const fxp_backward *pass, int32_t c, fxp_gradient_sum *sums)
 {
     const fxp_stage *s = pass->stage;
     int32_t oh, ow, kh;

@@ -4,6 +4,11 @@
 
 #if FXP_USE_DEPTHWISE
 
+fxp_sums fxp_depthwise_sums(const fxp_model *model, const fxp_stage *stage)
+{
+    return fxp_weighted_sums(model, stage);
+}
+
 /* Sum of one channel over the kernel's taps inside the input. */
 static fxp_forward_sum sum_of(const fxp_forward *pass, const fxp_param *weights, int32_t c, fxp_position at)
 {
@@ -47,7 +52,7 @@ void fxp_depthwise_forward(const fxp_forward *pass)
     int32_t oh, ow, c;
 #if FXP_PACKED
     if (weights == NULL) { /* all of them: they are few */
-        fxp_unpack_weights(s->weights, 0, s->co, s->kh * s->kw, pass->panel);
+        fxp_unpack_weights(s->weights, 0, s->co, s->taps, pass->panel);
         weights = pass->panel;
     }
 #endif
