@@ -110,7 +110,7 @@ class TrainingShare(ForwardShare):
             if model.graph.joins(i):
                 self.errors[i] = self._planned(i, "join", partial(self._join, i), *self._grid(i))
                 self._backward += self.errors[i].calls
-            for slot, tensor in enumerate(model.stages[i].inputs):
+            for slot, tensor in reversed(list(enumerate(model.stages[i].inputs))):
                 if tensor != INPUT:
                     self._hand_back(i, slot, tensor)
 

@@ -42,6 +42,10 @@ class ActivationStage(AddStage):
 
     rounds = False
 
+    def absorb(self, layer: LayerSpec, shape: Shape) -> bool:
+        """The same function once more."""
+        return layer.activation == self.activation
+
     def forward(self, call: ForwardCall) -> Roundings:
         """See `Stage.forward`; nothing is rounded, so nothing is reported."""
         return super().forward(call)._replace(total=0)

@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -51,7 +51,15 @@ class LayerSpec(ABC):
         What other layers call it.
     input, inputs : str and tuple of str, optional
         Names of the layers it reads, ``input`` for the model's; left out: the layer written before it.
+
+    Attributes
+    ----------
+    least_inputs, most_inputs : int
+        How many tensors it may read.
     """
+
+    least_inputs: ClassVar[int] = 1
+    most_inputs: ClassVar[int] = 1
 
     type: str = ""
     name: str | None = None
@@ -64,16 +72,6 @@ class LayerSpec(ABC):
         if self.inputs is not None:
             return self.inputs
         return () if self.input is None else (self.input,)
-
-    @property
-    def least_inputs(self) -> int:
-        """How many tensors it reads at least."""
-        return 1
-
-    @property
-    def most_inputs(self) -> int:
-        """How many tensors it reads at most."""
-        return 1
 
     def view(self, shape: Shape) -> Shape | None:
         """The shape in which it hands on the very values it reads; None for a layer that computes."""
@@ -302,7 +300,7 @@ class Stage(ABC):
 
     def absorb(self, layer: LayerSpec, shape: Shape) -> bool:
         """Take over a layer that follows, whose input has the shape; False where that would change a bit."""
-        if layer.activation is None or not self.rounds:
+        if layer.activation is None or not self.rounds or self.activation not in (LINEAR, layer.activation):
             return False
         self.activation = layer.activation
         return True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from fxptrain.errors import ShapeError
 from fxptrain.kernels import add
@@ -35,17 +35,10 @@ class Flatten(LayerSpec):
 class Concat(LayerSpec):
     """Two or more tensors of one height and width, their channels side by side; ``inputs`` names them."""
 
+    least_inputs: ClassVar[int] = 2
+    most_inputs: ClassVar[int] = MOST_INPUTS
+
     type: Literal["concat"] = "concat"
-
-    @property
-    def least_inputs(self) -> int:
-        """Two."""
-        return 2
-
-    @property
-    def most_inputs(self) -> int:
-        """`MOST_INPUTS`."""
-        return MOST_INPUTS
 
     def stage(self, layer: int, name: str, shapes: Sequence[Shape]) -> ConcatStage:
         """See `LayerSpec.stage`."""
