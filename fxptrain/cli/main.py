@@ -16,7 +16,7 @@ import click
 
 from fxptrain import __version__
 from fxptrain.cli.experiment import experiment
-from fxptrain.cli.export import export, verify
+from fxptrain.cli.export import export, readback, verify
 from fxptrain.cli.importing import import_model
 from fxptrain.cli.memory import announce, memory, planned_run
 from fxptrain.cli.options import format_options, json_option, recipe_options, threads_option, training_options
@@ -203,6 +203,7 @@ cli.add_command(experiment)
 cli.add_command(memory)
 cli.add_command(export)
 cli.add_command(verify)
+cli.add_command(readback)
 cli.add_command(import_model)
 
 

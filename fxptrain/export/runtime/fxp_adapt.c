@@ -35,8 +35,9 @@ static void regrid_momentum(fxp_momentum *values, fxp_site site, int32_t taps, i
 static void regrid(fxp_model *model, const fxp_stage *s, int32_t change, int32_t momentum_change)
 {
     const int32_t taps = s->taps;
-    void *weights = fxp_place(model, s->weights_at), *bias = fxp_place(model, s->bias_at);
-    void *weights_momentum = fxp_place(model, s->weights_momentum_at), *bias_momentum = fxp_place(model, s->bias_momentum_at);
+    fxp_param *weights = (fxp_param *)fxp_place(model, s->weights_at), *bias = (fxp_param *)fxp_place(model, s->bias_at);
+    fxp_momentum *weights_momentum = (fxp_momentum *)fxp_place(model, s->weights_momentum_at);
+    fxp_momentum *bias_momentum = (fxp_momentum *)fxp_place(model, s->bias_momentum_at);
     if (change != 0) {
         regrid_params(weights, regrid_site(model, s, change, FXP_PARAM_BITS, FXP_SITE_WEIGHT_REGRID), taps, s->co);
         if (s->bias != NULL) {

@@ -43,8 +43,8 @@ static inline int32_t fxp_x_frac(const fxp_model *model, const fxp_stage *stage,
 typedef struct {
     const fxp_model *model;
     const fxp_stage *stage;
-    const fxp_param *weights; /* with FXP_PACKED, NULL: to be unpacked into the panel */
-    const fxp_param *bias;    /* NULL: none */
+    FXP_ROM fxp_param *weights; /* with FXP_PACKED, NULL: to be unpacked into the panel */
+    FXP_ROM fxp_param *bias;    /* NULL: none */
     const fxp_value *x;       /* (h, w, ci), the first input */
     const fxp_value *xs[FXP_MOST_INPUTS];
     fxp_value *y;       /* (oh, ow, co) */
@@ -126,7 +126,7 @@ static inline int64_t fxp_lifted(int64_t value, int32_t lift)
 /* Backward of one sample. */
 typedef struct {
     const fxp_stage *stage;
-    const fxp_param *weights;
+    FXP_ROM fxp_param *weights;
     const fxp_value *x;
     const uint8_t *winners; /* NULL: no pooling */
     const fxp_error *error; /* (oh, ow, co) */

@@ -11,11 +11,25 @@
 #include <stdint.h>
 
 #include "fxp_config.h"
+#include "fxp_interface.h"
 
 /* 1: the products of 8- and 16-bit numbers use the DSP instructions of Cortex-M4, M7, M33 (fxp_dot_dsp.c); the bits are the
- * same. */
+ * same. The compiler tells whether the core has them; -DFXP_DSP=0 does without. */
+#if defined(__ARM_FEATURE_DSP) && defined(__ARM_FEATURE_SIMD32)
 #ifndef FXP_DSP
+#define FXP_DSP 1
+#endif
+#elif !defined(FXP_DSP)
 #define FXP_DSP 0
+#elif FXP_DSP
+#error "FXP_DSP=1 needs a core with the DSP instructions of Arm's M-profile; leave it out."
+#endif
+
+/* Where constants are that are large: on AVR they stay in flash, and the pointers to them reach RAM as well. */
+#ifdef __MEMX
+#define FXP_ROM const __memx
+#else
+#define FXP_ROM const
 #endif
 
 #define FXP_NOWHERE UINT32_MAX /* in place of an offset: there is no such array */
@@ -53,16 +67,16 @@ typedef struct {
     int32_t taps;        /* weights of one output channel */
     fxp_multiplier mean; /* what sums without weights are multiplied by: of an average pool, 1 / (kh * kw) */
     int32_t w_form;      /* row of the weights' format; the momentum's is the next; -1: no weights */
-    const fxp_stored_param *weights; /* as exported; training copies them into the arena */
-    const fxp_param *bias;           /* NULL: none */
+    FXP_ROM fxp_stored_param *weights; /* as exported; training copies them into the arena */
+    FXP_ROM fxp_param *bias;           /* NULL: none */
     uint32_t scratch_at;
 #if FXP_PACKED
     uint32_t panel_at; /* where weights that are not trained are unpacked */
     int32_t panel;     /* how many output channels' at a time */
 #endif
 #if FXP_TRAINING
-    const fxp_stored_momentum *weights_momentum_start;
-    const fxp_momentum *bias_momentum_start;
+    FXP_ROM fxp_stored_momentum *weights_momentum_start;
+    FXP_ROM fxp_momentum *bias_momentum_start;
     uint32_t winners_at, gradient_at;
     uint32_t weights_at, bias_at, weights_momentum_at, bias_momentum_at;
 #endif
@@ -130,22 +144,50 @@ typedef struct {
     int32_t calm;
 } fxp_scale;
 
+/* What the samples of a batch that is being collected reported at one stage. */
+typedef struct {
+    uint32_t saturated;
+    int32_t largest;
+} fxp_seen;
+
+/* A model in use. Its fields are the runtime's own; fxp.h has functions for what a caller wants to know. */
 typedef struct {
     uint8_t *arena;
+    uint32_t identity; /* FXP_IDENTITY after fxp_init */
     fxp_form forms[FXP_FORMS];
 #if FXP_TRAINING
     fxp_scale scales[FXP_STAGES];
     uint32_t step;
     uint32_t calibrated;
+    int32_t pending; /* samples of the batch so far */
+    uint16_t labels[FXP_BATCH];
+    fxp_seen seen[FXP_STAGES];
 #endif
 } fxp_model;
+
+#if !FXP_PIXELS
+/* How real numbers become raw integers: (x + offset) * mantissa * 2^-shift, where x and offset have `grid` fractional
+ * bits. */
+typedef struct {
+    int64_t offset;
+    int32_t mantissa;
+    int32_t shift;
+    int32_t grid;
+} fxp_input_scale;
+#endif
+
+/* Generated in fxp_interface.c: of every channel, or of all alike. */
+#if FXP_PIXELS
+extern FXP_ROM fxp_value fxp_input_table[FXP_TABLE_VALUES]; /* raw input integer of each pixel value */
+#else
+extern const fxp_input_scale fxp_input_scales[FXP_INPUT_SCALES];
+#endif
 
 /* Generated in fxp_data.c. */
 extern const fxp_stage fxp_stages[FXP_STAGES];
 extern const int32_t fxp_stage_inputs[FXP_STAGE_INPUTS]; /* numbers of tensors */
 extern const fxp_tensor fxp_tensors[FXP_STAGES + 1];
 extern const fxp_form_start fxp_form_starts[FXP_FORMS];
-extern const fxp_value fxp_input_table[256]; /* raw input integer of each pixel value */
 #if FXP_TRAINING
 extern const fxp_scale fxp_scale_starts[FXP_STAGES];
 extern const fxp_reader fxp_readers[FXP_READERS + 1]; /* the last one is none */
