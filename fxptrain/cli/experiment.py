@@ -47,6 +47,8 @@ def experiment() -> None:
       fxptrain experiment stability --resume --out DIR        go on after any stop, kill -9 included
       fxptrain experiment stability --cluster                 on dask workers, here or with --scheduler ADDRESS
       fxptrain experiment status DIR                          how far it is, and which cells failed why
+      fxptrain experiment export DIR --out FOLDER             the finished cells as CSV
+      fxptrain experiment import DIR FOLDER/*.csv             take them in on another machine; then --resume goes on
       fxptrain experiment report DIR                          write the report again, also of a running sweep
     """  # noqa: D301
 
@@ -159,22 +161,55 @@ def status(directory: Path, release: bool, as_json: bool) -> None:
         _show([_status(store, sweep) for sweep in store.sweeps()], as_json, None)
 
 
+@experiment.command(short_help="Write the finished cells as CSV files that another store takes in.")
+@directory_argument
+@click.option("--out", type=click.Path(path_type=Path), metavar="FOLDER", help="Where to (DIRECTORY/cells).")
+def export(directory: Path, out: Path | None) -> None:
+    """Write FOLDER/NAME-SCALE.csv for every sweep of DIRECTORY, finished or not: all that its finished cells gave."""
+    from fxptrain.experiments.exchange import write_cells
+    from fxptrain.experiments.store import Store
+
+    with Store(directory, existing=True) as store:
+        for path in write_cells(store, out or directory / "cells"):
+            click.echo(str(path))
+
+
+@experiment.command("import", short_help="Take in finished cells of CSV files; sweeps do not run them again.")
+@directory_argument
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@json_option
+def import_cells(directory: Path, files: tuple[Path, ...], as_json: bool) -> None:
+    """Take the cells of FILES, written by `export` somewhere, into the store of DIRECTORY, made when missing."""
+    from fxptrain.experiments.exchange import take_cells
+    from fxptrain.experiments.store import Store
+
+    with Store(directory) as store:
+        taken = take_cells(store, files)
+    if as_json:
+        click.echo(json.dumps({"new": taken.new, "known": taken.known, "refused": taken.refused}))
+        return
+    click.echo(f"{taken.new} cells taken in, {taken.known} known already")
+    for reason, count in taken.refused.items():
+        click.echo(f"  {count} refused: {reason}")
+
+
 @experiment.command(short_help="Write tables, figures and report of a directory again.")
 @directory_argument
-def report(directory: Path) -> None:
-    """Write DIRECTORY/report.html, tables/, figures/ and findings.md from the store, finished or not."""
+@click.option("--out", type=click.Path(path_type=Path), metavar="FOLDER", help="Where to (DIRECTORY).")
+def report(directory: Path, out: Path | None) -> None:
+    """Write report.html, tables/, figures/, findings.md and statements.md from the store, finished or not."""
     from fxptrain.experiments.page import write_report
     from fxptrain.experiments.store import Store
 
     with Store(directory, existing=True) as store:
-        click.echo(str(write_report(store)))
+        click.echo(str(write_report(store, out)))
 
 
 def _status(store: Store, sweep: Sweep) -> dict[str, Any]:
     """Facts about a sweep."""
     failed = [{"cell": row.coordinates, "error": row.error} for row in store.rows(sweep) if row.state == "failed"]
     return {
-        "experiment": sweep.name, "scale": sweep.scale, "reduction": sweep.reduction, "code": sweep.code,
+        "experiment": sweep.name, "scale": sweep.scale, "reduction": sweep.reduction, "numerics": sweep.numerics,
         "cells": store.counts(sweep), "failed": failed, "content_sha256": store.content_sha256(),
     }  # fmt: skip
 

@@ -18,7 +18,7 @@ from fxptrain.recipe import Recipe, make_recipe
 from fxptrain.run.directory import RunDirectory
 from fxptrain.run.metrics import headroom_bits, read_metrics, share
 from fxptrain.run.progress import Progress
-from fxptrain.run.training import train
+from fxptrain.run.training import RunResult, train
 
 Outcome = tuple[dict[str, Any], dict[str, Any]]
 Watch = Callable[[Progress], None]
@@ -59,12 +59,26 @@ def run_cell(config: dict[str, Any], directory: Path, watch: Watch | None = None
 
         return train_float32(recipe, data, directory)
     run = train(recipe, data=data, out=directory, resume=True, threads=1, progress=watch)
-    records = read_metrics(RunDirectory(directory).metrics)
+    result = _result(run, read_metrics(RunDirectory(directory).metrics))
+    timing = {"host": socket.gethostname()} | {name: run.summary[name] for name in ("seconds", "images_per_second")}
+    return result, timing
+
+
+def integer_result(recipe: Recipe, data: Dataset) -> dict[str, Any]:
+    """What a cell of the integer engine gives, of a training that leaves no files."""
+    records: list[dict[str, Any]] = []
+    run = train(
+        recipe, data=data, threads=1, progress=lambda told: records.extend([told.record] if told.record else [])
+    )
+    return _result(run, records)
+
+
+def _result(run: RunResult, records: list[dict[str, Any]]) -> dict[str, Any]:
+    """What a run gave that is the same on every machine, from its summary and the record of every epoch."""
     result = {name: run.summary.get(name) for name in SUMMARY}
     result["curve"] = [{name: record.get(name) for name in CURVE} for record in records]
     result["tensors"] = [_tensor(tensor) for tensor in records[-1]["tensors"]]
-    timing = {"host": socket.gethostname()} | {name: run.summary[name] for name in ("seconds", "images_per_second")}
-    return result, timing
+    return result
 
 
 def forget(directory: Path) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 from fxptrain.errors import FxptrainError
 from fxptrain.experiments.cell import Outcome, forget, run_cell
 from fxptrain.experiments.code_version import code_version
+from fxptrain.experiments.golden import check_numerics
 from fxptrain.experiments.runner import Pace, Report, explained
 from fxptrain.experiments.store import Claim, Store, Sweep
 from fxptrain.run.evaluation import available_threads
@@ -87,11 +88,12 @@ def remote_cell(key: str, config: dict[str, Any], version: str) -> Outcome:
     Raises
     ------
     FxptrainError
-        If it does not.
+        If it does not, or the code has not the arithmetic that it declares.
     """
     here = code_version(config["engine"])
     if here != version:
         raise FxptrainError(f"The worker's code ({here}) is not the sender's ({version}); install the same everywhere.")
+    check_numerics()
     directory = Path(tempfile.gettempdir()) / f"fxptrain-cells-{os.getuid()}" / key
     try:
         return run_cell(config, directory)

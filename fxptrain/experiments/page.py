@@ -28,17 +28,22 @@ COMPARED = {"maximum", "mean"}  # statistics beside which the paper's figures st
 NAMES = {"sd": "Standard deviation of"}
 
 
-def write_report(store: Store) -> Path:
-    """Write ``tables/``, ``figures/``, ``findings.md`` and ``report.html`` beside the store.
+def write_report(store: Store, directory: Path | None = None) -> Path:
+    """Write ``tables/``, ``figures/``, ``findings.md``, ``statements.md`` and ``report.html``.
 
     Without matplotlib there are no figures; the report says so.
+
+    Parameters
+    ----------
+    directory : Path, optional
+        Where to; beside the store if left out.
 
     Returns
     -------
     Path
         The HTML file.
     """
-    directory = store.directory
+    directory = directory or store.directory
     parts, latest, names = [], {}, set[str]()
     for sweep in store.sweeps():
         rows = store.rows(sweep)
@@ -130,7 +135,9 @@ def _state(rows: list[Row]) -> str:
 
 def _findings_markdown(found: list[Finding], figures: list[Beside], sweeps: list[Sweep]) -> str:
     lines = ["# What the paper states, and what it leaves open, on true integers", ""]
-    lines += [f"- {sweep.name}: {sweep.reduction} (code {sweep.code}, begun {sweep.created})" for sweep in sweeps]
+    lines += [
+        f"- {sweep.name}: {sweep.reduction} (numerics {sweep.numerics}, begun {sweep.created})" for sweep in sweeps
+    ]
     lines += ["", "| its figures | paper | here |", "|---|---|---|"]
     lines += [f"| {figure.quantity} | {figure.paper} | {figure.here} |" for figure in figures]
     lines += ["", CAUTION]
@@ -163,7 +170,7 @@ def _section(sweep: Sweep, rows: list[Row], pictures: dict[str, bytes]) -> str:
     if failed:
         told = (f"{', '.join(row.coordinates.values())}: {row.error or ''}" for row in failed)
         parts.append(f"<h3>Failed cells</h3><ul>{''.join(f'<li>{escape(line)}</li>' for line in told)}</ul>")
-    facts = f"Code {sweep.code}, begun {sweep.created}."
+    facts = f"Numerics {sweep.numerics}, begun {sweep.created}."
     return f'<section>{"".join(parts)}<p class="reduction">{escape(facts)}</p></section>'
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from fxptrain.errors import FxptrainError
 from fxptrain.experiments.cell import Watch, forget, run_cell
+from fxptrain.experiments.golden import check_numerics
 from fxptrain.experiments.store import Claim, Store, Sweep
 from fxptrain.run.progress import Progress
 
@@ -90,7 +91,15 @@ def run_sweep(store: Store, sweep: Sweep, *, workers: int = 1, progress: Report 
 
 
 def work(store: Store, sweep: Sweep, *, tell: Callable[[], None] | None = None, watch: Watch | None = None) -> None:
-    """Claim and run cells until all of the sweep have ended; waits for those that other processes run."""
+    """Claim and run cells until all of the sweep have ended; waits for those that other processes run.
+
+    Raises
+    ------
+    FxptrainError
+        If the code has not the arithmetic that it declares.
+    """
+    if store.counts(sweep)["waiting"]:
+        check_numerics()
     while True:
         claim = store.claim(sweep)
         if tell is not None:

@@ -19,18 +19,19 @@ from typing import Any, Self
 from fxptrain.errors import CheckpointError
 from fxptrain.experiments.code_version import code_version
 from fxptrain.experiments.grid import Cell, Grid
+from fxptrain.experiments.numerics import numerics
 from fxptrain.experiments.owner import is_gone, this_process
 
 FILE = "store.sqlite"
-FORMAT = 1
+FORMAT = 2
 WAIT_SECONDS = 60
 STATES = ("waiting", "running", "done", "failed")
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS sweeps (
-    id INTEGER PRIMARY KEY, name TEXT NOT NULL, scale TEXT NOT NULL, code TEXT NOT NULL, definition TEXT NOT NULL,
-    reduction TEXT NOT NULL, created TEXT NOT NULL, UNIQUE (name, scale, code, definition));
+    id INTEGER PRIMARY KEY, name TEXT NOT NULL, scale TEXT NOT NULL, numerics TEXT NOT NULL, definition TEXT NOT NULL,
+    reduction TEXT NOT NULL, created TEXT NOT NULL, UNIQUE (name, scale, numerics, definition));
 CREATE TABLE IF NOT EXISTS cells (
-    key TEXT PRIMARY KEY, config TEXT NOT NULL, code TEXT NOT NULL,
+    key TEXT PRIMARY KEY, config TEXT NOT NULL, numerics TEXT NOT NULL, code TEXT,
     state TEXT NOT NULL DEFAULT 'waiting' CHECK (state IN ('waiting', 'running', 'done', 'failed')),
     owner TEXT, attempts INTEGER NOT NULL DEFAULT 0, error TEXT, result TEXT, timing TEXT);
 CREATE TABLE IF NOT EXISTS places (
@@ -48,13 +49,25 @@ class Claim:
 
 
 @dataclass(frozen=True)
+class Finished:
+    """A finished cell by itself: what was run, by which arithmetic and sources, and what it gave."""
+
+    key: str
+    config: dict[str, Any]
+    numerics: str
+    code: str
+    result: dict[str, Any]
+    timing: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class Sweep:
     """A grid at a scale, as it was begun in this store."""
 
     number: int
     name: str
     scale: str
-    code: str
+    numerics: str
     reduction: str
     created: str
     definition: dict[str, Any]
@@ -71,6 +84,17 @@ class Row:
     error: str | None
     result: dict[str, Any] | None
     timing: dict[str, Any] | None
+    numerics: str = ""
+    code: str | None = None  # sources that ran it, once it was claimed
+
+
+def _text(value: dict[str, Any]) -> str:
+    """JSON as it stands in the store: the same for the same value."""
+    return json.dumps(value, sort_keys=True, allow_nan=False)
+
+
+def _value(text: str | None) -> Any:
+    return None if text is None else json.loads(text)
 
 
 class Store:
@@ -136,38 +160,38 @@ class Store:
     def begin(self, grid: Grid, scale: str, cells: Iterable[Cell]) -> Sweep:
         """Enter a sweep, or find it again; cells that an earlier one has finished stay finished."""
         definition = json.dumps(grid.model_dump(), sort_keys=True)
-        identity = (grid.name, scale, code_version(), definition)
+        identity = (grid.name, scale, numerics(), definition)
         with self._changing():
             self._database.execute(
-                """INSERT OR IGNORE INTO sweeps (name, scale, code, definition, reduction, created)
+                """INSERT OR IGNORE INTO sweeps (name, scale, numerics, definition, reduction, created)
                    VALUES (?, ?, ?, ?, ?, ?)""",
                 (*identity, grid.reduction(scale), datetime.now(UTC).isoformat(timespec="seconds")),
             )
-            query = "SELECT id FROM sweeps WHERE name = ? AND scale = ? AND code = ? AND definition = ?"
+            query = "SELECT id FROM sweeps WHERE name = ? AND scale = ? AND numerics = ? AND definition = ?"
             number = self._one(query, *identity)[0]
             for position, cell in enumerate(cells):
-                config = json.dumps(cell.config, sort_keys=True)
-                row = (cell.key, config, code_version(cell.engine))
-                self._database.execute("INSERT OR IGNORE INTO cells (key, config, code) VALUES (?, ?, ?)", row)
+                row = (cell.key, _text(cell.config), numerics(cell.engine))
+                self._database.execute("INSERT OR IGNORE INTO cells (key, config, numerics) VALUES (?, ?, ?)", row)
                 place = (number, position, json.dumps(cell.coordinates), cell.key)
                 self._database.execute("INSERT OR IGNORE INTO places VALUES (?, ?, ?, ?)", place)
         return next(sweep for sweep in self.sweeps() if sweep.number == number)
 
     def sweeps(self) -> list[Sweep]:
         """All sweeps of the store in the order they were begun."""
-        query = "SELECT id, name, scale, code, reduction, created, definition FROM sweeps ORDER BY id"
+        query = "SELECT id, name, scale, numerics, reduction, created, definition FROM sweeps ORDER BY id"
         rows = self._database.execute(query).fetchall()
         return [Sweep(*(*row[:6], json.loads(row[6]))) for row in rows]
 
     def rows(self, sweep: Sweep) -> list[Row]:
         """All cells of a sweep in the order of its grid."""
-        query = """SELECT coordinates, places.key, state, config, error, result, timing FROM places
+        query = """SELECT coordinates, places.key, state, config, error, result, timing, numerics, code FROM places
                    JOIN cells ON cells.key = places.key WHERE sweep = ? ORDER BY position"""
         return [
-            Row(json.loads(row[0]), row[1], row[2], json.loads(row[3]), row[4],
-                *(None if text is None else json.loads(text) for text in row[5:]))
-            for row in self._database.execute(query, (sweep.number,))
-        ]  # fmt: skip
+            Row(_value(place), key, state, _value(config), error, _value(result), _value(timing), *origin)
+            for place, key, state, config, error, result, timing, *origin in self._database.execute(
+                query, (sweep.number,)
+            )
+        ]
 
     def counts(self, sweep: Sweep) -> dict[str, int]:
         """Number of cells in each state."""
@@ -194,14 +218,36 @@ class Store:
             )  # fmt: skip
             if row is None:
                 return None
-            change = "UPDATE cells SET state = 'running', owner = ?, attempts = attempts + 1 WHERE key = ?"
-            self._database.execute(change, (this_process(), row[0]))
-        return Claim(row[0], json.loads(row[1]))
+            change = "UPDATE cells SET state = 'running', owner = ?, code = ?, attempts = attempts + 1 WHERE key = ?"
+            claim = Claim(row[0], json.loads(row[1]))
+            self._database.execute(change, (this_process(), code_version(claim.config["engine"]), claim.key))
+        return claim
 
     def finish(self, key: str, result: dict[str, Any], timing: dict[str, Any]) -> None:
         """Record what a claimed cell gave."""
-        values = (json.dumps(result, sort_keys=True, allow_nan=False), json.dumps(timing, allow_nan=False))
-        self._leave(key, "state = 'done', error = NULL, result = ?, timing = ?", values)
+        self._leave(key, "state = 'done', error = NULL, result = ?, timing = ?", (_text(result), _text(timing)))
+
+    def enter(self, cell: Finished) -> bool:
+        """Take in a cell that was finished elsewhere; False where it is finished, or running, here already.
+
+        Raises
+        ------
+        CheckpointError
+            If it has another result here though it is one of integers.
+        """
+        result = _text(cell.result)
+        with self._changing():
+            state, known = self._one("SELECT state, result FROM cells WHERE key = ?", cell.key) or (None, None)
+            if state == "done" and known != result and cell.config["engine"] == "integer":
+                raise CheckpointError(f"Cell {cell.key} has another result in {self.path}: one of the two is wrong.")
+            if state in ("done", "running"):
+                return False
+            self._database.execute(
+                """INSERT OR REPLACE INTO cells (key, config, numerics, code, state, result, timing)
+                   VALUES (?, ?, ?, ?, 'done', ?, ?)""",
+                (cell.key, _text(cell.config), cell.numerics, cell.code, result, _text(cell.timing)),
+            )
+        return True
 
     def fail(self, key: str, error: str) -> None:
         """Record why a claimed cell cannot be run."""

@@ -8,11 +8,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
+from fxptrain.errors import RecipeError
 from fxptrain.nn.layers.contract import Stage
 from fxptrain.nn.layers.registry import lacks
 from fxptrain.nn.model import Model
 
 F = TypeVar("F", bound=Callable[..., Any])
+RELU = "relu"
+FUNCTIONS = ("", RELU)  # of each value, which a stage may compute at its end
+
+
+def check_function(stage: Stage) -> None:
+    """Raise `RecipeError` for a function at a stage's end that no export has."""
+    if stage.function.name not in FUNCTIONS:
+        raise RecipeError(
+            f"Layer {stage.title!r}: exports know no {stage.function.name!r}. Use a ReLU, or leave it out."
+        )
 
 
 class Asked(Generic[F]):
@@ -43,8 +54,9 @@ class Asked(Generic[F]):
         Raises
         ------
         RecipeError
-            If there is none; the message names the layer's type.
+            If there is none, or the stage ends in a function that no export has; the message names it.
         """
+        check_function(stage)
         found = self.answers.get(type(stage))
         if found is None:
             raise lacks(self.who, model.spec.layers[stage.layer])

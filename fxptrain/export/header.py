@@ -29,7 +29,7 @@ def _layer(layer: Layer, prefix: str) -> list[str]:
     """Constants and arrays of one layer, in the engine's order: (kh, kw, ci, co), (kh, kw, c) or (in, out)."""
     stage = layer.stage
     name = f"{prefix}_{stage.layer}"
-    parts = [f"\n/* {stage.name}{' + relu' if stage.relu else ''}: {stage.in_shape} to {stage.out_shape} */"]
+    parts = [f"\n/* {stage.title}: {stage.in_shape} to {stage.out_shape} */"]
     parts += _formats(f"{name}_output".upper(), stage.y_form.format)
     for parameter in stage.parameters:
         form = parameter.form.format

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fxptrain.errors import FormatError, RecipeError
+from fxptrain.export.asked import RELU, check_function
 from fxptrain.fixed.format import FxP
 from fxptrain.nn.graph import Reader
 from fxptrain.nn.layers.contract import INPUT, Row, Shape, Stage
@@ -43,6 +44,11 @@ class Layer:
         """Outputs of one channel of one sample."""
         return self.stage.out_shape[0] * self.stage.out_shape[1]
 
+    @property
+    def relu(self) -> bool:
+        """Whether it rectifies."""
+        return self.stage.function.name == RELU
+
     def parameter(self, name: str) -> ParameterArray | None:
         """The weights or the bias."""
         return next((found for found in self.stage.parameters if found.name == name), None)
@@ -59,6 +65,7 @@ def _layer(model: Model, stage: Stage, kinds: Container[str]) -> Layer:
     row = stage.row()
     if row is None or row.kind not in kinds:
         raise lacks("The C runtime", model.spec.layers[stage.layer])
+    check_function(stage)
     return Layer(stage, row)
 
 
@@ -117,6 +124,18 @@ class Network:
                 "The method `ste` keeps 32-bit master copies, for which a microcontroller has no room; the export "
                 "trains with sqpu or hteqpu. Export without --training, or train with another method."
             )
+        optimizer, formats = model.optimizer, model.formats
+        for name, value, known in (
+            ("optimizer.momentum_units", optimizer.momentum_units, optimizer.momentum_units == "gradient"),
+            ("optimizer.decay_of", optimizer.decay_of, optimizer.decay_of == "weight"),
+            (
+                "formats.momentum_frac",
+                formats.momentum_frac,
+                formats.momentum_frac != "param" or formats.mode == "fixed",
+            ),
+        ):
+            if not known:
+                raise RecipeError(f"`{name}` (={value!r}) is not in the C runtime; export without --training.")
         if self.batch < 1:
             raise RecipeError(f"`batch` (={self.batch}) must be at least 1.")
         if not 0 <= self.freeze < len(parametric):

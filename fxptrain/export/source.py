@@ -52,6 +52,8 @@ def write_source(run: Run, options: Options, directory: Path) -> None:
     values: dict[str, Any] = {
         "recipe": run.recipe.to_toml(),
         "classes": list(run.classes),
+        "data": run.signature.values(),
+        "input": run.inputs.values(),
         "model": run.model.state_numbers(),
         "progress": {"step": run.model.step},
         "export": asdict(options),

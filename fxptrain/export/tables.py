@@ -221,7 +221,7 @@ def _stage_row(net: Network, layout: Layout, i: int) -> str:
     stage, row = layer.stage, layer.row
     names = [parameter.name for parameter in stage.parameters]
     values: dict[str, Any] = {
-        "kind": _kind(row.kind), "layer": stage.layer, "relu": int(stage.relu), "rounds": int(stage.rounds),
+        "kind": _kind(row.kind), "layer": stage.layer, "relu": int(layer.relu), "rounds": int(stage.rounds),
         "inputs": len(stage.inputs), "first_input": sum(len(before.stage.inputs) for before in net.layers[:i]),
         "h": stage.in_shape[0], "w": stage.in_shape[1], "ci": stage.in_shape[2],
         "oh": stage.out_shape[0], "ow": stage.out_shape[1], "co": stage.out_shape[2],

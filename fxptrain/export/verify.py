@@ -24,7 +24,7 @@ from fxptrain.export.source import read_source
 from fxptrain.export.toolchain import build_host, run_host
 from fxptrain.export.vectors import Batch, Findings, Vectors, compare, random_vectors, real_vectors, run_engine
 from fxptrain.fixed.multiplier import Multiplier
-from fxptrain.run.evaluation import model_inputs
+from fxptrain.run.inputs import reading_of
 
 HOST = "host"
 TARGETS = (HOST, *BOARDS)
@@ -160,11 +160,11 @@ def data_vectors(directory: str | Path, data: str, request: Request) -> Vectors:
     """Vectors from real data: the first test samples, and batches of the first training samples."""
     run, options = read_source(Path(directory))
     net = network_of(run, options)
-    dataset = load_data(data).fitted(run.recipe.model.input_shape, len(run.classes))
-    samples = model_inputs(run.recipe, run.model, dataset.test.inputs[: request.samples])
+    dataset = load_data(data, reading_of(run.recipe)).fitted(run.recipe.model.input_shape, len(run.classes))
+    samples = run.inputs.raw(dataset.test.inputs[: request.samples])
     rate, batches = Multiplier.from_real(run.recipe.schedule.lr), []
     for first in range(0, request.steps * net.batch if net.training else 0, net.batch):
         part = slice(first, first + net.batch)
-        inputs = model_inputs(run.recipe, run.model, dataset.train.inputs[part])
+        inputs = run.inputs.raw(dataset.train.inputs[part])
         batches.append(Batch(inputs, dataset.train.labels[part].astype(np.int32), rate))
     return Vectors(samples, tuple(batches), samples[: min(len(samples), AFTER)])

@@ -70,8 +70,9 @@ class Model:
             raise RecipeError(f"`seed` (={seed}) must be 0 to {MAX_SEED}.")
         self.spec, self.formats, self.optimizer, self.seed = model, formats, optimizer, seed
         self.rule = UpdateRule(
-            optimizer.method, Multiplier.from_real(optimizer.momentum), Multiplier.from_real(optimizer.weight_decay)
-        )
+            optimizer.method, Multiplier.from_real(optimizer.momentum), Multiplier.from_real(optimizer.weight_decay),
+            weight_units=optimizer.momentum_units == "weight", magnitude=optimizer.decay_of == "magnitude",
+        )  # fmt: skip
         self.graph = build_graph(model)
         self.stages: list[Stage] = self.graph.stages
         self.step = 0
@@ -178,7 +179,7 @@ class Model:
             auto = self.formats.mode == "auto"
             start = FxP(bits, bits - 1 if stage in ends else bits) if auto else self._fixed("param")
             form = TensorFormat(f"{stage.name}.weights", start, adaptive=auto)
-            momentum = self._momentum_form(stage.name)
+            momentum = self._momentum_form(stage.name, start)
             stage.parameters = tuple(
                 ParameterArray(name, shape, stage.layer, form, momentum, self.rule)
                 for name, shape in stage.parameter_shapes.items()
@@ -186,9 +187,9 @@ class Model:
             for array in stage.parameters:
                 array.initialize(stage.fan_in, self.seed)
 
-    def _momentum_form(self, name: str) -> TensorFormat:
+    def _momentum_form(self, name: str, param: FxP) -> TensorFormat:
         bits = self.formats.momentum_bits or self.formats.param_bits
-        frac = self.formats.momentum_frac
+        frac = param.frac_bits if self.formats.momentum_frac == "param" else self.formats.momentum_frac
         start = FxP(bits, frac if frac is not None else bits)
         adaptive = self.formats.mode == "auto" and frac is None
         return TensorFormat(f"{name}.momentum", start, adaptive=adaptive, max_frac=MAX_MOMENTUM_FRAC)
@@ -223,6 +224,8 @@ class Model:
                 sums[i] = fracs[0]
             else:
                 sums[i] = align(fracs, [reader.largest_error_sum for reader in readers]).frac
+            if readers:
+                sums[i] += self.gate(i).added_frac
             formats[i] = self.stages[i].error_scale.at(sums[i])
         return [formats[i] for i in range(len(self.stages))], [sums[i] for i in range(len(self.stages))]
 
@@ -243,6 +246,8 @@ class Model:
             if stage.parameters:
                 first = stage.parameters[0]
                 change, momentum_change = first.form.adapt(), first.momentum_form.adapt()
+                if self.formats.momentum_frac == "param":
+                    momentum_change = first.momentum_form.move(change)
                 for parameter in stage.parameters:
                     parameter.regrid(change, momentum_change, self.seed, self.step)
             if stage.rounds:

@@ -42,7 +42,8 @@ class FormatSpec:
 
     Mode ``auto`` gives each tensor its own frac_bits, chosen at the start and adapted every `adapt_every` steps.
     Mode ``fixed`` uses one parameter format and one activation format for all layers. The momentum, being in gradient
-    units, has its own format; without `momentum_frac` it is chosen from the first batch and stays.
+    units, has its own format; without `momentum_frac` it is chosen from the first batch and stays; ``"param"`` is the
+    parameters' own binary point, as in the paper, and moves with it.
     """
 
     mode: Literal["auto", "fixed"] = "auto"
@@ -52,17 +53,25 @@ class FormatSpec:
     error_bits: int = 16
     param_frac: int | None = None
     activation_frac: int | None = None
-    momentum_frac: int | None = None
+    momentum_frac: int | Literal["param"] | None = None
     adapt_every: int = 100
 
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerSpec:
-    """How gradients become updates, and which roundings training uses."""
+    """How gradients become updates, and which roundings training uses.
+
+    With `momentum_units` ``gradient`` an update is ``m <- R(mu m + G/B + lambda w)``, ``w <- R(w - gamma m)``. With
+    ``weight`` it is ``m <- R(mu m + gamma (G/B + lambda w))``, ``w <- w - m``: one rounding where the momentum is on
+    the parameters' grid (`FormatSpec.momentum_frac`), which is the paper's count. `decay_of` ``magnitude`` has ``|w|``
+    in the place of ``w``, the paper's equation 7 read literally.
+    """
 
     method: Literal["sqpu", "hteqpu", "ste"] = "sqpu"
     momentum: float = 0.9
+    momentum_units: Literal["gradient", "weight"] = "gradient"
     weight_decay: float = 0.0
+    decay_of: Literal["weight", "magnitude"] = "weight"
     saturation_mask: bool = True
     forward_rounding: RoundingName = "stochastic"
     error_rounding: RoundingName = "stochastic"

@@ -96,14 +96,14 @@ def model_specs(
         layer = draw(layer_specs(grown.shape, bodies))
         grown.append(layer)
         if graphs and draw(st.booleans()):
-            if draw(st.booleans()) and layer.activation is None:
+            if draw(st.booleans()) and layer.function is None:
                 grown.branch(layer, before)
             joints = grown.joints()
             if len(grown.layers) > before + 1:  # two side by side: they must meet
                 joints = [(kind, (before + 2, before + 1)) for kind, tensors in joints if tensors[1] == before + 1]
             if joints:
                 grown.join(*draw(st.sampled_from(joints)))
-        elif layer.activation is None and draw(st.booleans()):
+        elif layer.function is None and draw(st.booleans()):
             grown.append(draw(layer_specs(grown.shape, [k for k in kinds if _activates(k)])))
     tails: list[list[LayerSpec]] = [[], [Flatten()], [GlobalAvgPool()], [GlobalAvgPool(), Flatten()]]
     for tail in draw(st.sampled_from(tails)):
@@ -118,7 +118,7 @@ def model_specs(
 
 def _activates(kind: type[LayerSpec]) -> bool:
     """Whether layers of a kind are functions of each value."""
-    return kind.activation is not LayerSpec.activation
+    return kind.function is not LayerSpec.function
 
 
 @st.composite
@@ -139,7 +139,7 @@ def format_specs(draw: st.DrawFn, *, min_bits: int = 4, max_bits: int = 16) -> F
         mode="fixed",
         param_frac=draw(st.integers(param_bits - 4, param_bits)),
         activation_frac=draw(st.integers(max(activation_bits - 6, 0), activation_bits - 1)),
-        momentum_frac=draw(st.one_of(st.none(), st.integers(4, 12))),
+        momentum_frac=draw(st.one_of(st.none(), st.just("param"), st.integers(4, 12))),
     )
 
 

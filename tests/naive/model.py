@@ -52,6 +52,7 @@ class NaiveModel:
     saturation_mask: bool = True
     forward_stochastic: bool = True
     error_stochastic: bool = True
+    momentum_follows: bool = False  # its binary point is the weights'
 
     def words(self, layer: int, kind: int, shape: tuple[int, ...], *, stochastic: bool) -> Ints | None:
         """Draws of one rounding site at this step, or None for half to even."""
@@ -213,6 +214,9 @@ class NaiveModel:
         for number, stage in enumerate(self.stages):
             if stage.weights is not None:
                 change, momentum_change = stage.weights.form.adapt(), stage.weights.momentum_form.adapt()
+                if self.momentum_follows:
+                    stage.weights.momentum_form.frac += change
+                    momentum_change = change
                 for parameter in stage.parameters:
                     parameter.regrid(change, momentum_change, self._parameter_words(parameter, rule))
             if stage.rounds:

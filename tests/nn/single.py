@@ -176,7 +176,7 @@ class Single:
         gate = Gate(0 if producer_relu else low - (not mask), high + (not mask))
         draws = stream(0, Site.INPUT_ERROR)
         call = ErrorCall(
-            error, winners, x, found, 0, self.formats.error, form, None, gate, draws, moment, shared, scratch
+            error, winners, x, found, 0, self.formats.error, form, 0, False, gate, draws, moment, shared, scratch
         )  # fmt: skip
         report = self.stage.input_error(call).run(STEP)
         assert found.tolist() == expected.tolist()

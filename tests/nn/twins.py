@@ -131,6 +131,7 @@ def twin_of(model: Model) -> naive.NaiveModel:
         saturation_mask=optimizer.saturation_mask,
         forward_stochastic=optimizer.forward_rounding == "stochastic",
         error_stochastic=optimizer.error_rounding == "stochastic",
+        momentum_follows=model.formats.momentum_frac == "param",
     )
     for stage, part in zip(twin.stages, model.stages, strict=True):
         stage.input_shapes = list(part.in_shapes)
@@ -142,7 +143,12 @@ def twin_of(model: Model) -> naive.NaiveModel:
 def rule_of(model: Model, rate: naive.Multiplier) -> naive.Rule:
     """The oracle's constants of a model's update."""
     mu, decay = (naive.Multiplier.from_real(c) for c in (model.optimizer.momentum, model.optimizer.weight_decay))
-    return naive.Rule(mu, decay, rate, stochastic=model.optimizer.method == "sqpu")
+    return naive.Rule(
+        mu, decay, rate,
+        stochastic=model.optimizer.method == "sqpu",
+        magnitude=model.optimizer.decay_of == "magnitude",
+        weight_units=model.optimizer.momentum_units == "weight",
+    )  # fmt: skip
 
 
 def scales_of(twin: naive.NaiveModel) -> list[naive.DelayedScale]:

@@ -239,7 +239,7 @@ def _saturated(g: Graph, stage: Stage, y: str) -> str:
 
 def _range(stage: Stage) -> tuple[int, int]:
     form = stage.y_form.format
-    return 0 if stage.relu else form.min_raw, form.max_raw
+    return 0 if stage.activation.relu else form.min_raw, form.max_raw
 
 
 # Any width -------------------------------------------------------------------------------------------------------

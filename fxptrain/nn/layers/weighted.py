@@ -57,7 +57,7 @@ class WeightedStage(Stage):
         self.pools, self.has_bias = pool != (1, 1), bias
 
     def absorb(self, layer: LayerSpec, shape: Shape) -> bool:
-        """Activations, and one max-pooling in windows side by side."""
+        """Functions of each value, and one max-pooling in windows side by side."""
         window = layer.window
         if window is None or self.pools or shape != self.out_shape:
             return super().absorb(layer, shape)

@@ -26,16 +26,22 @@ from fxptrain.nn.state.streams import Site, stream
 IntArray = npt.NDArray[np.signedinteger[Any]]
 MASTER_BITS = 32
 GRADIENT_BITS = 47  # a gradient term's bits before its 15-bit mantissa
+ONE = Multiplier.from_ratio(1, 1)
 NO_DRAWS = np.empty(0, np.uint32)
 
 
 @dataclass(frozen=True)
 class UpdateRule:
-    """The optimizer's constants: method, momentum factor and weight decay."""
+    """The optimizer's constants: method, momentum factor and weight decay; and how the last two are meant.
+
+    With `weight_units` the momentum is what is taken off the weights; with `magnitude` the decay is of ``|w|``.
+    """
 
     method: str
     momentum: Multiplier
     decay: Multiplier
+    weight_units: bool = False
+    magnitude: bool = False
 
     @property
     def stochastic(self) -> bool:
@@ -160,11 +166,14 @@ class ParameterArray:
 
     def _make_site(self, moment: UpdateMoment) -> UpdateSite:
         value, momentum = self._value_format, self._momentum_format
+        mean, decay, rate = _reciprocal(moment.batch), self.rule.decay, moment.rate
+        if self.rule.weight_units:
+            mean, decay, rate = mean.times(rate), decay.times(rate), ONE
         return UpdateSite(
             keep=_term(self.rule.momentum, momentum.frac_bits, momentum.frac_bits),
-            gradient=_term(_reciprocal(moment.batch), moment.gradient_frac, momentum.frac_bits, moment.gradient_bits),
-            decay=_term(self.rule.decay, value.frac_bits, momentum.frac_bits),
-            rate=_term(moment.rate, momentum.frac_bits, value.frac_bits),
+            gradient=_term(mean, moment.gradient_frac, momentum.frac_bits, moment.gradient_bits),
+            decay=_term(decay, value.frac_bits, momentum.frac_bits),
+            rate=_term(rate, momentum.frac_bits, value.frac_bits),
             momentum_low=momentum.min_raw,
             momentum_high=momentum.max_raw,
             low=value.min_raw,
@@ -174,6 +183,7 @@ class ParameterArray:
             momentum_stream=self._stream(Site.WEIGHT_MOMENTUM),
             stream=self._stream(Site.WEIGHT),
             step=0,
+            magnitude=self.rule.magnitude,
         )
 
     def update(self, site: UpdateSite, runs: Runs, gradient: IntArray, draws: npt.NDArray[np.uint32]) -> Call:

@@ -22,24 +22,19 @@ void fxp_concat_forward(const fxp_forward *pass)
 {
     const fxp_stage *s = pass->stage;
     const int32_t finest = fxp_concat_sums(pass->model, s).frac;
-    const int32_t shift = pass->site->shift, stochastic = pass->site->stochastic; /* of the finest input */
     int32_t k, place, c, first = 0;
     for (k = 0; k < s->inputs; k++) {
-        const int32_t channels = channels_of(s, k);
+        const int32_t channels = channels_of(s, k), lift = finest - fxp_x_frac(pass->model, s, k);
         const fxp_value *x = pass->xs[k];
-        pass->site->shift = shift - (finest - fxp_x_frac(pass->model, s, k));
-        pass->site->stochastic = stochastic && (pass->site->shift > 0);
         for (place = 0; place < s->oh * s->ow; place++) {
             for (c = 0; c < channels; c++) {
                 const int32_t at = place * s->co + first + c;
-                const int64_t sum = fxp_activated(s, *x++);
+                const int64_t sum = fxp_activated(s, fxp_lifted(x[place * channels + c], lift));
                 pass->y[at] = (fxp_value)fxp_requantize(pass->site, sum, pass->first + (uint32_t)at);
             }
         }
         first += channels;
     }
-    pass->site->shift = shift;
-    pass->site->stochastic = stochastic;
 }
 
 #if FXP_TRAINING && FXP_BACK_CONCAT

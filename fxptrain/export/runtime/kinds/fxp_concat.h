@@ -6,7 +6,7 @@
 
 fxp_sums fxp_concat_sums(const fxp_model *model, const fxp_stage *stage);
 
-/* Every input requantized into the output's format by itself. */
+/* All inputs brought to the finest one's grid, activated, requantized. */
 void fxp_concat_forward(const fxp_forward *pass);
 
 #if FXP_TRAINING
