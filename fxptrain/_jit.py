@@ -116,6 +116,14 @@ def cache_directory() -> Path:
         return path
 
 
+def _refuse_what_cannot_compile() -> None:
+    """Raise where Numba does not compile, or finds no files to keep a cache of."""
+    if numba_config.DISABLE_JIT:
+        raise FxptrainError("NUMBA_DISABLE_JIT is set, and kernels cannot run uncompiled; unset it.")
+    if not Path(__file__).is_file():
+        raise FxptrainError("fxptrain cannot run from a zip file or an unextracted wheel; install it with pip.")
+
+
 class _Turn:
     """The right to compile, of one process at a time; who has it may ask again. Threads have Numba's own lock before.
 
@@ -141,6 +149,7 @@ class _Turn:
 
 
 _turn = _Turn()
+_refuse_what_cannot_compile()
 
 
 def kernel(function: F) -> F:

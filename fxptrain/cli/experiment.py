@@ -6,6 +6,9 @@ What does not belong here: anything a program would want to call.
 from __future__ import annotations
 
 import json
+import os
+import shlex
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,12 +17,13 @@ import click
 
 from fxptrain.cli.options import json_option
 from fxptrain.errors import CheckpointError
+from fxptrain.names import file_name, one_line
+from fxptrain.run.stopping import Stopped
+from fxptrain.sizes import MAX_THREADS
 
 if TYPE_CHECKING:
     from fxptrain.experiments.runner import SweepProgress
     from fxptrain.experiments.store import Store, Sweep
-
-INTERRUPTED = 130
 
 directory_argument = click.argument("directory", type=click.Path(path_type=Path))
 
@@ -59,9 +63,15 @@ def experiment() -> None:
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="For store and report (sweeps/NAME).")
 @click.option("--resume", is_flag=True, help="Go on in a DIR that has a store; finished cells are not run again.")
 @click.option("--retry-failed", is_flag=True, help="Run the failed cells again, too.")
-@click.option("--workers", type=click.IntRange(1), help="Processes of one thread each (1; with --cluster all cores).")
+@click.option(
+    "--workers", type=click.IntRange(1, MAX_THREADS), help="Processes of one thread each (1; with --cluster all cores)."
+)
 @click.option("--cluster", is_flag=True, help="Run on a local dask cluster (extra `sweep`).")
-@click.option("--scheduler", metavar="ADDRESS", help="Run on the dask cluster of this scheduler (extra `sweep`).")
+@click.option(
+    "--scheduler",
+    metavar="ADDRESS",
+    help="Run on this scheduler's dask cluster; by tcp:// whoever reaches it can run code: use tls://.",
+)
 @click.option("--no-report", is_flag=True, help="Leave tables, figures and report to `experiment report DIR`.")
 @json_option
 def run(name: str, scale: str, out: Path | None, resume: bool, as_json: bool, **how: Any) -> None:
@@ -72,8 +82,8 @@ def run(name: str, scale: str, out: Path | None, resume: bool, as_json: bool, **
 
     grid = load_grid(name)
     cells = list(grid.cells(scale))
-    out = out or Path("sweeps") / grid.name
-    if not resume and (out / FILE).exists():
+    out = out or Path("sweeps") / file_name(grid.name)
+    if not resume and os.path.lexists(out / FILE):
         raise CheckpointError(f"{out} holds sweeps already; go on with --resume, or choose another --out.")
     with Store(out) as store:
         sweep = store.begin(grid, scale, cells)
@@ -81,10 +91,9 @@ def run(name: str, scale: str, out: Path | None, resume: bool, as_json: bool, **
             store.retry_failed(sweep)
         try:
             _run_cells(store, sweep, how)
-        except KeyboardInterrupt:
-            command = f"fxptrain experiment {name} --scale {scale} --resume --out {out}"
-            click.echo(f"fxptrain: stopped; go on with: {command}", err=True)
-            sys.exit(INTERRUPTED)
+        except (Stopped, KeyboardInterrupt) as error:
+            words = ["fxptrain", "experiment", name, "--scale", scale, "--resume", "--out", str(out)]
+            raise Stopped(getattr(error, "number", signal.SIGINT), shlex.join(words)) from None
         report = None if how["no_report"] else write_report(store)
         _show([_status(store, sweep)], as_json, report)
 
@@ -157,8 +166,10 @@ def status(directory: Path, release: bool, as_json: bool) -> None:
     from fxptrain.experiments.store import Store
 
     with Store(directory, existing=True) as store:
-        store.free_abandoned(also_elsewhere=release)
-        _show([_status(store, sweep) for sweep in store.sweeps()], as_json, None)
+        found = [_status(store, sweep) for sweep in store.sweeps()]
+        if store.free_abandoned(also_elsewhere=release):
+            found = [_status(store, sweep) for sweep in store.sweeps()]
+        _show(found, as_json, None)
 
 
 @experiment.command(short_help="Write the finished cells as CSV files that another store takes in.")
@@ -219,8 +230,11 @@ def _show(sweeps: list[dict[str, Any]], as_json: bool, report: Path | None) -> N
         return
     for sweep in sweeps:
         cells = ", ".join(f"{count} {state}" for state, count in sweep["cells"].items() if count) or "no cells"
-        click.echo(f"{sweep['experiment']}, {sweep['scale']}: {cells}\n  {sweep['reduction']}")
+        click.echo(
+            f"{one_line(sweep['experiment'])}, {one_line(sweep['scale'])}: {cells}\n  {one_line(sweep['reduction'])}"
+        )
         for failure in sweep["failed"]:
-            click.echo(f"  failed: {', '.join(failure['cell'].values())}: {(failure['error'] or '').splitlines()[0]}")
+            what = (failure["error"] or "").partition("\n")[0]
+            click.echo(f"  failed: {one_line(', '.join(failure['cell'].values()))}: {one_line(what)}")
     if report is not None:
         click.echo(f"report: {report}")

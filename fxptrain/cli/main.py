@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import shlex
 import shutil
+import signal
 import sys
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,10 +21,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fxptrain import __version__
+from fxptrain.cli.boundary import finish, guard_output
 from fxptrain.cli.experiment import experiment
 from fxptrain.cli.export import export, readback, verify
 from fxptrain.cli.importing import import_model
-from fxptrain.cli.memory import announce, memory, planned_run
+from fxptrain.cli.memory import announce, bytes_allowed, memory, planned_run
 from fxptrain.cli.new import new
 from fxptrain.cli.options import (
     data_option,
@@ -32,19 +37,28 @@ from fxptrain.cli.options import (
     training_options,
 )
 from fxptrain.cli.report import compare, page_of, report
-from fxptrain.errors import FxptrainError, RecipeError
+from fxptrain.errors import CheckpointError, FxptrainError, RecipeError
+from fxptrain.names import file_name, one_line, shortened
+from fxptrain.run.stopping import Stopped, listening
 
 if TYPE_CHECKING:
     from fxptrain.recipe import Recipe
 
-MISTAKE, INTERRUPTED = 2, 130
-
 best_option = click.option("--best", is_flag=True, help="Use the epoch with the lowest validation loss, not the last.")
+
+
+@dataclass
+class Wish:
+    """What the user wishes of every command: here, whether an error comes with its traceback."""
+
+    debug: bool = False
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, "--version", message="%(prog)s %(version)s")
-def cli() -> None:
+@click.option("--debug", is_flag=True, help="Before COMMAND: show the traceback of an error.")
+@click.pass_obj
+def cli(wish: Wish | None, debug: bool) -> None:
     """Train neural networks with integers only.
 
     Weights, activations, errors, gradients and momentum are integers with a power-of-two scale; the same recipe and
@@ -62,6 +76,8 @@ def cli() -> None:
       fxptrain import net.onnx ...        a float model as a run, to be trained further
       fxptrain experiment list            sweeps: the paper's grids and your own
     """  # noqa: D301
+    if wish is not None:
+        wish.debug = debug
 
 
 @cli.command(short_help="Train a recipe; `glyphs` by default.")
@@ -78,7 +94,11 @@ def cli() -> None:
 @training_options
 @threads_option
 @click.option("--lean/--fast", default=None, help="In little memory (fast if --memory-limit allows): same bits.")
-@click.option("--memory-limit", metavar="BYTES", help="Do not start what is planned to take more, as 512KB or 2MiB.")
+@click.option(
+    "--memory-limit",
+    metavar="BYTES",
+    help="Do not start what is planned to take more, data included, as 2MiB.",
+)
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Run directory (runs/NAME-TIME).")
 @click.option("--report", "with_page", is_flag=True, help="Write RUN/report.html at the end, as `fxptrain report`.")
 @click.option("--resume", is_flag=True, help="Go on with the run in --out, to the bits of a run never stopped.")
@@ -94,27 +114,34 @@ def train(
     every batch, and the bits are those of one.
     """
     from fxptrain.nn.engine.ranks import world
+    from fxptrain.run.directory import RunDirectory
     from fxptrain.run.report import summary_text
     from fxptrain.run.task import prepare
     from fxptrain.run.training import remembered
     from fxptrain.run.training import train as run_training
 
     chosen = _chosen_recipe(recipe, out, resume).changed(recipe_options(given))
-    out = out or Path("runs") / f"{chosen.name}-{datetime.now():%Y%m%d-%H%M%S}"
+    out = out or Path("runs") / f"{file_name(chosen.name)}-{datetime.now():%Y%m%d-%H%M%S}"
+    ranks = 1
     try:
         with world() as group, _progress() as bar:
-            planned_run(chosen, threads, lean, memory_limit, group.size)  # refuses before anything is fetched
+            ranks = group.size
+            limit = bytes_allowed(memory_limit)
+            plan = planned_run(chosen, threads, lean, limit, group.size)  # refuses before anything is fetched
             _fetch(chosen.data.name)
-            task = prepare(chosen, like=remembered(out) if resume else None)
-            plan = planned_run(task.recipe, threads, lean, memory_limit, group.size)  # with what the data told
+            task = prepare(chosen, like=remembered(out) if resume else None, limit=limit - plan["planned"])
+            plan = planned_run(task.recipe, threads, lean, limit, group.size, task.data_bytes)  # now with its data
             result = run_training(
                 task, out=out, resume=resume, threads=threads, group=group, lean=plan["mode"] == "lean",
                 progress=None if group.rank or (as_json and not sys.stderr.isatty()) else bar,
                 started=None if group.rank or as_json else lambda: announce(plan),
             )  # fmt: skip
-    except KeyboardInterrupt:
-        click.echo(f"fxptrain: stopped; go on with: fxptrain train --resume --out {out}", err=True)
-        sys.exit(INTERRUPTED)
+    except (Stopped, KeyboardInterrupt) as error:
+        if not RunDirectory(out).exists:
+            raise
+        launcher = f"mpirun -n {ranks} " if ranks > 1 else ""
+        way = f"{launcher}fxptrain train --resume --out {shlex.quote(str(out))}"
+        raise Stopped(getattr(error, "number", signal.SIGINT), way) from None
     if not group.rank:
         page = {"report": str(page_of(out))} if with_page else {}
         click.echo(json.dumps(result.summary | {"memory": plan} | page) if as_json else summary_text(result.summary))
@@ -196,7 +223,7 @@ def predict(run: Path, file: Path, best: bool, threads: int | None, as_json: boo
         facts = {"numbers": numbers, "names": names, "logits": logits.tolist(), "logits_frac_bits": form.frac_bits}
         click.echo(json.dumps({"recipe": loaded.recipe.name, "samples": len(names)} | facts))
     else:
-        click.echo("\n".join(names))
+        click.echo("\n".join(map(one_line, names)))
 
 
 def _chosen_recipe(name: str | None, out: Path | None, resume: bool) -> Recipe:
@@ -206,7 +233,9 @@ def _chosen_recipe(name: str | None, out: Path | None, resume: bool) -> Recipe:
 
     if resume and out is None:
         raise RecipeError("`--resume` needs `--out DIR`, the directory of the run to go on with.")
-    if name is None and resume and out is not None and RunDirectory(out).exists:
+    if name is None and resume and out is not None:
+        if not RunDirectory(out).exists:
+            raise CheckpointError(f"There is no run in {out} to go on with; name the recipe to begin one.")
         return RunDirectory(out).recipe()
     return load_recipe(name or "glyphs")
 
@@ -244,13 +273,22 @@ cli.add_command(import_model)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; returns the exit code: 0, or 2 after a mistake (one line on stderr)."""
-    notes = _Notes()
+    """Run the command line; returns the exit code: 0, or what `boundary` makes of an error (one line on stderr)."""
+    wish, notes = Wish(), _Notes()
+    guard_output()
     logging.getLogger("fxptrain").addHandler(notes)
     try:
-        return _run(arguments)
+        if not os.path.isfile(__file__):
+            raise FxptrainError("fxptrain cannot run from a zip file or an unextracted wheel; install it with pip.")
+        with listening():
+            cli.main(arguments, prog_name="fxptrain", standalone_mode=False, obj=wish)
+    except BaseException as error:
+        if isinstance(error, SystemExit):
+            raise
+        return finish(error, debug=wish.debug)
     finally:
         logging.getLogger("fxptrain").removeHandler(notes)
+    return 0
 
 
 class _Notes(logging.Handler):
@@ -258,24 +296,4 @@ class _Notes(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print one."""
-        click.echo(f"fxptrain: note: {' '.join(record.getMessage().split())}", err=True)
-
-
-def _run(arguments: list[str] | None) -> int:
-    try:
-        cli.main(arguments, prog_name="fxptrain", standalone_mode=False)
-    except click.ClickException as error:
-        line = " ".join(error.format_message().split())
-        hint = " See `fxptrain --help`." if isinstance(error, click.UsageError) else ""
-        click.echo(f"fxptrain: {line}{hint}", err=True)
-        return MISTAKE
-    except FxptrainError as error:
-        click.echo(f"fxptrain: {' '.join(str(error).split())}", err=True)
-        return MISTAKE
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("fxptrain: stopped.", err=True)
-        return INTERRUPTED
-    except BrokenPipeError:
-        sys.stderr.close()  # whoever read our output has gone; so shall we, without a traceback at exit
-        return 1
-    return 0
+        click.echo(shortened(f"fxptrain: note: {one_line(record.getMessage())}"), err=True)

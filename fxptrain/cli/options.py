@@ -11,10 +11,14 @@ from typing import Any, TypeVar
 import click
 
 from fxptrain.errors import RecipeError
+from fxptrain.names import shown
+from fxptrain.sizes import MAX_THREADS
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-threads_option = click.option("--threads", type=click.IntRange(1), help="Threads (all cores). They change no bit.")
+threads_option = click.option(
+    "--threads", type=click.IntRange(1, MAX_THREADS), help="Threads (all cores). They change no bit."
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object as the last line of stdout.")
 settings_option = click.option(
     "--set", "settings", multiple=True, metavar="KEY=VALUE",
@@ -99,8 +103,11 @@ def _setting(text: str) -> tuple[str, Any]:
 
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
-        raise RecipeError(f"`--set` (={text!r}) must be KEY=VALUE, as in --set training.epochs=3.")
+        raise RecipeError(f"`--set` (={shown(text)}) must be KEY=VALUE, as in --set training.epochs=3.")
     try:
-        return key.strip(), tomllib.loads(f"x = {value}")["x"]
-    except tomllib.TOMLDecodeError:
+        read = tomllib.loads(f"x = {value}")
+    except RecursionError:
+        raise RecipeError(f"`--set {key.strip()}` is nested too deeply.") from None
+    except ValueError:  # no TOML, or a number with thousands of digits
         return key.strip(), value.strip()
+    return key.strip(), read["x"] if len(read) == 1 else value.strip()

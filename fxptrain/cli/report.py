@@ -10,7 +10,6 @@ from pathlib import Path
 
 import click
 
-from fxptrain.cli.memory import setting_of
 from fxptrain.cli.options import json_option
 
 
@@ -37,12 +36,12 @@ def report(run: Path, out: Path | None, csv_file: Path | None, as_json: bool) ->
 
 def page_of(run: Path, out: Path | None = None) -> Path:
     """Write the page of a run, with its planned memory."""
-    from fxptrain.memory.plan import plan
+    from fxptrain.memory.plan import Setting, plan
     from fxptrain.memory.report import plan_facts
     from fxptrain.run.directory import RunDirectory
     from fxptrain.run.page.page import write_page
 
-    setting = setting_of(RunDirectory(run).recipe(), 1, False)
+    setting = Setting.of(RunDirectory(run).recipe())
     return write_page(run, plan_facts(plan(setting))["by_kind"], out)
 
 

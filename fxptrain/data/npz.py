@@ -5,12 +5,14 @@ What does not belong here: saving (checkpoints have a format of their own).
 
 from __future__ import annotations
 
+import lzma
 import re
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Container
+from math import prod
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +21,8 @@ from fxptrain.data.dataset import Parts, check_inputs
 from fxptrain.data.labels import class_numbers
 from fxptrain.data.reading import Reading
 from fxptrain.errors import DataError
+from fxptrain.names import MAX_SHOWN, shown
+from fxptrain.sizes import check_bytes, regular_size
 
 _ROLES: Final = {
     "x": ("x", "images", "image", "data", "features", "inputs", "samples"),
@@ -30,13 +34,15 @@ _SPLITS: Final = {
     "test": ("test", "testing"),
 }
 _CLASSES: Final = ("classes", "class_names", "label_names", "target_names")
+MAX_DIMENSIONS: Final = 8
+_DAMAGED: Final = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, ValueError, RuntimeError)
 _PLACES: Final = ("x", "y", *(f"{role}_{split}" for split in ("train", "val", "test") for role in "xy"))
 
 Place = tuple[str, str]  # split, role
 Arrays = dict[str, npt.NDArray[Any]]
 
 
-def read_npz(path: Path, reading: Reading | None = None) -> Parts:
+def read_npz(path: Path, reading: Reading | None = None, limit: int | None = None) -> Parts:
     """Read a NumPy archive.
 
     Parameters
@@ -47,18 +53,20 @@ def read_npz(path: Path, reading: Reading | None = None) -> Parts:
         the classes. Inputs have shape (n, features), (n, h, w) or (n, h, w, c).
     reading : Reading, optional
         Its `arrays` say which arrays are meant.
+    limit : int, optional
+        Bytes that its arrays may take in memory together.
 
     Raises
     ------
     DataError
         If the file is damaged, it cannot be told which arrays are meant, or they do not fit.
     """
-    shapes, arrays = _open(path)
+    shapes = shapes_of(path)
     found = _chosen(reading.arrays, shapes, path) if reading and reading.arrays else _places(shapes, path)
     splits = {split: (found[split, "x"], found[split, "y"]) for split, role in found if role == "x"}
     names = {name for pair in splits.values() for name in pair}
     named = next((name for name in _CLASSES if name in shapes and name not in names), None)
-    loaded = arrays(names | ({named} if named else set()))
+    loaded = read_arrays(path, names | ({named} if named else set()), limit)
     numbers, texts = class_numbers([(loaded[y], f"{path}, array {y}") for _, y in splits.values()])
     parts = {}
     for (split, (x, y)), labels in zip(splits.items(), numbers, strict=True):
@@ -135,52 +143,112 @@ def _way_out(shapes: dict[str, str]) -> str:
     )  # fmt: skip
 
 
-def _open(path: Path) -> tuple[dict[str, str], Any]:
-    """Names and shapes of all arrays, read from their headers alone, and a function that reads those named."""
+def read_arrays(path: Path, wanted: Container[str], limit: int | None = None) -> dict[str, npt.NDArray[Any]]:
+    """Those arrays of an archive whose names are in `wanted`; what they take in memory is known before they are read.
+
+    Raises
+    ------
+    DataError
+        If the file or an array is damaged, takes more than `limit` bytes or holds Python objects.
+    """
+    regular_size(path, DataError, f"{path}:")
     name = ""
     try:
         if not zipfile.is_zipfile(path):
-            path.open("rb").close()  # a missing file has an error of its own
+            path.open("rb").close()  # one that may not be read has an error of its own
             raise DataError(f"{path}: is no NumPy archive (.npz), or is truncated.")
+        arrays: dict[str, npt.NDArray[Any]] = {}
         with zipfile.ZipFile(path) as archive:
-            shapes = {}
-            for item in archive.namelist():
-                name = item.removesuffix(".npy")
-                with archive.open(item) as file:
-                    shapes[name] = _header(file)
+            for entry in archive.infolist():
+                name = entry.filename.removesuffix(".npy")
+                if name != entry.filename and name in wanted:
+                    check_bytes(
+                        entry.file_size + sum(a.nbytes for a in arrays.values()), limit, f"{path}, array {name}"
+                    )
+                    with archive.open(entry) as stream:
+                        arrays[name] = read_array(stream, entry.file_size, f"{path}, array {name}")
+        return arrays
     except DataError:
         raise
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error}).") from error
-    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError) as error:
+    except _DAMAGED as error:
         raise DataError(f"{path}: array {name or '?'} is damaged ({_line(error)}).") from error
-    return shapes, lambda names: _read(path, names)
 
 
-def _header(file: Any) -> str:
-    """Shape and type of an array; ``?`` where the file holds something else."""
-    try:
-        version = np.lib.format.read_magic(file)
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, _, dtype = read(file)
-    except ValueError:
-        return "(?)"
-    return f"{shape} {dtype}"
+def shapes_of(path: Path) -> dict[str, str]:
+    """Names of all arrays of an archive, with their shapes and types, read from their headers alone; ``(?)`` of others.
 
-
-def _read(path: Path, names: Iterable[str]) -> Arrays:
-    """The named arrays."""
+    Raises
+    ------
+    DataError
+        If the file is no archive.
+    """
+    regular_size(path, DataError, f"{path}:")
     name = ""
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays: Arrays = {}
-            for name in names:
-                arrays[name] = archive[name]
-            return arrays
+        with zipfile.ZipFile(path) as archive:
+            found = {}
+            for entry in archive.infolist():
+                name = entry.filename.removesuffix(".npy")
+                if name != entry.filename:
+                    with archive.open(entry) as stream:
+                        found[name] = _shape(stream)
+            return found
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error}).") from error
-    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError) as error:
-        raise DataError(f"{path}: array {name or '?'} is damaged or holds Python objects ({_line(error)}).") from error
+    except _DAMAGED as error:
+        what = f"array {name} is damaged" if name else "is no NumPy archive (.npz), or is truncated"
+        raise DataError(f"{path}: {what} ({_line(error)}).") from error
+
+
+def _shape(stream: IO[bytes]) -> str:
+    try:
+        shape, _, dtype = _header(stream, "")
+    except DataError:
+        return "(?)"
+    return f"{shown(shape)} {shown(dtype.str) if dtype.names else dtype}"
+
+
+def read_array(stream: IO[bytes], size: int, where: str) -> npt.NDArray[Any]:
+    """An array of `size` bytes in NumPy's format; nothing is allocated that its header does not prove to be there.
+
+    Raises
+    ------
+    DataError
+        If it is none, holds Python objects, or header and size contradict each other.
+    """
+    shape, fortran, dtype = _header(stream, where)
+    if dtype.hasobject:
+        raise DataError(f"{where}: holds Python objects; save numbers.")
+    if len(shape) > MAX_DIMENSIONS or any(type(extent) is not int or extent < 0 for extent in shape):
+        raise DataError(f"{where}: has the shape {shown(shape)}; {MAX_DIMENSIONS} dimensions are the most.")
+    if not shape:
+        raise DataError(f"{where}: is a single value; an array of samples is expected.")
+    promised = prod(shape) * dtype.itemsize
+    if promised != size - stream.tell():
+        raise DataError(
+            f"{where}: its header promises {promised} bytes of shape {shown(shape)}, it holds {size - stream.tell()}."
+        )
+    data = bytearray(stream.read(promised))
+    if len(data) != promised:
+        raise DataError(f"{where}: is truncated after {len(data)} of {promised} bytes.")
+    flat = np.frombuffer(data, dtype) if promised else np.empty(0, dtype)
+    return flat.reshape(shape, order="F" if fortran else "C")
+
+
+def _header(stream: IO[bytes], where: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, order and type that an array's header states."""
+    try:
+        version = np.lib.format.read_magic(stream)
+        read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+        found: tuple[tuple[int, ...], bool, np.dtype[Any]] = read_header[version](stream)
+    except (OSError, zlib.error, zipfile.BadZipFile):
+        raise
+    except Exception as error:  # the header is Python, which NumPy has parsed and, after an error, tokenized
+        reason = " ".join(str(error).split())[:MAX_SHOWN].rstrip(".")
+        raise DataError(f"{where}: is no array of NumPy ({type(error).__name__}: {reason}).") from error
+    return found
 
 
 def _line(error: BaseException) -> str:

@@ -17,10 +17,14 @@ from fxptrain.data.dataset import Dataset, Inputs, Labels, Parts, Split, check_f
 from fxptrain.data.normalization import PIXEL_MAX
 from fxptrain.data.shapes import essential, transposition
 from fxptrain.errors import CheckpointError, DataError
+from fxptrain.names import shown
 
 NOTED_SHARE: Final = 0.01  # of values outside the range that training saw: a line from here on
 ORDER: Final = ("test", "all", "validation", "train")  # which split of a file is judged
 Shape = tuple[int, int, int]
+_KINDS: Final[Mapping[str, Any]] = {
+    "pixels": bool, "texts": bool | None, "label": str | None, "low": float | int | None, "high": float | int | None,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,15 +86,27 @@ class Signature:
         try:
             known = {key: values[key] for key in cls.__dataclass_fields__ if key in values}
             for key in ("shape", "input_shape"):
-                known[key] = tuple(int(extent) for extent in known[key])
-                if len(known[key]) != 3:
-                    raise ValueError(f"{key} {known[key]}")
-            known["classes"] = tuple(str(name) for name in known["classes"])
+                known[key] = tuple(known[key])
+                if len(known[key]) != 3 or not all(type(extent) is int and extent > 0 for extent in known[key]):
+                    raise ValueError(f"{key} {shown(known[key])}")
+            known["classes"] = cls.named(known["classes"])
             if known.get("columns") is not None:
-                known["columns"] = tuple(str(name) for name in known["columns"])
+                known["columns"] = cls.named(known["columns"])
+            for key, kinds in _KINDS.items():
+                if not isinstance(known.get(key), kinds):
+                    raise TypeError(f"{key} is {shown(known.get(key))}")
             return cls(**known)
+        except CheckpointError:
+            raise
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise CheckpointError(f"What the run's data looked like is malformed ({error}).") from None
+
+    @staticmethod
+    def named(names: Any) -> tuple[str, ...]:
+        """Names of classes or columns as a checkpoint keeps them; raises `CheckpointError` where they are none."""
+        if not isinstance(names, list | tuple) or not names or not all(isinstance(name, str) for name in names):
+            raise CheckpointError(f"What the run's data looked like is malformed: {shown(names)} are no names.")
+        return tuple(names)
 
     # Inputs ------------------------------------------------------------------------------------------------------
 

@@ -22,6 +22,7 @@ from fxptrain.data.npz import read_npz
 from fxptrain.data.ordering import hold_out
 from fxptrain.data.reading import Reading
 from fxptrain.errors import DataError
+from fxptrain.names import shown
 
 ROOT_VARIABLE = "FXPTRAIN_DATA"
 NAMES = ("glyphs", *CATALOG)
@@ -29,8 +30,9 @@ PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
 
 
 def load_data(
-    name_or_path: str | os.PathLike[str], reading: Reading | None = None, *, progress: Progress | None = None
-) -> Dataset:
+    name_or_path: str | os.PathLike[str], reading: Reading | None = None, *, progress: Progress | None = None,
+    limit: int | None = None,
+) -> Dataset:  # fmt: skip
     """Load a data set to train on.
 
     Parameters
@@ -44,18 +46,20 @@ def load_data(
         What the file does not say itself: the label's column, the names of arrays.
     progress : callable, optional
         Called while downloading with the file's name, the bytes done and the bytes in all.
+    limit : int, optional
+        Bytes that a file's values may take in memory, known before they are read; by default, what the machine has.
 
     Raises
     ------
     DataError
         If there are no such data, or they cannot be read or fetched.
     """
-    return dataset_of(load_parts(name_or_path, reading, progress=progress))
+    return dataset_of(load_parts(name_or_path, reading, progress=progress, limit=limit))
 
 
 def load_parts(
     name_or_path: str | os.PathLike[str], reading: Reading | None = None, *, columns: Sequence[str] | None = None,
-    progress: Progress | None = None,
+    progress: Progress | None = None, limit: int | None = None,
 ) -> Parts:  # fmt: skip
     """What `load_data` reads, with the splits as they are in the file; `columns` are what a table must have."""
     text = os.fspath(name_or_path)
@@ -65,30 +69,32 @@ def load_parts(
         return Parts(text, splits, drawn.classes)
     if text in CATALOG:
         known = CATALOG[text]
-        return read_idx_directory(find_named(known, progress), known.name, known.classes)
+        return read_idx_directory(find_named(known, progress), known.name, known.classes, limit)
     path = Path(text).expanduser()
     if path.is_dir():
-        return _load_directory(path, reading, columns)
+        return _load_directory(path, reading, columns, limit)
     if not path.exists():
         close = difflib.get_close_matches(text, NAMES, 1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
         raise DataError(
-            f"`data` (={text!r}) is neither a known name ({', '.join(NAMES)}) nor a file or directory.{hint}"
+            f"`data` (={shown(text, 200)}) is neither a known name ({', '.join(NAMES)}) nor a file or directory.{hint}"
         )
     if path.suffix.lower() == ".npz":
-        return read_npz(path, reading)
+        return read_npz(path, reading, limit)
     if path.suffix.lower() == ".csv":
-        return read_csv(path, None, reading, columns)
+        return read_csv(path, None, reading, columns, limit)
     raise DataError(f"{path}: is of no known kind; expected an .npz or a .csv file, or a directory.")
 
 
-def _load_directory(directory: Path, reading: Reading | None, columns: Sequence[str] | None) -> Parts:
+def _load_directory(
+    directory: Path, reading: Reading | None, columns: Sequence[str] | None, limit: int | None
+) -> Parts:
     if find_parts(directory):
         known = CATALOG.get(directory.resolve().name)
-        return read_idx_directory(directory, directory.resolve().name, known.classes if known else None)
+        return read_idx_directory(directory, directory.resolve().name, known.classes if known else None, limit)
     train, test = (sorted(directory.glob(pattern)) for pattern in ("*train*.csv", "*test*.csv"))
     if len(train) == len(test) == 1 and train != test:
-        return read_csv(train[0], test[0], reading, columns)
+        return read_csv(train[0], test[0], reading, columns, limit)
     pictures = next((path for path in directory.rglob("*") if path.suffix.lower() in PICTURES), None)
     if pictures is not None:
         raise DataError(

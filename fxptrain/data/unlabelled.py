@@ -5,18 +5,18 @@ What does not belong here: data sets with labels (`sources`), and whether the in
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import numpy.typing as npt
 
 from fxptrain.data.csv import read_rows
 from fxptrain.data.idx import read_idx
+from fxptrain.data.npz import read_array, read_arrays, shapes_of
 from fxptrain.data.signature import Signature
 from fxptrain.errors import DataError
+from fxptrain.names import shortened
+from fxptrain.sizes import check_bytes, regular_size
 
 _ARRAY_NAMES: Final = ("inputs", "x", "x_test", "test_images", "images")
 
@@ -51,28 +51,30 @@ def load_inputs(path: str | Path, signature: Signature | None = None) -> tuple[n
                 columns, label = (signature.columns, signature.label) if signature else (None, None)
                 values, notes = read_rows(path, columns, label)
             case ".npy":
-                values = np.load(path, allow_pickle=False)
+                values = _read_npy(path)
             case ".npz":
                 values = _read_npz(path)
             case _:
                 values = read_idx(path)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error}).") from error
-    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        if isinstance(error, DataError):
-            raise
-        reason = " ".join(str(error).split()).rstrip(".")
-        raise DataError(f"{path}: cannot be read as {path.suffix[1:].upper()} ({reason}).") from error
     if values.dtype.kind not in "uif" or not values.size:
         raise DataError(f"{path}: holds {values.dtype} of shape {values.shape}; expected numbers.")
     return values, notes
 
 
+def _read_npy(path: Path) -> npt.NDArray[Any]:
+    size = regular_size(path, DataError, f"{path}:")
+    check_bytes(size, None, str(path))
+    with path.open("rb") as file:
+        return read_array(file, size, str(path))
+
+
 def _read_npz(path: Path) -> npt.NDArray[Any]:
-    with np.load(path, allow_pickle=False) as archive:
-        known = [name for wanted in _ARRAY_NAMES for name in archive.files if name.lower() == wanted]
-        names = known or archive.files
-        if len(names) != 1 and not known:
-            raise DataError(f"{path}: holds {', '.join(names)}; call the array to predict `inputs`.")
-        values: npt.NDArray[Any] = archive[names[0]]
-        return values
+    present = list(shapes_of(path))
+    known = [name for wanted in _ARRAY_NAMES for name in present if name.lower() == wanted]
+    names = known or present
+    if not names or (len(names) != 1 and not known):
+        held = shortened(", ".join(names), 100) or "no arrays"
+        raise DataError(f"{path}: holds {held}; call the array to predict `inputs`.")
+    return read_arrays(path, names[:1])[names[0]]

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fxptrain.errors import FormatError
+from fxptrain.data.normalization import PIXEL_MAX, Normalization
+from fxptrain.data.scaling import ChannelScale
 from fxptrain.export.layers import Network
 from fxptrain.export.names import DEFAULT_PREFIX, c_string, in_comment, unique_identifiers
 from fxptrain.export.tables import GENERATED, ROM, array, guarded
@@ -21,60 +22,7 @@ from fxptrain.fixed.format import FxP
 from fxptrain.fixed.multiplier import Multiplier
 from fxptrain.run.evaluation import Run
 
-MANTISSA_BITS, CENTRED_BITS, REAL_BITS, OFFSET_BITS = 30, 32, 61, 60  # of runtime/fxp_quantize.c
-COARSEST, FINEST = -30, 61  # grids
 LEAST_SHIFT = 11  # a rate with a mantissa of 15 bits and this shift is just under 16
-
-
-@dataclass(frozen=True)
-class Scale:
-    """How real numbers become raw integers: ``(x + offset) * mantissa * 2^-shift``, x and offset with `grid` bits."""
-
-    offset: int
-    mantissa: int
-    shift: int
-    grid: int
-
-    @classmethod
-    def of(cls, mean: float, std: float, form: FxP) -> Scale:
-        """The scale nearest to ``(x - mean) / std`` in the input's format.
-
-        Raises
-        ------
-        FormatError
-            If mean and standard deviation are too far apart for 64-bit integers.
-        """
-        centre, spread = Fraction(mean), Fraction(std)
-        span = ((1 << (form.total_bits - 1)) + 1) * spread / Fraction(2) ** form.frac_bits  # beyond it all saturates
-        grid = min(CENTRED_BITS - _exponent(span), FINEST)
-        grid = min(grid, OFFSET_BITS - _exponent(abs(centre))) if centre else grid
-        factor = Fraction(2) ** (form.frac_bits - grid) / spread
-        shift = MANTISSA_BITS - _exponent(factor)
-        mantissa = round(factor * Fraction(2) ** shift)
-        if mantissa == 1 << MANTISSA_BITS:
-            mantissa, shift = mantissa >> 1, shift - 1
-        if not 1 <= shift <= REAL_BITS or grid < COARSEST:
-            raise FormatError(
-                f"Inputs with mean {mean} and standard deviation {std} cannot be quantized to {form} in 64-bit "
-                "integers. Shift or scale them before training, so that the mean is not that far away."
-            )
-        return cls(-round(centre * Fraction(2) ** grid), mantissa, shift, grid)
-
-    def raw(self, value: int, frac: int, form: FxP) -> int:
-        """Raw integer of ``value * 2^-frac``: the rule of ``fxp_quantize_input``."""
-        x = _saturated(round(value * Fraction(2) ** (self.grid - frac)), 1 << REAL_BITS)
-        centred = _saturated(x + self.offset, 1 << CENTRED_BITS)
-        return min(max(round(Fraction(centred * self.mantissa, 1 << self.shift)), form.min_raw), form.max_raw)
-
-
-def _exponent(value: Fraction) -> int:
-    """The smallest e with value < 2^e."""
-    e = value.numerator.bit_length() - value.denominator.bit_length()
-    return e + (value >= Fraction(2) ** e)
-
-
-def _saturated(value: int, limit: int) -> int:
-    return min(max(value, -limit), limit)
 
 
 @dataclass(frozen=True)
@@ -91,6 +39,8 @@ class Interface:
         Whether inputs are pixels, by way of a table; else real numbers.
     means, stds : tuple of float
         One for all inputs, or one for each channel.
+    integers : tuple of ChannelScale, optional
+        What a run's checkpoint keeps of them; without it they are made anew.
     """
 
     prefix: str = DEFAULT_PREFIX
@@ -98,26 +48,34 @@ class Interface:
     pixels: bool = True
     means: tuple[float, ...] = (0.0,)
     stds: tuple[float, ...] = (1.0,)
+    integers: tuple[ChannelScale, ...] | None = None
 
-    def scales(self, form: FxP) -> list[Scale]:
+    def scales(self, form: FxP) -> list[ChannelScale]:
         """How real inputs are quantized to `form`: one for all, or one for each channel."""
-        return [Scale.of(mean, std, form) for mean, std in zip(self.means, self.stds, strict=True)]
+        if self.integers is not None:
+            return list(self.integers)
+        pairs = zip(self.means, self.stds, strict=True)
+        return [ChannelScale.of(Normalization(mean, std), form) for mean, std in pairs]
 
     def quantized(self, values: npt.NDArray[np.int32], frac: int, form: FxP) -> npt.NDArray[Any]:
         """Raw integers (..., c) of ``values * 2^-frac`` as the exported C makes them."""
         scales = self.scales(form)
         flat = values.reshape(-1).tolist()
-        found = [scales[i % len(scales)].raw(value, frac, form) for i, value in enumerate(flat)]
+        found = [scales[i % len(scales)].raw(Fraction(value, 1 << frac), form) for i, value in enumerate(flat)]
         return np.array(found, form.dtype).reshape(values.shape)
 
 
 def interface_of(run: Run, prefix: str = DEFAULT_PREFIX) -> Interface:
-    """The interface of a run: a recipe whose data have a `largest` was trained on real numbers."""
-    data = run.recipe.data
-    means, stds = (np.atleast_1d(np.array(given)) for given in (data.mean or 0.0, data.std or 1.0))
-    means, stds = np.broadcast_arrays(means, stds)
-    real = tuple(map(float, means)), tuple(map(float, stds))
-    return Interface(prefix, run.classes, data.largest is None, *real)
+    """The interface of a run: pixels by way of a table, or numbers that `fxp_quantize_input` takes.
+
+    Pixels with a scale for each channel are such numbers, 0 to 255.
+    """
+    rule = run.inputs
+    unit = PIXEL_MAX if rule.pixels and rule.scales is not None else 1
+    norms = rule.norms if rule.scales is not None else rule.norms[:1]
+    means, stds = tuple(norm.mean * unit for norm in norms), tuple(norm.std * unit for norm in norms)
+    integers = None if rule.scales is None else rule.scales.channels
+    return Interface(prefix, run.classes, rule.pixels and rule.scales is None, means, stds, integers)
 
 
 # Text ------------------------------------------------------------------------------------------------------------

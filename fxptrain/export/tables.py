@@ -116,7 +116,7 @@ def kinds(net: Network) -> str:
 
     return Template(text).substitute(
         includes="\n".join(f'#include "fxp_{kind}.h"' for kind in users["USE"]),
-        sums=cases("USE", "sums = fxp_{}_sums(model, stage)"),
+        fracs=cases("USE", "fracs = fxp_{}_fracs(model, stage)"),
         forward=cases("USE", "fxp_{}_forward(pass)"),
         input_error=cases("BACK", "fxp_{}_input_error(pass, sums)"),
         weight_gradient=cases("GRADIENT", "fxp_{}_weight_gradient(pass, c, sums)"),

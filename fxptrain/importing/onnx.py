@@ -5,19 +5,20 @@ What does not belong here: how the file is read (`reader`) and how numbers are r
 
 from __future__ import annotations
 
-import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from fxptrain.data import Dataset
 from fxptrain.errors import RecipeError
+from fxptrain.export.names import identifier
 from fxptrain.fixed.format import FxP
 from fxptrain.importing.chain import Chain
 from fxptrain.importing.equalization import equalize
 from fxptrain.importing.observation import FloatModel
 from fxptrain.importing.quantization import set_parameters
 from fxptrain.importing.reader import load, read
+from fxptrain.names import one_line
 from fxptrain.nn.engine import inference
 from fxptrain.nn.engine.ranks import Group
 from fxptrain.recipe import Recipe, make_recipe
@@ -97,9 +98,9 @@ def import_onnx(
 
 def recipe_of(chain: Chain, path: Path, options: dict[str, Any]) -> Recipe:
     """Recipe of the layers, with defaults for fine-tuning and the options set."""
-    name = re.sub(r"\W+", "_", path.stem) or "imported"
+    name = identifier(path.stem)
     table = {
-        "description": f"Imported from {path.name}",
+        "description": one_line(f"Imported from {path.name}"),
         "data": {"name": name, "mean": 0.0, "std": 1.0},
         "model": asdict(chain.finished(name)),
     } | TRAINING

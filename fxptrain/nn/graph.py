@@ -2,8 +2,8 @@
 
 A *tensor* is what a stage writes; its number is its stage's, and `INPUT` (-1) is the model's input. Stages stand in an
 order in which every one comes after those it reads; their *layer* numbers are those of the specification, so that the
-order of running moves no draws. Absorbing is exact (rounding is monotone), so it changes no bit; see the README on the
-arithmetic. What does not belong here: formats and parameters (`model`).
+order of running moves no draws. Absorbing is exact (rounding is monotone), so it changes no bit; see
+`fixed/ARITHMETIC.md`. What does not belong here: formats and parameters (`model`).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from fxptrain.errors import RecipeError, suggestion
+from fxptrain.names import file_name, shown
 from fxptrain.nn.layers.contract import IDENTITY, INPUT, LayerSpec, Shape, Stage
 from fxptrain.nn.spec import ModelSpec
 
@@ -73,6 +74,11 @@ def _sources(model: ModelSpec) -> list[tuple[int, ...]]:
                 + " Choose another."
             )
         if layer.name is not None:
+            if layer.name != file_name(layer.name):
+                raise RecipeError(
+                    f"Layer {number}: the name {shown(layer.name)} must be of letters, digits, '.', '_' and '-'; it "
+                    f"stands in files. Call it {file_name(layer.name)!r}."
+                )
             numbers[layer.name] = number
     found = []
     for number, layer in enumerate(layers):
@@ -176,6 +182,16 @@ class _Builder:
 
 def build_graph(model: ModelSpec) -> Graph:
     """Executable stages of a model.
+
+    Parameters
+    ----------
+    model : ModelSpec
+        Layers, in any order that has no circle.
+
+    Returns
+    -------
+    Graph
+        One stage for every layer that computes and that no stage before it has absorbed.
 
     Raises
     ------

@@ -13,12 +13,10 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from fxptrain.errors import suggestion
+from fxptrain.names import MAX_SHOWN, one_line, shortened, shown
 
 _UNKNOWN = {"extra_forbidden", "unexpected_keyword_argument"}
 _CHOICE = re.compile(r"(constrained-)?(float|int|str)|tuple\[.*\]|function-before\[.*\]")
-
-
-MAX_SHOWN = 60
 
 
 def explain(error: ValidationError, root: type[BaseModel], kinds: Mapping[str, type], whole: str = "a recipe") -> str:
@@ -64,13 +62,19 @@ def _one(item: Any, root: type[BaseModel], kinds: Mapping[str, type], whole: str
         given = item["input"].get("type") if isinstance(item["input"], dict) else item["input"]
         if given is None:
             return f"`{path}` has no `type`; there are {', '.join(sorted(kinds))}."
-        return f"`{path}.type` (={given!r}) is no kind of layer{suggestion(str(given), sorted(kinds))}"
+        name = given if isinstance(given, str) else shown(given)
+        return f"`{path}.type` (={shown(given)}) is no kind of layer{suggestion(name, sorted(kinds))}"
     if item["type"] == "value_error":
         return f"{item['ctx']['error']}."
     if item["type"] == "missing":
         return f"`{path}` is missing."
-    given, message = repr(item["input"]), item["msg"][0].lower() + item["msg"][1:]
-    return f"`{path}` (={given if len(given) <= MAX_SHOWN else given[:MAX_SHOWN] + '...'}): {message}."
+    message = item["msg"][0].lower() + item["msg"][1:]
+    return f"`{path}` (={shown(item['input'])}): {message}."
+
+
+def _key(name: str) -> str:
+    """A key as it may stand in a message."""
+    return shortened(one_line(name), MAX_SHOWN)
 
 
 def _names(location: tuple[Any, ...], root: type[BaseModel], kinds: Mapping[str, type]) -> list[str]:

@@ -17,13 +17,17 @@ from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, Validat
 from pydantic_core import CoreSchema, core_schema
 
 from fxptrain.errors import RecipeError
+from fxptrain.names import shown
 from fxptrain.nn.layers.registry import layer_kinds
 from fxptrain.nn.schedule import ScheduleType
 from fxptrain.nn.spec import FormatSpec, LayerSpec, ModelSpec, OptimizerSpec, Pair
 from fxptrain.recipe import files as recipe_files
 from fxptrain.recipe.errors import explain
+from fxptrain.sizes import MAX_ELEMENTS
 
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, le=MAX_ELEMENTS)]
+Whole = Annotated[int, Field(ge=0, le=MAX_ELEMENTS)]
+Text = Annotated[str, Field(max_length=10_000)]
 Seed = Annotated[int, Field(ge=0, lt=1 << 32)]
 Positive = Annotated[float, Field(gt=0)]
 _FILE = "a recipe"
@@ -60,15 +64,15 @@ class DataSpec:
         Train on the first so many of the remaining samples only.
     """
 
-    name: str = "glyphs"
-    label: str | None = None
+    name: Text = "glyphs"
+    label: Text | None = None
     header: bool | None = None
-    arrays: str | None = None
+    arrays: Text | None = None
     mean: float | tuple[float, ...] | None = None
     std: Positive | tuple[Positive, ...] | None = None
     per_channel: bool | None = None
     largest: Positive | None = None
-    validation: Annotated[int, Field(ge=0)] = 0
+    validation: Whole = 0
     split_seed: Seed = 0
     limit: Count | None = None
 
@@ -87,7 +91,7 @@ class ScheduleSpec:
 
     type: ScheduleType = "constant"
     lr: Annotated[float, Field(ge=2.0**-40, le=2.0**20)] = 0.01
-    warmup_steps: Annotated[int, Field(ge=0)] = 0
+    warmup_steps: Whole = 0
     patience: Count = 5
     scale_with_batch: bool = False
 
@@ -147,6 +151,7 @@ class _FromRegistry:
 class _ModelTable(ModelSpec):
     """How a model stands in a file."""
 
+    name: Annotated[str, Field(min_length=1, max_length=1000)]
     input_shape: tuple[Count, Count, Count]
     layers: tuple[Annotated[LayerSpec, _FromRegistry()], ...]
 
@@ -176,7 +181,7 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, revalidate_instances="always")
 
-    description: str = ""
+    description: Text = ""
     data: DataSpec = DataSpec()
     model: Annotated[ModelSpec, _FromTable()]
     formats: FormatSpec = FormatSpec()
@@ -234,6 +239,8 @@ class Recipe(BaseModel):
         for key, value in options.items():
             section, _, name = key.rpartition(".")
             place = table.setdefault(section, {}) if section else table
+            if not isinstance(place, dict):
+                raise RecipeError(f"the options: `{shown(key)}` is no key: `{section}` is a value, not a section.")
             place[name] = value
         return make_recipe(_without_none(table), "the options")
 

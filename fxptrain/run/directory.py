@@ -8,13 +8,16 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
 from fxptrain.errors import CheckpointError, RecipeError
+from fxptrain.names import one_line, shown
 from fxptrain.recipe import Recipe, parse_recipe
+from fxptrain.recipe import files as recipe_files
 from fxptrain.run.checkpoint import write_atomically
 
 
@@ -41,7 +44,17 @@ class RunDirectory:
     @property
     def exists(self) -> bool:
         """Whether a run was begun here."""
-        return self.config.is_file()
+        return os.path.lexists(self.config)
+
+    @property
+    def has_checkpoint(self) -> bool:
+        """Whether there is a latest state: anything of that name counts, to be refused if it cannot be read."""
+        return os.path.lexists(self.checkpoint)
+
+    @property
+    def has_best(self) -> bool:
+        """The same of the epoch with the lowest validation loss."""
+        return os.path.lexists(self.best)
 
     def __enter__(self) -> Self:
         """Make the directory and lock it.
@@ -109,8 +122,8 @@ class RunDirectory:
         if difference is not None:
             key, was, new = difference
             raise RecipeError(
-                f"The run in {self.path} has `{key}` = {was!r}, not {new!r}; a resumed run keeps its options, "
-                "but may be given more epochs. Leave the option out, or start a new run elsewhere."
+                f"The run in {self.path} has `{key}` = {shown(was)}, not {shown(new)}; a resumed run keeps its "
+                "options, but may be given more epochs. Leave the option out, or start a new run elsewhere."
             )
 
     def recipe(self) -> Recipe:
@@ -124,16 +137,25 @@ class RunDirectory:
             If its recipe is damaged.
         """
         try:
-            text = self.config.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError):
-            raise CheckpointError(f"There is no run in {self.path}: it has no readable config.toml.") from None
+            text = recipe_files.read(self.config, "recipe")
+        except RecipeError as error:
+            raise CheckpointError(f"There is no run in {self.path}: it has no readable config.toml.") from error
         return parse_recipe(text, str(self.config))
 
     def log(self, line: str) -> None:
-        """Append a line with the time to the log."""
+        """Append a line with the time to the log.
+
+        Raises
+        ------
+        CheckpointError
+            If it cannot be written.
+        """
         stamp = datetime.now(UTC).isoformat(timespec="seconds")
-        with self._log.open("a", encoding="utf-8") as file:
-            file.write(f"{stamp} {line}\n")
+        try:
+            with self._log.open("a", encoding="utf-8", errors="backslashreplace") as file:
+                file.write(f"{stamp} {one_line(line)}\n")
+        except OSError as error:
+            raise CheckpointError(f"{self._log} cannot be written ({error.strerror or error}).") from error
 
     def write_result(self, summary: dict[str, Any]) -> None:
         """Write the summary of the finished run."""

@@ -28,6 +28,7 @@ from fxptrain.run.checkpoint import Arrays, read_checkpoint
 from fxptrain.run.directory import RunDirectory
 from fxptrain.run.inputs import InputRule, input_scale, reading_of
 from fxptrain.run.metrics import mean_loss, share
+from fxptrain.run.progress import Position
 
 notes_log = logging.getLogger("fxptrain")  # lines on data, for the user; without any handler they go to stderr
 
@@ -133,9 +134,9 @@ def load_run(path: str | Path, *, best: bool = False) -> Run:
     """
     directory = RunDirectory(path)
     recipe = directory.recipe()
-    if best and not directory.best.exists():
+    if best and not directory.has_best:
         raise CheckpointError(f"The run in {path} has no best epoch; it is tracked where `data.validation` is above 0.")
-    if not best and not directory.checkpoint.exists():
+    if not best and not directory.has_checkpoint:
         raise CheckpointError(f"The run in {path} has no checkpoint yet; the first one comes after the first epoch.")
     values, arrays = read_checkpoint(directory.best if best else directory.checkpoint)
     return restored(recipe, values, arrays, directory.path)
@@ -149,8 +150,15 @@ def restored(recipe: Recipe, values: dict[str, Any], arrays: Arrays, directory: 
         if "data" in values:
             signature = Signature.from_values(values["data"])
         else:
-            signature = _guessed(recipe, tuple(values["classes"]))
-        return Run(recipe, model, signature, InputRule.restored(recipe, model, values), directory, values["progress"])
+            signature = _guessed(recipe, Signature.named(values["classes"]))
+        if len(signature.classes) > model.stages[-1].out_elements or signature.input_shape != recipe.model.input_shape:
+            raise CheckpointError(
+                f"The checkpoint of {recipe.name} was made of {len(signature.classes)} classes and inputs of shape "
+                f"{signature.input_shape}; its model has {model.stages[-1].out_elements} outputs and reads "
+                f"{recipe.model.input_shape}."
+            )
+        progress = asdict(Position.restored(values["progress"]))
+        return Run(recipe, model, signature, InputRule.restored(recipe, model, values), directory, progress)
     except KeyError as error:
         raise CheckpointError(f"The checkpoint of {recipe.name} lacks {error}.") from error
 

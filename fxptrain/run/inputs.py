@@ -17,6 +17,7 @@ from fxptrain.data.dataset import Inputs
 from fxptrain.data.normalization import PIXEL_MAX
 from fxptrain.data.reading import Reading
 from fxptrain.data.scaling import ChannelScales, largest_pixel, norms_of
+from fxptrain.errors import CheckpointError
 from fxptrain.nn.model import InputScale, Model
 from fxptrain.recipe import Recipe
 
@@ -91,6 +92,10 @@ class InputRule:
         numbers = values.get("input")
         form = model.input_form.format
         scales = None if numbers is None else ChannelScales.from_numbers(numbers, form, pixels=own.pixels)
+        if scales is not None and len(scales.channels) != len(own.norms):
+            raise CheckpointError(
+                f"The checkpoint scales {len(scales.channels)} channels; inputs have {len(own.norms)}."
+            )
         return cls(model, own.norms, scales, own.pixels)
 
     def values(self) -> list[list[int]] | None:

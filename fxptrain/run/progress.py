@@ -6,9 +6,11 @@ What does not belong here: anything that training depends on, except the counts 
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
-from typing import Any, TextIO
+from dataclasses import dataclass, fields
+from typing import Any, Self, TextIO
 
+from fxptrain.errors import CheckpointError
+from fxptrain.names import shown
 from fxptrain.run.metrics import mean_loss, share
 
 NANOSECONDS = 1_000_000_000
@@ -32,6 +34,24 @@ class Position:
     nanoseconds: int = 0  # of the whole run, for reports
     timed_samples: int = 0
     timed_nanoseconds: int = 0
+
+    @classmethod
+    def restored(cls, values: Any) -> Self:
+        """The position that a checkpoint holds, counts and all.
+
+        Raises
+        ------
+        CheckpointError
+            If one of its values is none that a run can have.
+        """
+        known = {field.name: field.default for field in fields(cls)}
+        if not isinstance(values, dict) or not values.keys() <= known.keys():
+            raise CheckpointError(f"The position in the checkpoint (={shown(values)}) is not this version's.")
+        for name, value in values.items():
+            kind = bool if known[name] is False else int
+            if not (type(value) is kind and value >= 0) and (value is not None or known[name] is not None):
+                raise CheckpointError(f"`progress.{name}` (={shown(value)}) in the checkpoint must be a count.")
+        return cls(**values)
 
     @property
     def images_per_second(self) -> float | None:

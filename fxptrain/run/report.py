@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from fxptrain.fixed.format import FxP
+from fxptrain.names import one_line
 from fxptrain.nn.describe import layer_table
 from fxptrain.recipe import Recipe, load_recipe, recipe_names
 from fxptrain.run.advice import of_tensors
 from fxptrain.run.directory import RunDirectory
 from fxptrain.run.evaluation import build_model, describe, load_run
-from fxptrain.run.metrics import headroom_bits, read_metrics, share
+from fxptrain.run.metrics import headroom_bits, read_metrics, share, tensors_of
 
 
 def recipes() -> list[dict[str, str]]:
@@ -41,7 +42,7 @@ def facts(run_or_recipe: str, changes: dict[str, Any]) -> dict[str, Any]:
     """
     directory = RunDirectory(run_or_recipe)
     if directory.exists or Path(run_or_recipe).is_dir():
-        if directory.checkpoint.exists():
+        if directory.has_checkpoint:
             run = load_run(run_or_recipe)
             tensors = _last_tensors(directory)
             about = {"progress": run.progress, "result": outcome(directory), "tensors": tensors}
@@ -94,7 +95,7 @@ def outcome(directory: RunDirectory) -> dict[str, Any]:
 def _last_tensors(directory: RunDirectory) -> list[dict[str, Any]]:
     """Telemetry of the last finished epoch, with the shares that people look at."""
     epochs = _epochs(directory)
-    return [tensor_shares(tensor) for tensor in (epochs[-1]["tensors"] if epochs else [])]
+    return [tensor_shares(tensor) for tensor in (tensors_of(epochs[-1], directory.metrics) if epochs else [])]
 
 
 def tensor_shares(tensor: dict[str, Any]) -> dict[str, Any]:
@@ -116,21 +117,23 @@ def tensor_shares(tensor: dict[str, Any]) -> dict[str, Any]:
 
 def recipes_text(listed: list[dict[str, str]]) -> str:
     """The shipped recipes, a line each."""
-    return table(["recipe", "description"], [[item["name"], item["description"]] for item in listed])
+    return table(["recipe", "description"], [[item["name"], one_line(item["description"])] for item in listed])
 
 
 def text(found: dict[str, Any]) -> str:
     """What ``fxptrain info`` prints."""
     heads = list(found["layers"][0])
     rows = [[_cell(layer[head]) for head in heads] for layer in found["layers"]]
-    head = f"{found['recipe']}: {found['description']}"
+    head = one_line(f"{found['recipe']}: {found['description']}")
     total = f"{found['parameters']:,} parameters, {found['macs']:,} MACs, {found['state_bytes']:,} bytes of state"
     parts = [head, "", table([name.replace("_", " ") for name in heads], rows), "", total]
     if "progress" in found:
         progress = found["progress"]
         parts.append(f"{progress['epoch']} epochs, {progress['step']} steps, weights {found['weights_sha256']}")
     if found.get("result"):
-        parts += [f"{name.replace('_', ' ')} {_measured(name, value)}" for name, value in found["result"].items()]
+        words = {"loss": "training loss", "accuracy": "training accuracy"}
+        named = [(words.get(name, name.replace("_", " ")), name, value) for name, value in found["result"].items()]
+        parts += [f"{title} {_measured(name, value)}" for title, name, value in named]
         parts += [f"note: {line}" for line in of_tensors(found["tensors"], found["method"])]
     if found.get("tensors"):
         parts += ["", _tensors_text(found["tensors"])]

@@ -22,6 +22,7 @@ from fxptrain.data.shapes import alike
 from fxptrain.data.signature import Signature
 from fxptrain.data.sources import dataset_of, load_parts
 from fxptrain.errors import DataError
+from fxptrain.fixed.format import FxP
 from fxptrain.fixed.multiplier import Multiplier
 from fxptrain.nn.graph import build_graph
 from fxptrain.nn.schedule import Schedule, scaled_with_batch
@@ -68,6 +69,14 @@ class Task:
                 digest.update(array.astype(array.dtype.newbyteorder("<"), copy=False).data)
         return digest.hexdigest()
 
+    @property
+    def data_bytes(self) -> int:
+        """Bytes that the samples take in memory: as they came, and real numbers also quantized."""
+        arrays = [array for split in (self.train, self.validation, self.test) for array in (split.inputs, split.labels)]
+        pixels = self.recipe.data.largest is None
+        quantized = 0 if pixels else self.train.inputs.size * FxP(self.recipe.formats.activation_bits, 0).dtype.itemsize
+        return sum(array.nbytes for array in arrays) + quantized
+
     def schedule(self, total_steps: int) -> Schedule:
         """Learning-rate schedule of a run of that many steps: here the real learning rate becomes an integer one."""
         spec = self.recipe.schedule
@@ -79,7 +88,9 @@ class Task:
         )
 
 
-def prepare(recipe: Recipe, data: Dataset | str | Path | None = None, like: Signature | None = None) -> Task:
+def prepare(
+    recipe: Recipe, data: Dataset | str | Path | None = None, like: Signature | None = None, *, limit: int | None = None
+) -> Task:
     """Load the data of a recipe (or take others), split and fit them to the model.
 
     Parameters
@@ -88,6 +99,8 @@ def prepare(recipe: Recipe, data: Dataset | str | Path | None = None, like: Sign
         Without mean and std (and, for real numbers, `largest`), those of the training split are filled in.
     data : Dataset, name or path, optional
         Instead of the recipe's.
+    limit : int, optional
+        Bytes that what is read may take, see `load_data`.
     like : Signature, optional
         Of the run that is resumed: a table's columns and the labels are brought to it by name.
 
@@ -100,7 +113,7 @@ def prepare(recipe: Recipe, data: Dataset | str | Path | None = None, like: Sign
         dataset, name = data, data.name
     else:
         name = str(data or recipe.data.name)
-        dataset = dataset_of(load_parts(name, reading_of(recipe), columns=like.columns if like else None))
+        dataset = dataset_of(load_parts(name, reading_of(recipe), columns=like.columns if like else None, limit=limit))
         name = resolved(name)
     if like is not None:
         dataset = _brought(dataset, like)

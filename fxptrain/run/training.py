@@ -21,13 +21,14 @@ from fxptrain.data import Dataset, batches, epoch_order
 from fxptrain.data.dataset import Inputs
 from fxptrain.data.signature import Signature
 from fxptrain.errors import CheckpointError
+from fxptrain.names import shown
 from fxptrain.nn.describe import telemetry
 from fxptrain.nn.engine import inference
 from fxptrain.nn.engine.lean import training_step
 from fxptrain.nn.engine.ranks import Group
 from fxptrain.nn.schedule import EarlyStopping
 from fxptrain.recipe import Recipe, load_recipe
-from fxptrain.run import advice
+from fxptrain.run import advice, stopping
 from fxptrain.run.checkpoint import Arrays, read_checkpoint, write_checkpoint
 from fxptrain.run.directory import RunDirectory
 from fxptrain.run.evaluation import (
@@ -44,6 +45,7 @@ from fxptrain.run.metrics import MetricsFile, mean_loss, read_metrics, share
 from fxptrain.run.progress import NANOSECONDS, Position, Progress, ProgressBar, epoch_line
 from fxptrain.run.task import Task, prepare
 
+SETTLED = 5  # looks at the formats after which they say something
 _State = tuple[dict[str, Any], Arrays]
 
 
@@ -147,7 +149,7 @@ class Loop:
     ) -> None:  # fmt: skip
         self.task, self.recipe, self.directory = task, task.recipe, directory
         self.threads, self.progress, self.group = threads, progress, group
-        training, stopping = self.recipe.training, self.recipe.early_stopping
+        training, early = self.recipe.training, self.recipe.early_stopping
         self.model = build_model(self.recipe)
         self.rule = InputRule.of(self.recipe, self.model)
         self.batches = list(batches(len(task.train), training.batch_size))
@@ -155,7 +157,7 @@ class Loop:
             self.model, training.batch_size, micro_batch=training.micro_batch, threads=threads, group=group, lean=lean
         )
         self.schedule = task.schedule(len(self.batches) * training.epochs)
-        self.stopping = None if stopping is None else EarlyStopping(**asdict(stopping))
+        self.stopping = None if early is None else EarlyStopping(**asdict(early))
         self.position = Position()
         self.inputs: Inputs  # raw, of the training split
         self.checks: Inputs  # of the validation split
@@ -174,7 +176,7 @@ class Loop:
             before = self.directory.recipe().training.epochs if resume and self.directory.exists else None
             self.directory.begin(self.recipe, resume=resume)
             self._note(self._lengthened(before))
-            if self.directory.checkpoint.exists():
+            if self.directory.has_checkpoint:
                 state = read_checkpoint(self.directory.checkpoint)
         state = self.group.from_first(state)
         keep = 0 if state is None else self._load(*state)
@@ -189,8 +191,9 @@ class Loop:
 
     def run(self) -> RunResult:
         """Train to the end and test."""
-        while self.position.epoch < self.recipe.training.epochs and not self.position.stopped:
-            self._epoch()
+        with stopping.deferred():
+            while self.position.epoch < self.recipe.training.epochs and not self.position.stopped:
+                self._epoch()
         return self._finish()
 
     def _epoch(self) -> None:
@@ -199,10 +202,17 @@ class Loop:
         while position.batch < len(self.batches):
             self._train(order[self.batches[position.batch]])
             self._tell()
+            self._heed()
             every, last = training.checkpoint_steps, position.batch == len(self.batches)
             if every is not None and position.step % every == 0 and not last:
                 self.save()
         self._end_epoch()
+
+    def _heed(self) -> None:
+        """End after this step, all of it saved, if the process was asked to; among ranks the first one hears."""
+        if stopping.requested() and not self.group.rank:
+            self.save()
+            stopping.check()
 
     def _train(self, chosen: npt.NDArray[np.int64]) -> None:
         """One step on the chosen samples."""
@@ -240,9 +250,12 @@ class Loop:
         if self.metrics is not None and self.directory is not None:
             self.metrics.append(record)
             self.directory.log(epoch_line(record, self.recipe.training.epochs))
-        self._note(
-            advice.of_epoch(record, len(self.task.classes), self.recipe.model.loss, self.recipe.optimizer.method)
-        )
+        recipe, formats = self.recipe, self.recipe.formats
+        last = position.stopped or position.epoch == recipe.training.epochs
+        if formats.mode == "auto" and position.step < SETTLED * formats.adapt_every:
+            last = False  # too short for formats to have found their place
+        classes, method = len(self.task.classes), recipe.optimizer.method
+        self._note(advice.of_epoch(record, classes, recipe.model.loss, method, last=last))
         if position.best_epoch == position.epoch:
             self._save_best()
         self.save()
@@ -325,13 +338,29 @@ class Loop:
         try:
             self.model.load_state(arrays, values["model"])
             self.rule = InputRule.restored(self.recipe, self.model, values)
-            self.position = Position(**values["progress"])
+            self.position = self._restored(values["progress"])
             self.schedule.load_state(values["schedule"])
             if self.stopping is not None:
                 self.stopping.load_state(values["stopping"])
-            return int(values["metrics_bytes"])
-        except (KeyError, TypeError) as error:
+            keep = values["metrics_bytes"]
+            if type(keep) is not int or keep < 0:
+                raise CheckpointError(f"`metrics_bytes` (={shown(keep)}) in the checkpoint must be a count.")
+            return keep
+        except (KeyError, TypeError, AttributeError) as error:
             raise CheckpointError(f"The checkpoint lacks what this version needs ({error}).") from error
+
+    def _restored(self, values: Any) -> Position:
+        """The position of a checkpoint; one within the run's epochs and batches, or it is refused."""
+        position, batches = Position.restored(values), self.batches
+        samples = batches[position.batch - 1].stop if 0 < position.batch <= len(batches) else 0
+        within = position.epoch <= self.recipe.training.epochs and position.batch <= len(batches)
+        step = position.epoch * len(batches) + position.batch
+        if not within or (position.samples, position.step) != (samples, step):
+            raise CheckpointError(
+                f"The checkpoint stands at epoch {position.epoch}, batch {position.batch}, step {position.step}, "
+                f"sample {position.samples}, where this run cannot be."
+            )
+        return position
 
     def _finish(self) -> RunResult:
         """Test the final weights and, where there is a validation split, those of the best epoch."""

@@ -62,8 +62,8 @@ def test_columns_by_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("x.npy", b"nonsense", r"x.npy: cannot be read as NPY"),
-        ("x.npz", b"nonsense", r"x.npz: cannot be read as NPZ"),
+        ("x.npy", b"nonsense", r"x.npy: is no array of NumPy"),
+        ("x.npz", b"nonsense", r"x.npz: is no NumPy archive"),
         ("x.csv", b"1,2\n3\n", r"x.csv, line 2: has 1 columns where 2 are expected"),
         ("x.csv", b"1,x\n3,y\n", r"x.csv, line 1, column 2: 'x' is no number"),
         ("x.csv", b",1\n3,4\n", r"x.csv, line 1, column 1: is empty"),
@@ -88,7 +88,7 @@ def test_missing_and_unusable(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="holds a, b; call the array to predict `inputs`"):
         load_inputs(tmp_path / "two.npz")
     np.save(tmp_path / "object.npy", np.array([None]), allow_pickle=True)
-    with pytest.raises(DataError, match="cannot be read as NPY"):
+    with pytest.raises(DataError, match="holds Python objects"):
         load_inputs(tmp_path / "object.npy")
     for values in (np.array(["x"]), np.zeros((0, 2))):
         np.save(tmp_path / "bad.npy", values)

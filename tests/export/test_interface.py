@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fxptrain.data import Normalization, quantize_inputs
+from fxptrain.data.scaling import ChannelScale
 from fxptrain.errors import FormatError
 from fxptrain.export.c99 import c_files
-from fxptrain.export.interface import Interface, Scale, interface_of
+from fxptrain.export.interface import Interface, interface_of
 from fxptrain.export.layers import Network
 from fxptrain.export.vectors import real_vectors
 from fxptrain.fixed.format import FxP
@@ -24,8 +25,8 @@ STDS = st.floats(2.0**-30, 2.0**20)
 
 def test_by_hand() -> None:
     """A mean of 2 and a standard deviation of 1/2, two fractional bits: (x - 2) * 8, halves to even."""
-    scale, form = Scale.of(2.0, 0.5, FxP(8, 2)), FxP(8, 2)
-    assert [scale.raw(value, 4, form) for value in (32, 33, 34, 35, 16, 0, -1000, 1000)] == [
+    scale, form = ChannelScale.of(Normalization(2.0, 0.5), FxP(8, 2)), FxP(8, 2)
+    assert [scale.raw(Fraction(value, 16), form) for value in (32, 33, 34, 35, 16, 0, -1000, 1000)] == [
         0, 0, 1, 2, -8, -16, -128, 127,
     ]  # fmt: skip
 
@@ -37,14 +38,14 @@ def test_the_scale_is_exact_but_for_a_hair(
     """Equal to the rounded exact value wherever that is not within the stated bound of a tie."""
     form = FxP(bits, frac)
     try:
-        scale = Scale.of(mean, std, form)
+        scale = ChannelScale.of(Normalization(mean, std), form)
     except FormatError:
         return
     exact = (Fraction(value, 1 << unit) - Fraction(mean)) / Fraction(std) * Fraction(2) ** frac
     size = min(abs(exact), Fraction(1 << bits))
     hair = (size + 1) * Fraction(2) ** -29 + Fraction(2) ** (frac - scale.grid) / Fraction(std)
     ends = [min(max(round(exact + off), form.min_raw), form.max_raw) for off in (-hair, 0, hair)]
-    found = scale.raw(value, unit, form)
+    found = scale.raw(Fraction(value, 1 << unit), form)
     assert ends[0] <= found <= ends[2]
     assert found == ends[1] or ends[0] != ends[2]
 
@@ -61,7 +62,7 @@ def test_a_board_quantizes_as_the_engine_does() -> None:
 def test_a_mean_that_is_too_far_away_is_refused() -> None:
     """The message says what to do."""
     with pytest.raises(FormatError, match="Shift or scale them before training"):
-        Scale.of(1e30, 1e-9, FxP(8, 5))
+        ChannelScale.of(Normalization(1e30, 1e-9), FxP(8, 5))
 
 
 def test_real_models_have_no_table_of_pixels() -> None:

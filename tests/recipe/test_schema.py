@@ -125,7 +125,7 @@ def test_own_file(tmp_path: Path) -> None:
             r"`optimizer.momentum_units` \(='weight'\) needs `formats.momentum_frac`",
         ),
         ("data.mean", 0.5, "`data.mean` and `data.std` go together"),
-        ("description", ["x" * 100], r"`description` \(=\['x{56,58}\.\.\.\)"),
+        ("description", ["x" * 100], r"`description` \(=\['x+ \.\.\. x+'\]\): "),
     ],
 )
 def test_mistakes(key: str, value: object, message: str) -> None:
@@ -146,7 +146,7 @@ def test_no_toml() -> None:
     [
         ("gupta", "no recipe 'gupta'; did you mean 'gupta_cnn'?"),
         ("xyzxyz", "there are glyphs, gupta_cnn"),
-        ("none/such.toml", "cannot be read: No such file"),
+        ("none/such.toml", r"cannot be read \(No such file"),
     ],
 )
 def test_no_such_recipe(name: str, message: str) -> None:

@@ -69,7 +69,7 @@ void fxp_adapt(fxp_model *model)
         }
         if (s->rounds) {
             fxp_form *y = &model->forms[row];
-            const int32_t finest = fxp_kind_sums(model, s).finest; /* never finer than the sums */
+            const int32_t finest = fxp_kind_fracs(model, s).finest; /* never finer than the sums */
             (void)fxp_form_adapt(y, &fxp_form_starts[row]);
             if ((finest != FXP_NO_FINEST) && fxp_form_starts[row].adaptive) {
                 (void)fxp_form_move(y, &fxp_form_starts[row], (y->frac > finest) ? (finest - y->frac) : 0);

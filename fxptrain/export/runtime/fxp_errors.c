@@ -10,7 +10,7 @@
 /* Fractional bits of what a reader hands back. */
 static int32_t handed_frac(const fxp_step *step, const fxp_reader *reader)
 {
-    return step->error_frac[reader->stage] + fxp_kind_sums(step->model, &fxp_stages[reader->stage]).error_frac;
+    return step->error_frac[reader->stage] + fxp_kind_fracs(step->model, &fxp_stages[reader->stage]).error_frac;
 }
 
 /* Fractional bits of the sums that the error at the output of stage `i` is rounded from. */

@@ -6,7 +6,7 @@
 #include "fxp_stage.h"
 
 /* Fractional bits of a stage's sums now. */
-fxp_sums fxp_kind_sums(const fxp_model *model, const fxp_stage *stage);
+fxp_fracs fxp_kind_fracs(const fxp_model *model, const fxp_stage *stage);
 
 /* Output of one sample. */
 void fxp_kind_forward(const fxp_forward *pass);

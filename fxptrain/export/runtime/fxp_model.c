@@ -157,7 +157,7 @@ void fxp_load_input(const fxp_model *model, fxp_inputs inputs, int32_t sample, i
 fxp_site fxp_forward_site(const fxp_model *model, int32_t stage, int32_t stochastic)
 {
     const fxp_stage *s = &fxp_stages[stage];
-    const int32_t shift = fxp_kind_sums(model, s).frac - model->forms[fxp_tensors[stage + 1].form].frac;
+    const int32_t shift = fxp_kind_fracs(model, s).frac - model->forms[fxp_tensors[stage + 1].form].frac;
     uint32_t step = 0;
 #if FXP_TRAINING
     step = model->step;
@@ -215,6 +215,7 @@ const fxp_value *fxp_logits_of(fxp_model *model, fxp_inputs inputs)
     fxp_load_input(model, inputs, 0, n);
     for (i = 0; i < FXP_STAGES; i++) {
         fxp_site site = fxp_forward_site(model, i, 0);
+        site.uncounted = 1;
         fxp_forward_stage(model, i, n, 0, &site);
     }
     return fxp_y_of(model, FXP_STAGES - 1, n);

@@ -1,9 +1,9 @@
 #include "fxp_stage.h"
 
-fxp_sums fxp_weighted_sums(const fxp_model *model, const fxp_stage *stage)
+fxp_fracs fxp_weighted_fracs(const fxp_model *model, const fxp_stage *stage)
 {
     const int32_t frac_x = fxp_x_frac(model, stage, 0), frac_w = model->forms[stage->w_form].frac;
-    return fxp_sums_at(frac_w + ((frac_x > 0) ? frac_x : 0), frac_w + frac_x, frac_w);
+    return fxp_fracs_at(frac_w + ((frac_x > 0) ? frac_x : 0), frac_w + frac_x, frac_w);
 }
 
 void fxp_finish(const fxp_forward *pass, fxp_forward_sum best, int32_t c, int32_t at)

@@ -12,21 +12,21 @@ typedef struct {
     int32_t frac;
     int32_t finest;
     int32_t error_frac;
-} fxp_sums;
+} fxp_fracs;
 
 #define FXP_NO_FINEST INT32_MAX
 
-static inline fxp_sums fxp_sums_at(int32_t frac, int32_t finest, int32_t error_frac)
+static inline fxp_fracs fxp_fracs_at(int32_t frac, int32_t finest, int32_t error_frac)
 {
-    fxp_sums sums;
-    sums.frac = frac;
-    sums.finest = finest;
-    sums.error_frac = error_frac;
-    return sums;
+    fxp_fracs fracs;
+    fracs.frac = frac;
+    fracs.finest = finest;
+    fracs.error_frac = error_frac;
+    return fracs;
 }
 
 /* Of sums of products. */
-fxp_sums fxp_weighted_sums(const fxp_model *model, const fxp_stage *stage);
+fxp_fracs fxp_weighted_fracs(const fxp_model *model, const fxp_stage *stage);
 
 /* Input `k` of a stage, and its fractional bits now. */
 static inline const fxp_tensor *fxp_input_of(const fxp_stage *stage, int32_t k)

@@ -13,7 +13,7 @@
 #include "fxp_config.h"
 #include "fxp_interface.h"
 
-/* 1: the products of 8- and 16-bit numbers use the DSP instructions of Cortex-M4, M7, M33 (fxp_dot_dsp.c); the bits are the
+/* 1: the products of 8- and 16-bit numbers use the DSP instructions of Cortex-M4, M7, M33 (fxp_forward_dot.h); the bits are the
  * same. The compiler tells whether the core has them; -DFXP_DSP=0 does without. */
 #if defined(__ARM_FEATURE_DSP) && defined(__ARM_FEATURE_SIMD32)
 #ifndef FXP_DSP
@@ -23,6 +23,24 @@
 #define FXP_DSP 0
 #elif FXP_DSP
 #error "FXP_DSP=1 needs a core with the DSP instructions of Arm's M-profile; leave it out."
+#endif
+
+/* 1: the products of 8-bit numbers use the vectors of Cortex-M55 and M85; -DFXP_MVE=0 does without. */
+#if defined(__ARM_FEATURE_MVE)
+#ifndef FXP_MVE
+#define FXP_MVE 1
+#endif
+#elif !defined(FXP_MVE)
+#define FXP_MVE 0
+#elif FXP_MVE
+#error "FXP_MVE=1 needs a core with Arm's M-profile vectors; leave it out."
+#endif
+
+/* A function that is compiled anew for the constants of each of its calls. */
+#ifdef __GNUC__
+#define FXP_INLINE static inline __attribute__((always_inline))
+#else
+#define FXP_INLINE static inline
 #endif
 
 /* Where constants are that are large: on AVR they stay in flash, and the pointers to them reach RAM as well. */

@@ -56,11 +56,32 @@ class Function:
     added_frac: int = 0
 
     def on_sums(self, shift: int, form: FxP) -> Activation:
-        """What kernels do to sums that are then shifted to `form` by so many bits to the right."""
+        """What kernels do to sums that are then shifted to the right.
+
+        Parameters
+        ----------
+        shift : int
+            From the sums, with the function's bits, to `form`; negative to the left.
+        form : FxP
+            Format of the output.
+
+        Returns
+        -------
+        Activation
+            Numbers for the kernels.
+        """
         return Activation(relu=False)
 
     def gate(self, form: FxP, gate: Gate) -> Gate:
-        """Which of the errors that pass `gate` pass to an output in `form`."""
+        """Which of the errors that pass `gate` pass to an output in `form`.
+
+        Parameters
+        ----------
+        form : FxP
+            Format of the output, whose saved raw values the gate compares.
+        gate : Gate
+            What passes without the function.
+        """
         return gate
 
 
@@ -102,7 +123,13 @@ class LayerSpec(ABC):
         return () if self.input is None else (self.input,)
 
     def view(self, shape: Shape) -> Shape | None:
-        """The shape in which it hands on the very values it reads; None for a layer that computes."""
+        """The shape in which it hands on the very values it reads; None for a layer that computes.
+
+        Parameters
+        ----------
+        shape : (h, w, c)
+            Of what it reads.
+        """
         return None
 
     @property
@@ -117,7 +144,21 @@ class LayerSpec(ABC):
 
     @abstractmethod
     def stage(self, layer: int, name: str, shapes: Sequence[Shape]) -> Stage:
-        """The stage of a layer that computes; `layer` is its number in the model, `shapes` those of its inputs.
+        """The stage of a layer that computes.
+
+        Parameters
+        ----------
+        layer : int
+            Its number in the model as written; its streams of draws come from it.
+        name : str
+            What messages call it.
+        shapes : sequence of (h, w, c)
+            Of a sample of every input.
+
+        Returns
+        -------
+        Stage
+            Without formats and parameters, which the model gives it.
 
         Raises
         ------
@@ -127,7 +168,18 @@ class LayerSpec(ABC):
 
     @classmethod
     def choices(cls, shapes: Sequence[Shape]) -> Mapping[str, Sequence[Any]]:
-        """Values of its options worth a try on inputs of these shapes: what strategies and tests draw from."""
+        """Values of its options worth a try: what strategies and tests draw from.
+
+        Parameters
+        ----------
+        shapes : sequence of (h, w, c)
+            Of the inputs.
+
+        Returns
+        -------
+        mapping of str to sequence
+            By option; options left out keep their default.
+        """
         return {}
 
 
@@ -138,6 +190,15 @@ class Moment(NamedTuple):
     """When a rounding happens: seed, and where the handed samples lie in a piece of the batch.
 
     The step, and where the piece lies in the batch, is the program's.
+
+    Parameters
+    ----------
+    seed : int
+        Of the model.
+    first_sample : int
+        Number of the first handed sample in the piece.
+    stochastic_forward, stochastic_error : bool
+        How outputs, and errors, are rounded: stochastically or half to even.
     """
 
     seed: int
@@ -147,7 +208,15 @@ class Moment(NamedTuple):
 
 
 class Report(NamedTuple):
-    """What a call reports of its roundings: saturated values, all values, largest absolute raw value or sum."""
+    """What a call reports of its roundings.
+
+    Parameters
+    ----------
+    saturated, total : int
+        Values that saturated, and all.
+    largest : int
+        Largest absolute raw output, or sum of an input error before its rounding.
+    """
 
     saturated: int
     total: int
@@ -178,7 +247,21 @@ class Roundings(NamedTuple):
 
 
 class ForwardCall(NamedTuple):
-    """Arrays of one forward call: inputs (n, h, w, ci), y (n, oh, ow, co) and the winners, raw; memory to work in."""
+    """Arrays of one forward call, and memory to work in.
+
+    Parameters
+    ----------
+    xs : tuple of int array (n, h, w, ci), raw in ``x_forms``
+        What the stage reads.
+    y : int array (n, oh, ow, co), raw in ``y_form``
+        Where its output goes.
+    winners : uint8 array (n, oh, ow, co)
+        Where it goes which entry of its pooling window won; empty if it does not pool.
+    moment : Moment
+        Of the rounding.
+    shared, scratch : mapping of str to array
+        The buffers that `Stage.shared` and `Stage.scratch` asked for.
+    """
 
     xs: tuple[IntArray, ...]
     y: IntArray
@@ -194,10 +277,35 @@ class ForwardCall(NamedTuple):
 
 
 class ErrorCall(NamedTuple):
-    """Arrays of one input-error call: error at the output, and `out` at input x, number `slot` of the stage's.
+    """Arrays of one input-error call, and memory to work in.
 
-    `out` holds errors of `form`; or, if it `joins` those of several readers, int64 sums of `sum_frac` fractional bits,
-    to which this stage's are added.
+    Parameters
+    ----------
+    error : int array (n, oh, ow, co), raw in `error_form`
+        At the stage's output.
+    winners : uint8 array (n, oh, ow, co)
+        Which entry of its pooling window won; empty if the stage does not pool.
+    x : int array (n, h, w, ci), raw in the input's form
+        The input, whose saved values say where errors pass.
+    out : int array (n, h, w, ci)
+        Where the error at that input goes: raw in `form`; or, if it `joins` those of several readers, int64 sums of
+        `sum_frac` fractional bits, to which this stage's are added.
+    slot : int
+        Which of the stage's inputs it is.
+    error_form, form : FxP
+        Formats of the errors at the output and at the input.
+    sum_frac : int
+        Fractional bits of the sums behind `form`.
+    joins : bool
+        Whether others read the input, too.
+    gate : Gate
+        Which errors pass to the input.
+    stream : int
+        Of the rounding.
+    moment : Moment
+        Of the rounding.
+    shared, scratch : mapping of str to array
+        The buffers that `Stage.shared` and `Stage.scratch` asked for.
     """
 
     error: IntArray
@@ -220,7 +328,14 @@ class ErrorCall(NamedTuple):
 class GradientBlock:
     """A part of one parameter array whose gradient is computed at once.
 
-    `runs` maps the flat gradient to the parameters.
+    Parameters
+    ----------
+    parameter : ParameterArray
+        The weights or the bias of a stage.
+    first, channels : int
+        Of weights the range of input channels; of a bias all channels.
+    runs : Runs
+        Where the flat gradient belongs in the flat parameters.
     """
 
     parameter: ParameterArray
@@ -232,10 +347,14 @@ class GradientBlock:
 class Row(NamedTuple):
     """A stage as the C runtime sees it, in plain numbers; what it reads and writes says the graph.
 
-    Attributes
+    Parameters
     ----------
     kind : str
         Names its files and its functions (``fxp_<kind>_forward``).
+    kernel, stride, padding : pair of int
+        Of its window on the input.
+    pool : pair of int
+        Windows of sums of which the largest is kept.
     weights : tuple of int
         Extents in the order in which a sum reads them, the output channels first.
     patches : int
@@ -243,8 +362,8 @@ class Row(NamedTuple):
     panel : int
         Output channels whose packed weights are unpacked at a time.
     error_terms : int
-        Bounds how many errors times a weight (or the mean's mantissa) meet in one sum of an input error.
-    mean : pair of int
+        How many errors times a weight (or the mean's mantissa) meet in one sum of an input error, at most.
+    mean : (int, int)
         Mantissa and shift of what sums without weights are multiplied by.
     """
 
@@ -277,6 +396,22 @@ class Stage(ABC):
     in_shapes : sequence of (h, w, c)
         One for every input.
     out_shape : (h, w, c)
+        Of its output, after what it absorbs.
+
+    Attributes
+    ----------
+    inputs : tuple of int
+        The tensors that it reads: numbers of stages, or `INPUT`; given by the graph.
+    x_forms : tuple of TensorFormat
+        Formats of the inputs; given by the model, as are the next two.
+    y_form : TensorFormat
+        Format of the output; its input's where it rounds nothing.
+    error_scale : ErrorScale
+        Of the error at its output.
+    parameters : tuple of ParameterArray
+        Weights, then the bias if there is one.
+    function : Function
+        The function of each value that it has absorbed.
     """
 
     pools = False  # whether winners are recorded
@@ -333,7 +468,20 @@ class Stage(ABC):
     # What it absorbs -----------------------------------------------------------------------------------------------
 
     def absorb(self, layer: LayerSpec, shape: Shape) -> bool:
-        """Take over a layer that follows, whose input has the shape; False where that would change a bit."""
+        """Take over a layer that follows.
+
+        Parameters
+        ----------
+        layer : LayerSpec
+            The only reader of this stage's output.
+        shape : (h, w, c)
+            Of its input.
+
+        Returns
+        -------
+        bool
+            False where that would change a bit; the layer then becomes a stage.
+        """
         if layer.function is None or not self.rounds or self.function not in (IDENTITY, layer.function):
             return False
         self.function = layer.function
@@ -428,11 +576,11 @@ class Stage(ABC):
 
     @abstractmethod
     def forward(self, call: ForwardCall) -> Roundings:
-        """Write the output y of x."""
+        """Calls that write the output y of the inputs and, of a pool, the winners."""
 
     @abstractmethod
     def input_error(self, call: ErrorCall) -> Roundings:
-        """Write the error at an input from the error at the output; reports the largest absolute sum."""
+        """Calls that write the error at an input from the error at the output; they report the largest absolute sum."""
 
     def blocks(self, threads: int) -> list[GradientBlock]:
         """The gradient blocks of all parameters, enough for `threads` to work side by side."""
@@ -451,7 +599,29 @@ class Stage(ABC):
     def gradient(
         self, block: GradientBlock, x: IntArray, error: IntArray, winners: npt.NDArray[np.uint8], scratch: Views
     ) -> tuple[list[Call], IntArray]:
-        """Exact gradient of a block over all samples: calls that write it, and where: flat, in scratch memory."""
+        """Exact gradient of a block, summed over samples.
+
+        Parameters
+        ----------
+        block : GradientBlock
+            Which parameters.
+        x : int array (n, h, w, ci), raw in ``x_form``
+            Input of the stage.
+        error : int array (n, oh, ow, co), raw in the format of the error at the output
+            The error at its output.
+        winners : uint8 array (n, oh, ow, co)
+            Empty if the stage does not pool.
+        scratch : mapping of str to array
+            Buffers of phase ``gradient``.
+
+        Returns
+        -------
+        calls : list of Call
+            They write the gradient.
+        gradient : int array (block.runs.size,), at least
+            Where it then lies: flat, in scratch memory. Its fractional bits are the error's and, of weights, the
+            input's.
+        """
         raise NotImplementedError
 
     # Rounding sites ------------------------------------------------------------------------------------------------

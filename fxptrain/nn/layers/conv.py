@@ -55,7 +55,22 @@ BLOCK_CHANNELS = 512  # input channels of one gradient block of a linear layer
 @register
 @dataclass(frozen=True, kw_only=True)
 class Conv2d(WindowSpec):
-    """Two-dimensional convolution (cross-correlation) of NHWC input with zero padding."""
+    """Two-dimensional convolution (cross-correlation) of NHWC input with zero padding.
+
+    ``y[n, i, j, o] = bias[o] + sum of x[n, i sh + a - ph, j sw + b - pw, c] w[a, b, c, o]`` over a, b, c, rounded once.
+
+    Parameters
+    ----------
+    channels : int
+        Of the output, co.
+    kernel, stride, padding, bias
+        As of `WindowSpec`.
+
+    Notes
+    -----
+    Input (n, h, w, ci), output (n, oh, ow, co), weights (kh, kw, ci, co) and bias (co,), both raw in the stage's
+    parameter format.
+    """
 
     type: Literal["conv2d"] = "conv2d"
     channels: int
@@ -79,7 +94,22 @@ class Conv2d(WindowSpec):
 @register
 @dataclass(frozen=True, kw_only=True)
 class Linear(LayerSpec):
-    """Matrix product with every flattened sample."""
+    """Matrix product with every flattened sample.
+
+    ``y[n, o] = bias[o] + sum of x[n, k] w[k, o]`` over k, rounded once.
+
+    Parameters
+    ----------
+    features : int
+        Outputs of a sample.
+    bias : bool
+        Whether every output has one.
+
+    Notes
+    -----
+    Input (n, h, w, c) of any shape, read row-major; output (n, 1, 1, features); weights (h w c, features) and bias
+    (features,), both raw in the stage's parameter format.
+    """
 
     type: Literal["linear"] = "linear"
     features: int
@@ -98,9 +128,16 @@ class Linear(LayerSpec):
 
 
 class ProductStage(WeightedStage):
-    """A convolution, or a linear layer where ``linear``, with the max-pooling and the activation it absorbed.
+    """A convolution or a linear layer, with the max-pooling and the activation it absorbed.
 
     Weights are (kh, kw, ci, co) or (in, out).
+
+    Parameters
+    ----------
+    layer, name, in_shape, channels, kernel, stride, padding, bias
+        As of `WeightedStage`.
+    linear : bool
+        Whether the whole sample is one position.
     """
 
     def __init__(

@@ -37,7 +37,20 @@ from fxptrain.nn.state.parameters import IntArray
 @register
 @dataclass(frozen=True, kw_only=True)
 class DepthwiseConv2d(WindowSpec):
-    """Convolution of every channel with its own kernel."""
+    """Convolution of every channel with its own kernel.
+
+    ``y[n, i, j, c] = bias[c] + sum of x[n, i sh + a - ph, j sw + b - pw, c] w[a, b, c]`` over a, b, rounded once.
+
+    Parameters
+    ----------
+    kernel, stride, padding, bias
+        As of `WindowSpec`.
+
+    Notes
+    -----
+    Input (n, h, w, c), output (n, oh, ow, c), weights (kh, kw, c) and bias (c,), both raw in the stage's parameter
+    format.
+    """
 
     type: Literal["depthwise-conv2d"] = "depthwise-conv2d"
 

@@ -17,7 +17,7 @@ from fxptrain.nn.layers.registry import register
 @register
 @dataclass(frozen=True, kw_only=True)
 class Flatten(LayerSpec):
-    """(n, h, w, c) to (n, h * w * c), row-major."""
+    """(n, h, w, c) to (n, 1, 1, h * w * c), row-major; nothing is computed."""
 
     type: Literal["flatten"] = "flatten"
 
@@ -33,7 +33,18 @@ class Flatten(LayerSpec):
 @register
 @dataclass(frozen=True, kw_only=True)
 class Concat(LayerSpec):
-    """Two or more tensors of one height and width, their channels side by side; ``inputs`` names them."""
+    """Two or more tensors of one height and width, their channels side by side.
+
+    Parameters
+    ----------
+    inputs : tuple of str
+        Names of the layers it reads, two to sixteen, in the order of their channels.
+
+    Notes
+    -----
+    Inputs (n, h, w, c_k), each raw in its own format; output (n, h, w, sum of c_k) in one of its own, into which every
+    input is requantized by itself.
+    """
 
     least_inputs: ClassVar[int] = 2
     most_inputs: ClassVar[int] = MOST_INPUTS

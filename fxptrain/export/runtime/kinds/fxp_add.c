@@ -2,7 +2,7 @@
 
 #if FXP_USE_ADD
 
-fxp_sums fxp_add_sums(const fxp_model *model, const fxp_stage *stage)
+fxp_fracs fxp_add_fracs(const fxp_model *model, const fxp_stage *stage)
 {
     fxp_grid grid = fxp_grid_none();
     int32_t k, bits = FXP_VALUE_BITS - 1, most = 1;
@@ -12,13 +12,13 @@ fxp_sums fxp_add_sums(const fxp_model *model, const fxp_stage *stage)
     for (k = 0; k < stage->inputs; k++) {
         fxp_grid_add(&grid, fxp_x_frac(model, stage, k), FXP_SUM_BITS - bits);
     }
-    return fxp_sums_at(fxp_grid_frac(&grid), fxp_grid_frac(&grid), 0);
+    return fxp_fracs_at(fxp_grid_frac(&grid), fxp_grid_frac(&grid), 0);
 }
 
 void fxp_add_forward(const fxp_forward *pass)
 {
     const fxp_stage *s = pass->stage;
-    const int32_t frac = fxp_add_sums(pass->model, s).frac, count = s->oh * s->ow * s->co;
+    const int32_t frac = fxp_add_fracs(pass->model, s).frac, count = s->oh * s->ow * s->co;
     int32_t lifts[FXP_MOST_INPUTS], k, at;
     for (k = 0; k < s->inputs; k++) {
         lifts[k] = frac - fxp_x_frac(pass->model, s, k);

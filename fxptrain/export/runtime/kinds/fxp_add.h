@@ -4,7 +4,7 @@
 
 #include "fxp_stage.h"
 
-fxp_sums fxp_add_sums(const fxp_model *model, const fxp_stage *stage);
+fxp_fracs fxp_add_fracs(const fxp_model *model, const fxp_stage *stage);
 
 /* All inputs brought to one grid, added, activated, requantized once. */
 void fxp_add_forward(const fxp_forward *pass);

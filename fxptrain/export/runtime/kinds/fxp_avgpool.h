@@ -4,7 +4,7 @@
 
 #include "fxp_stage.h"
 
-fxp_sums fxp_avgpool_sums(const fxp_model *model, const fxp_stage *stage);
+fxp_fracs fxp_avgpool_fracs(const fxp_model *model, const fxp_stage *stage);
 
 /* Window sum times the mantissa of 1 / (kh * kw), activated, requantized. */
 void fxp_avgpool_forward(const fxp_forward *pass);

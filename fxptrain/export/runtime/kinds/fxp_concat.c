@@ -2,14 +2,14 @@
 
 #if FXP_USE_CONCAT
 
-fxp_sums fxp_concat_sums(const fxp_model *model, const fxp_stage *stage)
+fxp_fracs fxp_concat_fracs(const fxp_model *model, const fxp_stage *stage)
 {
     int32_t k, finest = fxp_x_frac(model, stage, 0);
     for (k = 1; k < stage->inputs; k++) {
         const int32_t frac = fxp_x_frac(model, stage, k);
         finest = (frac > finest) ? frac : finest;
     }
-    return fxp_sums_at(finest, finest, 0);
+    return fxp_fracs_at(finest, finest, 0);
 }
 
 /* Channels of an input. */
@@ -21,7 +21,7 @@ static int32_t channels_of(const fxp_stage *s, int32_t k)
 void fxp_concat_forward(const fxp_forward *pass)
 {
     const fxp_stage *s = pass->stage;
-    const int32_t finest = fxp_concat_sums(pass->model, s).frac;
+    const int32_t finest = fxp_concat_fracs(pass->model, s).frac;
     int32_t k, place, c, first = 0;
     for (k = 0; k < s->inputs; k++) {
         const int32_t channels = channels_of(s, k), lift = finest - fxp_x_frac(pass->model, s, k);

@@ -4,7 +4,7 @@
 
 #include "fxp_stage.h"
 
-fxp_sums fxp_concat_sums(const fxp_model *model, const fxp_stage *stage);
+fxp_fracs fxp_concat_fracs(const fxp_model *model, const fxp_stage *stage);
 
 /* All inputs brought to the finest one's grid, activated, requantized. */
 void fxp_concat_forward(const fxp_forward *pass);

@@ -4,7 +4,7 @@
 
 #include "fxp_stage.h"
 
-fxp_sums fxp_conv_sums(const fxp_model *model, const fxp_stage *stage);
+fxp_fracs fxp_conv_fracs(const fxp_model *model, const fxp_stage *stage);
 
 /* Convolution, pooling, bias, ReLU and one requantization of one sample. */
 void fxp_conv_forward(const fxp_forward *pass);

@@ -1,12 +1,13 @@
 #include "fxp_depthwise.h"
 
 #include "fxp_packed.h"
+#include "fxp_quick.h"
 
 #if FXP_USE_DEPTHWISE
 
-fxp_sums fxp_depthwise_sums(const fxp_model *model, const fxp_stage *stage)
+fxp_fracs fxp_depthwise_fracs(const fxp_model *model, const fxp_stage *stage)
 {
-    return fxp_weighted_sums(model, stage);
+    return fxp_weighted_fracs(model, stage);
 }
 
 /* Sum of one channel over the kernel's taps inside the input. */
@@ -45,10 +46,106 @@ static void finish_channel(const fxp_forward *pass, FXP_ROM fxp_param *weights, 
     }
 }
 
+/* The taps of a kernel inside the input, at one position of all channels. */
+typedef struct {
+    int32_t x_at, x_row, w_at, rows, columns;
+} taps_inside;
+
+static taps_inside inside(const fxp_stage *s, fxp_position at)
+{
+    const fxp_range rows = fxp_inside(at.h, s->kh, s->h);
+    const fxp_range columns = fxp_inside(at.w, s->kw, s->w);
+    taps_inside taps;
+    taps.x_at = ((at.h + rows.first) * s->w + at.w + columns.first) * s->ci;
+    taps.x_row = s->w * s->ci;
+    taps.w_at = rows.first * s->kw + columns.first;
+    taps.rows = rows.last - rows.first;
+    taps.columns = columns.last - columns.first;
+    return taps;
+}
+
+/* A row of two or three taps of a kernel that is three wide. */
+static inline fxp_forward_sum in_row(const fxp_value *x, FXP_ROM fxp_param *w, int32_t step, int32_t columns)
+{
+    fxp_forward_sum sum = (fxp_forward_sum)x[0] * w[0] + (fxp_forward_sum)x[step] * w[1];
+    if (columns == 3) {
+        sum += (fxp_forward_sum)x[2 * step] * w[2];
+    }
+    return sum;
+}
+
+/* All channels at one position with so many rows and columns of a 3 x 3 kernel inside: constants where this is inlined. */
+FXP_INLINE void three_by_three(const fxp_forward *pass, fxp_quick quick, FXP_ROM fxp_param *w, const fxp_value *x,
+                               int32_t row, int32_t at, int32_t rows, int32_t columns)
+{
+    const int32_t step = pass->stage->ci, channels = pass->stage->co;
+    fxp_value *y = pass->y;
+    int32_t c;
+    for (c = 0; c < channels; c++) {
+        fxp_forward_sum sum = fxp_quick_start(quick, c);
+        sum += in_row(x, w, step, columns);
+        sum += in_row(x + row, w + 3, step, columns);
+        if (rows == 3) {
+            sum += in_row(x + 2 * row, w + 6, step, columns);
+        }
+        fxp_end(pass, quick, y, sum, c, at + c);
+        x++;
+        w += 9;
+    }
+}
+
+static fxp_forward_sum some(const fxp_value *x, FXP_ROM fxp_param *w, const taps_inside *taps, const fxp_stage *s)
+{
+    fxp_forward_sum sum = 0;
+    int32_t kh, kw;
+    for (kh = 0; kh < taps->rows; kh++) {
+        const fxp_value *from = x;
+        for (kw = 0; kw < taps->columns; kw++) {
+            sum += (fxp_forward_sum)*from * w[kw];
+            from += s->ci;
+        }
+        x += taps->x_row;
+        w += s->kw;
+    }
+    return sum;
+}
+
+/* All channels at one position, without pooling: where the taps are is found once. */
+static void finish_position(const fxp_forward *pass, fxp_quick quick, FXP_ROM fxp_param *weights, int32_t oh, int32_t ow)
+{
+    const fxp_stage *s = pass->stage;
+    const taps_inside taps = inside(s, fxp_input_position(s, oh, ow, 0));
+    const int32_t at = (oh * s->ow + ow) * s->co, count = s->kh * s->kw, row = taps.x_row;
+    const fxp_value *x = pass->x + taps.x_at;
+    FXP_ROM fxp_param *w = weights + taps.w_at;
+    int32_t c;
+    switch (((s->kh == 3) && (s->kw == 3)) ? (10 * taps.rows + taps.columns) : 0) {
+    case 33:
+        three_by_three(pass, quick, w, x, row, at, 3, 3);
+        break;
+    case 32:
+        three_by_three(pass, quick, w, x, row, at, 3, 2);
+        break;
+    case 23:
+        three_by_three(pass, quick, w, x, row, at, 2, 3);
+        break;
+    case 22:
+        three_by_three(pass, quick, w, x, row, at, 2, 2);
+        break;
+    default:
+        for (c = 0; c < s->co; c++) {
+            fxp_end(pass, quick, pass->y, fxp_quick_start(quick, c) + some(x + c, w + c * count, &taps, s), c, at + c);
+        }
+        break;
+    }
+}
+
 void fxp_depthwise_forward(const fxp_forward *pass)
 {
     const fxp_stage *s = pass->stage;
     FXP_ROM fxp_param *weights = pass->weights;
+    const int32_t is_pooled = s->pool_h * s->pool_w > 1;
+    const fxp_quick quick = fxp_quick_of(pass, s->kh * s->kw);
     int32_t oh, ow, c;
 #if FXP_PACKED
     if (weights == NULL) { /* all of them: they are few */
@@ -58,8 +155,11 @@ void fxp_depthwise_forward(const fxp_forward *pass)
 #endif
     for (oh = 0; oh < s->oh; oh++) {
         for (ow = 0; ow < s->ow; ow++) {
-            for (c = 0; c < s->co; c++) {
+            for (c = 0; (c < s->co) && is_pooled; c++) {
                 finish_channel(pass, weights, oh, ow, c);
+            }
+            if (!is_pooled) {
+                finish_position(pass, quick, weights, oh, ow);
             }
         }
     }

@@ -2,9 +2,9 @@
 
 #if FXP_USE_MAXPOOL
 
-fxp_sums fxp_maxpool_sums(const fxp_model *model, const fxp_stage *stage)
+fxp_fracs fxp_maxpool_fracs(const fxp_model *model, const fxp_stage *stage)
 {
-    return fxp_sums_at(fxp_x_frac(model, stage, 0), FXP_NO_FINEST, 0);
+    return fxp_fracs_at(fxp_x_frac(model, stage, 0), FXP_NO_FINEST, 0);
 }
 
 void fxp_maxpool_forward(const fxp_forward *pass)

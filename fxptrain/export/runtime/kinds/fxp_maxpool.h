@@ -4,7 +4,7 @@
 
 #include "fxp_stage.h"
 
-fxp_sums fxp_maxpool_sums(const fxp_model *model, const fxp_stage *stage);
+fxp_fracs fxp_maxpool_fracs(const fxp_model *model, const fxp_stage *stage);
 
 /* Largest value and first winning entry of each window. */
 void fxp_maxpool_forward(const fxp_forward *pass);
