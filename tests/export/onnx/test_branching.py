@@ -30,6 +30,7 @@ def test_the_graph_gives_the_same_integers(name: str, bits: int) -> None:
     assert len(judge(model, bits)) == len(model.stages)
 
 
+@pytest.mark.filterwarnings("ignore:invalid value encountered in cast")  # its MaxPool writes NaN to no bytes
 @pytest.mark.parametrize("bits", [6, 14])
 @pytest.mark.parametrize("name", BRANCHING)
 def test_the_reference_implementation_agrees(name: str, bits: int) -> None:
