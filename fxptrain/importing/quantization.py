@@ -11,7 +11,6 @@ from fxptrain.fixed.convert import dequantize, quantize
 from fxptrain.fixed.format import FxP
 from fxptrain.importing.chain import Chain, FloatLayer, Reals
 from fxptrain.importing.observation import FRACS, Observed
-from fxptrain.nn import spec as s
 from fxptrain.nn.layers.contract import Stage
 from fxptrain.nn.model import Model
 
@@ -76,9 +75,9 @@ def _fitting(largest: float, bits: int) -> int:
 def _input_squares(layer: FloatLayer, squares: Reals) -> Reals:
     """Mean squares of a layer's inputs, of the shape of its weights or one that broadcasts to it."""
     channels: Reals = squares.mean(axis=(0, 1))
-    if isinstance(layer.spec, s.Linear):
+    if layer.weights is not None and layer.weights.ndim == 2:
         return squares.reshape(-1, 1)
-    return channels if isinstance(layer.spec, s.DepthwiseConv2d) else channels[:, None]
+    return channels if layer.depthwise else channels[:, None]
 
 
 def _expected_error(form: FxP, weights: Reals, bias: Reals, inputs: Reals) -> float:

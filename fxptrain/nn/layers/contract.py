@@ -13,6 +13,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -310,10 +311,26 @@ class GradientBlock:
 
 
 class Row(NamedTuple):
-    """A stage as the C runtime sees it.
+    """A stage as the C runtime sees it, in plain numbers; what it reads and writes says the graph.
 
-    `kind` names its functions; a sum has `taps` products of weights; `error_terms` bounds how many errors times a
-    weight (or the mean's mantissa) meet in one sum of an input error.
+    Parameters
+    ----------
+    kind : str
+        Names its files and its functions (``fxp_<kind>_forward``).
+    kernel, stride, padding : pair of int
+        Of its window on the input.
+    pool : pair of int
+        Windows of sums of which the largest is kept.
+    weights : tuple of int
+        Extents in the order in which a sum reads them, the output channels first.
+    patches : int
+        How many copies of what the kernel sees one output gathers; none where it reads the input itself.
+    panel : int
+        Output channels whose packed weights are unpacked at a time.
+    error_terms : int
+        How many errors times a weight (or the mean's mantissa) meet in one sum of an input error, at most.
+    mean : (int, int)
+        Mantissa and shift of what sums without weights are multiplied by.
     """
 
     kind: str
@@ -321,9 +338,16 @@ class Row(NamedTuple):
     stride: Pair = (1, 1)
     padding: Pair = (0, 0)
     pool: Pair = (1, 1)
-    taps: int = 0
-    error_terms: int = 0
-    mean: tuple[int, int] = (0, 0)
+    weights: tuple[int, ...] = ()
+    patches: int = 0
+    panel: int = 0
+    error_terms: int = 1
+    mean: tuple[int, int] = (1, 0)
+
+    @property
+    def taps(self) -> int:
+        """Weights of one output channel."""
+        return prod(self.weights[1:]) if self.weights else 0
 
 
 class Stage(ABC):

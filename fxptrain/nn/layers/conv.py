@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 from typing import Any, Literal
 
 import numpy as np
@@ -50,6 +51,7 @@ MOST_SPANS = 12  # lengths of chains that are tried
 SHORTEST_SPAN = 12  # terms of an int32 chain; to add up shorter ones takes longer than a second plane of digits
 SPARSE_WINDOW = 4  # entries of a pooling window from which on it takes less time to list the groups that are not zero
 LINEAR_UNITS = 8  # parts that a linear layer's sums are cut into to be proved
+PANEL = 8  # output channels whose packed weights C unpacks at a time; a panel's patches are gathered anew
 BLOCK_CHANNELS = 512  # input channels of one gradient block of a linear layer
 ZEROS = np.zeros(1, np.int64)
 
@@ -181,11 +183,14 @@ class ProductStage(WeightedStage):
         return self.taps * self.channels
 
     def row(self) -> Row:
-        """A linear layer is a convolution of one position whose kernel is the whole input."""
+        """A linear layer is a convolution of one position whose kernel is the whole input: nothing is gathered."""
         kernel = self.in_shape[:2] if self.linear else self.kernel
-        taps = kernel[0] * kernel[1] * self.in_shape[2]
-        meetings = min(kernel[0] * kernel[1], self.out_shape[0] * self.out_shape[1])
-        return Row("conv", kernel, self.stride, self.padding, self.pool, taps, meetings * self.channels)
+        whole = kernel == self.in_shape[:2] and not self.pools and self.padding == (0, 0)
+        meetings = min(prod(kernel), self.out_shape[0] * self.out_shape[1])
+        return Row(
+            "conv", kernel, self.stride, self.padding, self.pool, (self.channels, *kernel, self.in_shape[2]),
+            0 if whole else prod(self.pool), min(self.channels, 2 if whole else PANEL), meetings * self.channels,
+        )  # fmt: skip
 
     @property
     def macs(self) -> int:
