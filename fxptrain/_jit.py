@@ -32,6 +32,8 @@ from numba.core.registry import CPUDispatcher, cpu_target
 from numba.extending import intrinsic
 from platformdirs import user_cache_path
 
+from fxptrain.errors import FxptrainError
+
 try:
     from fcntl import LOCK_EX, flock
 except ImportError:  # not POSIX: processes that start with an empty cache at once are on their own
@@ -114,6 +116,14 @@ def cache_directory() -> Path:
         return path
 
 
+def _refuse_what_cannot_compile() -> None:
+    """Raise where Numba does not compile, or finds no files to keep a cache of."""
+    if numba_config.DISABLE_JIT:
+        raise FxptrainError("NUMBA_DISABLE_JIT is set, and kernels cannot run uncompiled; unset it.")
+    if not Path(__file__).is_file():
+        raise FxptrainError("fxptrain cannot run from a zip file or an unextracted wheel; install it with pip.")
+
+
 class _Turn:
     """The right to compile, of one process at a time; who has it may ask again. Threads have Numba's own lock before.
 
@@ -139,6 +149,7 @@ class _Turn:
 
 
 _turn = _Turn()
+_refuse_what_cannot_compile()
 
 
 def kernel(function: F) -> F:
@@ -180,6 +191,10 @@ class _Native(_Kernel):
 
 
 def _compiled(function: F, **options: bool) -> F:
+    if numba_config.DISABLE_JIT:
+        raise FxptrainError(
+            "`NUMBA_DISABLE_JIT` (=1) switches Numba's compiler off; fxptrain's kernels run only compiled. Unset it."
+        )
     before = numba_config.CACHE_DIR
     numba_config.CACHE_DIR = os.fspath(cache_directory())  # read by Numba while it decorates, restored at once
     try:

@@ -6,6 +6,9 @@ What does not belong here: anything a program would want to call.
 from __future__ import annotations
 
 import json
+import os
+import shlex
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,12 +17,13 @@ import click
 
 from fxptrain.cli.options import json_option
 from fxptrain.errors import CheckpointError
+from fxptrain.names import file_name, one_line
+from fxptrain.run.stopping import Stopped
+from fxptrain.sizes import MAX_THREADS
 
 if TYPE_CHECKING:
     from fxptrain.experiments.runner import SweepProgress
     from fxptrain.experiments.store import Store, Sweep
-
-INTERRUPTED = 130
 
 directory_argument = click.argument("directory", type=click.Path(path_type=Path))
 
@@ -47,6 +51,8 @@ def experiment() -> None:
       fxptrain experiment stability --resume --out DIR        go on after any stop, kill -9 included
       fxptrain experiment stability --cluster                 on dask workers, here or with --scheduler ADDRESS
       fxptrain experiment status DIR                          how far it is, and which cells failed why
+      fxptrain experiment export DIR --out FOLDER             the finished cells as CSV
+      fxptrain experiment import DIR FOLDER/*.csv             take them in on another machine; then --resume goes on
       fxptrain experiment report DIR                          write the report again, also of a running sweep
     """  # noqa: D301
 
@@ -57,9 +63,15 @@ def experiment() -> None:
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="For store and report (sweeps/NAME).")
 @click.option("--resume", is_flag=True, help="Go on in a DIR that has a store; finished cells are not run again.")
 @click.option("--retry-failed", is_flag=True, help="Run the failed cells again, too.")
-@click.option("--workers", type=click.IntRange(1), help="Processes of one thread each (1; with --cluster all cores).")
+@click.option(
+    "--workers", type=click.IntRange(1, MAX_THREADS), help="Processes of one thread each (1; with --cluster all cores)."
+)
 @click.option("--cluster", is_flag=True, help="Run on a local dask cluster (extra `sweep`).")
-@click.option("--scheduler", metavar="ADDRESS", help="Run on the dask cluster of this scheduler (extra `sweep`).")
+@click.option(
+    "--scheduler",
+    metavar="ADDRESS",
+    help="Run on this scheduler's dask cluster; by tcp:// whoever reaches it can run code: use tls://.",
+)
 @click.option("--no-report", is_flag=True, help="Leave tables, figures and report to `experiment report DIR`.")
 @json_option
 def run(name: str, scale: str, out: Path | None, resume: bool, as_json: bool, **how: Any) -> None:
@@ -70,8 +82,8 @@ def run(name: str, scale: str, out: Path | None, resume: bool, as_json: bool, **
 
     grid = load_grid(name)
     cells = list(grid.cells(scale))
-    out = out or Path("sweeps") / grid.name
-    if not resume and (out / FILE).exists():
+    out = out or Path("sweeps") / file_name(grid.name)
+    if not resume and os.path.lexists(out / FILE):
         raise CheckpointError(f"{out} holds sweeps already; go on with --resume, or choose another --out.")
     with Store(out) as store:
         sweep = store.begin(grid, scale, cells)
@@ -79,10 +91,9 @@ def run(name: str, scale: str, out: Path | None, resume: bool, as_json: bool, **
             store.retry_failed(sweep)
         try:
             _run_cells(store, sweep, how)
-        except KeyboardInterrupt:
-            command = f"fxptrain experiment {name} --scale {scale} --resume --out {out}"
-            click.echo(f"fxptrain: stopped; go on with: {command}", err=True)
-            sys.exit(INTERRUPTED)
+        except (Stopped, KeyboardInterrupt) as error:
+            words = ["fxptrain", "experiment", name, "--scale", scale, "--resume", "--out", str(out)]
+            raise Stopped(getattr(error, "number", signal.SIGINT), shlex.join(words)) from None
         report = None if how["no_report"] else write_report(store)
         _show([_status(store, sweep)], as_json, report)
 
@@ -155,8 +166,42 @@ def status(directory: Path, release: bool, as_json: bool) -> None:
     from fxptrain.experiments.store import Store
 
     with Store(directory, existing=True) as store:
-        store.free_abandoned(also_elsewhere=release)
-        _show([_status(store, sweep) for sweep in store.sweeps()], as_json, None)
+        found = [_status(store, sweep) for sweep in store.sweeps()]
+        if store.free_abandoned(also_elsewhere=release):
+            found = [_status(store, sweep) for sweep in store.sweeps()]
+        _show(found, as_json, None)
+
+
+@experiment.command(short_help="Write the finished cells as CSV files that another store takes in.")
+@directory_argument
+@click.option("--out", type=click.Path(path_type=Path), metavar="FOLDER", help="Where to (DIRECTORY/cells).")
+def export(directory: Path, out: Path | None) -> None:
+    """Write FOLDER/NAME-SCALE.csv for every sweep of DIRECTORY, finished or not: all that its finished cells gave."""
+    from fxptrain.experiments.exchange import write_cells
+    from fxptrain.experiments.store import Store
+
+    with Store(directory, existing=True) as store:
+        for path in write_cells(store, out or directory / "cells"):
+            click.echo(str(path))
+
+
+@experiment.command("import", short_help="Take in finished cells of CSV files; sweeps do not run them again.")
+@directory_argument
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@json_option
+def import_cells(directory: Path, files: tuple[Path, ...], as_json: bool) -> None:
+    """Take the cells of FILES, written by `export` somewhere, into the store of DIRECTORY, made when missing."""
+    from fxptrain.experiments.exchange import take_cells
+    from fxptrain.experiments.store import Store
+
+    with Store(directory) as store:
+        taken = take_cells(store, files)
+    if as_json:
+        click.echo(json.dumps({"new": taken.new, "known": taken.known, "refused": taken.refused}))
+        return
+    click.echo(f"{taken.new} cells taken in, {taken.known} known already")
+    for reason, count in taken.refused.items():
+        click.echo(f"  {count} refused: {reason}")
 
 
 @experiment.command(short_help="Write tables, figures and report of a directory again.")
@@ -174,7 +219,7 @@ def _status(store: Store, sweep: Sweep) -> dict[str, Any]:
     """Facts about a sweep."""
     failed = [{"cell": row.coordinates, "error": row.error} for row in store.rows(sweep) if row.state == "failed"]
     return {
-        "experiment": sweep.name, "scale": sweep.scale, "reduction": sweep.reduction, "code": sweep.code,
+        "experiment": sweep.name, "scale": sweep.scale, "reduction": sweep.reduction, "numerics": sweep.numerics,
         "cells": store.counts(sweep), "failed": failed, "content_sha256": store.content_sha256(),
     }  # fmt: skip
 
@@ -185,8 +230,11 @@ def _show(sweeps: list[dict[str, Any]], as_json: bool, report: Path | None) -> N
         return
     for sweep in sweeps:
         cells = ", ".join(f"{count} {state}" for state, count in sweep["cells"].items() if count) or "no cells"
-        click.echo(f"{sweep['experiment']}, {sweep['scale']}: {cells}\n  {sweep['reduction']}")
+        click.echo(
+            f"{one_line(sweep['experiment'])}, {one_line(sweep['scale'])}: {cells}\n  {one_line(sweep['reduction'])}"
+        )
         for failure in sweep["failed"]:
-            click.echo(f"  failed: {', '.join(failure['cell'].values())}: {(failure['error'] or '').splitlines()[0]}")
+            what = (failure["error"] or "").partition("\n")[0]
+            click.echo(f"  failed: {one_line(', '.join(failure['cell'].values()))}: {one_line(what)}")
     if report is not None:
         click.echo(f"report: {report}")

@@ -16,6 +16,7 @@ from fxptrain.cli.options import json_option
 
 FORMATS = ("c", "arduino", "header", "npz", "onnx", "cmsis-nn")
 DIFFERENT = 1
+MAX_COUNT = 1 << 16
 
 
 @click.command(short_help="Integers and C99 of a run, for microcontrollers and other tools.")
@@ -23,7 +24,9 @@ DIFFERENT = 1
 @click.option("--to", "kind", type=click.Choice(FORMATS), default="c", show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Directory to write to.")
 @click.option("--training", is_flag=True, help="The C trains, too: it goes on where the run stopped, bit for bit.")
-@click.option("--batch", type=click.IntRange(1), default=4, show_default=True, help="Largest batch of a step in C.")
+@click.option(
+    "--batch", type=click.IntRange(1, MAX_COUNT), default=4, show_default=True, help="Largest batch of a step in C."
+)
 @click.option(
     "--freeze", type=click.IntRange(0), default=0, help="First so many layers with parameters stay as they are."
 )
@@ -70,14 +73,22 @@ def _made_text(made: dict[str, Any], out: Path) -> str:
 @click.option("--cc", "compiler", default="gcc", show_default=True, help="C compiler of the host.")
 @click.option("--cflags", default="-O2", show_default=True, help="Its options.")
 @click.option(
-    "--samples", type=click.IntRange(0), default=16, show_default=True, help="Samples before and after training."
+    "--samples",
+    type=click.IntRange(0, MAX_COUNT),
+    default=16,
+    show_default=True,
+    help="Samples before and after training.",
 )
-@click.option("--steps", type=click.IntRange(0), default=10, show_default=True, help="Training steps.")
+@click.option("--steps", type=click.IntRange(0, MAX_COUNT), default=10, show_default=True, help="Training steps.")
 @click.option("--data", metavar="DATA", help="Use samples of these data (a name, directory, file), not random ones.")
-@click.option("--seed", type=int, default=1, show_default=True, help="Of random samples.")
+@click.option("--seed", type=click.IntRange(0, 0xFFFFFFFF), default=1, show_default=True, help="Of random samples.")
+@click.option("--edited", is_flag=True, help="Compile the files as they are, though changed since the export.")
 @json_option
 def verify(directory: Path, data: str | None, cflags: str, as_json: bool, **given: Any) -> None:
-    """Compile the export in DIRECTORY (run it with onnxruntime if it is ONNX), compare every integer with Python's.
+    """Compile and run the export in DIRECTORY (ONNX: with onnxruntime), compare every integer with Python's.
+
+    This runs what lies in DIRECTORY on your machine: verify only what you or somebody you trust exported. Files that
+    were changed since the export are refused, unless with --edited.
 
     After training steps: every weight, momentum, format and error scale. On a board also instructions, stack, flash and
     RAM. Exit code 1 where something differs. Exports to header, npz and cmsis-nn hold nothing that could be run.

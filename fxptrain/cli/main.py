@@ -7,7 +7,13 @@ Heavy modules are imported inside the commands, so that ``--help`` is quick.
 from __future__ import annotations
 
 import json
+import logging
+import os
+import shlex
+import shutil
+import signal
 import sys
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,25 +21,44 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fxptrain import __version__
+from fxptrain.cli.boundary import finish, guard_output
 from fxptrain.cli.experiment import experiment
 from fxptrain.cli.export import export, readback, verify
 from fxptrain.cli.importing import import_model
-from fxptrain.cli.memory import announce, memory, planned_run
-from fxptrain.cli.options import format_options, json_option, recipe_options, threads_option, training_options
-from fxptrain.errors import FxptrainError, RecipeError
+from fxptrain.cli.memory import announce, bytes_allowed, memory, planned_run
+from fxptrain.cli.new import new
+from fxptrain.cli.options import (
+    data_option,
+    format_options,
+    json_option,
+    reading_options,
+    recipe_options,
+    threads_option,
+    training_options,
+)
+from fxptrain.cli.report import compare, page_of, report
+from fxptrain.errors import CheckpointError, FxptrainError, RecipeError
+from fxptrain.names import file_name, one_line, shortened
+from fxptrain.run.stopping import Stopped, listening
 
 if TYPE_CHECKING:
     from fxptrain.recipe import Recipe
 
-MISTAKE, INTERRUPTED = 2, 130
-
-data_option = click.option("--data", metavar="DATA", help="Other data: a name, directory, .npz or .csv file.")
 best_option = click.option("--best", is_flag=True, help="Use the epoch with the lowest validation loss, not the last.")
+
+
+@dataclass
+class Wish:
+    """What the user wishes of every command: here, whether an error comes with its traceback."""
+
+    debug: bool = False
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, "--version", message="%(prog)s %(version)s")
-def cli() -> None:
+@click.option("--debug", is_flag=True, help="Before COMMAND: show the traceback of an error.")
+@click.pass_obj
+def cli(wish: Wish | None, debug: bool) -> None:
     """Train neural networks with integers only.
 
     Weights, activations, errors, gradients and momentum are integers with a power-of-two scale; the same recipe and
@@ -42,6 +67,7 @@ def cli() -> None:
     \b
       fxptrain train                      the recipe `glyphs` on the built-in data: half a minute
       fxptrain train gupta_cnn --bits 6   the paper's CNN on Fashion-MNIST with 6-bit numbers
+      fxptrain new DIR --data my.csv      a recipe for your own data, to begin with
       fxptrain info gupta_cnn             what it is made of, before training
       fxptrain memory gupta_cnn           what training takes, byte by byte
       fxptrain evaluate RUN               test accuracy of a finished run
@@ -50,11 +76,14 @@ def cli() -> None:
       fxptrain import net.onnx ...        a float model as a run, to be trained further
       fxptrain experiment list            sweeps: the paper's grids and your own
     """  # noqa: D301
+    if wish is not None:
+        wish.debug = debug
 
 
 @cli.command(short_help="Train a recipe; `glyphs` by default.")
 @click.argument("recipe", required=False)
 @data_option
+@reading_options
 @click.option("--method", help="How gradients become weights: sqpu, hteqpu or ste.")
 @format_options
 @click.option("--rounding", metavar="NAME", help="Rounding of training's forward pass: stochastic or half-even.")
@@ -65,12 +94,17 @@ def cli() -> None:
 @training_options
 @threads_option
 @click.option("--lean/--fast", default=None, help="In little memory (fast if --memory-limit allows): same bits.")
-@click.option("--memory-limit", metavar="BYTES", help="Do not start what is planned to take more, as 512KB or 2MiB.")
+@click.option(
+    "--memory-limit",
+    metavar="BYTES",
+    help="Do not start what is planned to take more, data included, as 2MiB.",
+)
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Run directory (runs/NAME-TIME).")
+@click.option("--report", "with_page", is_flag=True, help="Write RUN/report.html at the end, as `fxptrain report`.")
 @click.option("--resume", is_flag=True, help="Go on with the run in --out, to the bits of a run never stopped.")
 @json_option
 def train(
-    recipe: str | None, out: Path | None, resume: bool, threads: int | None, lean: bool | None,
+    recipe: str | None, out: Path | None, with_page: bool, resume: bool, threads: int | None, lean: bool | None,
     memory_limit: str | None, as_json: bool, **given: Any,
 ) -> None:  # fmt: skip
     """Train RECIPE: one of the shipped ones (see `fxptrain info`) or a TOML file; `glyphs` by default.
@@ -80,45 +114,68 @@ def train(
     every batch, and the bits are those of one.
     """
     from fxptrain.nn.engine.ranks import world
+    from fxptrain.run.directory import RunDirectory
     from fxptrain.run.report import summary_text
     from fxptrain.run.task import prepare
+    from fxptrain.run.training import remembered
     from fxptrain.run.training import train as run_training
 
     chosen = _chosen_recipe(recipe, out, resume).changed(recipe_options(given))
-    out = out or Path("runs") / f"{chosen.name}-{datetime.now():%Y%m%d-%H%M%S}"
+    out = out or Path("runs") / f"{file_name(chosen.name)}-{datetime.now():%Y%m%d-%H%M%S}"
+    ranks = 1
     try:
         with world() as group, _progress() as bar:
-            planned_run(chosen, threads, lean, memory_limit, group.size)  # refuses before anything is fetched
+            ranks = group.size
+            limit = bytes_allowed(memory_limit)
+            plan = planned_run(chosen, threads, lean, limit, group.size)  # refuses before anything is fetched
             _fetch(chosen.data.name)
-            task = prepare(chosen)
-            plan = planned_run(task.recipe, threads, lean, memory_limit, group.size)  # with what the data told
+            task = prepare(chosen, like=remembered(out) if resume else None, limit=limit - plan["planned"])
+            plan = planned_run(task.recipe, threads, lean, limit, group.size, task.data_bytes)  # now with its data
             result = run_training(
                 task, out=out, resume=resume, threads=threads, group=group, lean=plan["mode"] == "lean",
-                progress=None if group.rank else bar,
+                progress=None if group.rank or (as_json and not sys.stderr.isatty()) else bar,
                 started=None if group.rank or as_json else lambda: announce(plan),
             )  # fmt: skip
-    except KeyboardInterrupt:
-        click.echo(f"fxptrain: stopped; go on with: fxptrain train --resume --out {out}", err=True)
-        sys.exit(INTERRUPTED)
+    except (Stopped, KeyboardInterrupt) as error:
+        if not RunDirectory(out).exists:
+            raise
+        launcher = f"mpirun -n {ranks} " if ranks > 1 else ""
+        way = f"{launcher}fxptrain train --resume --out {shlex.quote(str(out))}"
+        raise Stopped(getattr(error, "number", signal.SIGINT), way) from None
     if not group.rank:
-        click.echo(json.dumps(result.summary | {"memory": plan}) if as_json else summary_text(result.summary))
+        page = {"report": str(page_of(out))} if with_page else {}
+        click.echo(json.dumps(result.summary | {"memory": plan} | page) if as_json else summary_text(result.summary))
+        if page and not as_json:
+            click.echo(f"{'report':20} {page['report']}")
 
 
 @cli.command(short_help="Test accuracy of a run.")
 @click.argument("run", type=click.Path(path_type=Path))
 @data_option
+@reading_options
 @best_option
 @threads_option
 @json_option
-def evaluate(run: Path, data: str | None, best: bool, threads: int | None, as_json: bool) -> None:
-    """Test accuracy of the model in RUN, a run directory, on its own data or on others."""
-    from fxptrain.run import evaluation, report
+def evaluate(run: Path, data: str | None, best: bool, threads: int | None, as_json: bool, **given: Any) -> None:
+    """Test accuracy of the model in RUN, a run directory, on its own data or on others.
+
+    Of other data the test split counts, or the whole of a file without splits. Columns and classes are taken by the
+    names that the run knows; what it does not know is refused.
+    """
+    from fxptrain.data.reading import Reading
+    from fxptrain.run import evaluation
+    from fxptrain.run import report as texts
 
     loaded = evaluation.load_run(run, best=best)
     _fetch(data or loaded.recipe.data.name)
-    result = evaluation.evaluate(loaded, data, threads=threads)
+    reading = Reading(**given) if any(value is not None for value in given.values()) else None
+    result = evaluation.evaluate(loaded, data, reading=reading, threads=threads)
     summary = evaluation.summarize(loaded, result)
-    click.echo(json.dumps(summary) if as_json else report.summary_text(summary))
+    if as_json:
+        click.echo(json.dumps(summary))
+    else:
+        columns = shutil.get_terminal_size().columns
+        click.echo(texts.summary_text(summary) + "\n\n" + texts.confusion_text(summary, columns))
 
 
 @cli.command(short_help="What a recipe or a run is made of; the list of recipes.")
@@ -130,14 +187,14 @@ def info(run_or_recipe: str | None, bits: int | None, as_json: bool) -> None:
 
     Of a run also how its tensors used their formats in the last epoch. Without an argument: the shipped recipes.
     """
-    from fxptrain.run import report
+    from fxptrain.run import report as texts
 
     if run_or_recipe is None:
-        recipes = report.recipes()
-        click.echo(json.dumps(recipes) if as_json else report.recipes_text(recipes))
+        recipes = texts.recipes()
+        click.echo(json.dumps(recipes) if as_json else texts.recipes_text(recipes))
         return
-    found = report.facts(run_or_recipe, {} if bits is None else recipe_options({"bits": bits}))
-    click.echo(json.dumps(found) if as_json else report.text(found))
+    found = texts.facts(run_or_recipe, {} if bits is None else recipe_options({"bits": bits}))
+    click.echo(json.dumps(found) if as_json else texts.text(found))
 
 
 @cli.command(short_help="Classes of new samples.")
@@ -155,7 +212,10 @@ def predict(run: Path, file: Path, best: bool, threads: int | None, as_json: boo
     from fxptrain.run import evaluation
 
     loaded = evaluation.load_run(run, best=best)
-    logits = evaluation.predict(loaded, load_inputs(file), threads=threads)
+    inputs, notes = load_inputs(file, loaded.signature)
+    for note in notes:
+        evaluation.notes_log.warning(note)
+    logits = evaluation.predict(loaded, inputs, threads=threads)
     numbers = logits.argmax(axis=1).tolist()
     names = [loaded.classes[number] for number in numbers]
     if as_json:
@@ -163,7 +223,7 @@ def predict(run: Path, file: Path, best: bool, threads: int | None, as_json: boo
         facts = {"numbers": numbers, "names": names, "logits": logits.tolist(), "logits_frac_bits": form.frac_bits}
         click.echo(json.dumps({"recipe": loaded.recipe.name, "samples": len(names)} | facts))
     else:
-        click.echo("\n".join(names))
+        click.echo("\n".join(map(one_line, names)))
 
 
 def _chosen_recipe(name: str | None, out: Path | None, resume: bool) -> Recipe:
@@ -173,7 +233,9 @@ def _chosen_recipe(name: str | None, out: Path | None, resume: bool) -> Recipe:
 
     if resume and out is None:
         raise RecipeError("`--resume` needs `--out DIR`, the directory of the run to go on with.")
-    if name is None and resume and out is not None and RunDirectory(out).exists:
+    if name is None and resume and out is not None:
+        if not RunDirectory(out).exists:
+            raise CheckpointError(f"There is no run in {out} to go on with; name the recipe to begin one.")
         return RunDirectory(out).recipe()
     return load_recipe(name or "glyphs")
 
@@ -199,6 +261,9 @@ def _progress() -> Any:
     return closing(ProgressBar())
 
 
+cli.add_command(new)
+cli.add_command(report)
+cli.add_command(compare)
 cli.add_command(experiment)
 cli.add_command(memory)
 cli.add_command(export)
@@ -208,21 +273,27 @@ cli.add_command(import_model)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; returns the exit code: 0, or 2 after a mistake (one line on stderr)."""
+    """Run the command line; returns the exit code: 0, or what `boundary` makes of an error (one line on stderr)."""
+    wish, notes = Wish(), _Notes()
+    guard_output()
+    logging.getLogger("fxptrain").addHandler(notes)
     try:
-        cli.main(arguments, prog_name="fxptrain", standalone_mode=False)
-    except click.ClickException as error:
-        line = " ".join(error.format_message().split())
-        hint = " See `fxptrain --help`." if isinstance(error, click.UsageError) else ""
-        click.echo(f"fxptrain: {line}{hint}", err=True)
-        return MISTAKE
-    except FxptrainError as error:
-        click.echo(f"fxptrain: {' '.join(str(error).split())}", err=True)
-        return MISTAKE
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("fxptrain: stopped.", err=True)
-        return INTERRUPTED
-    except BrokenPipeError:
-        sys.stderr.close()  # whoever read our output has gone; so shall we, without a traceback at exit
-        return 1
+        if not os.path.isfile(__file__):
+            raise FxptrainError("fxptrain cannot run from a zip file or an unextracted wheel; install it with pip.")
+        with listening():
+            cli.main(arguments, prog_name="fxptrain", standalone_mode=False, obj=wish)
+    except BaseException as error:
+        if isinstance(error, SystemExit):
+            raise
+        return finish(error, debug=wish.debug)
+    finally:
+        logging.getLogger("fxptrain").removeHandler(notes)
     return 0
+
+
+class _Notes(logging.Handler):
+    """Lines on the user's data, which the package logs: one line each on stderr."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one."""
+        click.echo(shortened(f"fxptrain: note: {one_line(record.getMessage())}"), err=True)

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fxptrain.cli.options import format_options, json_option, recipe_options, settings_option
+from fxptrain.sizes import MAX_THREADS, machine_bytes
 
 if TYPE_CHECKING:
-    from fxptrain.memory.plan import Setting
     from fxptrain.recipe import Recipe
 
 
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 @format_options
 @click.option("--batch-size", type=int, metavar="N")
 @click.option("--micro-batch", type=int, metavar="N", help="Process each batch in pieces of N.")
-@click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Each has scratch memory.")
+@click.option(
+    "--threads", type=click.IntRange(1, MAX_THREADS), default=1, show_default=True, help="Each has scratch memory."
+)
 @click.option("--lean/--fast", default=None, help="Layer by layer in little memory, or packed whole; the same bits.")
 @click.option("--fit", metavar="BYTES", help="Find what fits into so many bytes, as 256KB or 64KiB.")
 @click.option("--operations", is_flag=True, help="Count rounding operations instead, as the paper's Table 3.")
@@ -40,10 +42,10 @@ def memory(
     The data set and the interpreter itself are not in it.
     """
     from fxptrain.memory import report
-    from fxptrain.memory.plan import parse_bytes
+    from fxptrain.memory.plan import Setting, parse_bytes
     from fxptrain.recipe import load_recipe
 
-    setting = setting_of(load_recipe(recipe).changed(recipe_options(given)), threads, bool(lean))
+    setting = Setting.of(load_recipe(recipe).changed(recipe_options(given)), threads=threads, lean=bool(lean))
     if operations:
         from fxptrain.memory.operations import rounding_counts
 
@@ -66,35 +68,32 @@ def memory(
     click.echo(json.dumps(found) if as_json else report.memory_text(found))
 
 
-def setting_of(recipe: Recipe, threads: int, lean: bool, ranks: int = 1) -> Setting:
-    """What of a recipe decides its bytes."""
-    from fxptrain.memory.plan import Setting
+def bytes_allowed(limit: str | None) -> int:
+    """What ``--memory-limit`` says, or what the machine has."""
+    from fxptrain.memory.plan import parse_bytes
 
-    training = recipe.training
-    return Setting(
-        model=recipe.model, formats=recipe.formats, optimizer=recipe.optimizer, batch_size=training.batch_size,
-        micro_batch=training.micro_batch, threads=threads, lean=lean, ranks=ranks,
-        pixels=recipe.data.largest is None,
-    )  # fmt: skip
+    return machine_bytes() if limit is None else min(parse_bytes(limit), machine_bytes())
 
 
 def planned_run(
-    recipe: Recipe, threads: int | None, lean: bool | None, limit: str | None, ranks: int = 1
+    recipe: Recipe, threads: int | None, lean: bool | None, limit: int, ranks: int = 1, data: int = 0
 ) -> dict[str, Any]:
-    """The plan of a run, of one of its processes; raises where it exceeds the limit, naming the way out.
+    """The plan of a run, of one of its processes; raises where it and its data exceed the limit, naming the way out.
 
     Without a choice of mode, the fast one, or the lean one where only that is within the limit.
     """
     from fxptrain.memory.fit import within
-    from fxptrain.memory.plan import parse_bytes
+    from fxptrain.memory.plan import Setting
     from fxptrain.run.evaluation import available_threads
 
-    setting = setting_of(recipe, threads or available_threads(), bool(lean), ranks)
-    chosen, planned = within(setting, None if limit is None else parse_bytes(limit), either=lean is None)
-    return {"planned": planned, "mode": "lean" if chosen.lean else "fast", "threads": chosen.threads}
+    setting = Setting.of(recipe, threads=threads or available_threads(), lean=bool(lean), ranks=ranks)
+    chosen, planned = within(setting, limit, either=lean is None, data=data)
+    mode = "lean" if chosen.lean else "fast"
+    return {"planned": planned, "data": data, "mode": mode, "threads": chosen.threads}
 
 
 def announce(plan: dict[str, Any]) -> None:
     """Print the plan of a run."""
     threads = f"{plan['threads']} thread{'s' if plan['threads'] > 1 else ''}"
-    click.echo(f"Memory: {plan['planned']:,} bytes planned ({plan['mode']} mode, {threads})")
+    data = f"data {plan['data']:,} bytes"
+    click.echo(f"Memory: {plan['planned']:,} bytes planned ({plan['mode']} mode, {threads}), {data}")

@@ -11,10 +11,14 @@ from typing import Any, TypeVar
 import click
 
 from fxptrain.errors import RecipeError
+from fxptrain.names import shown
+from fxptrain.sizes import MAX_THREADS
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-threads_option = click.option("--threads", type=click.IntRange(1), help="Threads (all cores). They change no bit.")
+threads_option = click.option(
+    "--threads", type=click.IntRange(1, MAX_THREADS), help="Threads (all cores). They change no bit."
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object as the last line of stdout.")
 settings_option = click.option(
     "--set", "settings", multiple=True, metavar="KEY=VALUE",
@@ -42,6 +46,12 @@ format_options = _all(
     ),
     click.option("--momentum-bits", type=int, metavar="T", help="Bits of the momentum (those of the weights)."),
 )
+data_option = click.option("--data", metavar="DATA", help="Other data: a name, directory, .npz or .csv file.")
+reading_options = _all(
+    click.option("--label", metavar="NAME", help="Column of the labels in a .csv file (its number without a header)."),
+    click.option("--header/--no-header", default=None, help="Whether the first row of a .csv file names the columns."),
+    click.option("--arrays", metavar="x=A,y=B", help="Arrays of an .npz file that are inputs and labels."),
+)
 training_options = _all(
     click.option("--limit", type=int, metavar="N", help="Train on N samples only."),
     click.option("--validation", type=int, metavar="N", help="Samples held out to validate on after each epoch."),
@@ -56,6 +66,9 @@ def recipe_options(given: dict[str, Any]) -> dict[str, Any]:
 
     direct = {
         "data": "data.name",
+        "label": "data.label",
+        "header": "data.header",
+        "arrays": "data.arrays",
         "method": "optimizer.method",
         "error_bits": "formats.error_bits",
         "rounding": "optimizer.forward_rounding",
@@ -90,8 +103,11 @@ def _setting(text: str) -> tuple[str, Any]:
 
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
-        raise RecipeError(f"`--set` (={text!r}) must be KEY=VALUE, as in --set training.epochs=3.")
+        raise RecipeError(f"`--set` (={shown(text)}) must be KEY=VALUE, as in --set training.epochs=3.")
     try:
-        return key.strip(), tomllib.loads(f"x = {value}")["x"]
-    except tomllib.TOMLDecodeError:
+        read = tomllib.loads(f"x = {value}")
+    except RecursionError:
+        raise RecipeError(f"`--set {key.strip()}` is nested too deeply.") from None
+    except ValueError:  # no TOML, or a number with thousands of digits
         return key.strip(), value.strip()
+    return key.strip(), read["x"] if len(read) == 1 else value.strip()

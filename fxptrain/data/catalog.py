@@ -30,7 +30,7 @@ class NamedSet:
 
 FASHION_MNIST: Final = NamedSet(
     "fashion-mnist",
-    "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",  # no HTTPS there; the sums below protect the content
+    "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
     (
         RemoteFile(
             "train-images-idx3-ubyte.gz", 26_421_880, "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84"

@@ -16,11 +16,15 @@ from typing import IO, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from fxptrain.data.dataset import Dataset, Split, make_split, numbered_classes, pixels_or_reals
+from fxptrain.data.dataset import Labels, Parts, check_inputs
+from fxptrain.data.labels import class_numbers
 from fxptrain.errors import DataError
+from fxptrain.sizes import check_bytes, regular_size
 
 _TYPES: Final = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _Stream = IO[bytes] | gzip.GzipFile
+_MAX_DIMENSIONS: Final = 8
+_DEFLATED: Final = 1032  # gzip makes no more of a byte
 _CHUNK: Final = 1 << 20  # bytes read at once, so that a lying header cannot make us allocate what it says
 _PART_NAME: Final = re.compile(r"(?:.*[-_])?(train|t10k|test)-(images|labels)[-.]idx\d-\w+(?:\.gz)?")
 _PARTS: Final = {
@@ -31,13 +35,15 @@ _PARTS: Final = {
 }
 
 
-def read_idx(path: Path) -> npt.NDArray[Any]:
+def read_idx(path: Path, limit: int | None = None) -> npt.NDArray[Any]:
     """Read one IDX file, gzip-compressed or not (told by its content, not by its name).
 
     Parameters
     ----------
     path : Path
         The file.
+    limit : int, optional
+        Bytes that its values may take in memory.
 
     Returns
     -------
@@ -47,16 +53,17 @@ def read_idx(path: Path) -> npt.NDArray[Any]:
     Raises
     ------
     DataError
-        If the file cannot be read, is no IDX file, is damaged, or is shorter or longer than its header says.
+        If the file cannot be read, is no IDX file, is damaged, too large, or shorter or longer than its header says.
     """
+    size = regular_size(path, DataError, f"{path}:")
     try:
         with path.open("rb") as file:
             compressed = file.read(2) == b"\x1f\x8b"
             file.seek(0)
             if not compressed:
-                return _parse(file, path)
+                return _parse(file, path, size, limit)
             with gzip.open(file) as stream:
-                return _parse(stream, path)
+                return _parse(stream, path, _DEFLATED * size, limit)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise DataError(f"{path}: the gzip data is damaged ({_line(error)}). Fetch the file again.") from error
     except OSError as error:
@@ -75,20 +82,24 @@ def _read(stream: _Stream, size: int) -> bytearray:
     return data
 
 
-def _parse(stream: _Stream, path: Path) -> npt.NDArray[Any]:
+def _parse(stream: _Stream, path: Path, most: int, limit: int | None) -> npt.NDArray[Any]:
+    """Header and values of a stream of at most `most` bytes."""
     magic = _read(stream, 4)
     if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in _TYPES or magic[3] == 0:
         raise DataError(
             f"{path}: is no IDX file; it begins with the bytes {magic.hex(' ') or '(none)'}, "
             "an IDX file with 00 00, a type and a number of dimensions."
         )
+    if magic[3] > _MAX_DIMENSIONS:
+        raise DataError(f"{path}: has {magic[3]} dimensions; {_MAX_DIMENSIONS} are the most.")
     header = _read(stream, 4 * magic[3])
     if len(header) < 4 * magic[3]:
         raise DataError(f"{path}: is truncated within its header. Fetch the file again.")
     shape = struct.unpack(f">{magic[3]}I", header)
     dtype = np.dtype(_TYPES[magic[2]])
     size = math.prod(shape) * dtype.itemsize
-    data = _read(stream, size)
+    check_bytes(min(size, most), limit, str(path))
+    data = _read(stream, min(size, most))
     if len(data) < size:
         raise DataError(
             f"{path}: is truncated; its header promises {size} bytes of shape {shape}, "
@@ -130,8 +141,10 @@ def find_parts(directory: Path) -> dict[tuple[str, str], Path]:
     return parts
 
 
-def load_idx(directory: Path, name: str, classes: tuple[str, ...] | None = None) -> Dataset:
-    """Load the four IDX files of a directory.
+def read_idx_directory(
+    directory: Path, name: str, classes: tuple[str, ...] | None = None, limit: int | None = None
+) -> Parts:
+    """Read the IDX files of a directory: images and labels of a training split, a test split, or both.
 
     Parameters
     ----------
@@ -151,16 +164,17 @@ def load_idx(directory: Path, name: str, classes: tuple[str, ...] | None = None)
     missing = [f"{stem}[.gz]" for part, stem in _PARTS.items() if part not in parts]
     if missing:
         raise DataError(f"{directory}: {', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing.")
-    images = pixels_or_reals(*(_read_part(parts[split, "images"], images=True) for split in ("train", "t10k")))
-    train, test = (
-        _pair(array, _read_part(parts[split, "labels"], images=False), parts[split, "images"], parts[split, "labels"])
-        for array, split in zip(images, ("train", "t10k"), strict=True)
-    )
-    return Dataset(name, train, test, classes or numbered_classes(train))
+    splits = {}
+    for split, own in (("train", "train"), ("test", "t10k")):
+        images, labels = parts[own, "images"], parts[own, "labels"]
+        splits[split] = _pair(
+            _read_part(images, limit, images=True), _read_part(labels, limit, images=False), images, labels
+        )
+    return Parts(name, splits, classes)
 
 
-def _read_part(path: Path, *, images: bool) -> npt.NDArray[Any]:
-    array = read_idx(path)
+def _read_part(path: Path, limit: int | None, *, images: bool) -> npt.NDArray[Any]:
+    array = read_idx(path, limit)
     if images and array.ndim == 1:
         raise DataError(f"{path}: holds {len(array)} labels where images are expected. Were the files swapped?")
     if not images and array.ndim > 1:
@@ -170,7 +184,11 @@ def _read_part(path: Path, *, images: bool) -> npt.NDArray[Any]:
     return array
 
 
-def _pair(images: npt.NDArray[Any], labels: npt.NDArray[Any], images_path: Path, labels_path: Path) -> Split:
+def _pair(
+    images: npt.NDArray[Any], labels: npt.NDArray[Any], images_path: Path, labels_path: Path
+) -> tuple[npt.NDArray[Any], Labels, str]:
     if len(images) != len(labels):
         raise DataError(f"{images_path}: has {len(images)} images, but {labels_path.name} has {len(labels)} labels.")
-    return make_split(images, labels, str(images_path))
+    check_inputs(images, str(images_path))
+    (numbers,), _ = class_numbers([(labels, str(labels_path))])
+    return images, numbers, str(images_path)

@@ -1,39 +1,42 @@
 """Inputs without labels, for prediction: NPY, NPZ, IDX and CSV files.
 
-What does not belong here: data sets with labels (`sources`).
+What does not belong here: data sets with labels (`sources`), and whether the inputs are what a run reads (`signature`).
 """
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import numpy.typing as npt
 
-from fxptrain.data.dataset import pixels_or_reals
+from fxptrain.data.csv import read_rows
 from fxptrain.data.idx import read_idx
+from fxptrain.data.npz import read_array, read_arrays, shapes_of
+from fxptrain.data.signature import Signature
 from fxptrain.errors import DataError
+from fxptrain.names import shortened
+from fxptrain.sizes import check_bytes, regular_size
 
 _ARRAY_NAMES: Final = ("inputs", "x", "x_test", "test_images", "images")
 
 
-def load_inputs(path: str | Path) -> npt.NDArray[Any]:
+def load_inputs(path: str | Path, signature: Signature | None = None) -> tuple[npt.NDArray[Any], list[str]]:
     """Read samples without labels.
 
     Parameters
     ----------
     path : str or Path
-        ``.npy``; ``.npz`` with one array, or one called inputs, x, x_test, test_images or images; ``.csv`` with a
-        sample a row, numbers only (a first row of column names is skipped); anything else is read as IDX, plain or
+        ``.npy``; ``.npz`` with one array, or one called inputs, x, x_test, test_images or images (upper or lower case);
+        ``.csv`` with a sample a row, read as in training (`fxptrain.data.csv`); anything else is read as IDX, plain or
         gzip.
+    signature : Signature, optional
+        Of the run that reads them: a table's columns are taken by its names.
 
     Returns
     -------
-    array (n, ...) or of one sample
-        uint8 where all values are whole numbers 0 to 255 (pixels), else real numbers.
+    array (n, ...) or of one sample, and lines for the user
+        Numbers as the file has them; of a table, integers where all are whole.
 
     Raises
     ------
@@ -41,44 +44,37 @@ def load_inputs(path: str | Path) -> npt.NDArray[Any]:
         If the file cannot be read as its kind.
     """
     path = Path(path)
-    readers = {".npy": _read_npy, ".npz": _read_npz, ".csv": _read_csv}
+    notes: list[str] = []
     try:
-        values = readers.get(path.suffix.lower(), read_idx)(path)
+        match path.suffix.lower():
+            case ".csv":
+                columns, label = (signature.columns, signature.label) if signature else (None, None)
+                values, notes = read_rows(path, columns, label)
+            case ".npy":
+                values = _read_npy(path)
+            case ".npz":
+                values = _read_npz(path)
+            case _:
+                values = read_idx(path)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error}).") from error
-    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        if isinstance(error, DataError):
-            raise
-        reason = " ".join(str(error).split()).rstrip(".")
-        raise DataError(f"{path}: cannot be read as {path.suffix[1:].upper()} ({reason}).") from error
     if values.dtype.kind not in "uif" or not values.size:
         raise DataError(f"{path}: holds {values.dtype} of shape {values.shape}; expected numbers.")
-    return pixels_or_reals(values)[0]
+    return values, notes
 
 
 def _read_npy(path: Path) -> npt.NDArray[Any]:
-    values: npt.NDArray[Any] = np.load(path, allow_pickle=False)
-    return values
+    size = regular_size(path, DataError, f"{path}:")
+    check_bytes(size, None, str(path))
+    with path.open("rb") as file:
+        return read_array(file, size, str(path))
 
 
 def _read_npz(path: Path) -> npt.NDArray[Any]:
-    with np.load(path, allow_pickle=False) as archive:
-        names = [name for name in _ARRAY_NAMES if name in archive.files] or archive.files
-        if len(names) != 1 and names[0] not in _ARRAY_NAMES:
-            raise DataError(f"{path}: holds {', '.join(names)}; call the array to predict `inputs`.")
-        values: npt.NDArray[Any] = archive[names[0]]
-        return values
-
-
-def _read_csv(path: Path) -> npt.NDArray[Any]:
-    with path.open(encoding="utf-8-sig") as file:
-        first = file.readline().strip().split(",")
-    return np.loadtxt(path, np.float32, delimiter=",", ndmin=2, encoding="utf-8-sig", skiprows=int(_is_header(first)))
-
-
-def _is_header(cells: list[str]) -> bool:
-    try:
-        [float(cell) for cell in cells]
-    except ValueError:
-        return True
-    return False
+    present = list(shapes_of(path))
+    known = [name for wanted in _ARRAY_NAMES for name in present if name.lower() == wanted]
+    names = known or present
+    if not names or (len(names) != 1 and not known):
+        held = shortened(", ".join(names), 100) or "no arrays"
+        raise DataError(f"{path}: holds {held}; call the array to predict `inputs`.")
+    return read_arrays(path, names[:1])[names[0]]

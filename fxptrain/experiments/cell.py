@@ -5,7 +5,6 @@ What does not belong here: which cells there are, and where results go.
 
 from __future__ import annotations
 
-import shutil
 import socket
 from collections.abc import Callable
 from functools import lru_cache
@@ -14,11 +13,15 @@ from typing import Any
 
 from fxptrain.data import Dataset, load_data
 from fxptrain.errors import RecipeError
+from fxptrain.experiments.workplace import private
+from fxptrain.memory.fit import within
+from fxptrain.memory.plan import Setting
 from fxptrain.recipe import Recipe, make_recipe
 from fxptrain.run.directory import RunDirectory
-from fxptrain.run.metrics import headroom_bits, read_metrics, share
+from fxptrain.run.metrics import headroom_bits, read_metrics, share, tensors_of
 from fxptrain.run.progress import Progress
-from fxptrain.run.training import train
+from fxptrain.run.training import RunResult, train
+from fxptrain.sizes import machine_bytes
 
 Outcome = tuple[dict[str, Any], dict[str, Any]]
 Watch = Callable[[Progress], None]
@@ -43,7 +46,7 @@ def run_cell(config: dict[str, Any], directory: Path, watch: Watch | None = None
     config : dict
         Engine and recipe.
     directory : Path
-        Where the run keeps its checkpoints: called again after a crash it goes on there.
+        Where the run keeps its checkpoints: called again after a crash it goes on there. It must be `private`.
     watch : callable, optional
         Called after every step.
 
@@ -52,24 +55,35 @@ def run_cell(config: dict[str, Any], directory: Path, watch: Watch | None = None
     result, timing : dict
         What is the same on every machine, and what is not.
     """
-    recipe = make_recipe(config["recipe"], "the cell")
+    recipe, directory = recipe_of(config), private(directory)
+    within(Setting.of(recipe), machine_bytes(), either=False)
     data = _data(recipe.data.name)
     if config["engine"] == "float32":
         from fxptrain.experiments.float32 import train_float32
 
         return train_float32(recipe, data, directory)
     run = train(recipe, data=data, out=directory, resume=True, threads=1, progress=watch)
-    records = read_metrics(RunDirectory(directory).metrics)
-    result = {name: run.summary.get(name) for name in SUMMARY}
-    result["curve"] = [{name: record.get(name) for name in CURVE} for record in records]
-    result["tensors"] = [_tensor(tensor) for tensor in records[-1]["tensors"]]
+    where = RunDirectory(directory).metrics
+    result = _result(run, read_metrics(where), where)
     timing = {"host": socket.gethostname()} | {name: run.summary[name] for name in ("seconds", "images_per_second")}
     return result, timing
 
 
-def forget(directory: Path) -> None:
-    """Remove the files of a run whose result is stored."""
-    shutil.rmtree(directory, ignore_errors=True)
+def integer_result(recipe: Recipe, data: Dataset) -> dict[str, Any]:
+    """What a cell of the integer engine gives, of a training that leaves no files."""
+    records: list[dict[str, Any]] = []
+    run = train(
+        recipe, data=data, threads=1, progress=lambda told: records.extend([told.record] if told.record else [])
+    )
+    return _result(run, records, Path("the run"))
+
+
+def _result(run: RunResult, records: list[dict[str, Any]], where: Path) -> dict[str, Any]:
+    """What a run gave that is the same on every machine, from its summary and the record of every epoch."""
+    result = {name: run.summary.get(name) for name in SUMMARY}
+    result["curve"] = [{name: record.get(name) for name in CURVE} for record in records]
+    result["tensors"] = [_tensor(tensor) for tensor in tensors_of(records[-1], where)]
+    return result
 
 
 def _tensor(counters: dict[str, Any]) -> dict[str, Any]:
@@ -95,5 +109,5 @@ def recipe_of(config: dict[str, Any]) -> Recipe:
     """
     try:
         return make_recipe(config["recipe"], "the cell")
-    except KeyError as error:
-        raise RecipeError(f"The stored cell lacks {error}.") from None
+    except (KeyError, TypeError) as error:
+        raise RecipeError(f"The stored cell has no recipe ({error}).") from None

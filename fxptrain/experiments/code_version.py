@@ -1,6 +1,7 @@
-"""Which code computed a cell: a hash of the sources that decide its bits.
+"""Which code computed a cell: a hash of the sources that may decide its bits.
 
-What does not belong here: the package's version, which says less than the sources do.
+What does not belong here: the package's version, which says less than the sources do, and which bits they give
+(`numerics`).
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ from fxptrain.experiments.tables import Heat, Summary
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F7F7F")  # Okabe and Ito's
 MARKERS = "osD^vP*X"
 STYLE = {
+    "text.parse_math": False,  # a dollar in a label is a dollar
     "font.size": 9, "svg.fonttype": "none", "svg.hashsalt": "fxptrain", "axes.spines.top": False,
     "axes.spines.right": False, "figure.facecolor": "white", "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],  # one name: the list of all stands at every number of an SVG

@@ -9,14 +9,15 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import product
+from itertools import chain, product
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
 
 from fxptrain.errors import RecipeError, suggestion
-from fxptrain.experiments.code_version import available, code_version
+from fxptrain.experiments.code_version import available
+from fxptrain.experiments.numerics import numerics
 from fxptrain.nn.layers.registry import layer_kinds
 from fxptrain.recipe import Recipe, load_recipe
 from fxptrain.recipe import files as recipe_files
@@ -45,7 +46,10 @@ def flattened(table: dict[str, Any], prefix: str = "") -> Options:
 
 
 class AxisValue(BaseModel):
-    """One value of an axis: its label, the options it sets, and for baselines the engine and the axes it ignores."""
+    """One value of an axis: its label, the options it sets, and for baselines the engine and the axes it ignores.
+
+    What is `ours` is no part of the sweep that the grid repeats: a scale has it only where it names it.
+    """
 
     model_config = _STRICT
 
@@ -53,6 +57,7 @@ class AxisValue(BaseModel):
     set: Options = {}
     engine: Engine = "integer"
     ignores: tuple[str, ...] = ()
+    ours: bool = False
 
     _flat = field_validator("set")(flattened)
 
@@ -79,15 +84,23 @@ class Axis(BaseModel):
 
 
 class Scale(BaseModel):
-    """A smaller version of a grid: other options for all cells, and which labels of the axes stay."""
+    """A smaller version of a grid: other options for all cells, and which labels of the axes stay.
+
+    `keep` may be a list: the cells of its first table come first, then those of the second that are not among them.
+    """
 
     model_config = _STRICT
 
     set: Options = {}
-    keep: dict[str, tuple[str | int | float, ...]] = {}
+    keep: tuple[dict[str, tuple[str | int | float, ...]], ...] = ({},)
     note: str = ""
 
     _flat = field_validator("set")(flattened)
+
+    @field_validator("keep", mode="before")
+    @classmethod
+    def _several(cls, keep: Any) -> Any:
+        return [keep] if isinstance(keep, dict) else keep
 
 
 class View(BaseModel):
@@ -121,8 +134,8 @@ class Cell:
 
     @property
     def key(self) -> str:
-        """Hash of the configuration and of the code that runs it."""
-        text = json.dumps([self.config, code_version(self.engine)], sort_keys=True)
+        """Hash of the configuration and of the arithmetic that runs it."""
+        text = json.dumps([self.config, numerics(self.engine)], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
@@ -163,7 +176,7 @@ class Grid(BaseModel):
             if axis not in labels:
                 raise ValueError(f"`view` names {axis!r}; the axes are {', '.join(labels)}")
         for name, scale in self.scales.items():
-            for axis, kept in scale.keep.items():
+            for axis, kept in (pair for keep in scale.keep for pair in keep.items()):
                 missing = [label for label in map(str, kept) if label not in labels.get(axis, [])]
                 if missing or not kept:
                     raise ValueError(f"`scales.{name}.keep` names {axis} {missing or 'nothing'}, which the grid lacks")
@@ -184,24 +197,35 @@ class Grid(BaseModel):
 
     def kept(self, scale: str) -> dict[str, list[AxisValue]]:
         """Values of every axis at a scale."""
-        keep = self.scale(scale).keep
-        return {
-            axis.name: [v for v in axis.values if axis.name not in keep or v.label in map(str, keep[axis.name])]
-            for axis in self.axes
-        }
+        boxes = self._boxes(scale)
+        return {axis.name: [v for v in axis.values if any(v in box[axis.name] for box in boxes)] for axis in self.axes}
+
+    def _boxes(self, scale: str) -> list[dict[str, list[AxisValue]]]:
+        """Values of every axis by each table of a scale's `keep`."""
+        return [
+            {
+                axis.name: [v for v in axis.values if v.label in map(str, keep[axis.name])]
+                if axis.name in keep
+                else [v for v in axis.values if not v.ours]
+                for axis in self.axes
+            }
+            for keep in self.scale(scale).keep
+        ]
 
     def cells(self, scale: str = FULL, *, engines: tuple[str, ...] | None = None) -> Iterator[Cell]:
         """All cells at a scale, each once, the last axis running fastest; engines that are not installed are left out.
+
+        A scale that keeps several tables has the cells of one after the other.
 
         Raises
         ------
         RecipeError
             If an option is not valid; the message names the cell.
         """
-        axes = self.kept(scale)
         base = load_recipe(self.recipe).changed(self.set | self.scale(scale).set)
+        axes = [axis.name for axis in self.axes]
         seen = set()
-        for values in product(*axes.values()):
+        for values in chain.from_iterable(product(*box.values()) for box in self._boxes(scale)):
             coordinates = {axis: value.label for axis, value in zip(axes, values, strict=True)}
             engine: Engine = "float32" if any(value.engine == "float32" for value in values) else "integer"
             if not (engine in engines if engines is not None else available(engine)):
@@ -234,8 +258,12 @@ class Grid(BaseModel):
         before = flattened(full.table())
         changes, note = self.scale(scale).set, self.scale(scale).note
         parts = [f"{_plain(key)} {value} (full: {before.get(key, 'all')})" for key, value in changes.items()]
-        parts += [f"{len(kept[axis.name])} of {len(axis.values)} values of {axis.name}"
-                  for axis in self.axes if len(kept[axis.name]) < len(axis.values)]  # fmt: skip
+        for axis in self.axes:
+            every, ours = [[v for v in axis.values if v.ours is which] for which in (False, True)]
+            there, added = ([v for v in kept[axis.name] if v in values] for values in (every, ours))
+            if len(there) < len(every) or added:
+                more = f" and {len(added)} of ours" if added else ""
+                parts.append(f"{len(there)} of {len(every)} values of {axis.name}{more}")
         return f"scale {scale}: {', '.join(parts)}{note and '. ' + note}"
 
 

@@ -16,6 +16,10 @@ QUESTIONS = {
     "error-rounding": ("Must the errors going back be rounded stochastically?", "stochastic, 8 bits"),
     "momentum-bits": ("How many bits does the momentum need, and must its binary point be chosen?", "16"),
     "formats": ("Does a format per tensor train better than one for all layers?", "auto"),
+    "update-rule": (
+        "Does it matter where the momentum lives, how often an update is rounded, and which decay it has?",
+        "ours",
+    ),
     "regularization": ("Do weight decay and the mask of saturated activations matter?", "both"),
 }
 

@@ -39,7 +39,7 @@ def this_process() -> str:
     return f"{socket.gethostname()} {_boot()} {os.getpid()} {_start(os.getpid())}"
 
 
-def is_gone(owner: str) -> bool:
+def is_gone(owner: object) -> bool:
     """Whether a process has certainly ended; of other hosts nothing is known, so they count as living.
 
     Examples
@@ -47,7 +47,10 @@ def is_gone(owner: str) -> bool:
     >>> is_gone(this_process())
     False
     """
-    host, boot, process, start = owner.split(" ")
+    words = owner.split(" ") if isinstance(owner, str) else []
+    if len(words) != 4 or not words[2].isdecimal():
+        return True  # no process of ours has such a name
+    host, boot, process, start = words
     if host != socket.gethostname():
         return False
     return boot != _boot() or _start(int(process)) != start

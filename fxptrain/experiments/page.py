@@ -19,6 +19,7 @@ from fxptrain.experiments.findings import Finding, findings
 from fxptrain.experiments.paper import Beside
 from fxptrain.experiments.store import Row, Store, Sweep
 from fxptrain.experiments.tables import Heat, Summary, percent
+from fxptrain.names import file_name, one_line
 from fxptrain.run.checkpoint import write_atomically
 
 CAUTION = "Verdicts are about the runs listed here, at their size and number of seeds, and about nothing larger."
@@ -43,7 +44,7 @@ def write_report(store: Store) -> Path:
     for sweep in store.sweeps():
         rows = store.rows(sweep)
         latest[sweep.name] = (sweep, rows)
-        name = f"{sweep.name}-{sweep.scale}"
+        name = f"{file_name(sweep.name)}-{file_name(sweep.scale)}"
         name = f"{name}-{sweep.number}" if name in names else name  # begun again with other code or another definition
         names.add(name)
         _write(directory / "tables" / f"{name}.csv", tables.to_csv(sweep, rows))
@@ -95,7 +96,8 @@ def _pictures(directory: Path, name: str, sweep: Sweep, rows: list[Row]) -> dict
 
 def _markdown(sweep: Sweep, rows: list[Row]) -> str:
     """All tables of a sweep."""
-    parts = [f"# {sweep.name}, {sweep.scale}", f"{_title(sweep)} {_reduction(sweep)}", _state(rows)]
+    head = one_line(f"# {sweep.name}, {sweep.scale}")
+    parts = [head, one_line(f"{_title(sweep)} {_reduction(sweep)}"), _state(rows)]
     if sweep.name in paper.SWEEPS:
         parts.append(f"Column {paper.NOTE}")
     for title, measure in MEASURES:
@@ -130,7 +132,8 @@ def _state(rows: list[Row]) -> str:
 
 def _findings_markdown(found: list[Finding], figures: list[Beside], sweeps: list[Sweep]) -> str:
     lines = ["# What the paper states, and what it leaves open, on true integers", ""]
-    lines += [f"- {sweep.name}: {sweep.reduction} (code {sweep.code}, begun {sweep.created})" for sweep in sweeps]
+    told = (f"- {sweep.name}: {sweep.reduction} (numerics {sweep.numerics}, begun {sweep.created})" for sweep in sweeps)
+    lines += map(one_line, told)
     lines += ["", "| its figures | paper | here |", "|---|---|---|"]
     lines += [f"| {figure.quantity} | {figure.paper} | {figure.here} |" for figure in figures]
     lines += ["", CAUTION]
@@ -163,7 +166,7 @@ def _section(sweep: Sweep, rows: list[Row], pictures: dict[str, bytes]) -> str:
     if failed:
         told = (f"{', '.join(row.coordinates.values())}: {row.error or ''}" for row in failed)
         parts.append(f"<h3>Failed cells</h3><ul>{''.join(f'<li>{escape(line)}</li>' for line in told)}</ul>")
-    facts = f"Code {sweep.code}, begun {sweep.created}."
+    facts = f"Numerics {sweep.numerics}, begun {sweep.created}."
     return f'<section>{"".join(parts)}<p class="reduction">{escape(facts)}</p></section>'
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import sys
 import time
 import traceback
 from collections.abc import Callable
@@ -16,11 +17,15 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from fxptrain.errors import FxptrainError
-from fxptrain.experiments.cell import Watch, forget, run_cell
+from fxptrain.experiments.cell import Watch, run_cell
+from fxptrain.experiments.golden import check_numerics
 from fxptrain.experiments.store import Claim, Store, Sweep
+from fxptrain.experiments.workplace import forget, private
 from fxptrain.run.progress import Progress
+from fxptrain.run.stopping import Stopped, children_deaf, listening
 
 POLL_SECONDS = 0.5
+STOP_SECONDS = 60  # until a worker's next step
 MAX_DEATHS = 10  # of workers in one sweep: more, and something is wrong with the machine
 
 
@@ -61,7 +66,7 @@ class Pace:
 
 def run_directory(store: Store, key: str) -> Path:
     """Where a cell's run keeps its checkpoints until its result is stored."""
-    return store.directory / "runs" / key
+    return private(store.directory / "runs") / key
 
 
 def explained(error: BaseException) -> str:
@@ -90,7 +95,15 @@ def run_sweep(store: Store, sweep: Sweep, *, workers: int = 1, progress: Report 
 
 
 def work(store: Store, sweep: Sweep, *, tell: Callable[[], None] | None = None, watch: Watch | None = None) -> None:
-    """Claim and run cells until all of the sweep have ended; waits for those that other processes run."""
+    """Claim and run cells until all of the sweep have ended; waits for those that other processes run.
+
+    Raises
+    ------
+    FxptrainError
+        If the code has not the arithmetic that it declares.
+    """
+    if store.counts(sweep)["waiting"]:
+        check_numerics()
     while True:
         claim = store.claim(sweep)
         if tell is not None:
@@ -104,8 +117,8 @@ def work(store: Store, sweep: Sweep, *, tell: Callable[[], None] | None = None, 
 
 
 def _run(store: Store, claim: Claim, watch: Watch | None) -> None:
-    directory = run_directory(store, claim.key)
     try:
+        directory = run_directory(store, claim.key)
         result, timing = run_cell(claim.config, directory, watch)
     except Exception as error:  # whatever it is, the other cells can run
         store.fail(claim.key, explained(error))
@@ -124,7 +137,8 @@ def _run_workers(store: Store, sweep: Sweep, count: int, pace: Pace) -> None:
 
     def start() -> BaseProcess:
         process = context.Process(target=_worker, args=(store.directory, sweep.number, os.getpid()), daemon=True)
-        process.start()
+        with children_deaf():
+            process.start()
         return process
 
     try:
@@ -141,6 +155,9 @@ def _run_workers(store: Store, sweep: Sweep, count: int, pace: Pace) -> None:
     finally:
         for process in team:
             process.terminate()
+        for process in team:
+            process.join(STOP_SECONDS)
+            process.kill()
             process.join()
 
 
@@ -151,6 +168,9 @@ def _worker(directory: Path, number: int, parent: int) -> None:
         if os.getppid() != parent:
             os._exit(1)
 
-    with Store(directory, existing=True) as store:
-        sweep = next(sweep for sweep in store.sweeps() if sweep.number == number)
-        work(store, sweep, watch=watch)
+    try:
+        with listening(), Store(directory, existing=True) as store:
+            sweep = next(sweep for sweep in store.sweeps() if sweep.number == number)
+            work(store, sweep, watch=watch)
+    except Stopped as stopped:
+        sys.exit(stopped.exit_code)

@@ -8,35 +8,90 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import re
 import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
+
+from pydantic import BaseModel, ValidationError, field_validator
 
 from fxptrain.errors import CheckpointError
 from fxptrain.experiments.code_version import code_version
-from fxptrain.experiments.grid import Cell, Grid
+from fxptrain.experiments.grid import Cell, Engine, Grid
+from fxptrain.experiments.numerics import numerics
 from fxptrain.experiments.owner import is_gone, this_process
+from fxptrain.names import shown
+from fxptrain.recipe.errors import explain
+from fxptrain.sizes import regular_size
+
+Checked = TypeVar("Checked", bound=BaseModel)
 
 FILE = "store.sqlite"
-FORMAT = 1
+FORMAT = 2
 WAIT_SECONDS = 60
+KEY = "[0-9a-f]{32}"
+TABLES = ("sweeps", "cells", "places")
 STATES = ("waiting", "running", "done", "failed")
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS sweeps (
-    id INTEGER PRIMARY KEY, name TEXT NOT NULL, scale TEXT NOT NULL, code TEXT NOT NULL, definition TEXT NOT NULL,
-    reduction TEXT NOT NULL, created TEXT NOT NULL, UNIQUE (name, scale, code, definition));
-CREATE TABLE IF NOT EXISTS cells (
-    key TEXT PRIMARY KEY, config TEXT NOT NULL, code TEXT NOT NULL,
+CREATE TABLE sweeps (
+    id INTEGER PRIMARY KEY, name TEXT NOT NULL, scale TEXT NOT NULL, numerics TEXT NOT NULL, definition TEXT NOT NULL,
+    reduction TEXT NOT NULL, created TEXT NOT NULL, UNIQUE (name, scale, numerics, definition));
+CREATE TABLE cells (
+    key TEXT PRIMARY KEY, config TEXT NOT NULL, numerics TEXT NOT NULL, code TEXT,
     state TEXT NOT NULL DEFAULT 'waiting' CHECK (state IN ('waiting', 'running', 'done', 'failed')),
     owner TEXT, attempts INTEGER NOT NULL DEFAULT 0, error TEXT, result TEXT, timing TEXT);
-CREATE TABLE IF NOT EXISTS places (
+CREATE TABLE places (
     sweep INTEGER NOT NULL REFERENCES sweeps, position INTEGER NOT NULL, coordinates TEXT NOT NULL,
     key TEXT NOT NULL REFERENCES cells, PRIMARY KEY (sweep, position));
 """
+
+
+class _Config(BaseModel):
+    """Of a cell: what it runs on, and a recipe, which is checked where it is read."""
+
+    engine: Engine
+    recipe: dict[str, Any]
+
+
+class _Tensor(BaseModel):
+    name: str
+    saturated_share: float | None
+    zero_update_share: float | None
+
+
+class _Result(BaseModel):
+    """What tables and figures read of a finished cell."""
+
+    test_accuracy: float | None = None
+    best_test_accuracy: float | None = None
+    validation_accuracy: float | None = None
+    curve: list[dict[str, float | None]] = []
+    tensors: list[_Tensor] = []
+
+
+class _StoredSweep(BaseModel):
+    definition: Grid
+
+
+class _StoredConfig(BaseModel):
+    config: dict[str, Any]
+
+    @field_validator("config")
+    @classmethod
+    def _check(cls, config: dict[str, Any]) -> dict[str, Any]:
+        _Config.model_validate(config)
+        return config
+
+
+class _StoredRow(_StoredConfig):
+    coordinates: dict[str, str]
+    result: _Result | None
+    timing: dict[str, Any] | None
 
 
 @dataclass(frozen=True)
@@ -48,13 +103,25 @@ class Claim:
 
 
 @dataclass(frozen=True)
+class Finished:
+    """A finished cell by itself: what was run, by which arithmetic and sources, and what it gave."""
+
+    key: str
+    config: dict[str, Any]
+    numerics: str
+    code: str
+    result: dict[str, Any]
+    timing: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class Sweep:
     """A grid at a scale, as it was begun in this store."""
 
     number: int
     name: str
     scale: str
-    code: str
+    numerics: str
     reduction: str
     created: str
     definition: dict[str, Any]
@@ -71,6 +138,17 @@ class Row:
     error: str | None
     result: dict[str, Any] | None
     timing: dict[str, Any] | None
+    numerics: str = ""
+    code: str | None = None  # sources that ran it, once it was claimed
+
+
+def _text(value: dict[str, Any]) -> str:
+    """JSON as it stands in the store: the same for the same value."""
+    return json.dumps(value, sort_keys=True, allow_nan=False)
+
+
+def _value(text: str | None) -> Any:
+    return None if text is None else json.loads(text)
 
 
 class Store:
@@ -93,19 +171,26 @@ class Store:
         """Open, and make the tables of a new file."""
         self.directory = Path(directory)
         self.path = self.directory / FILE
-        if existing and not self.path.is_file():
+        if existing and not os.path.lexists(self.path):
             raise CheckpointError(f"There is no sweep in {self.directory}: it has no {FILE}.")
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
+            if os.path.lexists(self.path):
+                regular_size(self.path, CheckpointError, str(self.path))
             self._database = sqlite3.connect(self.path, timeout=WAIT_SECONDS, isolation_level=None)
-            self._database.execute("PRAGMA synchronous = FULL")
+            for setting in ("synchronous = FULL", "trusted_schema = OFF", "cell_size_check = ON"):
+                self._database.execute(f"PRAGMA {setting}")
             with self._changing():
                 version = int(self._one("PRAGMA user_version")[0])
                 if version not in (0, FORMAT):
                     raise CheckpointError(f"{self.path} has format {version}; this fxptrain reads format {FORMAT}.")
-                for statement in _SCHEMA.split(";")[:-1]:
-                    self._database.execute(statement)
-                self._database.execute(f"PRAGMA user_version = {FORMAT}")
+                self._refuse_foreign(empty=version == 0)
+                if version and (found := self._one("PRAGMA quick_check(1)")[0]) != "ok":
+                    raise CheckpointError(f"{self.path} is damaged ({found}).")
+                if version == 0:
+                    for statement in _SCHEMA.split(";")[:-1]:
+                        self._database.execute(statement)
+                    self._database.execute(f"PRAGMA user_version = {FORMAT}")
         except (sqlite3.Error, OSError) as error:
             raise CheckpointError(f"{self.path} cannot be used as a store ({error}).") from error
 
@@ -117,69 +202,106 @@ class Store:
         """Close the file."""
         self._database.close()
 
+    def _refuse_foreign(self, *, empty: bool) -> None:
+        """Raise where the file holds other things than our tables: views and triggers are programs."""
+        rows = self._database.execute("SELECT type, name, tbl_name FROM sqlite_master").fetchall()
+        others = [name for kind, name, table in rows if empty or kind not in ("table", "index") or table not in TABLES]
+        if others:
+            raise CheckpointError(f"{self.path} belongs to another program: it holds {shown(others[0])}.")
+
     def _one(self, query: str, *values: Any) -> Any:
         return self._database.execute(query, values).fetchone()
+
+    def _select(self, query: str, *values: Any) -> list[Any]:
+        """All rows of a query; raises `CheckpointError` where the file is damaged."""
+        try:
+            return self._database.execute(query, values).fetchall()
+        except sqlite3.Error as error:
+            raise CheckpointError(f"{self.path} cannot be read ({error}).") from error
+
+    def _checked(self, kind: type[Checked], **texts: Any) -> Checked:
+        """JSON texts of a row as what they must be; raises `CheckpointError` where this program did not write them."""
+        try:
+            return kind.model_validate({name: json.loads(text) for name, text in texts.items()})
+        except (TypeError, ValueError, RecursionError) as error:
+            reason = explain(error, kind, {}) if isinstance(error, ValidationError) else str(error)
+            raise CheckpointError(f"{self.path} holds what this fxptrain did not write ({reason}).") from error
 
     @contextmanager
     def _changing(self) -> Iterator[None]:
         """One transaction that no other process's interleaves with."""
-        self._database.execute("BEGIN IMMEDIATE")
         try:
+            self._database.execute("BEGIN IMMEDIATE")
             yield
-        except BaseException:
-            self._database.execute("ROLLBACK")
+            self._database.execute("COMMIT")
+        except BaseException as error:
+            if self._database.in_transaction:  # SQLite itself has rolled back where the disk is full
+                with suppress(sqlite3.Error):
+                    self._database.execute("ROLLBACK")
+            if isinstance(error, sqlite3.Error):
+                raise CheckpointError(f"{self.path} cannot be written ({error}).") from error
             raise
-        self._database.execute("COMMIT")
 
     # Sweeps ------------------------------------------------------------------------------------------------------
 
     def begin(self, grid: Grid, scale: str, cells: Iterable[Cell]) -> Sweep:
         """Enter a sweep, or find it again; cells that an earlier one has finished stay finished."""
         definition = json.dumps(grid.model_dump(), sort_keys=True)
-        identity = (grid.name, scale, code_version(), definition)
+        identity = (grid.name, scale, numerics(), definition)
         with self._changing():
             self._database.execute(
-                """INSERT OR IGNORE INTO sweeps (name, scale, code, definition, reduction, created)
+                """INSERT OR IGNORE INTO sweeps (name, scale, numerics, definition, reduction, created)
                    VALUES (?, ?, ?, ?, ?, ?)""",
                 (*identity, grid.reduction(scale), datetime.now(UTC).isoformat(timespec="seconds")),
             )
-            query = "SELECT id FROM sweeps WHERE name = ? AND scale = ? AND code = ? AND definition = ?"
+            query = "SELECT id FROM sweeps WHERE name = ? AND scale = ? AND numerics = ? AND definition = ?"
             number = self._one(query, *identity)[0]
             for position, cell in enumerate(cells):
-                config = json.dumps(cell.config, sort_keys=True)
-                row = (cell.key, config, code_version(cell.engine))
-                self._database.execute("INSERT OR IGNORE INTO cells (key, config, code) VALUES (?, ?, ?)", row)
+                row = (cell.key, _text(cell.config), numerics(cell.engine))
+                self._database.execute("INSERT OR IGNORE INTO cells (key, config, numerics) VALUES (?, ?, ?)", row)
                 place = (number, position, json.dumps(cell.coordinates), cell.key)
                 self._database.execute("INSERT OR IGNORE INTO places VALUES (?, ?, ?, ?)", place)
         return next(sweep for sweep in self.sweeps() if sweep.number == number)
 
     def sweeps(self) -> list[Sweep]:
         """All sweeps of the store in the order they were begun."""
-        query = "SELECT id, name, scale, code, reduction, created, definition FROM sweeps ORDER BY id"
-        rows = self._database.execute(query).fetchall()
-        return [Sweep(*(*row[:6], json.loads(row[6]))) for row in rows]
+        query = "SELECT id, name, scale, numerics, reduction, created, definition FROM sweeps ORDER BY id"
+        found = []
+        for row in self._select(query):
+            if not (isinstance(row[0], int) and all(isinstance(text, str) for text in row[1:])):
+                raise CheckpointError(f"{self.path} holds a sweep that this fxptrain did not write: {shown(row)}.")
+            self._checked(_StoredSweep, definition=row[6])
+            found.append(Sweep(*(*row[:6], json.loads(row[6]))))
+        return found
 
     def rows(self, sweep: Sweep) -> list[Row]:
         """All cells of a sweep in the order of its grid."""
-        query = """SELECT coordinates, places.key, state, config, error, result, timing FROM places
+        query = """SELECT coordinates, places.key, state, config, error, result, timing, numerics, code FROM places
                    JOIN cells ON cells.key = places.key WHERE sweep = ? ORDER BY position"""
-        return [
-            Row(json.loads(row[0]), row[1], row[2], json.loads(row[3]), row[4],
-                *(None if text is None else json.loads(text) for text in row[5:]))
-            for row in self._database.execute(query, (sweep.number,))
-        ]  # fmt: skip
+        axes = {axis["name"] for axis in sweep.definition["axes"]}
+        found = []
+        for coordinates, key, state, config, error, result, timing, *origin in self._select(query, sweep.number):
+            row = self._checked(
+                _StoredRow, coordinates=coordinates, config=config, result=result or "null", timing=timing or "null"
+            )
+            told = all(isinstance(text, str | None) for text in (error, *origin))
+            if row.coordinates.keys() != axes or not told or state not in STATES:
+                raise CheckpointError(f"{self.path}: cell {shown(key)} is not one of its sweep's.")
+            given = None if result is None else json.loads(result)
+            found.append(Row(row.coordinates, key, state, json.loads(config), error, given, row.timing, *origin))
+        return found
 
     def counts(self, sweep: Sweep) -> dict[str, int]:
         """Number of cells in each state."""
         query = """SELECT state, count(DISTINCT places.key) FROM places JOIN cells ON cells.key = places.key
                    WHERE sweep = ? GROUP BY state"""
-        return dict.fromkeys(STATES, 0) | dict(self._database.execute(query, (sweep.number,)).fetchall())
+        return dict.fromkeys(STATES, 0) | dict(self._select(query, sweep.number))
 
     def content_sha256(self) -> str:
         """Hash of all finished cells without their times: equal wherever the same sweeps have run."""
         digest = hashlib.sha256()
-        for row in self._database.execute("SELECT key, config, result FROM cells WHERE state = 'done' ORDER BY key"):
-            digest.update("\n".join(row).encode() + b"\n")
+        for row in self._select("SELECT key, config, result FROM cells WHERE state = 'done' ORDER BY key"):
+            digest.update("\n".join(map(str, row)).encode() + b"\n")
         return digest.hexdigest()
 
     # Cells -------------------------------------------------------------------------------------------------------
@@ -194,14 +316,38 @@ class Store:
             )  # fmt: skip
             if row is None:
                 return None
-            change = "UPDATE cells SET state = 'running', owner = ?, attempts = attempts + 1 WHERE key = ?"
-            self._database.execute(change, (this_process(), row[0]))
-        return Claim(row[0], json.loads(row[1]))
+            config = self._checked(_StoredConfig, config=row[1]).config
+            if not isinstance(row[0], str) or not re.fullmatch(KEY, row[0]):
+                raise CheckpointError(f"{self.path} holds a cell with the key {shown(row[0])}, which is none.")
+            change = "UPDATE cells SET state = 'running', owner = ?, code = ?, attempts = attempts + 1 WHERE key = ?"
+            self._database.execute(change, (this_process(), code_version(config["engine"]), row[0]))
+        return Claim(row[0], config)
 
     def finish(self, key: str, result: dict[str, Any], timing: dict[str, Any]) -> None:
         """Record what a claimed cell gave."""
-        values = (json.dumps(result, sort_keys=True, allow_nan=False), json.dumps(timing, allow_nan=False))
-        self._leave(key, "state = 'done', error = NULL, result = ?, timing = ?", values)
+        self._leave(key, "state = 'done', error = NULL, result = ?, timing = ?", (_text(result), _text(timing)))
+
+    def enter(self, cell: Finished) -> bool:
+        """Take in a cell that was finished elsewhere; False where it is finished, or running, here already.
+
+        Raises
+        ------
+        CheckpointError
+            If it has another result here though it is one of integers.
+        """
+        result = _text(cell.result)
+        with self._changing():
+            state, known = self._one("SELECT state, result FROM cells WHERE key = ?", cell.key) or (None, None)
+            if state == "done" and known != result and cell.config["engine"] == "integer":
+                raise CheckpointError(f"Cell {cell.key} has another result in {self.path}: one of the two is wrong.")
+            if state in ("done", "running"):
+                return False
+            self._database.execute(
+                """INSERT OR REPLACE INTO cells (key, config, numerics, code, state, result, timing)
+                   VALUES (?, ?, ?, ?, 'done', ?, ?)""",
+                (cell.key, _text(cell.config), cell.numerics, cell.code, result, _text(cell.timing)),
+            )
+        return True
 
     def fail(self, key: str, error: str) -> None:
         """Record why a claimed cell cannot be run."""
@@ -227,9 +373,9 @@ class Store:
             Also those of other hosts, which cannot be asked: only when they are known to be down.
         """
         query = "SELECT DISTINCT owner FROM cells WHERE state = 'running'"
-        owners = [owner for (owner,) in self._database.execute(query)]
+        owners = [owner for (owner,) in self._select(query)]
         here = this_process().split(" ")[0]
-        gone = [o for o in owners if is_gone(o) or (also_elsewhere and o.split(" ")[0] != here)]
+        gone = [o for o in owners if is_gone(o) or (also_elsewhere and str(o).split(" ")[0] != here)]
         if not gone:
             return 0
         change = "UPDATE cells SET owner = NULL, state = 'waiting' WHERE state = 'running' AND owner = ?"

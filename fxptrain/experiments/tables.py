@@ -16,6 +16,7 @@ from fxptrain.experiments.cell import recipe_of
 from fxptrain.experiments.grid import UNUSED
 from fxptrain.experiments.store import Row, Sweep
 from fxptrain.memory.plan import paper_bytes
+from fxptrain.names import one_line
 from fxptrain.run.evaluation import build_model
 
 Place = tuple[str, str, str]  # panel, row, column
@@ -225,5 +226,9 @@ def to_markdown(table: Heat, statistic: str, of_row: Stated = nothing, of_column
     for panel in table.panels:
         text = panel_text(table, panel, shown, of_row, of_column)
         lines = [text.heads, ["---", *["---:"] * (len(text.heads) - 1)], *text.lines]
-        parts.append("\n".join(f"| {' | '.join(line)} |" for line in lines))
+        parts.append("\n".join(f"| {' | '.join(map(_markdown_cell, line))} |" for line in lines))
     return "\n\n".join(parts) + "\n"
+
+
+def _markdown_cell(text: str) -> str:
+    return one_line(text).replace("|", r"\|")

@@ -14,19 +14,17 @@ from fxptrain import __version__
 from fxptrain.export.c99 import (
     c_files,
     network_of,
-    prepare_directory,
     readme,
     remove_older,
     sizes,
     template,
-    write_files,
 )
 from fxptrain.export.interface import Interface, interface_of
 from fxptrain.export.layers import Network
 from fxptrain.export.manifests import library_name, sentence
 from fxptrain.export.names import renamed
 from fxptrain.export.plan import plan
-from fxptrain.export.source import FILE, Options, write_source
+from fxptrain.export.source import Options, prepare_directory, write_export
 from fxptrain.export.tables import GENERATED, array
 from fxptrain.export.vectors import random_vectors, real_vectors
 from fxptrain.fixed.multiplier import Multiplier
@@ -87,6 +85,4 @@ def export_arduino(run: Run, directory: Path, options: Options) -> dict[str, Any
     files["README.md"] = readme(run, options, net, facts)
     prepare_directory(directory)
     remove_older(directory / "src", sources)
-    write_files(directory, files)
-    write_source(run, options, directory)
-    return {"files": sorted([*files, FILE]), "sizes": facts}
+    return {"files": write_export(run, options, directory, files), "sizes": facts}

@@ -12,19 +12,18 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from fxptrain.errors import FxptrainError
 from fxptrain.export.interface import Interface, explained, header, interface_of, tables
 from fxptrain.export.interface import table_bytes as table_bytes_of_inputs
 from fxptrain.export.layers import Network
 from fxptrain.export.manifests import build_files, library_name
-from fxptrain.export.names import one_line, renamed
+from fxptrain.export.names import renamed
 from fxptrain.export.plan import Layout, plan
-from fxptrain.export.source import FILE, Options, write_source
+from fxptrain.export.source import Options, prepare_directory, write_export
 from fxptrain.export.state import state_bytes_of
 from fxptrain.export.tables import config, data, table_bytes
 from fxptrain.fixed.multiplier import Multiplier
+from fxptrain.names import one_line
 from fxptrain.nn.describe import layer_table
-from fxptrain.run.checkpoint import write_atomically
 from fxptrain.run.evaluation import Run
 
 HEADERS = (".h", ".c")
@@ -42,15 +41,6 @@ def network_of(run: Run, options: Options) -> Network:
     if not options.training:
         return Network(run.model, training=False, packed=options.packed)
     return Network(run.model, training=True, batch=options.batch, freeze=options.freeze, packed=options.packed)
-
-
-def prepare_directory(directory: Path) -> None:
-    """Make the directory of an export; refuse one that holds something else."""
-    if directory.exists() and not directory.is_dir():
-        raise FxptrainError(f"{directory} is a file; choose another directory.")
-    if directory.is_dir() and any(directory.iterdir()) and not any(directory.rglob(FILE)):
-        raise FxptrainError(f"{directory} holds other files; choose an empty directory, or that of an older export.")
-    directory.mkdir(parents=True, exist_ok=True)
 
 
 def remove_older(folder: Path, kept: Iterable[str]) -> None:
@@ -109,16 +99,7 @@ def export_c(run: Run, directory: Path, options: Options) -> dict[str, Any]:
     files["README.md"] = readme(run, options, net, facts)
     prepare_directory(directory)
     remove_older(directory, files)
-    write_files(directory, files)
-    write_source(run, options, directory)
-    return {"files": sorted([*files, FILE]), "sizes": facts}
-
-
-def write_files(directory: Path, files: dict[str, str]) -> None:
-    """Write texts by name, in folders that are made where they are missing."""
-    for name, text in files.items():
-        (directory / name).parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(directory / name, [text.encode()])
+    return {"files": write_export(run, options, directory, files), "sizes": facts}
 
 
 def sizes(net: Network, layout: Layout, interface: Interface | None = None) -> dict[str, Any]:

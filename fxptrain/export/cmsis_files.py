@@ -13,14 +13,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fxptrain.export.c99 import prepare_directory
 from fxptrain.export.cmsis_nn import NARROW, Call, calls_of, value_bits
 from fxptrain.export.interface import Interface, explained, interface_of
 from fxptrain.export.layers import Network
-from fxptrain.export.names import one_line
-from fxptrain.export.source import FILE, Options, write_source
+from fxptrain.export.source import Options, write_export
 from fxptrain.export.tables import GENERATED, array
-from fxptrain.run.checkpoint import write_atomically
+from fxptrain.names import one_line
 from fxptrain.run.evaluation import Run
 
 SCALE_BYTES = 8  # of a channel's multiplier and shift
@@ -150,8 +148,4 @@ def export_cmsis_nn(run: Run, directory: Path, options: Options) -> dict[str, An
     files = code_files()
     files |= {"fxp_cmsis_config.h": config(net, calls, interface), "fxp_cmsis_data.c": data(net, calls, interface)}
     files["README.md"] = readme(run, net, calls, facts, interface)
-    prepare_directory(directory)
-    for name, text in files.items():
-        write_atomically(directory / name, [text.encode()])
-    write_source(run, options, directory)
-    return {"files": sorted([*files, FILE]), "sizes": facts}
+    return {"files": write_export(run, options, directory, files), "sizes": facts}

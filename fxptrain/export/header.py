@@ -8,15 +8,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from fxptrain.export.c99 import network_of, prepare_directory, sizes
+from fxptrain.export.c99 import network_of, sizes
 from fxptrain.export.interface import Interface, interface_of
 from fxptrain.export.layers import Layer, Network
 from fxptrain.export.names import DEFAULT_PREFIX, identifier, in_comment
 from fxptrain.export.plan import plan
-from fxptrain.export.source import FILE, Options, write_source
+from fxptrain.export.source import Options, write_export
 from fxptrain.export.tables import GENERATED, about, array, c_type
 from fxptrain.fixed.format import FxP
-from fxptrain.run.checkpoint import write_atomically
 from fxptrain.run.evaluation import Run
 
 
@@ -29,7 +28,7 @@ def _layer(layer: Layer, prefix: str) -> list[str]:
     """Constants and arrays of one layer, in the engine's order: (kh, kw, ci, co), (kh, kw, c) or (in, out)."""
     stage = layer.stage
     name = f"{prefix}_{stage.layer}"
-    parts = [f"\n/* {stage.name}{' + relu' if stage.relu else ''}: {stage.in_shape} to {stage.out_shape} */"]
+    parts = [f"\n/* {stage.title}: {stage.in_shape} to {stage.out_shape} */"]
     parts += _formats(f"{name}_output".upper(), stage.y_form.format)
     for parameter in stage.parameters:
         form = parameter.form.format
@@ -76,8 +75,5 @@ def export_header(run: Run, directory: Path, options: Options) -> dict[str, Any]
     """Write ``<prefix, or recipe>_weights.h``."""
     net, interface = network_of(run, options), interface_of(run, options.prefix)
     prefix = options.prefix if options.prefix != DEFAULT_PREFIX else identifier(run.recipe.name)
-    prepare_directory(directory)
-    name = f"{prefix}_weights.h"
-    write_atomically(directory / name, [header(net, interface, prefix).encode()])
-    write_source(run, options, directory)
-    return {"files": [name, FILE], "sizes": sizes(net, plan(net), interface)}
+    files = {f"{prefix}_weights.h": header(net, interface, prefix)}
+    return {"files": write_export(run, options, directory, files), "sizes": sizes(net, plan(net), interface)}

@@ -21,6 +21,7 @@ from fxptrain.nn.state.parameters import ParameterArray
 
 INT32_LIMIT = 1 << 31
 LOSS_FRACS = range(-13, 34)
+FUNCTIONS = ("", "relu")  # what stages may have absorbed
 KINDS = {"conv": "FXP_CONV", "depthwise": "FXP_DEPTHWISE", "maxpool": "FXP_MAXPOOL", "avgpool": "FXP_AVGPOOL"}
 
 
@@ -85,6 +86,10 @@ def _layer(model: Model, stage: Stage) -> Layer:
     row = stage.row()
     if row is None:
         raise lacks("The C runtime", model.spec.layers[stage.layer])
+    if stage.function.name not in FUNCTIONS:
+        raise RecipeError(
+            f"Layer {stage.title!r}: exports know no {stage.function.name!r}. Use a ReLU, or leave it out."
+        )
     return Layer(stage, row)
 
 
@@ -145,6 +150,18 @@ class Network:
                 "The method `ste` keeps 32-bit master copies, for which a microcontroller has no room; the export "
                 "trains with sqpu or hteqpu. Export without --training, or train with another method."
             )
+        optimizer, formats = model.optimizer, model.formats
+        for name, value, known in (
+            ("optimizer.momentum_units", optimizer.momentum_units, optimizer.momentum_units == "gradient"),
+            ("optimizer.decay_of", optimizer.decay_of, optimizer.decay_of == "weight"),
+            (
+                "formats.momentum_frac",
+                formats.momentum_frac,
+                formats.momentum_frac != "param" or formats.mode == "fixed",
+            ),
+        ):
+            if not known:
+                raise RecipeError(f"`{name}` (={value!r}) is not in the C runtime; export without --training.")
         if self.batch < 1:
             raise RecipeError(f"`batch` (={self.batch}) must be at least 1.")
         if not 0 <= self.freeze < len(parametric):

@@ -11,7 +11,8 @@ from string import Template
 
 from fxptrain import __version__
 from fxptrain.export.interface import Interface
-from fxptrain.export.names import DEFAULT_PREFIX, identifier, one_line
+from fxptrain.export.names import DEFAULT_PREFIX, identifier
+from fxptrain.names import one_line
 from fxptrain.run.evaluation import Run
 
 TEMPLATES = {

@@ -10,6 +10,7 @@ import unicodedata
 from collections.abc import Iterable
 
 from fxptrain.errors import RecipeError
+from fxptrain.names import one_line
 
 DEFAULT_PREFIX = "fxp"
 LONGEST = 40  # of a name made here; C99 tells 63 characters of a name apart
@@ -91,18 +92,6 @@ def renamed(text: str, prefix: str) -> str:
     '#include "wake.h"  // WAKE_INPUTS, wake_init, source.fxp'
     """
     return _OWN.sub(lambda found: prefix if found[0] == "fxp" else prefix.upper(), text)
-
-
-def one_line(text: str) -> str:
-    r"""Any text as one line without control characters, for property files and Markdown.
-
-    Examples
-    --------
-    >>> one_line("a net\nldflags=-x")
-    'a net ldflags=-x'
-    """
-    plain = "".join(" " if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Zl", "Zp") else char for char in text)
-    return " ".join(plain.split())
 
 
 def in_comment(text: str) -> str:

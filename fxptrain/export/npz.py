@@ -14,11 +14,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fxptrain.export.c99 import network_of, prepare_directory, sizes
+from fxptrain.export.c99 import network_of, sizes
 from fxptrain.export.plan import plan
-from fxptrain.export.source import FILE, Options, write_source
+from fxptrain.export.source import Options, write_export
 from fxptrain.nn.describe import layer_table
-from fxptrain.run.checkpoint import write_atomically
 from fxptrain.run.evaluation import Run
 
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the time of every entry: the same run makes the same bytes
@@ -39,9 +38,15 @@ def description(run: Run) -> dict[str, Any]:
             }
         )
     form = run.model.input_form.format
-    scale = {"mean": run.recipe.data.mean or 0.0, "std": run.recipe.data.std or 1.0}
+    norms = run.inputs.norms
+    scale = {
+        "mean": [norm.mean for norm in norms],
+        "std": [norm.std for norm in norms],
+        "integers": run.inputs.values(),
+    }
     about = {"recipe": run.recipe.name, "classes": list(run.classes), "step": run.model.step}
-    return about | {"input_format": [form.total_bits, form.frac_bits], "input_scale": scale, "layers": layers}
+    about |= {"data": run.signature.values(), "input_format": [form.total_bits, form.frac_bits]}
+    return about | {"input_scale": scale, "layers": layers}
 
 
 def arrays_of(run: Run) -> dict[str, npt.NDArray[Any]]:
@@ -57,14 +62,12 @@ def arrays_of(run: Run) -> dict[str, npt.NDArray[Any]]:
 
 def export_npz(run: Run, directory: Path, options: Options) -> dict[str, Any]:
     """Write ``model.npz``; weights are (kh, kw, ci, co), (kh, kw, c) or (in, out)."""
-    prepare_directory(directory)
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
         for name, values in arrays_of(run).items():
             entry = io.BytesIO()
             np.lib.format.write_array(entry, np.ascontiguousarray(values, values.dtype.newbyteorder("<")))
             archive.writestr(zipfile.ZipInfo(f"{name}.npy", EPOCH), entry.getvalue())
-    write_atomically(directory / "model.npz", [packed.getvalue()])
-    write_source(run, options, directory)
     net = network_of(run, options)
-    return {"files": ["model.npz", FILE], "sizes": sizes(net, plan(net))}
+    files = write_export(run, options, directory, {"model.npz": packed.getvalue()})
+    return {"files": files, "sizes": sizes(net, plan(net))}

@@ -1,21 +1,27 @@
-"""``source.fxp``: the model behind an export and the options it was made with, to verify it anywhere.
+"""The files of an export and ``source.fxp``: their hashes, the model behind them, the options; to verify it anywhere.
 
-What does not belong here: writing C (`c99`) and judging it (`verify`).
+What does not belong here: what the files hold (`c99`, `onnx`, ...) and judging it (`verify`).
 """
 
 from __future__ import annotations
 
+import hashlib
+import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePosixPath
+from typing import Any, Self
 
-from fxptrain.errors import CheckpointError
+from fxptrain.errors import CheckpointError, FxptrainError
 from fxptrain.export.names import DEFAULT_PREFIX, checked_prefix
+from fxptrain.names import file_name, shown
 from fxptrain.recipe import parse_recipe
-from fxptrain.run.checkpoint import read_checkpoint, write_checkpoint
+from fxptrain.run.checkpoint import read_checkpoint, write_atomically, write_checkpoint
 from fxptrain.run.evaluation import Run, restored
+from fxptrain.sizes import regular_size
 
 FILE = "source.fxp"
+MAX_BATCH = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -46,17 +52,89 @@ class Options:
         """Refuse a prefix that would not do."""
         checked_prefix(self.prefix)
 
+    def checked(self) -> Self:
+        """Itself; raises `TypeError` where a value has another type, as in a file of another program."""
+        for name, kind in (("training", bool), ("batch", int), ("freeze", int), ("packed", bool)):
+            if type(getattr(self, name)) is not kind:
+                raise TypeError(f"`{name}` is {shown(getattr(self, name))}")
+        if not (1 <= self.batch <= MAX_BATCH and 0 <= self.freeze <= MAX_BATCH):
+            raise TypeError(f"`batch` is {self.batch}, `freeze` {self.freeze}")
+        return self
 
-def write_source(run: Run, options: Options, directory: Path) -> None:
-    """Write the source file of an export."""
+
+def prepare_directory(directory: Path) -> None:
+    """Make the directory of an export; refuse one that holds something else."""
+    if directory.exists() and not directory.is_dir():
+        raise FxptrainError(f"{directory} is a file; choose another directory.")
+    if directory.is_dir() and any(directory.iterdir()) and not any(directory.rglob(FILE)):
+        raise FxptrainError(f"{directory} holds other files; choose an empty directory, or that of an older export.")
+    directory.mkdir(parents=True, exist_ok=True)
+
+
+def write_export(run: Run, options: Options, directory: Path, files: Mapping[str, str | bytes]) -> list[str]:
+    """Write the files of an export, and last `FILE`, which has their hashes; returns all names.
+
+    Raises
+    ------
+    FxptrainError
+        If the directory cannot be used, or a file not be written.
+    """
+    contents = {name: text.encode() if isinstance(text, str) else text for name, text in files.items()}
+    try:
+        prepare_directory(directory)
+        for name, content in contents.items():
+            (directory / name).parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(directory / name, [content])
+    except OSError as error:
+        raise FxptrainError(f"{directory} cannot be written ({error.strerror or error}).") from error
     values: dict[str, Any] = {
         "recipe": run.recipe.to_toml(),
         "classes": list(run.classes),
+        "data": run.signature.values(),
+        "input": run.inputs.values(),
         "model": run.model.state_numbers(),
         "progress": {"step": run.model.step},
         "export": asdict(options),
+        "files": {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()},
     }
     write_checkpoint(directory / FILE, values, run.model.state_arrays(), run.model.state_bits())
+    return sorted([*files, FILE])
+
+
+def unchanged_files(directory: Path) -> dict[str, bytes]:
+    """Contents of the files of an export by name, each as it was written.
+
+    Raises
+    ------
+    CheckpointError
+        If one is missing or was changed since, or the export does not say which files it has.
+    """
+    values, _ = read_checkpoint(_source_of(directory))
+    listed = values.get("files")
+    if not isinstance(listed, dict):
+        raise CheckpointError(f"The export in {directory} has no list of its files; make it again.")
+    found = {}
+    for name, digest in listed.items():
+        parts = PurePosixPath(name).parts
+        if not parts or any(file_name(part) != part for part in parts):
+            raise CheckpointError(f"The export in {directory} lists the file {shown(name)}, which is no name of one.")
+        path = directory / name
+        regular_size(path, CheckpointError, f"The export's file {path}")
+        found[name] = path.read_bytes()
+        if hashlib.sha256(found[name]).hexdigest() != digest:
+            raise CheckpointError(
+                f"{path} was changed since `fxptrain export` wrote it. Export again, or take it as it is with --edited."
+            )
+    return found
+
+
+def _source_of(directory: Path) -> Path:
+    """Path of the source file of an export; raises `CheckpointError` where there is none."""
+    if not os.path.lexists(directory / FILE):
+        raise CheckpointError(
+            f"There is no export in {directory}: it has no {FILE}. Make one with `fxptrain export RUN`."
+        )
+    return directory / FILE
 
 
 def read_source(directory: Path) -> tuple[Run, Options]:
@@ -67,14 +145,12 @@ def read_source(directory: Path) -> tuple[Run, Options]:
     CheckpointError
         If there is no export, or its source file is damaged.
     """
-    path = directory / FILE
-    if not path.is_file():
-        raise CheckpointError(
-            f"There is no export in {directory}: it has no {FILE}. Make one with `fxptrain export RUN`."
-        )
+    path = _source_of(directory)
     values, arrays = read_checkpoint(path)
     try:
-        recipe = parse_recipe(values["recipe"], str(path))
-        return restored(recipe, values, arrays, None), Options(**values["export"])
+        if not isinstance(values["recipe"], str):
+            raise TypeError(f"`recipe` is {shown(values['recipe'])}")
+        recipe, options = parse_recipe(values["recipe"], str(path)), Options(**values["export"])
+        return restored(recipe, values, arrays, None), options.checked()
     except (KeyError, TypeError) as error:
         raise CheckpointError(f"{path} is of another version ({error}).") from error

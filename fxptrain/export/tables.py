@@ -184,7 +184,8 @@ def _stage_row(net: Network, layout: Layout, i: int, layer: Layer) -> str:
     names = [parameter.name for parameter in stage.parameters]
     values: dict[str, Any] = {
         "kind": KINDS[layer.kind], "layer": stage.layer,
-        "relu": int(stage.relu), "producer_relu": int(net.model.gate(stage.inputs[0]).low == 0),
+        "relu": int(stage.rounds and stage.activation.relu),
+        "producer_relu": int(net.model.gate(stage.inputs[0]).low == 0),
         "h": stage.in_shape[0], "w": stage.in_shape[1], "ci": stage.in_shape[2],
         "oh": stage.out_shape[0], "ow": stage.out_shape[1], "co": stage.out_shape[2],
         "kh": layer.kernel[0], "kw": layer.kernel[1], "sh": layer.stride[0], "sw": layer.stride[1],

@@ -20,11 +20,11 @@ from fxptrain.export.cmsis_check import MARK
 from fxptrain.export.interface import interface_of
 from fxptrain.export.layers import Network
 from fxptrain.export.onnx.check import check, is_export
-from fxptrain.export.source import read_source
+from fxptrain.export.source import read_source, unchanged_files
 from fxptrain.export.toolchain import build_host, run_host
 from fxptrain.export.vectors import Batch, Findings, Vectors, compare, random_vectors, real_vectors, run_engine
 from fxptrain.fixed.multiplier import Multiplier
-from fxptrain.run.evaluation import model_inputs
+from fxptrain.run.inputs import reading_of
 
 HOST = "host"
 TARGETS = (HOST, *BOARDS)
@@ -34,7 +34,10 @@ REALS = 6  # samples of real numbers to quantize
 
 @dataclass(frozen=True)
 class Request:
-    """What to verify with: target, compiler of a host, its options, how many samples, steps, threads; the seed."""
+    """What to verify with: target, compiler of a host, its options, how many samples, steps, threads; the seed.
+
+    `edited`: take the files as they are now, instead of refusing those that are not as they were written.
+    """
 
     target: str = HOST
     compiler: str = "gcc"
@@ -43,6 +46,7 @@ class Request:
     steps: int = 10
     seed: int = 1
     threads: int = 1
+    edited: bool = False
 
 
 def verify(directory: str | Path, request: Request | None = None, vectors: Vectors | None = None) -> dict[str, Any]:
@@ -51,7 +55,8 @@ def verify(directory: str | Path, request: Request | None = None, vectors: Vecto
     Parameters
     ----------
     directory : path
-        Written by ``fxptrain export RUN``, ``--to c`` or ``--to onnx``.
+        Written by ``fxptrain export RUN``, ``--to c`` or ``--to onnx``. What lies there is compiled and run: it must
+        come from somebody you trust, as the hashes in it can be written by anybody.
     request : Request, optional
         Target and how much to compare.
     vectors : Vectors, optional
@@ -77,25 +82,36 @@ def verify(directory: str | Path, request: Request | None = None, vectors: Vecto
             "counts what that changes."
         )
     net, graph, interface = network_of(run, options), is_export(directory), interface_of(run, options.prefix)
-    sources = directory if graph else _sources(directory, options.prefix)
+    if not graph:
+        _sources(directory, options.prefix)  # refuses what cannot be run
     if vectors is None:
         rate = Multiplier.from_real(run.recipe.schedule.lr)
         steps = request.steps if net.training else 0
         raw = not interface.pixels
         vectors = random_vectors(net, samples=request.samples, steps=steps, seed=request.seed, rate=rate, raw=raw)
-    if not graph:
+    if graph and request.target != HOST:
+        raise FxptrainError(f"`target` (={request.target!r}) must be {HOST}: an ONNX export runs there.")
+    with tempfile.TemporaryDirectory(prefix="fxptrain-verify-") as name:
+        build = Path(name)
+        taken = directory if request.edited else _copied(directory, build / "sources")
+        if graph:
+            return check(run, taken, vectors.before, request.threads)
         vectors = replace(vectors, reals=real_vectors(net, interface, REALS, request.seed))
-    if graph:
-        if request.target != HOST:
-            raise FxptrainError(f"`target` (={request.target!r}) must be {HOST}: an ONNX export runs there.")
-        return check(run, directory, vectors.before, request.threads)
-    with tempfile.TemporaryDirectory(prefix="fxptrain-verify-") as build:
-        results, facts = _run(net, sources, Path(build), vectors, request, options.prefix)
+        sources = _sources(taken, options.prefix)
+        results, facts = _run(net, sources, build, vectors, request, options.prefix)
     findings = compare(net, vectors, run_engine(net, vectors, request.threads), results)
     facts |= _instructions(net, vectors, findings, request.target)
     verdict = {"equal": not findings.differences, "differences": findings.differences, "compared": findings.compared}
     about = {"recipe": run.recipe.name, "target": request.target, "samples": len(vectors.before) + len(vectors.after)}
     return about | {"steps": len(vectors.batches)} | verdict | facts
+
+
+def _copied(directory: Path, sources: Path) -> Path:
+    """The files of an export, unchanged and no others, in a directory of their own."""
+    for name, content in unchanged_files(directory).items():
+        (sources / name).parent.mkdir(parents=True, exist_ok=True)
+        (sources / name).write_bytes(content)
+    return sources
 
 
 def _sources(directory: Path, prefix: str) -> Path:
@@ -160,11 +176,11 @@ def data_vectors(directory: str | Path, data: str, request: Request) -> Vectors:
     """Vectors from real data: the first test samples, and batches of the first training samples."""
     run, options = read_source(Path(directory))
     net = network_of(run, options)
-    dataset = load_data(data).fitted(run.recipe.model.input_shape, len(run.classes))
-    samples = model_inputs(run.recipe, run.model, dataset.test.inputs[: request.samples])
+    dataset = load_data(data, reading_of(run.recipe)).fitted(run.recipe.model.input_shape, len(run.classes))
+    samples = run.inputs.raw(dataset.test.inputs[: request.samples])
     rate, batches = Multiplier.from_real(run.recipe.schedule.lr), []
     for first in range(0, request.steps * net.batch if net.training else 0, net.batch):
         part = slice(first, first + net.batch)
-        inputs = model_inputs(run.recipe, run.model, dataset.train.inputs[part])
+        inputs = run.inputs.raw(dataset.train.inputs[part])
         batches.append(Batch(inputs, dataset.train.labels[part].astype(np.int32), rate))
     return Vectors(samples, tuple(batches), samples[: min(len(samples), AFTER)])

@@ -81,7 +81,7 @@ class FxP:
     @classmethod
     def parse(cls, text: str) -> FxP:
         """Read ``"8,5"`` or ``"FxP(8, 5)"``."""
-        match = re.fullmatch(r"\s*(?:FxP\()?\s*(\d+)\s*,\s*(-?\d+)\s*\)?\s*", text)
+        match = re.fullmatch(r"\s*(?:FxP\()?\s*(\d{1,9})\s*,\s*(-?\d{1,9})\s*\)?\s*", text)
         if match is None:
             raise FormatError(f'Format {text!r} is not of the form "total_bits,frac_bits", for example "8,5".')
         return cls(int(match[1]), int(match[2]))

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from fxptrain.errors import FxptrainError, ShapeError
 from fxptrain.nn import spec as s
 from fxptrain.nn.layers.contract import Shape
+from fxptrain.sizes import check_elements
 
 Reals = npt.NDArray[np.float64]
 PARAMETRIC = (s.Conv2d, s.DepthwiseConv2d, s.Linear)
@@ -91,8 +92,11 @@ class Chain:
         """Add a layer whose output is the node's."""
         if min(shape) < 1:
             self.fail(node, f"its window does not fit into its input of height and width {self.shape[:2]}.")
+        check_elements(shape, f"Node {node.name or node.output[0]!r}")
         self.shape = shape
         given = None if bias is None else np.asarray(bias, np.float64)
+        if weights is not None and given is not None and given.shape != (weights.shape[-1],):
+            self.fail(node, f"its bias has shape {given.shape} for {weights.shape[-1]} outputs.")
         self.layers.append(FloatLayer(layer, node.output[0], shape, weights, given, self.order))
 
     def passes(self, node: Any) -> None:

@@ -23,6 +23,8 @@ Handler = Callable[[Chain, Any, Attributes, Constants], None]
 def _weights(chain: Chain, node: Any, values: npt.NDArray[Any] | None, rank: int) -> Reals:
     if values is None or values.ndim != rank:
         chain.fail(node, f"its weights must be constants of {rank} dimensions.")
+    if not values.size or not np.isfinite(values).all():
+        chain.fail(node, f"its weights, of shape {values.shape}, must be real numbers.")
     return np.asarray(values, np.float64)
 
 
@@ -58,6 +60,8 @@ def conv(chain: Chain, node: Any, given: Attributes, constants: Constants) -> No
     chain.require_image(node)
     weights = _weights(chain, node, constants[1], 4)
     kernel, channels, group = (weights.shape[2], weights.shape[3]), chain.shape[2], given.get("group", 1)
+    if weights.shape[1] * group != channels:
+        chain.fail(node, f"its weights are for {weights.shape[1] * group} channels, its input has {channels}.")
     stride, padding = _window(chain, node, given, kernel)
     bias = constants[2] if len(constants) > 2 else None
     shape = (*_out(chain, kernel, stride, padding), len(weights))

@@ -5,19 +5,23 @@ What does not belong here: what the nodes mean (`nodes`) and quantization.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from fxptrain.errors import FxptrainError, ShapeError
+from fxptrain.errors import DataError, FxptrainError, ShapeError
 from fxptrain.export.onnx.graph import require
 from fxptrain.importing.chain import Chain
 from fxptrain.importing.nodes import HANDLERS
+from fxptrain.names import one_line
+from fxptrain.sizes import check_bytes, check_elements, regular_size
 
 SHAPE_ARITHMETIC = {"Shape", "Gather", "Unsqueeze", "Concat", "Cast", "Slice"}  # how exporters spell (n, -1)
 TO_CHANNELS_FIRST = (0, 3, 1, 2)
+MAX_BATCH = 1 << 12
 
 
 def load(path: Path) -> Any:
@@ -29,8 +33,9 @@ def load(path: Path) -> Any:
         If it cannot be read, or the library is missing.
     """
     onnx = require("onnx")
-    if not path.is_file():
+    if not os.path.lexists(path):
         raise FxptrainError(f"There is no file {path}.")
+    check_bytes(2 * regular_size(path, DataError, f"{path}:"), None, str(path))
     try:
         model = onnx.load(str(path))
         onnx.checker.check_model(model)
@@ -53,7 +58,7 @@ def read(model: Any) -> Chain:
     FxptrainError
         Where a node is not supported; the message names it, and what is.
     """
-    arrays = {tensor.name: require("onnx.numpy_helper").to_array(tensor) for tensor in model.graph.initializer}
+    arrays = {tensor.name: _array(tensor) for tensor in model.graph.initializer}
     chain = _start(model.graph, arrays)
     shapes: set[str] = set()
     for node in model.graph.node:
@@ -89,8 +94,13 @@ def _take(chain: Chain, node: Any, arrays: dict[str, npt.NDArray[Any]], shapes: 
         )
     if any(node.output[1:]):
         chain.fail(node, "its second output is used; at inference there is one.")
-    attributes = {item.name: require("onnx.helper").get_attribute_value(item) for item in node.attribute}
-    handler(chain, node, attributes, [arrays.get(name) for name in node.input])
+    try:
+        attributes = {item.name: require("onnx.helper").get_attribute_value(item) for item in node.attribute}
+        handler(chain, node, attributes, [arrays.get(name) for name in node.input])
+    except FxptrainError:
+        raise
+    except Exception as error:  # the library's, or of attributes and inputs that the operator should have
+        chain.fail(node, f"it is malformed ({type(error).__name__}: {one_line(str(error))}).")
     if chain.ended:
         chain.ended = node.output[0]
     else:
@@ -109,6 +119,9 @@ def _start(graph: Any, arrays: dict[str, npt.NDArray[Any]]) -> Chain:
             f"Input {name!r} of the model has shape {extents} (0: not fixed); it must be (n, c, h, w) or (n, features) "
             "with all extents fixed but n."
         )
+    check_elements(extents[1:], f"Input {name!r} of the model")
+    if extents[0] > MAX_BATCH:
+        raise ShapeError(f"Input {name!r} of the model is for batches of {extents[0]}; {MAX_BATCH} are the most.")
     if len(extents) == 2:
         return Chain(name, (1, 1, extents[1]), np.arange(extents[1]))
     first = next((node for node in graph.node if name in node.input), None)
@@ -118,12 +131,21 @@ def _start(graph: Any, arrays: dict[str, npt.NDArray[Any]]) -> Chain:
     return Chain(name, (extents[2], extents[3], extents[1]))
 
 
+def _array(tensor: Any) -> npt.NDArray[Any]:
+    """Values of a tensor; raises `ShapeError` where it has not as many as its shape says."""
+    check_elements(tensor.dims, f"Tensor {tensor.name!r} of the model")
+    try:
+        found: npt.NDArray[Any] = require("onnx.numpy_helper").to_array(tensor)
+    except Exception as error:  # the library has no error type in common
+        raise ShapeError(f"Tensor {tensor.name!r} of the model is malformed ({one_line(str(error))}).") from error
+    return found
+
+
 def _constant(chain: Chain, node: Any) -> npt.NDArray[Any]:
     """Value of a Constant node."""
     item = node.attribute[0]
     if item.name == "value":
-        found: npt.NDArray[Any] = require("onnx.numpy_helper").to_array(item.t)
-        return found
+        return _array(item.t)
     if item.name.startswith("value_") and "string" not in item.name:
         return np.array(require("onnx.helper").get_attribute_value(item))
     chain.fail(node, f"a constant of kind {item.name} is not supported.")

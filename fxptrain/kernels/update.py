@@ -38,7 +38,7 @@ def _term(value, term, limit, left, right):
 
 @native
 def update_momentum(weights, momentum, gradient, site, draws):
-    """``m <- R(mu m + G / B + lambda w)`` for one block; returns (saturated, largest)."""
+    """``m <- R(mu m + G / B + lambda w)``, or ``|w|``, for one block; returns (saturated, largest)."""
     prefer_wide_vectors()
     limit0, left0, right0 = _shifts(site.keep.left)
     limit1, left1, right1 = _shifts(site.gradient.left)
@@ -48,7 +48,8 @@ def update_momentum(weights, momentum, gradient, site, draws):
     for i in range(weights.size):
         total = _term(momentum[i], site.keep, limit0, left0, right0)
         total += _term(gradient[i], site.gradient, limit1, left1, right1)
-        total += _term(weights[i], site.decay, limit2, left2, right2)
+        weight = np.int64(weights[i])
+        total += _term(abs(weight) if site.magnitude else weight, site.decay, limit2, left2, right2)
         value = shift_stochastic(total, GUARD, draws[i]) if site.stochastic else shift_half_even(total, GUARD)
         new = min(max(value, low), high)
         over += np.int64(new != value)

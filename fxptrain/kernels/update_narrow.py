@@ -94,7 +94,9 @@ def narrow_momentum(weights, momentum, units, rests, site):
     low, high, stochastic = np.int32(site.momentum_low), np.int32(site.momentum_high), site.stochastic
     over, largest = np.int32(0), np.int32(0)
     for i in range(weights.size):
-        kept, decayed = _scaled(momentum[i], mu, keep), _scaled(weights[i], lam, decay)
+        weight = np.int32(weights[i])
+        weight = max(weight, np.int32(-weight)) if site.magnitude else weight
+        kept, decayed = _scaled(momentum[i], mu, keep), _scaled(weight, lam, decay)
         whole = np.int32(np.int32(np.int32(units[i]) + _units(kept, keep)) + _units(decayed, decay))
         rest = np.int32(np.int32(np.int32(rests[i]) + _rest(kept, keep)) + _rest(decayed, decay))
         value = _rounded(whole, rest, stochastic)

@@ -52,3 +52,4 @@ class UpdateSite(NamedTuple):
     momentum_stream: int
     stream: int
     step: int
+    magnitude: bool = False  # decay by |weight|

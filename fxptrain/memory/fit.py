@@ -40,7 +40,7 @@ def fit(asked: Setting, limit: int) -> Fitted:
         smallest = least if smallest is None else min(smallest, least)
         if least > limit:
             continue
-        for candidate in _batches(narrowed):
+        for candidate in _batches(narrowed, limit):
             found = plan(candidate)
             if found.total <= limit:
                 return Fitted(candidate, found, _given_up(asked, candidate), _largest_batch(candidate, limit))
@@ -50,25 +50,30 @@ def fit(asked: Setting, limit: int) -> Fitted:
     )
 
 
-def within(asked: Setting, limit: int | None, *, either: bool) -> tuple[Setting, int]:
+def within(asked: Setting, limit: int, *, either: bool, data: int = 0) -> tuple[Setting, int]:
     """The setting and its planned bytes; with `either`, in the lean mode where only that is within the limit.
+
+    The limit is for the step and for `data`, the bytes of the data set.
 
     Raises
     ------
     FxptrainError
         If it exceeds the limit; the message says what would fit.
     """
-    settings = [asked, replace(asked, lean=True)] if either and limit is not None else [asked]
-    totals = [plan(setting).total for setting in settings]
-    for setting, total in zip(settings, totals, strict=True):
-        if limit is None or total <= limit:
-            return setting, total
-    assert limit is not None, "without a limit everything fits"
+    settings = [asked, replace(asked, lean=True)] if either else [asked]
+    totals = []
+    for setting in settings:
+        totals.append(plan(setting).total)
+        if totals[-1] + data <= limit:
+            return setting, totals[-1]
     try:
-        way_out = "Use what fits: " + "; ".join(fit(asked, limit).given_up) + "."
+        way_out = "Use what fits: " + "; ".join(fit(asked, limit - data).given_up) + "."
     except FxptrainError as error:
         way_out = str(error)
-    raise FxptrainError(f"Training is planned to take {min(totals):,} bytes, more than {limit:,}. {way_out}")
+    if data >= limit:
+        way_out = "Use fewer samples (--limit N)."
+    held = f" and the data {data:,}" if data else ""
+    raise FxptrainError(f"Training is planned to take {min(totals):,} bytes{held}, more than {limit:,}. {way_out}")
 
 
 def _widths(asked: Setting) -> Iterator[Setting]:
@@ -79,16 +84,21 @@ def _widths(asked: Setting) -> Iterator[Setting]:
             yield asked.with_bits(bits)
 
 
-def _batches(asked: Setting) -> Iterator[Setting]:
-    """Batch sizes from the asked one down by halves, each whole first, then in ever smaller pieces."""
+def _batches(asked: Setting, limit: int) -> Iterator[Setting]:
+    """Batch sizes from the asked one down by halves, each whole first, then in ever smaller pieces.
+
+    Those that exceed the limit even in the smallest pieces are left out.
+    """
     batch = asked.batch_size
     while batch >= 1:
-        piece: int | None = None if batch < asked.batch_size else asked.micro_batch
-        while piece is None or piece >= 1:
-            for lean in (False, True):
-                if lean or not asked.lean:
-                    yield replace(asked, batch_size=batch, micro_batch=piece, lean=lean)
-            piece = (batch if piece is None else piece) // 2
+        least = (plan(replace(asked, batch_size=batch, micro_batch=piece, lean=True)).total for piece in (1, None))
+        if min(least) <= limit:
+            piece: int | None = None if batch < asked.batch_size else asked.micro_batch
+            while piece is None or piece >= 1:
+                for lean in (False, True):
+                    if lean or not asked.lean:
+                        yield replace(asked, batch_size=batch, micro_batch=piece, lean=lean)
+                piece = (batch if piece is None else piece) // 2
         batch //= 2
 
 

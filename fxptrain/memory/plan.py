@@ -11,12 +11,13 @@ import tracemalloc
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from fxptrain.errors import FxptrainError
 from fxptrain.fixed.multiplier import Multiplier
+from fxptrain.names import shown
 from fxptrain.nn.engine.lean import training_step
 from fxptrain.nn.engine.lean_plan import plan_lean
 from fxptrain.nn.engine.packed import packs_parameters
@@ -24,6 +25,8 @@ from fxptrain.nn.engine.workspace import plan_memory, state_buffers
 from fxptrain.nn.model import Model
 from fxptrain.nn.spec import FormatSpec, ModelSpec, OptimizerSpec
 from fxptrain.nn.state.arena import Buffer, Plan
+from fxptrain.recipe import Recipe
+from fxptrain.sizes import machine_bytes
 
 METHODS = ("sqpu", "hteqpu", "ste")
 FLOAT_BITS = 32
@@ -66,6 +69,16 @@ class Setting:
     lean: bool = False
     pixels: bool = True
     ranks: int = 1
+
+    @classmethod
+    def of(cls, recipe: Recipe, *, threads: int = 1, lean: bool = False, ranks: int = 1) -> Self:
+        """What of a recipe decides its bytes."""
+        training = recipe.training
+        return cls(
+            model=recipe.model, formats=recipe.formats, optimizer=recipe.optimizer, batch_size=training.batch_size,
+            micro_batch=training.micro_batch, threads=threads, lean=lean, ranks=ranks,
+            pixels=recipe.data.by_table,
+        )  # fmt: skip
 
     @property
     def piece(self) -> int:
@@ -229,7 +242,19 @@ class Measured:
 
 
 def measure(setting: Setting, steps: int = 2) -> Measured:
-    """Build the model, run a step to warm up and `steps` more on made-up samples, and count what NumPy allocated."""
+    """Build the model, run a step to warm up and `steps` more on made-up samples, and count what NumPy allocated.
+
+    Raises
+    ------
+    FxptrainError
+        If the machine has not the memory that the plan names, or somebody else traces allocations.
+    """
+    planned = plan(setting).total
+    if planned > machine_bytes():
+        raise FxptrainError(
+            f"A step is planned to take {planned:,} bytes; there are {machine_bytes():,}, so that it cannot be "
+            "measured. Use a smaller batch or micro-batches."
+        )
     compile_kernels(setting)
     rate = Multiplier.from_real(2.0**-10)
     tracing = tracemalloc.is_tracing()
@@ -291,8 +316,8 @@ def parse_bytes(text: str) -> int:
     >>> parse_bytes("256KB"), parse_bytes("64 KiB"), parse_bytes("1.5MB")
     (262144, 65536, 1572864)
     """
-    match = re.fullmatch(r"(\d+)(?:\.(\d+))?\s*([kmg]i?)?b?", text.strip().lower())
+    match = re.fullmatch(r"(\d{1,18})(?:\.(\d{1,18}))?\s*([kmg]i?)?b?", text.strip().lower())
     if match is None:
-        raise FxptrainError(f"The size {text!r} is not a number of bytes. Write 65536, 64KiB or 256KB.")
+        raise FxptrainError(f"The size {shown(text)} is not a number of bytes. Write 65536, 64KiB or 256KB.")
     whole, fraction, unit = match[1], match[2] or "", (match[3] or "")[:1]
     return int(whole + fraction) * UNITS[unit] // int("1" + "0" * len(fraction))

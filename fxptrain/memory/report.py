@@ -10,6 +10,7 @@ from typing import Any
 
 from fxptrain.memory.fit import Fitted
 from fxptrain.memory.plan import METHODS, MemoryPlan, Setting, measure, paper_bytes, plan
+from fxptrain.names import one_line
 from fxptrain.run.report import table
 
 FLOAT = "float32"
@@ -85,7 +86,7 @@ def fit_facts(asked: Setting, fitted: Fitted, limit: int) -> dict[str, Any]:
 def _title(found: dict[str, Any]) -> str:
     pieces = f" in micro-batches of {found['micro_batch']}" if found["micro_batch"] else ""
     bits = f"{found['param_bits']}-bit parameters, {found['activation_bits']}-bit activations"
-    return f"{found['model']}: {bits}, batch {found['batch_size']}{pieces}"
+    return f"{one_line(found['model'])}: {bits}, batch {found['batch_size']}{pieces}"
 
 
 def memory_text(found: dict[str, Any]) -> str:

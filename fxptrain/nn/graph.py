@@ -2,8 +2,8 @@
 
 A *tensor* is what a stage writes; its number is its stage's, and `INPUT` (-1) is the model's input. Stages stand in an
 order in which every one comes after those it reads; their *layer* numbers are those of the specification, so that the
-order of running moves no draws. Absorbing is exact (rounding is monotone), so it changes no bit; see the README on the
-arithmetic. What does not belong here: formats and parameters (`model`).
+order of running moves no draws. Absorbing is exact (rounding is monotone), so it changes no bit; see
+`fixed/ARITHMETIC.md`. What does not belong here: formats and parameters (`model`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from fxptrain.errors import RecipeError, suggestion
-from fxptrain.nn.layers.contract import INPUT, LINEAR, LayerSpec, Shape, Stage
+from fxptrain.names import file_name, shown
+from fxptrain.nn.layers.contract import IDENTITY, INPUT, LayerSpec, Shape, Stage
 from fxptrain.nn.spec import ModelSpec
 
 MODEL_INPUT = "input"  # what layers call the model's input
@@ -73,6 +74,11 @@ def _sources(model: ModelSpec) -> list[tuple[int, ...]]:
                 + " Choose another."
             )
         if layer.name is not None:
+            if layer.name != file_name(layer.name):
+                raise RecipeError(
+                    f"Layer {number}: the name {shown(layer.name)} must be of letters, digits, '.', '_' and '-'; it "
+                    f"stands in files. Call it {file_name(layer.name)!r}."
+                )
             numbers[layer.name] = number
     found = []
     for number, layer in enumerate(layers):
@@ -169,13 +175,23 @@ class _Builder:
         stage = self.stages[tensor]
         if stage.absorb(layer, shape):
             return True
-        if not (stage.passes_activation and layer.activation is not None):
+        if not (stage.commutes and layer.function is not None):
             return False
         return self._absorb(stage.inputs[0], layer, shape)
 
 
 def build_graph(model: ModelSpec) -> Graph:
     """Executable stages of a model.
+
+    Parameters
+    ----------
+    model : ModelSpec
+        Layers, in any order that has no circle.
+
+    Returns
+    -------
+    Graph
+        One stage for every layer that computes and that no stage before it has absorbed.
 
     Raises
     ------
@@ -185,8 +201,8 @@ def build_graph(model: ModelSpec) -> Graph:
     stages = _Builder(model).build()
     if not any(stage.parameter_shapes for stage in stages):
         raise RecipeError(f"Model {model.name!r} has no layer with parameters. Add a linear or convolution layer.")
-    if stages[-1].activation != LINEAR:
-        number = max(i for i, layer in enumerate(model.layers) if layer.activation is not None)
+    if stages[-1].function != IDENTITY:
+        number = max(i for i, layer in enumerate(model.layers) if layer.function is not None)
         raise RecipeError(
             f"Layer {_title(number, model.layers[number])!r} is the activation of the outputs of model {model.name!r}; "
             "the loss takes them as they are, and its error would pass where the activation is closed. Remove it, or "

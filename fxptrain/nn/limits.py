@@ -5,28 +5,72 @@ What does not belong here: whether sums stay exact, which depends on the layers 
 
 from __future__ import annotations
 
-from fxptrain.errors import FormatError
-from fxptrain.nn import spec as s
-from fxptrain.nn.state.formats import MAX_ADAPTIVE_FRAC, MIN_ADAPTIVE_FRAC
+from collections.abc import Sequence
+from math import prod
 
+import numpy as np
+
+from fxptrain.errors import FormatError, ShapeError
+from fxptrain.fixed.format import FxP
+from fxptrain.nn import spec as s
+from fxptrain.nn.layers.contract import Stage
+from fxptrain.nn.state.formats import MAX_ADAPTIVE_FRAC, MIN_ADAPTIVE_FRAC
+from fxptrain.sizes import check_elements, machine_bytes
+
+MAX_LAYERS = 1000
 MIN_ERROR_BITS, MAX_ERROR_BITS = 2, 16  # kernels read errors as int16
 
 
 def check_limits(model: s.ModelSpec, formats: s.FormatSpec) -> None:
-    """Raise where a format is beyond what the kernels are made for.
+    """Raise where a format or an input is beyond what the kernels are made for.
 
     Raises
     ------
-    FormatError
+    FormatError, ShapeError
         Names the number, its range and the way out.
     """
     if not MIN_ERROR_BITS <= formats.error_bits <= MAX_ERROR_BITS:
         raise FormatError(f"`error_bits` (={formats.error_bits}) must be {MIN_ERROR_BITS} to {MAX_ERROR_BITS}.")
+    if formats.adapt_every < 1:
+        raise FormatError(f"`adapt_every` (={formats.adapt_every}) must be 1 or more steps.")
+    if len(model.layers) > MAX_LAYERS:
+        raise ShapeError(f"Model {model.name!r} has {len(model.layers):,} layers; {MAX_LAYERS:,} are the most.")
+    check_elements(model.input_shape, f"Model {model.name!r}, input")
     if formats.mode == "fixed":
         for name in ("param_frac", "activation_frac"):
             _check_frac(name, getattr(formats, name), MIN_ADAPTIVE_FRAC)
         if model.loss == "squared-error":
             _check_frac("activation_frac", formats.activation_frac, 0)
+
+
+def check_sizes(stages: Sequence[Stage], formats: s.FormatSpec, optimizer: s.OptimizerSpec) -> None:
+    """Raise where a layer's arrays are larger than kernels can count, or the parameters than the memory there is.
+
+    Raises
+    ------
+    ShapeError
+        Names the layer, its size and the limit; before anything is allocated.
+    """
+    total = 0
+    for stage in stages:
+        for shape in (*stage.in_shapes, stage.out_shape, *stage.parameter_shapes.values()):
+            check_elements(shape, f"Layer {stage.name!r}")
+        total += sum(prod(shape) for shape in stage.parameter_shapes.values())
+    most = machine_bytes() // 2  # training takes more than its state
+    size = total * _bytes_of_one(formats, optimizer)
+    if size > most:
+        raise ShapeError(
+            f"The model has {total:,} parameters, which take {size:,} bytes with their momentum; there is room for "
+            f"{most:,}. Make it smaller."
+        )
+
+
+def _bytes_of_one(formats: s.FormatSpec, optimizer: s.OptimizerSpec) -> int:
+    """Bytes that a parameter, its momentum and its master copy take."""
+    value = FxP(formats.param_bits, 0).dtype.itemsize
+    if optimizer.method == "ste":
+        return value + 2 * np.dtype(np.int32).itemsize
+    return value + FxP(formats.momentum_bits or formats.param_bits, 0).dtype.itemsize
 
 
 def _check_frac(name: str, value: int | None, low: int) -> None:

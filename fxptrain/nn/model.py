@@ -22,7 +22,8 @@ from fxptrain.nn import spec as s
 from fxptrain.nn.graph import build_graph
 from fxptrain.nn.layers.alignment import align
 from fxptrain.nn.layers.contract import INPUT, Stage
-from fxptrain.nn.limits import check_limits
+from fxptrain.nn.limits import check_limits, check_sizes
+from fxptrain.nn.state.alike import require_alike
 from fxptrain.nn.state.formats import MAX_ERROR_FRAC, MAX_MOMENTUM_FRAC, ErrorScale, TensorFormat
 from fxptrain.nn.state.parameters import IntArray, ParameterArray, UpdateRule
 from fxptrain.nn.state.streams import Site, stream
@@ -36,7 +37,12 @@ MAX_SEED = 0xFFFFFFFF
 class InputScale:
     """How inputs become real numbers: ``(x - mean) / std``, where x is ``pixel / 255`` or a real number as it is.
 
-    Pixels have a largest value; for other inputs `largest` says which magnitude, after that, their format must hold.
+    Parameters
+    ----------
+    mean, std : float
+        See above; `std` above zero.
+    largest : float, optional
+        For inputs that are no pixels: the largest magnitude, after that, which their format must hold.
     """
 
     mean: float = 0.0
@@ -57,12 +63,22 @@ class Model:
 
     Attributes
     ----------
+    graph : Graph
+        The stages and who reads whom; a tensor has the number of the stage that writes it.
     stages : list of Stage
         What forward runs, in order.
     input_form : TensorFormat
-        Format of the input; `table` (256,) maps pixels to raw integers in it.
+        Format of the input.
+    table : int array (256,), raw in `input_form`
+        What every pixel value becomes.
+    rule : UpdateRule
+        The optimizer's constants as integers.
     step : int
         Finished training steps; part of every draw.
+    seed : int
+        0 to 2**32 - 1; part of every draw.
+    calibrated : bool
+        Whether a first batch has set the scales of the errors and the format of the momentum.
     """
 
     def __init__(self, model: s.ModelSpec, formats: s.FormatSpec, optimizer: s.OptimizerSpec, seed: int) -> None:
@@ -70,8 +86,9 @@ class Model:
             raise RecipeError(f"`seed` (={seed}) must be 0 to {MAX_SEED}.")
         self.spec, self.formats, self.optimizer, self.seed = model, formats, optimizer, seed
         self.rule = UpdateRule(
-            optimizer.method, Multiplier.from_real(optimizer.momentum), Multiplier.from_real(optimizer.weight_decay)
-        )
+            optimizer.method, Multiplier.from_real(optimizer.momentum), Multiplier.from_real(optimizer.weight_decay),
+            weight_units=optimizer.momentum_units == "weight", magnitude=optimizer.decay_of == "magnitude",
+        )  # fmt: skip
         self.graph = build_graph(model)
         self.stages: list[Stage] = self.graph.stages
         self.step = 0
@@ -91,6 +108,19 @@ class Model:
     ) -> Model:
         """A freshly initialized model.
 
+        Parameters
+        ----------
+        model : ModelSpec
+            Layers.
+        formats : FormatSpec
+            Bits, and in mode ``fixed`` binary points.
+        optimizer : OptimizerSpec
+            Method, momentum, decay and roundings.
+        input_scale : InputScale, optional
+            How inputs become real numbers; left out: pixels, as ``pixel / 255``.
+        seed : int
+            0 to 2**32 - 1; of the initial values and of all later draws.
+
         Raises
         ------
         FxptrainError
@@ -98,6 +128,7 @@ class Model:
         """
         check_limits(model, formats)
         built = cls(model, formats, optimizer, seed)
+        check_sizes(built.stages, formats, optimizer)
         built._set_input(input_scale or InputScale())
         built._set_formats()
         built._set_parameters()
@@ -121,7 +152,18 @@ class Model:
         self.table = quantize(scale.real(), form)[0]
 
     def expect(self, inputs: npt.NDArray[np.generic]) -> tuple[int, int]:
-        """Note, and return, what the raw inputs that come next lie in: pixels the table's, others a power of two."""
+        """Note, and return, what the raw inputs that come next lie in: pixels the table's, others a power of two.
+
+        Parameters
+        ----------
+        inputs : uint8 or int array (n, h, w, c)
+            Pixels, or raw in `input_form`.
+
+        Returns
+        -------
+        (int, int)
+            Smallest and largest raw value that occurs, at most.
+        """
         if inputs.dtype == np.uint8:
             known = self._table_extent
         else:
@@ -158,7 +200,7 @@ class Model:
             form.format = form.format.with_frac(max(form.format.frac_bits, 0))
 
     def form_of(self, tensor: int) -> TensorFormat:
-        """Format of a tensor."""
+        """Format of a tensor: a stage's number, or `INPUT`."""
         return self.input_form if tensor == INPUT else self.stages[tensor].y_form
 
     def gate(self, tensor: int) -> Gate:
@@ -178,7 +220,7 @@ class Model:
             auto = self.formats.mode == "auto"
             start = FxP(bits, bits - 1 if stage in ends else bits) if auto else self._fixed("param")
             form = TensorFormat(f"{stage.name}.weights", start, adaptive=auto)
-            momentum = self._momentum_form(stage.name)
+            momentum = self._momentum_form(stage.name, start)
             stage.parameters = tuple(
                 ParameterArray(name, shape, stage.layer, form, momentum, self.rule)
                 for name, shape in stage.parameter_shapes.items()
@@ -186,9 +228,9 @@ class Model:
             for array in stage.parameters:
                 array.initialize(stage.fan_in, self.seed)
 
-    def _momentum_form(self, name: str) -> TensorFormat:
+    def _momentum_form(self, name: str, param: FxP) -> TensorFormat:
         bits = self.formats.momentum_bits or self.formats.param_bits
-        frac = self.formats.momentum_frac
+        frac = param.frac_bits if self.formats.momentum_frac == "param" else self.formats.momentum_frac
         start = FxP(bits, frac if frac is not None else bits)
         adaptive = self.formats.mode == "auto" and frac is None
         return TensorFormat(f"{name}.momentum", start, adaptive=adaptive, max_frac=MAX_MOMENTUM_FRAC)
@@ -223,6 +265,8 @@ class Model:
                 sums[i] = fracs[0]
             else:
                 sums[i] = align(fracs, [reader.largest_error_sum for reader in readers]).frac
+            if readers:
+                sums[i] += self.gate(i).added_frac
             formats[i] = self.stages[i].error_scale.at(sums[i])
         return [formats[i] for i in range(len(self.stages))], [sums[i] for i in range(len(self.stages))]
 
@@ -243,6 +287,8 @@ class Model:
             if stage.parameters:
                 first = stage.parameters[0]
                 change, momentum_change = first.form.adapt(), first.momentum_form.adapt()
+                if self.formats.momentum_frac == "param":
+                    momentum_change = first.momentum_form.move(change)
                 for parameter in stage.parameters:
                     parameter.regrid(change, momentum_change, self.seed, self.step)
             if stage.rounds:
@@ -253,7 +299,14 @@ class Model:
     # State -------------------------------------------------------------------------------------------------------
 
     def state_arrays(self) -> dict[str, IntArray]:
-        """Every integer array of the training state, by ``<layer>.<array>``."""
+        """Every integer array of the training state, by ``<layer>.<array>``.
+
+        Returns
+        -------
+        dict of str to int array
+            ``weights`` and ``bias`` in their extents, raw in the stage's parameter format; ``weights_momentum`` and
+            ``bias_momentum`` flat, raw in its momentum format; for ``ste`` ``..._master``, flat int32.
+        """
         return {
             f"{stage.layer}.{name}": array
             for stage in self.stages
@@ -286,20 +339,32 @@ class Model:
         }
 
     def load_state(self, arrays: dict[str, IntArray], numbers: dict[str, Any]) -> None:
-        """Take over a state of the same model; raises `CheckpointError` where it does not fit."""
-        try:
-            for form in self.tensor_formats():
-                form.load(numbers["formats"][form.name])
-            for stage in self.stages:
-                stage.error_scale.load(numbers["error_scales"][stage.error_scale.name])
-                for parameter in stage.parameters:
-                    parameter.load(arrays, f"{stage.layer}.")
-                    parameter.still, parameter.updates = numbers["still"][f"{stage.layer}.{parameter.name}"]
-            self.step, self.seed, self.calibrated = numbers["step"], numbers["seed"], bool(numbers["calibrated"])
-        except (KeyError, TypeError, IndexError) as error:
-            raise CheckpointError(
-                f"The state does not belong to this model: {error!r} is missing or malformed."
-            ) from error
+        """Take over a state of the same model.
+
+        Parameters
+        ----------
+        arrays : dict of str to int array
+            As `state_arrays` returns.
+        numbers : dict
+            As `state_numbers` returns.
+
+        Raises
+        ------
+        CheckpointError
+            Where they do not fit.
+        """
+        require_alike(numbers, self.state_numbers(), "model")
+        for name in ("step", "seed"):
+            if not 0 <= numbers[name] <= MAX_SEED:
+                raise CheckpointError(f"`model.{name}` (={numbers[name]}) of the state must be 0 to {MAX_SEED}.")
+        for form in self.tensor_formats():
+            form.load(numbers["formats"][form.name])
+        for stage in self.stages:
+            stage.error_scale.load(numbers["error_scales"][stage.error_scale.name])
+            for parameter in stage.parameters:
+                parameter.load(arrays, f"{stage.layer}.")
+                parameter.still, parameter.updates = numbers["still"][f"{stage.layer}.{parameter.name}"]
+        self.step, self.seed, self.calibrated = numbers["step"], numbers["seed"], bool(numbers["calibrated"])
 
     def weights_sha256(self) -> str:
         """SHA-256 over all parameters in layer order (little-endian bytes of weights, then bias)."""

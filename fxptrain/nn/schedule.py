@@ -120,7 +120,18 @@ class Schedule:
         self.record = Record()
 
     def rate(self, step: int) -> Multiplier:
-        """Learning rate of step number `step`, counted from 0 over the whole training."""
+        """Learning rate of a step.
+
+        Parameters
+        ----------
+        step : int
+            Counted from 0 over the whole training.
+
+        Returns
+        -------
+        Multiplier
+            With what `end_epoch` has halved taken into account.
+        """
         base = self.base
         for _ in range(self.halvings):
             base = base.halved()
@@ -154,6 +165,13 @@ class Schedule:
 
 class EarlyStopping:
     """End of training: no improvement of the validation loss for `patience` epochs, after `minimum_epochs` at least.
+
+    Parameters
+    ----------
+    patience : int
+        Epochs without a lower validation loss.
+    minimum_epochs : int
+        Epochs before which training never ends.
 
     Examples
     --------

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from fxptrain.errors import RecipeError, suggestion
+from fxptrain.names import shown
+from fxptrain.sizes import MAX_TEXT_BYTES, regular_size
 
 
 def names_in(directory: Path) -> list[str]:
@@ -32,7 +34,7 @@ def find(name_or_path: str | Path, directory: Path, what: str) -> Path:
     names = names_in(directory)
     if str(name_or_path) not in names:
         hint = suggestion(str(name_or_path), names)
-        raise RecipeError(f"There is no {what} {str(name_or_path)!r}{hint} A file of your own ends in .toml.")
+        raise RecipeError(f"There is no {what} {shown(str(name_or_path), 200)}{hint} A file of your own ends in .toml.")
     return directory / f"{name_or_path}.toml"
 
 
@@ -44,6 +46,8 @@ def read(path: Path, what: str) -> str:
     RecipeError
         If it cannot be read.
     """
+    if regular_size(path, RecipeError, f"The {what} {path}") > MAX_TEXT_BYTES:
+        raise RecipeError(f"The {what} {path} has more than {MAX_TEXT_BYTES:,} bytes, which is too much for a text.")
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -61,5 +65,7 @@ def parse(text: str, where: str) -> dict[str, Any]:
     """
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except RecursionError:
+        raise RecipeError(f"{where} is nested too deeply.") from None
+    except ValueError as error:  # TOML's own, and of numbers with thousands of digits
         raise RecipeError(f"{where} is no TOML: {error}") from None

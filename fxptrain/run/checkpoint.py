@@ -23,6 +23,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fxptrain.errors import CheckpointError
+from fxptrain.names import shown
+from fxptrain.sizes import check_bytes, regular_size
 
 MAGIC = b"FXPTRAIN"
 VERSION = 2
@@ -46,6 +48,7 @@ def write_atomically(path: Path, parts: Iterable[bytes]) -> None:
         If the file cannot be written; the old one stays.
     """
     temporary = path.with_name(f".{path.name}.tmp")
+    written = False
     try:
         with temporary.open("wb") as file:
             for part in parts:
@@ -53,11 +56,14 @@ def write_atomically(path: Path, parts: Iterable[bytes]) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+        written = True
         flush_directory(path.parent)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
         raise CheckpointError(f"{path} cannot be written ({error.strerror or error}).") from error
+    finally:
+        if not written:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
 
 
 def flush_directory(directory: Path) -> None:
@@ -118,26 +124,34 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Any], Arrays]:
     CheckpointError
         If the file is missing, foreign, of another version, cut off or changed.
     """
+    found = regular_size(path, CheckpointError, f"The checkpoint {path}")
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            header_size, checksum = _read_preamble(file.read(_PREAMBLE.size), found, path)
+            body = memoryview(file.read(found))
     except OSError as error:
         raise CheckpointError(f"The checkpoint {path} cannot be read ({error.strerror or error}).") from error
+    if hashlib.sha256(body).digest() != checksum:
+        raise CheckpointError(f"The checkpoint {path} is damaged: its checksum does not match.")
+    return _parse(body, header_size, path)
+
+
+def _read_preamble(data: bytes, found: int, path: Path) -> tuple[int, bytes]:
+    """Size of the header and checksum of a file of `found` bytes, which are known to be right before any is read."""
     if data[: len(MAGIC)] != MAGIC[: len(data)] or not data:
         raise CheckpointError(f"{path} is no checkpoint of fxptrain.")
     if len(data) < _PREAMBLE.size:
         raise CheckpointError(f"The checkpoint {path} is cut off after {len(data)} bytes.")
-    _, version, header_size, size, checksum = _PREAMBLE.unpack_from(data)
+    _, version, header_size, size, checksum = _PREAMBLE.unpack(data)
     if version not in READABLE:
         raise CheckpointError(
             f"The checkpoint {path} has version {version}; this fxptrain reads versions 1 to {VERSION}. "
             "Use the fxptrain that wrote it, or a newer one."
         )
-    if len(data) != size:
-        raise CheckpointError(f"The checkpoint {path} has {len(data)} bytes instead of {size}: it is cut off.")
-    body = memoryview(data)[_PREAMBLE.size :]
-    if hashlib.sha256(body).digest() != checksum:
-        raise CheckpointError(f"The checkpoint {path} is damaged: its checksum does not match.")
-    return _parse(body, header_size, path)
+    if found != size:
+        raise CheckpointError(f"The checkpoint {path} has {found} bytes instead of {size}: it is cut off.")
+    check_bytes(size, None, f"The checkpoint {path}")
+    return header_size, checksum
 
 
 def _parse(body: memoryview, header_size: int, path: Path) -> tuple[dict[str, Any], Arrays]:
@@ -146,14 +160,19 @@ def _parse(body: memoryview, header_size: int, path: Path) -> tuple[dict[str, An
         header = json.loads(bytes(body[:header_size]))
         arrays, at = {}, header_size
         for name, code, shape, *narrow in header["arrays"]:
-            if code not in _TYPES:
-                raise ValueError(f"array {name} has type {code}")
+            if not isinstance(name, str) or code not in _TYPES:
+                raise ValueError(f"array {shown(name)} has type {shown(code)}")
             dtype = np.dtype(f"<{code}")
             full = 8 * dtype.itemsize
             bits = narrow[0] if narrow else full
             if not (isinstance(bits, int) and 1 <= bits <= full and len(narrow) <= 1):
                 raise ValueError(f"array {name} has {narrow} bits")
+            if not all(type(extent) is int and extent >= 0 for extent in shape):
+                raise ValueError(f"array {name} has shape {shape}")
             end = at + -(-prod(shape) * bits // 8)
+            if end > len(body):
+                raise ValueError(f"array {name} goes beyond the end of the file")
+            check_bytes(prod(shape) * dtype.itemsize, None, f"array {name}")
             piece = np.frombuffer(body[at:end], np.uint8 if narrow else dtype)
             piece = _unpacked(piece, bits, prod(shape), dtype) if narrow else piece
             # A copy: writable and free of the file's bytes.
@@ -161,8 +180,10 @@ def _parse(body: memoryview, header_size: int, path: Path) -> tuple[dict[str, An
             at = end
         if at != len(body):
             raise ValueError(f"{len(body) - at} bytes are left over")
+        if not isinstance(header["values"], dict):
+            raise ValueError("its values have no names")
         return header["values"], arrays
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise CheckpointError(f"The checkpoint {path} does not describe itself consistently ({error}).") from error
 
 

@@ -5,15 +5,19 @@ What does not belong here: what is in a checkpoint or a metrics record (`trainin
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
 from fxptrain.errors import CheckpointError, RecipeError
+from fxptrain.names import one_line, shown
 from fxptrain.recipe import Recipe, parse_recipe
+from fxptrain.recipe import files as recipe_files
 from fxptrain.run.checkpoint import write_atomically
 
 
@@ -35,11 +39,22 @@ class RunDirectory:
         self.result = self.path / "result.json"
         self._log = self.path / "log.txt"
         self._lock: IO[str] | None = None
+        self._made: list[Path] = []  # directories that were not there before
 
     @property
     def exists(self) -> bool:
         """Whether a run was begun here."""
-        return self.config.is_file()
+        return os.path.lexists(self.config)
+
+    @property
+    def has_checkpoint(self) -> bool:
+        """Whether there is a latest state: anything of that name counts, to be refused if it cannot be read."""
+        return os.path.lexists(self.checkpoint)
+
+    @property
+    def has_best(self) -> bool:
+        """The same of the epoch with the lowest validation loss."""
+        return os.path.lexists(self.best)
 
     def __enter__(self) -> Self:
         """Make the directory and lock it.
@@ -49,6 +64,7 @@ class RunDirectory:
         CheckpointError
             If it cannot be made, or another process trains in it.
         """
+        self._made = [path for path in (self.path, *self.path.parents) if not path.exists()]
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock = (self.path / "lock").open("w")
@@ -64,7 +80,16 @@ class RunDirectory:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Let other processes in."""
+        """Let other processes in; a run that failed before it had a checkpoint leaves nothing.
+
+        One that was interrupted stays: it can be resumed.
+        """
+        if isinstance(value, Exception) and self.path in self._made and not self.checkpoint.exists():
+            for file in (self.config, self.metrics, self._log, self.path / "lock"):
+                file.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # somebody put something there
+                for made in self._made:
+                    made.rmdir()
         self._release()
 
     def _release(self) -> None:
@@ -73,7 +98,7 @@ class RunDirectory:
             self._lock = None
 
     def begin(self, recipe: Recipe, *, resume: bool) -> None:
-        """Record the recipe of a new run, or check that a run to be resumed has the same one.
+        """Record the recipe of a new run, or check that a run to be resumed has the same one, or one of more epochs.
 
         Raises
         ------
@@ -87,12 +112,18 @@ class RunDirectory:
             return
         if not resume:
             raise CheckpointError(f"{self.path} holds a run already; resume it, or choose another directory.")
-        difference = first_difference(self.recipe().table(), recipe.table())
+        old = self.recipe()
+        if old.training.epochs < recipe.training.epochs:
+            longer = old.changed({"training.epochs": recipe.training.epochs})
+            if longer.table() == recipe.table():
+                write_atomically(self.config, [recipe.to_toml().encode()])
+                return
+        difference = first_difference(old.table(), recipe.table())
         if difference is not None:
-            key, old, new = difference
+            key, was, new = difference
             raise RecipeError(
-                f"The run in {self.path} has `{key}` = {old!r}, not {new!r}; a resumed run keeps its options. "
-                "Leave the option out, or start a new run elsewhere."
+                f"The run in {self.path} has `{key}` = {shown(was)}, not {shown(new)}; a resumed run keeps its "
+                "options, but may be given more epochs. Leave the option out, or start a new run elsewhere."
             )
 
     def recipe(self) -> Recipe:
@@ -106,16 +137,25 @@ class RunDirectory:
             If its recipe is damaged.
         """
         try:
-            text = self.config.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError):
-            raise CheckpointError(f"There is no run in {self.path}: it has no readable config.toml.") from None
+            text = recipe_files.read(self.config, "recipe")
+        except RecipeError as error:
+            raise CheckpointError(f"There is no run in {self.path}: it has no readable config.toml.") from error
         return parse_recipe(text, str(self.config))
 
     def log(self, line: str) -> None:
-        """Append a line with the time to the log."""
+        """Append a line with the time to the log.
+
+        Raises
+        ------
+        CheckpointError
+            If it cannot be written.
+        """
         stamp = datetime.now(UTC).isoformat(timespec="seconds")
-        with self._log.open("a", encoding="utf-8") as file:
-            file.write(f"{stamp} {line}\n")
+        try:
+            with self._log.open("a", encoding="utf-8", errors="backslashreplace") as file:
+                file.write(f"{stamp} {one_line(line)}\n")
+        except OSError as error:
+            raise CheckpointError(f"{self._log} cannot be written ({error.strerror or error}).") from error
 
     def write_result(self, summary: dict[str, Any]) -> None:
         """Write the summary of the finished run."""

@@ -8,10 +8,15 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 from fxptrain.errors import CheckpointError
+from fxptrain.fixed.format import MAX_BITS
+from fxptrain.names import shown
+from fxptrain.sizes import regular_size
 
+COUNTED = ("total_bits", "frac_bits", "saturated", "total", "max_raw")  # of every tensor
 LOSS_BITS = 16  # a loss sum has this many fractional bits, in natural-log units
 
 
@@ -93,6 +98,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     CheckpointError
         If the file cannot be read or another line is no record.
     """
+    regular_size(path, CheckpointError, str(path))
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -102,7 +108,31 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     for number, line in enumerate(whole.splitlines(), 1):
         try:
             record = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise CheckpointError(f"{path}, line {number}: no JSON ({error.msg}).") from error
+        except (ValueError, RecursionError) as error:
+            raise CheckpointError(f"{path}, line {number}: no JSON ({error}).") from error
+        if not isinstance(record, dict):
+            raise CheckpointError(f"{path}, line {number}: is {shown(record)}, no record of a run.")
         records.append(record)
     return records
+
+
+def tensors_of(record: dict[str, Any], path: Path) -> list[dict[str, Any]]:
+    """Counters of all tensors in the record of an epoch.
+
+    Raises
+    ------
+    CheckpointError
+        If one lacks a count, or has something else in its place.
+    """
+    tensors = record.get("tensors")
+    if not isinstance(tensors, list):
+        raise CheckpointError(f"{path}: an epoch has {shown(tensors)} in place of its tensors.")
+    for tensor in tensors:
+        counts = dict(tensor) if isinstance(tensor, dict) else {}
+        name = counts.pop("name", None)
+        counted = counts.keys() >= set(COUNTED) and all(type(count) in (int, NoneType) for count in counts.values())
+        if not (isinstance(name, str) and counted and None not in [counts[key] for key in COUNTED]):
+            raise CheckpointError(f"{path}: an epoch has {shown(tensor)} in place of a tensor's counts.")
+        if not 0 < tensor["total_bits"] <= MAX_BITS:
+            raise CheckpointError(f"{path}: tensor {shown(tensor['name'])} has {tensor['total_bits']} bits.")
+    return tensors

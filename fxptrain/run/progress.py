@@ -6,9 +6,11 @@ What does not belong here: anything that training depends on, except the counts 
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
-from typing import Any, TextIO
+from dataclasses import dataclass, fields
+from typing import Any, Self, TextIO
 
+from fxptrain.errors import CheckpointError
+from fxptrain.names import shown
 from fxptrain.run.metrics import mean_loss, share
 
 NANOSECONDS = 1_000_000_000
@@ -33,6 +35,24 @@ class Position:
     timed_samples: int = 0
     timed_nanoseconds: int = 0
 
+    @classmethod
+    def restored(cls, values: Any) -> Self:
+        """The position that a checkpoint holds, counts and all.
+
+        Raises
+        ------
+        CheckpointError
+            If one of its values is none that a run can have.
+        """
+        known = {field.name: field.default for field in fields(cls)}
+        if not isinstance(values, dict) or not values.keys() <= known.keys():
+            raise CheckpointError(f"The position in the checkpoint (={shown(values)}) is not this version's.")
+        for name, value in values.items():
+            kind = bool if known[name] is False else int
+            if not (type(value) is kind and value >= 0) and (value is not None or known[name] is not None):
+                raise CheckpointError(f"`progress.{name}` (={shown(value)}) in the checkpoint must be a count.")
+        return cls(**values)
+
     @property
     def images_per_second(self) -> float | None:
         """Training speed without the first step of each process, which compiles."""
@@ -50,12 +70,12 @@ class Progress:
 
 
 class ProgressBar:
-    """A `progress` callback for terminals: a bar over the whole run and a line per epoch; silent elsewhere.
+    """A `progress` callback: on a terminal a bar over the whole run and a line per epoch, elsewhere the lines alone.
 
     Parameters
     ----------
     file : text stream
-        Where to; nothing is written when it is no terminal.
+        Where to.
     """
 
     def __init__(self, file: TextIO | None = None) -> None:
@@ -65,11 +85,15 @@ class ProgressBar:
 
     def __call__(self, progress: Progress) -> None:
         """Show the state after a step or an epoch."""
-        if not self._file.isatty():
-            return
         if progress.record is not None:
+            line = epoch_line(progress.record, progress.epochs)
             if self._bar is not None:
-                self._bar.write(epoch_line(progress.record, progress.epochs), file=self._file)
+                self._bar.write(line, file=self._file)
+            else:
+                self._file.write(line + "\n")
+                self._file.flush()
+            return
+        if not self._file.isatty():
             return
         position = progress.position
         done = position.epoch * progress.samples + position.samples

@@ -5,16 +5,19 @@ What does not belong here: printing (`cli`) and computing anything but shares an
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from fxptrain.fixed.format import FxP
+from fxptrain.names import one_line
 from fxptrain.nn.describe import layer_table
 from fxptrain.recipe import Recipe, load_recipe, recipe_names
+from fxptrain.run.advice import of_tensors
 from fxptrain.run.directory import RunDirectory
 from fxptrain.run.evaluation import build_model, describe, load_run
-from fxptrain.run.metrics import headroom_bits, read_metrics, share
+from fxptrain.run.metrics import headroom_bits, read_metrics, share, tensors_of
 
 
 def recipes() -> list[dict[str, str]]:
@@ -39,10 +42,11 @@ def facts(run_or_recipe: str, changes: dict[str, Any]) -> dict[str, Any]:
     """
     directory = RunDirectory(run_or_recipe)
     if directory.exists or Path(run_or_recipe).is_dir():
-        if directory.checkpoint.exists():
+        if directory.has_checkpoint:
             run = load_run(run_or_recipe)
             tensors = _last_tensors(directory)
-            return describe(run) | _of_model(run.recipe, run.model) | {"progress": run.progress, "tensors": tensors}
+            about = {"progress": run.progress, "result": outcome(directory), "tensors": tensors}
+            return describe(run) | _of_model(run.recipe, run.model) | about | {"data": run.signature.values()}
         return _of_recipe(directory.recipe())
     return _of_recipe(load_recipe(run_or_recipe).changed(changes))
 
@@ -69,10 +73,29 @@ def _plain(value: Any) -> Any:
     return f"FxP({value.total_bits}, {value.frac_bits})" if isinstance(value, FxP) else value
 
 
+def _epochs(directory: RunDirectory) -> list[dict[str, Any]]:
+    """Records of the finished epochs; none of a run that has not got so far."""
+    if not directory.metrics.is_file():
+        return []
+    return [record for record in read_metrics(directory.metrics) if record.get("event") == "epoch"]
+
+
+def outcome(directory: RunDirectory) -> dict[str, Any]:
+    """Accuracies and losses of the last epoch, and of the test split where the run is finished."""
+    epochs = _epochs(directory)
+    keys = ("loss", "accuracy", "validation_loss", "validation_accuracy")
+    found = {key: epochs[-1][key] for key in keys if key in epochs[-1]} if epochs else {}
+    if directory.result.is_file():
+        summary = json.loads(directory.result.read_text(encoding="utf-8"))
+        tested = ("test_accuracy", "test_loss", "best_epoch", "best_test_accuracy", "seconds")
+        found |= {key: summary[key] for key in tested if key in summary}
+    return found
+
+
 def _last_tensors(directory: RunDirectory) -> list[dict[str, Any]]:
     """Telemetry of the last finished epoch, with the shares that people look at."""
-    epochs = [record for record in read_metrics(directory.metrics) if record.get("event") == "epoch"]
-    return [tensor_shares(tensor) for tensor in (epochs[-1]["tensors"] if epochs else [])]
+    epochs = _epochs(directory)
+    return [tensor_shares(tensor) for tensor in (tensors_of(epochs[-1], directory.metrics) if epochs else [])]
 
 
 def tensor_shares(tensor: dict[str, Any]) -> dict[str, Any]:
@@ -94,19 +117,24 @@ def tensor_shares(tensor: dict[str, Any]) -> dict[str, Any]:
 
 def recipes_text(listed: list[dict[str, str]]) -> str:
     """The shipped recipes, a line each."""
-    return table(["recipe", "description"], [[item["name"], item["description"]] for item in listed])
+    return table(["recipe", "description"], [[item["name"], one_line(item["description"])] for item in listed])
 
 
 def text(found: dict[str, Any]) -> str:
     """What ``fxptrain info`` prints."""
     heads = list(found["layers"][0])
     rows = [[_cell(layer[head]) for head in heads] for layer in found["layers"]]
-    head = f"{found['recipe']}: {found['description']}"
+    head = one_line(f"{found['recipe']}: {found['description']}")
     total = f"{found['parameters']:,} parameters, {found['macs']:,} MACs, {found['state_bytes']:,} bytes of state"
     parts = [head, "", table([name.replace("_", " ") for name in heads], rows), "", total]
     if "progress" in found:
         progress = found["progress"]
         parts.append(f"{progress['epoch']} epochs, {progress['step']} steps, weights {found['weights_sha256']}")
+    if found.get("result"):
+        words = {"loss": "training loss", "accuracy": "training accuracy"}
+        named = [(words.get(name, name.replace("_", " ")), name, value) for name, value in found["result"].items()]
+        parts += [f"{title} {_measured(name, value)}" for title, name, value in named]
+        parts += [f"note: {line}" for line in of_tensors(found["tensors"], found["method"])]
     if found.get("tensors"):
         parts += ["", _tensors_text(found["tensors"])]
     return "\n".join(parts)
@@ -130,7 +158,8 @@ def _tensors_text(tensors: list[dict[str, Any]]) -> str:
 
 def summary_text(summary: dict[str, Any]) -> str:
     """The few lines of a summary that people want."""
-    rows = [("test accuracy", f"{summary['test_accuracy']:.2%}")]
+    samples = f" of {summary['samples']:,} samples" if summary.get("samples") else ""
+    rows = [("test accuracy", f"{summary['test_accuracy']:.2%}{samples}")]
     if summary.get("validation_accuracy") is not None:
         rows.append(("validation accuracy", f"{summary['validation_accuracy']:.2%}"))
     if summary.get("best_test_accuracy") is not None:
@@ -141,6 +170,35 @@ def summary_text(summary: dict[str, Any]) -> str:
     if summary.get("run"):
         rows.append(("run", summary["run"]))
     return "\n".join(f"{name:20} {value}" for name, value in rows)
+
+
+def confusion_text(summary: dict[str, Any], columns: int) -> str:
+    """Which class was taken for which, with the recall of each; where `columns` are too few, the recalls alone.
+
+    Examples
+    --------
+    >>> print(confusion_text({"classes": ["cat", "dog"], "confusion": [[3, 1], [0, 2]], "recall": [0.75, 1.0]}, 80))
+    is / taken for  cat  dog  recall
+    cat               3    1   75.0%
+    dog               0    2  100.0%
+    """
+    classes, counts = summary["classes"], summary["confusion"]
+    recalls = ["-" if recall is None else f"{recall:.1%}" for recall in summary["recall"]]
+    rows = [[name, *map(str, row), recall] for name, row, recall in zip(classes, counts, recalls, strict=True)]
+    whole = table(["is / taken for", *classes, "recall"], rows)
+    if max(map(len, whole.splitlines())) <= columns:
+        return whole
+    rows = [
+        [row[0], f"{sum(map(int, row[1:-1])):,}", row[-1], _mistaken(classes, row[1:-1], i)]
+        for i, row in enumerate(rows)
+    ]
+    return table(["class", "samples", "recall", "most often taken for"], rows)
+
+
+def _mistaken(classes: Sequence[str], row: Sequence[str], own: int) -> str:
+    others = [0 if i == own else int(count) for i, count in enumerate(row)]
+    most = max(range(len(others)), key=others.__getitem__)
+    return f"{classes[most]} ({others[most]})" if others[most] else "-"
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -167,6 +225,13 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def _is_number(cell: str) -> bool:
     return cell.strip("-%,.0123456789") == ""
+
+
+def _measured(name: str, value: Any) -> str:
+    """A figure of a result in its unit."""
+    if isinstance(value, float):
+        return f"{value:.2%}" if name.endswith("accuracy") else f"{value:.4f}" if "loss" in name else f"{value:,.1f}"
+    return _cell(value)
 
 
 def _percent(value: float | None) -> str:

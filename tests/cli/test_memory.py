@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from fxptrain.cli.main import main
+from fxptrain.data import load_data
 from tests.small import small_data, small_recipe
 
 
@@ -87,13 +88,18 @@ def test_the_limit_of_train(capsys: pytest.CaptureFixture[str], tmp_path: Path) 
         assert "more than 153,600" in capsys.readouterr().err
     assert main(["memory", "glyphs", "--json"]) == 0
     modes = json.loads(capsys.readouterr().out.splitlines()[-1])["modes"]
-    limit = str((modes["lean"] + modes["fast"]) // 2)
     assert main(["train", "glyphs", *options, "--out", str(tmp_path / "text")]) == 0
-    assert capsys.readouterr().out.startswith(f"Memory: {modes['fast']:,} bytes planned (fast mode, 1 thread)\n")
+    begin = f"Memory: {modes['fast']:,} bytes planned (fast mode, 1 thread), data "
+    said = capsys.readouterr().out
+    data = int(said.removeprefix(begin).partition(" ")[0].replace(",", ""))
+    assert said.startswith(f"{begin}{data:,} bytes\n")
+    glyphs = load_data("glyphs")
+    assert data == (64 + len(glyphs.test)) * (28 * 28 + 4)
+    limit = str((modes["lean"] + modes["fast"]) // 2 + data)
     hashes = set()
     for extra, mode in (([], "fast"), (["--lean"], "lean"), (["--memory-limit", limit], "lean")):
         found = run(capsys, "train", "glyphs", *options, *extra, "--out", str(tmp_path / f"run{len(extra)}"))
-        assert found["memory"] == {"planned": modes[mode], "mode": mode, "threads": 1}
+        assert found["memory"] == {"planned": modes[mode], "data": data, "mode": mode, "threads": 1}
         hashes.add(found["weights_sha256"])
     assert len(hashes) == 1
 
@@ -110,8 +116,8 @@ def test_the_plan_is_told_before_the_first_step(
 
     monkeypatch.setattr("fxptrain.nn.engine.step.TrainingStep.run", stop)
     options = ["train", "glyphs", "--out", str(tmp_path / "run"), "--threads", "1"]
-    with pytest.raises(SystemExit):
-        main(options)
+    assert main(options) == 130
+    assert "go on with: fxptrain train --resume" in capsys.readouterr().err
     assert [text.count("bytes planned") for text in told] == [1]
     assert main(options) == 2
     captured = capsys.readouterr()

@@ -48,12 +48,12 @@ def test_two_workers_and_one_process_give_equal_stores(tmp_path: Path) -> None:
 
 @contextmanager
 def running(home: Path, *command: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A Python program in the background with `home` for its temporary files and its log; stopped at the end."""
+    """A Python program in the background with `home` for its cache and its log; stopped at the end."""
     home.mkdir(exist_ok=True)
     with (
         (home / "log").open("ab") as log,
         subprocess.Popen(
-            [sys.executable, "-m", *command], env=environ | {"TMPDIR": str(home)}, stdout=log, stderr=log
+            [sys.executable, "-m", *command], env=environ | {"XDG_CACHE_HOME": str(home)}, stdout=log, stderr=log
         ) as process,
     ):
         try:
@@ -91,10 +91,10 @@ def test_a_worker_dies_under_a_remote_scheduler(tmp_path: Path) -> None:
         first, _ = start(homes[0], *worker), start(homes[1], *worker)
         options = ("--scheduler", load_json(address)["address"], "--scale", "full", "--no-report", "--out", str(out))
         sweep = start(homes[4], "fxptrain", "experiment", str(path), *options)
-        wait_for(lambda: list(homes[0].glob("fxptrain-cells-*/*/checkpoint.fxp")), "cell on the first worker")
+        wait_for(lambda: list(homes[0].glob("fxptrain/cells/*/checkpoint.fxp")), "cell on the first worker")
         first.send_signal(signal.SIGKILL)
         assert first.wait() == -signal.SIGKILL
-        interrupted = [cell.name for cell in homes[0].glob("fxptrain-cells-*/*")]
+        interrupted = [cell.name.partition("-")[0] for cell in homes[0].glob("fxptrain/cells/*")]
         start(homes[2], *worker)
         assert sweep.wait(timeout=120) == 0, (homes[4] / "log").read_text(encoding="utf-8")
     with Store(out) as remote, Store(tmp_path / "alone") as alone:
@@ -138,4 +138,4 @@ def test_workers_with_other_code_refuse(tmp_path: Path) -> None:
     """A worker that runs other code says so instead of giving other bits."""
     cell = next(load_grid(tiny_grid(tmp_path)).cells())
     with pytest.raises(FxptrainError, match="is not the sender's"):
-        cluster.remote_cell(cell.key, cell.config, "other")
+        cluster.remote_cell(cell.key, cell.config, "other", "secret")

@@ -41,7 +41,7 @@ def filled(tmp_path: Path) -> tuple[Store, Sweep, list[Row]]:
         claim = store.claim(sweep)
         assert claim is not None
         assert claim.key == row.key
-        if row.coordinates == {"format": "8,5", "batch": "2", "method": "ste", "seed": "1"}:
+        if row.coordinates == {"format": "8,5,3", "batch": "2", "method": "ste", "seed": "1"}:
             store.fail(row.key, "no <reason>\nand more")
         else:
             store.finish(row.key, made_up(row.coordinates), {})
@@ -53,17 +53,17 @@ def test_summaries(filled: tuple[Store, Sweep, list[Row]]) -> None:
     _, sweep, rows = filled
     table = tables.heat(sweep, rows, tables.best_accuracy)
     assert (table.panels, table.rows, table.columns) == (
-        ["ste", "sqpu", "hteqpu", "float32"], ["8,5", "8 auto"], ["2", "64"]
+        ["ste", "sqpu", "hteqpu", "float32"], ["8,5,3", "8 auto"], ["2", "64"]
     )  # fmt: skip
-    cell = table.at("sqpu", "8,5", "64")
+    cell = table.at("sqpu", "8,5,3", "64")
     assert cell is not None
     assert (cell.count, cell.maximum, cell.mean) == (2, pytest.approx(0.815), pytest.approx(0.805))
     assert cell.sd == pytest.approx(0.02 / 2**0.5)
-    failed = table.at("ste", "8,5", "2")
+    failed = table.at("ste", "8,5,3", "2")
     assert failed is not None
     assert (failed.count, failed.sd) == (1, None)
     assert table.rows_of("float32") == ["-"]
-    assert table.at("float32", "8,5", "2") is None
+    assert table.at("float32", "8,5,3", "2") is None
 
 
 def test_text_tables(filled: tuple[Store, Sweep, list[Row]]) -> None:
@@ -74,7 +74,7 @@ def test_text_tables(filled: tuple[Store, Sweep, list[Row]]) -> None:
     assert lines[0].startswith("experiment,scale,engine,format,batch,method,seed,state,test_accuracy")
     assert "no <reason>" in next(line for line in lines if ",failed," in line)
     text = tables.to_markdown(tables.heat(sweep, rows, tables.best_accuracy), "mean")
-    assert "| sqpu | 2 | 64 |\n| --- | ---: | ---: |\n| 8,5 | 80.5 | 80.5 |" in text
+    assert "| sqpu | 2 | 64 |\n| --- | ---: | ---: |\n| 8,5,3 | 80.5 | 80.5 |" in text
 
 
 def test_the_papers_figures_stand_beside_ours(filled: tuple[Store, Sweep, list[Row]]) -> None:
@@ -83,7 +83,7 @@ def test_the_papers_figures_stand_beside_ours(filled: tuple[Store, Sweep, list[R
     table = tables.heat(sweep, rows, tables.best_accuracy)
     stated = partial(paper.best, "stability"), partial(paper.at_batch, "stability")
     text = tables.to_markdown(table, "maximum", *stated)
-    assert "| sqpu | 2 | 64 | paper |\n| --- | ---: | ---: | ---: |\n| 8,5 | 81.5 | 81.5 | 88 |" in text
+    assert "| sqpu | 2 | 64 | paper |\n| --- | ---: | ---: | ---: |\n| 8,5,3 | 81.5 | 81.5 | 88 |" in text
     assert "| float32 | 2 | 64 |\n| --- | ---: | ---: |\n| - | 12.0 | 12.0 |\n| paper | 10 | - |" in text
     assert "| ste | 2 | 64 |\n" in text
     figures = {figure.quantity: (figure.paper, figure.here) for figure in paper.beside({"stability": table})}
@@ -116,16 +116,16 @@ def test_memory_factor_is_the_papers(filled: tuple[Store, Sweep, list[Row]]) -> 
     """0.5685 at 16 bits and batch 16, 0.4458 at 12; STE has 1 and float32 none."""
     grid = load_grid("stability")
     kept = grid.kept("full")
-    assert [value.label for value in kept["format"][:2]] == ["16,13", "12,9"]
+    assert [value.label for value in kept["format"][:2]] == ["32,20,16", "24,16,12"]
     found = {}
     for cell in grid.cells("small", engines=("integer", "float32")):
         place = tuple(cell.coordinates[name] for name in ("format", "batch", "method", "seed"))
         if place[1:] in (("16", "sqpu", "0"), ("16", "ste", "0"), ("16", "float32", "0")):
             row = Row(cell.coordinates, cell.key, "done", cell.config, None, {}, None)
             found[place[0], place[2]] = tables.memory_factor(row)
-    assert found["16,13", "sqpu"] == pytest.approx(0.5685, abs=5e-5)
-    assert found["12,9", "sqpu"] == pytest.approx(0.4458, abs=5e-5)
-    assert found["16,13", "ste"] == 1
+    assert found["16,10,8", "sqpu"] == pytest.approx(0.5685, abs=5e-5)
+    assert found["12,8,6", "sqpu"] == pytest.approx(0.4458, abs=5e-5)
+    assert found["16,10,8", "ste"] == 1
     assert found["-", "float32"] is None
 
 

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -95,10 +96,17 @@ def test_sums_are_narrow_where_formats_prove_it() -> None:
     [
         (Options(training=True), {"optimizer__method": "ste"}, "`ste` keeps 32-bit master copies"),
         (Options(training=True, batch=0), {}, r"`batch` \(=0\)"),
+        (
+            Options(training=True),
+            {"optimizer__momentum_units": "weight", "formats__momentum_frac": 7},
+            r"`optimizer\.momentum_units` \(='weight'\) is not in the C runtime",
+        ),
+        (Options(training=True), {"optimizer__decay_of": "magnitude"}, r"`optimizer\.decay_of` \(='magnitude'\)"),
+        (Options(training=True), {"formats__momentum_frac": "param"}, r"`formats\.momentum_frac` \(='param'\)"),
         (Options(training=True, freeze=2), {}, r"`freeze` \(=2\) must leave a layer to train: 0 to 1"),
     ],
 )
-def test_mistakes(options: Options, changes: dict[str, str], match: str) -> None:
+def test_mistakes(options: Options, changes: dict[str, Any], match: str) -> None:
     """The message names the option and its range."""
     with pytest.raises(FxptrainError, match=match):
         network_of(run_of(small_recipe(**changes)), options)

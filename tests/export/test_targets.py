@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from fxptrain.cli.main import cli
+from fxptrain.cli.main import cli, main
 from fxptrain.errors import FxptrainError
 from fxptrain.export.source import Options
 from fxptrain.export.targets import WRITERS, export_run, load_source
@@ -83,7 +83,7 @@ def test_a_recipe_is_a_source() -> None:
 
 @COMPILED
 def test_the_commands(tmp_path: Path) -> None:
-    """Export, then verify with its own vectors; a tampered weight is found and told with exit code 1."""
+    """Export, then verify with its own vectors; a tampered weight is refused, or found and told with exit code 1."""
     out = tmp_path / "export"
     made = CliRunner().invoke(cli, ["export", "mlp_pocket", "--out", str(out), "--json"])
     assert made.exit_code == 0, made.output
@@ -95,7 +95,8 @@ def test_the_commands(tmp_path: Path) -> None:
     head, _, rest = data.read_text().partition("static FXP_ROM fxp_param weights_0")
     start = rest.index("{") + 1
     data.write_text(f"{head}static FXP_ROM fxp_param weights_0{rest[:start]} 1 +{rest[start:]}")
-    found = CliRunner().invoke(cli, ["verify", str(out), "--samples", "3"])
+    assert main(["verify", str(out)]) == 2
+    found = CliRunner().invoke(cli, ["verify", str(out), "--samples", "3", "--edited"])
     assert found.exit_code == 1
     assert "DIFFERENT" in found.output
 

@@ -4,6 +4,8 @@ from tests.house.sources import PACKAGE, ROOT, imports, modules, relative
 
 FLOORS = {
     "errors": -1,
+    "names": -1,
+    "sizes": -1,
     "_jit": -1,
     "fixed": 0,
     "kernels": 1,
@@ -21,6 +23,7 @@ FLOORS = {
 }
 SIBLINGS = {
     ("_jit", "errors"),
+    ("sizes", "errors"),
     ("importing", "export"),
 }
 LAZY = "__init__"  # names its exports for type checkers; what it loads at run time is checked in tests/test_init.py

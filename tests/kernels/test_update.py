@@ -45,8 +45,9 @@ def test_align(value, left):
     st.integers(1, 300),
     st.booleans(),
     st.integers(0, 16),
+    st.booleans(),
 )
-def test_update(data, bits, fracs, constants, batch, stochastic, drop):
+def test_update(data, bits, fracs, constants, batch, stochastic, drop, magnitude):
     """Weights and momentum of a few gradient elements, in the middle of a tensor."""
     momentum_bits, weight_bits = bits
     frac_m, frac_g, frac_w = fracs
@@ -75,6 +76,7 @@ def test_update(data, bits, fracs, constants, batch, stochastic, drop):
         momentum_stream=2,
         stream=3,
         step=4,
+        magnitude=magnitude,
     )
     new_weights, new_momentum = weights.tolist(), momentum.tolist()
     for index in range(start, start + count):
@@ -86,6 +88,7 @@ def test_update(data, bits, fracs, constants, batch, stochastic, drop):
             mu=mu,
             batch=batch,
             decay=decay,
+            magnitude=magnitude,
             gradient_bits=47 + drop,
             bits=momentum_bits,
             draw=naive.draw(1, 2, 4, index) if stochastic else None,
@@ -115,8 +118,9 @@ def test_update(data, bits, fracs, constants, batch, stochastic, drop):
     st.tuples(CONSTANTS, CONSTANTS, CONSTANTS),
     st.integers(0, 12).map(lambda power: 1 << power),
     st.booleans(),
+    st.booleans(),
 )
-def test_narrow_update(data, bits, fracs, constants, batch, stochastic):
+def test_narrow_update(data, bits, fracs, constants, batch, stochastic, magnitude):
     """Int32 gives the integers of int64, wherever it says that it can, up to the ends of all ranges and gradients."""
     frac_m, frac_g, frac_w = fracs
     mu, decay, gamma = constants
@@ -128,6 +132,7 @@ def test_narrow_update(data, bits, fracs, constants, batch, stochastic):
         Term(decay.mantissa, frac_m + GUARD - frac_w - decay.shift),
         Term(gamma.mantissa, frac_w + GUARD - frac_m - gamma.shift),
         *(*ranges[0], *ranges[1], stochastic, 1, 2, 3, 4),
+        magnitude=magnitude,
     )
     random = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
     momentum, weights = (random.integers(low, high, count, endpoint=True).astype(np.int16) for low, high in ranges)
@@ -135,6 +140,7 @@ def test_narrow_update(data, bits, fracs, constants, batch, stochastic):
     size = data.draw(st.integers(1, most))
     gradient = random.integers(-(2**size), 2**size, count).astype(kind)
     gradient[:2] = -(2**most), 2**most - 1
+    weights[:2] = ranges[1]
     assume(fits_narrow(site))
     narrow, wide = [(weights.copy(), momentum.copy()) for _ in range(2)]
     found = update(site, *narrow, Runs(0, count), gradient, np.empty((2, BLOCK), np.uint32))

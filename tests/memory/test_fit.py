@@ -47,12 +47,16 @@ def test_pieces_then_batch_then_widths() -> None:
 
 
 def test_within() -> None:
-    """Without a limit as asked; under one the lean mode where that helps, else a way out."""
+    """As asked where it fits, in the lean mode where that helps, else with a way out; the data count."""
     fast, lean = plan(asked()).total, plan(asked(lean=True)).total
-    assert within(asked(), None, either=True) == (asked(), fast)
     assert within(asked(), fast, either=True) == (asked(), fast)
     assert within(asked(), lean, either=True) == (asked(lean=True), lean)
     with pytest.raises(FxptrainError, match=r"planned to take .* bytes, more than .*--lean"):
         within(asked(), fast - 1, either=False)
     with pytest.raises(FxptrainError, match="Nothing fits into 10 bytes"):
         within(asked(), 10, either=True)
+    assert within(asked(), fast + 9, either=False, data=9) == (asked(), fast)
+    with pytest.raises(FxptrainError, match=r"bytes and the data 10, more than .*--lean"):
+        within(asked(), fast + 9, either=False, data=10)
+    with pytest.raises(FxptrainError, match=r"Use fewer samples \(--limit N\)"):
+        within(asked(), fast, either=True, data=fast)

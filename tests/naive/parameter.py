@@ -28,6 +28,8 @@ class Rule:
     decay: Multiplier
     gamma: Multiplier
     stochastic: bool  # SQPU: yes; HTEQPU and STE: no
+    magnitude: bool = False  # the decay is of |w|
+    weight_units: bool = False  # the momentum is what is taken off the weights
 
 
 @dataclass
@@ -56,6 +58,8 @@ class Parameter:
         frac_w, frac_m = self.form.frac + extra, self.momentum_form.frac + momentum_extra
         bits, momentum_bits = self.form.bits + extra, self.momentum_form.bits + momentum_extra
         sums = self.momentum.copy()
+        one = Multiplier.from_ratio(1, 1)
+        scale, gamma = (rule.gamma, one) if rule.weight_units else (None, rule.gamma)
         for i in range(target.size):
             sums.reshape(-1)[i] = momentum_sum(
                 self.momentum.reshape(-1)[i],
@@ -66,11 +70,13 @@ class Parameter:
                 batch=batch,
                 decay=rule.decay,
                 gradient_bits=bits_g,
+                magnitude=rule.magnitude,
+                scale=scale,
             )
         self.momentum, momentum_over = requantize_array(sums, GUARD, momentum_bits, words(self.kind(MOMENTUM)))
         for i in range(target.size):
             sums.reshape(-1)[i] = weight_sum(
-                target.reshape(-1)[i], self.momentum.reshape(-1)[i], frac_w=frac_w, frac_m=frac_m, gamma=rule.gamma
+                target.reshape(-1)[i], self.momentum.reshape(-1)[i], frac_w=frac_w, frac_m=frac_m, gamma=gamma
             )
         updated, over = requantize_array(sums, GUARD, bits, words(self.kind(VALUE)))
         self.form.note(over, target.size, min(largest(updated) // 2**extra, 2 ** (self.form.bits - 1) - 1))

@@ -32,13 +32,20 @@ def momentum_sum(
     batch: int,
     decay: Multiplier,
     gradient_bits: int = 0,
+    magnitude: bool = False,
+    scale: Multiplier | None = None,
 ) -> int:
     """``mu * m + G / B + lambda * w`` with guard bits; `fracs` are those of momentum, gradient and weight.
 
-    A gradient that may have more than 47 bits is floored to 47.
+    A gradient that may have more than 47 bits is floored to 47. With `magnitude` the weight's is taken; with `scale`,
+    the learning rate where the momentum is in weight units, ``1 / B`` and ``lambda`` are multiplied by it.
     """
     frac_m, frac_g, frac_w = fracs
     mean = Multiplier.from_ratio(1, batch)
+    if scale is not None:
+        mean, decay = mean.times(scale), decay.times(scale)
+    if magnitude:
+        weight = abs(weight)
     guarded = frac_m + GUARD
     acc = align(mu.mantissa * momentum, frac_m + mu.shift, guarded)
     drop = max(gradient_bits - GRADIENT_BITS, 0)

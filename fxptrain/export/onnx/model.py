@@ -12,14 +12,12 @@ from typing import Any
 import numpy as np
 
 from fxptrain import __version__
-from fxptrain.export.c99 import prepare_directory
 from fxptrain.export.layers import Network
 from fxptrain.export.npz import description
 from fxptrain.export.onnx.forms import QUANTIZED, form_of
 from fxptrain.export.onnx.graph import Graph, Port, require
 from fxptrain.export.onnx.layers import add_layer, as_integers, input_values
-from fxptrain.export.source import FILE, Options, write_source
-from fxptrain.run.checkpoint import write_atomically
+from fxptrain.export.source import Options, write_export
 from fxptrain.run.evaluation import Run
 
 MODEL = "model.onnx"
@@ -28,7 +26,7 @@ LOGITS = "logits"
 
 def reads_pixels(run: Run) -> bool:
     """Whether the graph reads pixels; a model of real numbers reads raw integers, which the user quantizes."""
-    return run.recipe.data.largest is None
+    return run.recipe.data.by_table
 
 
 def build(run: Run) -> tuple[Graph, Port, Port, list[dict[str, str]]]:
@@ -79,10 +77,8 @@ def export_onnx(run: Run, directory: Path, options: Options) -> dict[str, Any]:
     require("onnx")
     graph, x, y, forms = build(run)
     data = graph.serialize(run.recipe.name, x, y, metadata(run, x, forms))
-    prepare_directory(directory)
-    write_atomically(directory / MODEL, [data])
-    write_source(run, options, directory)
+    files = write_export(run, options, directory, {MODEL: data})
     stages = run.model.stages
     parameters = sum(p.flat.size for stage in stages for p in stage.parameters)
     sizes = {"macs": sum(stage.macs for stage in stages), "parameters": parameters, "data_bytes": {MODEL: len(data)}}
-    return {"files": [MODEL, FILE], "sizes": sizes, "forms": forms}
+    return {"files": files, "sizes": sizes, "forms": forms}

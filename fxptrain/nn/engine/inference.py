@@ -130,8 +130,21 @@ class Inference:
             out[part] = values
         return out
 
-    def evaluate(self, inputs: npt.NDArray[np.generic], labels: npt.NDArray[np.int32]) -> tuple[int, int]:
-        """Sum of the losses (16 fractional bits) and number of correct classes over all samples."""
+    def evaluate(
+        self, inputs: npt.NDArray[np.generic], labels: npt.NDArray[np.int32],
+        classes: npt.NDArray[np.int64] | None = None,
+    ) -> tuple[int, int]:  # fmt: skip
+        """Sum of the losses (16 fractional bits) and number of correct classes over all samples.
+
+        Parameters
+        ----------
+        inputs : uint8 or raw int array (n, h, w, c)
+            Pixels, or raw integers in the model's input format.
+        labels : int32 array (n,)
+            Class numbers.
+        classes : int64 array (n,), optional
+            Where the class of the largest logit goes, the first of equal ones.
+        """
         last = self.model.stages[-1]
         function: Any = loss.cross_entropy if self.model.spec.loss == "cross-entropy" else loss.squared_error
         total, correct = 0, 0
@@ -140,16 +153,49 @@ class Inference:
             unused = np.empty(values.shape, np.int8)
             result = function(values, last.y_form.format.frac_bits, labels[part], NO_ROUNDING, acc, draws, unused)
             total, correct = total + int(result[0]), correct + int(result[1])
+            if classes is not None:
+                np.argmax(values, axis=1, out=classes[part])
         return total, correct
 
 
 def logits(model: Model, inputs: npt.NDArray[np.generic], threads: int = 1) -> npt.NDArray[np.int32]:
-    """`Inference.logits` of a model as it is now."""
+    """`Inference.logits` of a model as it is now.
+
+    Parameters
+    ----------
+    model : Model
+        Its parameters stay as they are.
+    inputs : uint8 or raw int array (n, h, w, c)
+        Pixels, or raw integers in the model's input format.
+    threads : int
+        They change no bit.
+
+    Returns
+    -------
+    int32 array (n, outputs), raw in the last layer's output format
+    """
     return Inference(model, len(inputs), threads).logits(inputs)
 
 
 def evaluate(
     model: Model, inputs: npt.NDArray[np.generic], labels: npt.NDArray[np.int32], threads: int = 1
 ) -> tuple[int, int]:
-    """`Inference.evaluate` of a model as it is now."""
+    """`Inference.evaluate` of a model as it is now.
+
+    Parameters
+    ----------
+    model : Model
+        Its parameters stay as they are.
+    inputs : uint8 or raw int array (n, h, w, c)
+        Pixels, or raw integers in the model's input format.
+    labels : int32 array (n,)
+        Class numbers.
+    threads : int
+        They change no bit.
+
+    Returns
+    -------
+    (int, int)
+        Sum of the losses (16 fractional bits), and how many samples are right.
+    """
     return Inference(model, len(inputs), threads).evaluate(inputs, labels)

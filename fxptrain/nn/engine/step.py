@@ -32,7 +32,15 @@ PACK_WORK, UPDATE_WORK = 256, 512  # MACs that take about as long as packing, an
 
 @dataclass(frozen=True)
 class StepResult:
-    """What a step measured before its update: loss sum (16 fractional bits), correct classes, samples."""
+    """What a step measured before its update.
+
+    Parameters
+    ----------
+    loss_sum : int
+        Over the batch, with 16 fractional bits.
+    correct, samples : int
+        Samples whose class was right, and all.
+    """
 
     loss_sum: int
     correct: int
@@ -106,9 +114,17 @@ class TrainingStep:
         return block.runs.size * (macs // prod(block.parameter.values.shape) + UPDATE_WORK)
 
     def run(self, inputs: Inputs, labels: Labels, rate: Multiplier) -> StepResult:
-        """Train on one batch: inputs (n, h, w, c), labels (n,), n <= batch_size; returns what forward measured.
+        """Train on one batch; returns what forward measured.
 
-        Every rank of a group is given the whole batch.
+        Parameters
+        ----------
+        inputs : uint8 or raw int array (n, h, w, c)
+            Pixels, or raw integers in the model's input format; n <= batch_size. Every rank of a group is given the
+            whole batch.
+        labels : int32 array (n,)
+            Class numbers.
+        rate : Multiplier
+            Learning rate of this step.
         """
         model = self.model
         self._check(inputs, labels)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -22,19 +22,27 @@ MOST_INPUTS = 16
 @register
 @dataclass(frozen=True, kw_only=True)
 class Add(LayerSpec):
-    """Sum of two or more tensors of one shape; ``inputs`` names them."""
+    """Sum of two or more tensors of one shape, brought to one grid, rounded once.
+
+    Parameters
+    ----------
+    inputs : tuple of str
+        Names of the layers it reads, two to sixteen.
+
+    Notes
+    -----
+    Inputs and output are (n, h, w, c); each input is raw in its own format, the output in one of its own.
+
+    Examples
+    --------
+    >>> Add(inputs=("input", "b")).sources
+    ('input', 'b')
+    """
+
+    least_inputs: ClassVar[int] = 2
+    most_inputs: ClassVar[int] = MOST_INPUTS
 
     type: Literal["add"] = "add"
-
-    @property
-    def least_inputs(self) -> int:
-        """Two."""
-        return 2
-
-    @property
-    def most_inputs(self) -> int:
-        """`MOST_INPUTS`."""
-        return MOST_INPUTS
 
     def stage(self, layer: int, name: str, shapes: Sequence[Shape]) -> AddStage:
         """See `LayerSpec.stage`."""
@@ -90,7 +98,7 @@ class JoiningStage(Stage):
 
 
 class AddStage(JoiningStage):
-    """A sum of tensors on one grid, rounded once."""
+    """A sum of tensors on one grid, rounded once: ``y = requantize(sum of x_k 2**lift_k)``."""
 
     @property
     def alignment(self) -> Alignment:

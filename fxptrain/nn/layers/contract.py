@@ -13,7 +13,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -32,10 +32,59 @@ Pair = tuple[int, int]
 Shape = tuple[int, int, int]
 Views = Mapping[str, npt.NDArray[Any]]
 NO_WINNERS = np.empty((0, 0, 0, 0), np.uint8)
-LINEAR = Activation(relu=False)
 INPUT = -1  # the number of the tensor that is the model's input; others have their stage's
 
 # What users write ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Function:
+    """A monotone function of each value, which acts on a sum before that is rounded; this one changes nothing.
+
+    Because it is monotone it commutes with max-pooling, and rounding with a given draw commutes with it.
+
+    Attributes
+    ----------
+    name : str
+        What tables show behind the name of the stage that absorbed it.
+    added_frac : int
+        Fractional bits that it adds to the sums, and to those of the error that comes back through it.
+    """
+
+    name: str = ""
+    added_frac: int = 0
+
+    def on_sums(self, shift: int, form: FxP) -> Activation:
+        """What kernels do to sums that are then shifted to the right.
+
+        Parameters
+        ----------
+        shift : int
+            From the sums, with the function's bits, to `form`; negative to the left.
+        form : FxP
+            Format of the output.
+
+        Returns
+        -------
+        Activation
+            Numbers for the kernels.
+        """
+        return Activation(relu=False)
+
+    def gate(self, form: FxP, gate: Gate) -> Gate:
+        """Which of the errors that pass `gate` pass to an output in `form`.
+
+        Parameters
+        ----------
+        form : FxP
+            Format of the output, whose saved raw values the gate compares.
+        gate : Gate
+            What passes without the function.
+        """
+        return gate
+
+
+IDENTITY = Function()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +99,15 @@ class LayerSpec(ABC):
         What other layers call it.
     input, inputs : str and tuple of str, optional
         Names of the layers it reads, ``input`` for the model's; left out: the layer written before it.
+
+    Attributes
+    ----------
+    least_inputs, most_inputs : int
+        How many tensors it may read.
     """
+
+    least_inputs: ClassVar[int] = 1
+    most_inputs: ClassVar[int] = 1
 
     type: str = ""
     name: str | None = None
@@ -64,23 +121,19 @@ class LayerSpec(ABC):
             return self.inputs
         return () if self.input is None else (self.input,)
 
-    @property
-    def least_inputs(self) -> int:
-        """How many tensors it reads at least."""
-        return 1
-
-    @property
-    def most_inputs(self) -> int:
-        """How many tensors it reads at most."""
-        return 1
-
     def view(self, shape: Shape) -> Shape | None:
-        """The shape in which it hands on the very values it reads; None for a layer that computes."""
+        """The shape in which it hands on the very values it reads; None for a layer that computes.
+
+        Parameters
+        ----------
+        shape : (h, w, c)
+            Of what it reads.
+        """
         return None
 
     @property
-    def activation(self) -> Activation | None:
-        """For a monotone function of each value by itself, what it does to a sum before that is rounded."""
+    def function(self) -> Function | None:
+        """What it computes of each value by itself, if that is all and the function is monotone."""
         return None
 
     @property
@@ -90,7 +143,21 @@ class LayerSpec(ABC):
 
     @abstractmethod
     def stage(self, layer: int, name: str, shapes: Sequence[Shape]) -> Stage:
-        """The stage of a layer that computes; `layer` is its number in the model, `shapes` those of its inputs.
+        """The stage of a layer that computes.
+
+        Parameters
+        ----------
+        layer : int
+            Its number in the model as written; its streams of draws come from it.
+        name : str
+            What messages call it.
+        shapes : sequence of (h, w, c)
+            Of a sample of every input.
+
+        Returns
+        -------
+        Stage
+            Without formats and parameters, which the model gives it.
 
         Raises
         ------
@@ -100,7 +167,18 @@ class LayerSpec(ABC):
 
     @classmethod
     def choices(cls, shapes: Sequence[Shape]) -> Mapping[str, Sequence[Any]]:
-        """Values of its options worth a try on inputs of these shapes: what strategies and tests draw from."""
+        """Values of its options worth a try: what strategies and tests draw from.
+
+        Parameters
+        ----------
+        shapes : sequence of (h, w, c)
+            Of the inputs.
+
+        Returns
+        -------
+        mapping of str to sequence
+            By option; options left out keep their default.
+        """
         return {}
 
 
@@ -111,6 +189,15 @@ class Moment(NamedTuple):
     """When a rounding happens: seed, and where the handed samples lie in a piece of the batch.
 
     The step, and where the piece lies in the batch, is the program's.
+
+    Parameters
+    ----------
+    seed : int
+        Of the model.
+    first_sample : int
+        Number of the first handed sample in the piece.
+    stochastic_forward, stochastic_error : bool
+        How outputs, and errors, are rounded: stochastically or half to even.
     """
 
     seed: int
@@ -120,7 +207,15 @@ class Moment(NamedTuple):
 
 
 class Report(NamedTuple):
-    """What a call reports of its roundings: saturated values, all values, largest absolute raw value or sum."""
+    """What a call reports of its roundings.
+
+    Parameters
+    ----------
+    saturated, total : int
+        Values that saturated, and all.
+    largest : int
+        Largest absolute raw output, or sum of an input error before its rounding.
+    """
 
     saturated: int
     total: int
@@ -151,7 +246,21 @@ class Roundings(NamedTuple):
 
 
 class ForwardCall(NamedTuple):
-    """Arrays of one forward call: inputs (n, h, w, ci), y (n, oh, ow, co) and the winners, raw; memory to work in."""
+    """Arrays of one forward call, and memory to work in.
+
+    Parameters
+    ----------
+    xs : tuple of int array (n, h, w, ci), raw in ``x_forms``
+        What the stage reads.
+    y : int array (n, oh, ow, co), raw in ``y_form``
+        Where its output goes.
+    winners : uint8 array (n, oh, ow, co)
+        Where it goes which entry of its pooling window won; empty if it does not pool.
+    moment : Moment
+        Of the rounding.
+    shared, scratch : mapping of str to array
+        The buffers that `Stage.shared` and `Stage.scratch` asked for.
+    """
 
     xs: tuple[IntArray, ...]
     y: IntArray
@@ -167,10 +276,35 @@ class ForwardCall(NamedTuple):
 
 
 class ErrorCall(NamedTuple):
-    """Arrays of one input-error call: error at the output, and `out` at input x, number `slot` of the stage's.
+    """Arrays of one input-error call, and memory to work in.
 
-    `out` holds errors of `form`; or, if int64, exact sums of `sum_frac` fractional bits, to which this stage's are
-    added.
+    Parameters
+    ----------
+    error : int array (n, oh, ow, co), raw in `error_form`
+        At the stage's output.
+    winners : uint8 array (n, oh, ow, co)
+        Which entry of its pooling window won; empty if the stage does not pool.
+    x : int array (n, h, w, ci), raw in the input's form
+        The input, whose saved values say where errors pass.
+    out : int array (n, h, w, ci)
+        Where the error at that input goes: raw in `form`; or, if it `joins` those of several readers, int64 sums of
+        `sum_frac` fractional bits, to which this stage's are added.
+    slot : int
+        Which of the stage's inputs it is.
+    error_form, form : FxP
+        Formats of the errors at the output and at the input.
+    sum_frac : int
+        Fractional bits of the sums behind `form`.
+    joins : bool
+        Whether others read the input, too.
+    gate : Gate
+        Which errors pass to the input.
+    stream : int
+        Of the rounding.
+    moment : Moment
+        Of the rounding.
+    shared, scratch : mapping of str to array
+        The buffers that `Stage.shared` and `Stage.scratch` asked for.
     """
 
     error: IntArray
@@ -180,7 +314,8 @@ class ErrorCall(NamedTuple):
     slot: int
     error_form: FxP
     form: FxP
-    sum_frac: int | None
+    sum_frac: int
+    joins: bool
     gate: Gate
     stream: int
     moment: Moment
@@ -192,7 +327,14 @@ class ErrorCall(NamedTuple):
 class GradientBlock:
     """A part of one parameter array whose gradient is computed at once.
 
-    `runs` maps the flat gradient to the parameters.
+    Parameters
+    ----------
+    parameter : ParameterArray
+        The weights or the bias of a stage.
+    first, channels : int
+        Of weights the range of input channels; of a bias all channels.
+    runs : Runs
+        Where the flat gradient belongs in the flat parameters.
     """
 
     parameter: ParameterArray
@@ -204,8 +346,20 @@ class GradientBlock:
 class Row(NamedTuple):
     """A stage as the C runtime sees it.
 
-    `kind` names its functions; a sum has `taps` products of weights; `error_terms` bounds how many errors times a
-    weight (or the mean's mantissa) meet in one sum of an input error.
+    Parameters
+    ----------
+    kind : str
+        Names its functions.
+    kernel, stride, padding : pair of int
+        Of its window on the input.
+    pool : pair of int
+        Windows of sums of which the largest is kept.
+    taps : int
+        Products of weights in one sum.
+    error_terms : int
+        How many errors times a weight (or the mean's mantissa) meet in one sum of an input error, at most.
+    mean : (int, int)
+        Mantissa and shift of an average.
     """
 
     kind: str
@@ -230,11 +384,27 @@ class Stage(ABC):
     in_shapes : sequence of (h, w, c)
         One for every input.
     out_shape : (h, w, c)
+        Of its output, after what it absorbs.
+
+    Attributes
+    ----------
+    inputs : tuple of int
+        The tensors that it reads: numbers of stages, or `INPUT`; given by the graph.
+    x_forms : tuple of TensorFormat
+        Formats of the inputs; given by the model, as are the next two.
+    y_form : TensorFormat
+        Format of the output; its input's where it rounds nothing.
+    error_scale : ErrorScale
+        Of the error at its output.
+    parameters : tuple of ParameterArray
+        Weights, then the bias if there is one.
+    function : Function
+        The function of each value that it has absorbed.
     """
 
     pools = False  # whether winners are recorded
     rounds = True  # whether the output has a format of its own, into which values are rounded
-    passes_activation = False  # whether an activation behind it may as well come before it
+    commutes = False  # whether a function of each value behind it may as well come before it
 
     def __init__(self, layer: int, name: str, in_shapes: Sequence[Shape], out_shape: Shape) -> None:
         self.layer, self.name, self.in_shapes, self.out_shape = layer, name, tuple(in_shapes), out_shape
@@ -242,7 +412,7 @@ class Stage(ABC):
         self.x_forms: tuple[TensorFormat, ...]
         self.y_form: TensorFormat
         self.error_scale: ErrorScale  # of the error at this stage's output
-        self.activation = LINEAR
+        self.function = IDENTITY
         self.parameters: tuple[ParameterArray, ...] = ()
 
     # Shapes and formats --------------------------------------------------------------------------------------------
@@ -274,17 +444,35 @@ class Stage(ABC):
         return tuple(form.format.frac_bits for form in forms)
 
     @property
-    def relu(self) -> bool:
-        """Whether the output is rectified."""
-        return self.activation.relu
+    def activation(self) -> Activation:
+        """What kernels do to the output's sums before they round them."""
+        return self.function.on_sums(self.shift, self.y_form.format)
+
+    @property
+    def title(self) -> str:
+        """Its name, and the function that it absorbed."""
+        return f"{self.name} + {self.function.name}" if self.function.name else self.name
 
     # What it absorbs -----------------------------------------------------------------------------------------------
 
     def absorb(self, layer: LayerSpec, shape: Shape) -> bool:
-        """Take over a layer that follows, whose input has the shape; False where that would change a bit."""
-        if layer.activation is None or not self.rounds:
+        """Take over a layer that follows.
+
+        Parameters
+        ----------
+        layer : LayerSpec
+            The only reader of this stage's output.
+        shape : (h, w, c)
+            Of its input.
+
+        Returns
+        -------
+        bool
+            False where that would change a bit; the layer then becomes a stage.
+        """
+        if layer.function is None or not self.rounds or self.function not in (IDENTITY, layer.function):
             return False
-        self.activation = layer.activation
+        self.function = layer.function
         return True
 
     # Sums ----------------------------------------------------------------------------------------------------------
@@ -296,17 +484,17 @@ class Stage(ABC):
 
     @property
     def sum_frac(self) -> int:
-        """Fractional bits of the output's sums, where it rounds."""
+        """Fractional bits of the output's sums before its function, where it rounds."""
         raise NotImplementedError
 
     @property
     def shift(self) -> int:
-        """Right shift from the sums to the output format."""
-        return self.sum_frac - self.y_form.format.frac_bits
+        """Right shift from the sums, with its function, to the output format."""
+        return self.sum_frac + self.function.added_frac - self.y_form.format.frac_bits
 
     @property
     def largest_sum(self) -> int:
-        """Bound of the output's sums, where it rounds."""
+        """Bound of the output's sums before its function, where it rounds."""
         raise NotImplementedError
 
     @property
@@ -376,11 +564,11 @@ class Stage(ABC):
 
     @abstractmethod
     def forward(self, call: ForwardCall) -> Roundings:
-        """Write the output y of x."""
+        """Calls that write the output y of the inputs and, of a pool, the winners."""
 
     @abstractmethod
     def input_error(self, call: ErrorCall) -> Roundings:
-        """Write the error at an input from the error at the output; reports the largest absolute sum."""
+        """Calls that write the error at an input from the error at the output; they report the largest absolute sum."""
 
     def blocks(self, threads: int) -> list[GradientBlock]:
         """The gradient blocks of all parameters, enough for `threads` to work side by side."""
@@ -399,7 +587,29 @@ class Stage(ABC):
     def gradient(
         self, block: GradientBlock, x: IntArray, error: IntArray, winners: npt.NDArray[np.uint8], scratch: Views
     ) -> tuple[list[Call], IntArray]:
-        """Exact gradient of a block over all samples: calls that write it, and where: flat, in scratch memory."""
+        """Exact gradient of a block, summed over samples.
+
+        Parameters
+        ----------
+        block : GradientBlock
+            Which parameters.
+        x : int array (n, h, w, ci), raw in ``x_form``
+            Input of the stage.
+        error : int array (n, oh, ow, co), raw in the format of the error at the output
+            The error at its output.
+        winners : uint8 array (n, oh, ow, co)
+            Empty if the stage does not pool.
+        scratch : mapping of str to array
+            Buffers of phase ``gradient``.
+
+        Returns
+        -------
+        calls : list of Call
+            They write the gradient.
+        gradient : int array (block.runs.size,), at least
+            Where it then lies: flat, in scratch memory. Its fractional bits are the error's and, of weights, the
+            input's.
+        """
         raise NotImplementedError
 
     # Rounding sites ------------------------------------------------------------------------------------------------
@@ -415,17 +625,20 @@ class Stage(ABC):
     def error_site(self, call: ErrorCall) -> RoundSite:
         """Rounding site of an input error; of exact sums, only the shift to their grid is meant."""
         sum_frac = call.error_form.frac_bits + self.error_sum_frac
-        shift = min(sum_frac - (call.form.frac_bits if call.sum_frac is None else call.sum_frac), 62)
+        if call.joins:
+            shift = sum_frac - call.sum_frac
+        else:
+            shift = min(sum_frac + call.gate.added_frac - call.form.frac_bits, 62)
         return error_site(call.form, shift, call.stream, elements_of(self.in_shapes[call.slot]), call.moment)
 
     def gate(self, saturation_mask: bool, behind: Gate) -> Gate:
-        """Which errors pass to the output: those of values whose ReLU was open and, with the mask, not saturated.
+        """Which errors pass to the output: of values where its function was open and, with the mask, not saturated.
 
         `behind` is the gate of the first input, which holds for a stage that hands its values on.
         """
         form = self.y_form.format
-        low = 0 if self.relu else (form.min_raw if saturation_mask else form.min_raw - 1)
-        return Gate(low, form.max_raw if saturation_mask else form.max_raw + 1)
+        beyond = 0 if saturation_mask else 1
+        return self.function.gate(form, Gate(form.min_raw - beyond, form.max_raw + beyond))
 
 
 def elements_of(shape: Shape) -> int:

@@ -53,7 +53,22 @@ BLOCK_CHANNELS = 512  # input channels of one gradient block of a linear layer
 @register
 @dataclass(frozen=True, kw_only=True)
 class Conv2d(WindowSpec):
-    """Two-dimensional convolution (cross-correlation) of NHWC input with zero padding."""
+    """Two-dimensional convolution (cross-correlation) of NHWC input with zero padding.
+
+    ``y[n, i, j, o] = bias[o] + sum of x[n, i sh + a - ph, j sw + b - pw, c] w[a, b, c, o]`` over a, b, c, rounded once.
+
+    Parameters
+    ----------
+    channels : int
+        Of the output, co.
+    kernel, stride, padding, bias
+        As of `WindowSpec`.
+
+    Notes
+    -----
+    Input (n, h, w, ci), output (n, oh, ow, co), weights (kh, kw, ci, co) and bias (co,), both raw in the stage's
+    parameter format.
+    """
 
     type: Literal["conv2d"] = "conv2d"
     channels: int
@@ -77,7 +92,22 @@ class Conv2d(WindowSpec):
 @register
 @dataclass(frozen=True, kw_only=True)
 class Linear(LayerSpec):
-    """Matrix product with every flattened sample."""
+    """Matrix product with every flattened sample.
+
+    ``y[n, o] = bias[o] + sum of x[n, k] w[k, o]`` over k, rounded once.
+
+    Parameters
+    ----------
+    features : int
+        Outputs of a sample.
+    bias : bool
+        Whether every output has one.
+
+    Notes
+    -----
+    Input (n, h, w, c) of any shape, read row-major; output (n, 1, 1, features); weights (h w c, features) and bias
+    (features,), both raw in the stage's parameter format.
+    """
 
     type: Literal["linear"] = "linear"
     features: int
@@ -96,9 +126,16 @@ class Linear(LayerSpec):
 
 
 class ProductStage(WeightedStage):
-    """A convolution, or a linear layer where ``linear``, with the max-pooling and the activation it absorbed.
+    """A convolution or a linear layer, with the max-pooling and the activation it absorbed.
 
     Weights are (kh, kw, ci, co) or (in, out).
+
+    Parameters
+    ----------
+    layer, name, in_shape, channels, kernel, stride, padding, bias
+        As of `WeightedStage`.
+    linear : bool
+        Whether the whole sample is one position.
     """
 
     def __init__(
@@ -388,7 +425,8 @@ class ProductStage(WeightedStage):
             return fits_int32(largest << (bits[0] - 1), 30)
         terms, bias = self.taps * self.inner, 1 << (bits[1] - 1) if len(self.bias) else 0
         largest, bias = measured.results if measured else (terms << (bits[1] - 1), bias)
-        return fits_int32((largest << (bits[0] - 1)) + (bias << self.x_form.format.frac_bits), self.shift)
+        sums = (largest << (bits[0] - 1)) + (bias << self.x_form.format.frac_bits)
+        return fits_int32(sums << self.function.added_frac, self.shift)
 
     # Calls -------------------------------------------------------------------------------------------------------
 
@@ -492,7 +530,7 @@ class ProductStage(WeightedStage):
     def input_error(self, call: ErrorCall) -> Roundings:
         """See `Stage.input_error`."""
         scratch, site = call.scratch, self.error_site(call)
-        kind = np.int32 if self.error_narrow and site.shift <= 30 else np.int64
+        kind = np.int32 if self.error_narrow and site.shift <= 30 and not call.gate.added_frac else np.int64
         calls = [
             Call(
                 conv.conv2d_input_error, images.of(call.error), call.winners, images.of(call.x),

@@ -37,7 +37,20 @@ from fxptrain.nn.state.parameters import IntArray
 @register
 @dataclass(frozen=True, kw_only=True)
 class DepthwiseConv2d(WindowSpec):
-    """Convolution of every channel with its own kernel."""
+    """Convolution of every channel with its own kernel.
+
+    ``y[n, i, j, c] = bias[c] + sum of x[n, i sh + a - ph, j sw + b - pw, c] w[a, b, c]`` over a, b, rounded once.
+
+    Parameters
+    ----------
+    kernel, stride, padding, bias
+        As of `WindowSpec`.
+
+    Notes
+    -----
+    Input (n, h, w, c), output (n, oh, ow, c), weights (kh, kw, c) and bias (c,), both raw in the stage's parameter
+    format.
+    """
 
     type: Literal["depthwise-conv2d"] = "depthwise-conv2d"
 
@@ -112,7 +125,7 @@ class DepthwiseStage(WeightedStage):
         x, weights = self.x_form.format, self.weights.form.format
         products = self.kernel[0] * self.kernel[1] << (x.total_bits + weights.total_bits - 2)
         bias = 1 << (weights.total_bits - 1 + max(x.frac_bits, 0)) if len(self.bias) else 0
-        narrow = x.frac_bits >= 0 and fits_int32(products + bias, self.shift)
+        narrow = x.frac_bits >= 0 and fits_int32((products + bias) << self.function.added_frac, self.shift)
         found: npt.NDArray[Any] = views["bias"].view(np.int32 if narrow else np.int64)[: self.in_shape[2]]
         return found
 

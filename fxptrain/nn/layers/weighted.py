@@ -18,7 +18,17 @@ FEWER_BITS = "Use fewer bits for the weights, activations or errors."
 
 @dataclass(frozen=True, kw_only=True)
 class WindowSpec(LayerSpec):
-    """Options of a convolution's window, with zero padding at both sides of each axis."""
+    """Options of a convolution's window.
+
+    Parameters
+    ----------
+    kernel, stride : (int, int)
+        Extents of the window, and its steps, along height and width.
+    padding : (int, int)
+        Zeros at both sides of each axis.
+    bias : bool
+        Whether every output channel has one.
+    """
 
     kernel: Pair
     stride: Pair = (1, 1)
@@ -27,9 +37,9 @@ class WindowSpec(LayerSpec):
 
     @classmethod
     def choices(cls, shapes: Sequence[Shape]) -> Mapping[str, Sequence[Any]]:
-        """Windows of up to five in each direction that fit any padding drawn."""
+        """Windows of up to five in each direction, some of them larger than the input without its padding."""
         (h, w, _), *_ = shapes
-        kernels = [(kh, kw) for kh in range(1, min(h, 5) + 1) for kw in range(1, min(w, 5) + 1)]
+        kernels = [(kh, kw) for kh in range(1, min(h + 1, 5) + 1) for kw in range(1, min(w + 1, 5) + 1)]
         steps = [(sh, sw) for sh in (1, 2, 3) for sw in (1, 2, 3)]
         paddings = [(ph, pw) for ph in range(3) for pw in range(3)]
         return {"kernel": kernels, "stride": steps, "padding": paddings, "bias": (True, False)}
@@ -40,7 +50,14 @@ class WeightedStage(Stage):
 
     Parameters
     ----------
+    layer, name
+        As of `Stage`.
+    in_shape : (h, w, c)
+        Of its only input.
+    channels : int
+        Of the output.
     kernel, stride, padding : pair of int
+        As of `WindowSpec`.
     pool : pair of int
         Windows of outputs, side by side, of which the largest is kept.
     bias : bool
@@ -57,7 +74,7 @@ class WeightedStage(Stage):
         self.pools, self.has_bias = pool != (1, 1), bias
 
     def absorb(self, layer: LayerSpec, shape: Shape) -> bool:
-        """Activations, and one max-pooling in windows side by side."""
+        """Functions of each value, and one max-pooling in windows side by side."""
         window = layer.window
         if window is None or self.pools or shape != self.out_shape:
             return super().absorb(layer, shape)

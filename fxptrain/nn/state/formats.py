@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
+from fxptrain.errors import CheckpointError
 from fxptrain.fixed.format import FxP
 
 MIN_ADAPTIVE_FRAC, MAX_ADAPTIVE_FRAC, MAX_MOMENTUM_FRAC = -12, 30, 60
@@ -38,8 +39,24 @@ class TensorFormat:
     """Format of one tensor, with counters for its adaptation and for telemetry.
 
     In mode ``auto``, `adapt` gives one bit of range when more than 2**-12 of the values saturated, and takes one when
-    the largest stayed under a quarter of the range. `known`, if not None, are the smallest and largest raw values
-    that occur.
+    the largest stayed under a quarter of the range.
+
+    Parameters
+    ----------
+    name : str
+        Of the tensor, in checkpoints and tables.
+    format : FxP
+        As it is now.
+    adaptive : bool
+        Whether `adapt` may move it.
+    max_frac, min_frac : int
+        How fine and how coarse it may become.
+    interval, epoch : Counts
+        Since the last adaptation, and since the last reset of the telemetry.
+    changes : int
+        How often it moved, since that reset.
+    known : (int, int), optional
+        Smallest and largest raw value that occurs, if that is known.
     """
 
     name: str
@@ -95,8 +112,13 @@ class TensorFormat:
         }
 
     def load(self, state: dict[str, Any]) -> None:
-        """Take over what `state` returned."""
-        self.format = self.format.with_frac(state["frac_bits"])
+        """Take over what `state` returned; raises `CheckpointError` where the format could not have come to that."""
+        frac, own = state["frac_bits"], self.format.frac_bits
+        moves = self.adaptive or self.max_frac == MAX_MOMENTUM_FRAC  # the momentum's is measured where it is not given
+        low, high = (self.min_frac, self.max_frac) if moves else (own, own)
+        if frac != own and not low <= frac <= high:
+            raise CheckpointError(f"`frac_bits` (={frac}) of {self.name!r} in the state must be {low} to {high}.")
+        self.format = self.format.with_frac(frac)
         self.changes = state["changes"]
         self.interval, self.epoch = Counts(*state["interval"]), Counts(*state["epoch"])
 
@@ -113,6 +135,30 @@ class ErrorScale:
 
     When the largest sum of a step does not fit, the scale rises to fit it from the next step on; when `CALM_STEPS`
     steps in a row would have fitted a scale finer by a bit, it falls by one bit.
+
+    Parameters
+    ----------
+    name : str
+        Of the error, in checkpoints and tables.
+    bits : int
+        Total bits of the errors.
+    frac : int
+        Their fractional bits, unless the sums of a step have fewer (`at`).
+    calm : int
+        Steps in a row that would have fitted a finer scale.
+    epoch : Counts
+        Since the last reset of the telemetry.
+    changes : int
+        How often the scale moved, since that reset.
+
+    Examples
+    --------
+    >>> scale = ErrorScale("error", bits=8, frac=10)
+    >>> scale.at(sum_frac=20)
+    FxP(8, 10)
+    >>> scale.note(largest=127 << 12, sum_frac=20)  # needs two bits more range
+    >>> scale.frac
+    8
     """
 
     name: str
@@ -157,6 +203,8 @@ class ErrorScale:
         return [self.frac, self.calm, self.changes, counts.saturated, counts.total, counts.largest]
 
     def load(self, state: list[int]) -> None:
-        """Take over what `state` returned."""
+        """Take over what `state` returned; raises `CheckpointError` where the rule could not have come to that."""
+        if abs(state[0]) > MAX_ERROR_FRAC or not 0 <= state[1] < CALM_STEPS:
+            raise CheckpointError(f"The scale and the calm steps {state[:2]} of {self.name!r} in the state cannot be.")
         self.frac, self.calm, self.changes = state[:3]
         self.epoch = Counts(*state[3:])

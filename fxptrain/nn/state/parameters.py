@@ -26,16 +26,31 @@ from fxptrain.nn.state.streams import Site, stream
 IntArray = npt.NDArray[np.signedinteger[Any]]
 MASTER_BITS = 32
 GRADIENT_BITS = 47  # a gradient term's bits before its 15-bit mantissa
+ONE = Multiplier.from_ratio(1, 1)
 NO_DRAWS = np.empty(0, np.uint32)
 
 
 @dataclass(frozen=True)
 class UpdateRule:
-    """The optimizer's constants: method, momentum factor and weight decay."""
+    """The optimizer's constants, as integers.
+
+    Parameters
+    ----------
+    method : {"sqpu", "hteqpu", "ste"}
+        See `OptimizerSpec`.
+    momentum, decay : Multiplier
+        Momentum factor and weight decay.
+    weight_units : bool
+        Whether the momentum is what is taken off the weights.
+    magnitude : bool
+        Whether the decay is of ``|w|``.
+    """
 
     method: str
     momentum: Multiplier
     decay: Multiplier
+    weight_units: bool = False
+    magnitude: bool = False
 
     @property
     def stochastic(self) -> bool:
@@ -49,7 +64,19 @@ class UpdateRule:
 
 
 class UpdateMoment(NamedTuple):
-    """How strong an update is, its seed, and what the gradient looks like: its fraction and magnitude bits."""
+    """How strong an update is, its seed, and what the gradient looks like.
+
+    Parameters
+    ----------
+    seed : int
+        Of the model.
+    rate : Multiplier
+        Learning rate.
+    batch : int
+        Samples that the gradient is summed over.
+    gradient_frac, gradient_bits : int
+        Fractional bits of the gradient, and the most bits of its magnitude.
+    """
 
     seed: int
     rate: Multiplier
@@ -78,8 +105,23 @@ class ParameterArray:
         ``weights`` or ``bias``; used in checkpoints.
     shape : tuple of int
         Extents; the flat index is the draw index.
-    sites : mapping
-        Rounding sites (momentum, value, initialization, regrids).
+    layer : int
+        Number of the layer, which the streams of draws come from.
+    form, momentum_form : TensorFormat
+        Formats of the values and of the momentum; weights and bias of a layer share both.
+    rule : UpdateRule
+        How gradients become updates.
+
+    Attributes
+    ----------
+    values : int array of the shape, raw in `form`
+        What the layer computes with; `flat` is a view of it.
+    momentum : int array (size,), raw in `momentum_form`
+        For ``ste`` int32, with as many more fractional bits.
+    master : int32 array (size,) or None
+        For ``ste`` the values with all fractional bits that 32 bits leave.
+    still, updates : int
+        Updates with momentum that left a parameter where it was, and all, since the last reset.
     """
 
     _site: tuple[Any, UpdateSite] | None = None  # the last one and what it was made of: few steps change that
@@ -129,7 +171,15 @@ class ParameterArray:
         return stream(self.layer, twins[site] if self.is_bias else site)
 
     def initialize(self, fan_in: int, seed: int) -> None:
-        """Uniform in +-1/sqrt(fan_in), rounded onto the grid; stochastically for SQPU, so that no layer starts dead."""
+        """Uniform in +-1/sqrt(fan_in), rounded onto the grid; stochastically for SQPU, so that no layer starts dead.
+
+        Parameters
+        ----------
+        fan_in : int
+            Products in one sum of the layer's output.
+        seed : int
+            Of the model.
+        """
         bound = Multiplier.from_ratio(isqrt((1 << 60) // fan_in), 1 << 30)
         form = self._value_format
         target = self.flat if self.master is None else self.master
@@ -160,11 +210,14 @@ class ParameterArray:
 
     def _make_site(self, moment: UpdateMoment) -> UpdateSite:
         value, momentum = self._value_format, self._momentum_format
+        mean, decay, rate = _reciprocal(moment.batch), self.rule.decay, moment.rate
+        if self.rule.weight_units:
+            mean, decay, rate = mean.times(rate), decay.times(rate), ONE
         return UpdateSite(
             keep=_term(self.rule.momentum, momentum.frac_bits, momentum.frac_bits),
-            gradient=_term(_reciprocal(moment.batch), moment.gradient_frac, momentum.frac_bits, moment.gradient_bits),
-            decay=_term(self.rule.decay, value.frac_bits, momentum.frac_bits),
-            rate=_term(moment.rate, momentum.frac_bits, value.frac_bits),
+            gradient=_term(mean, moment.gradient_frac, momentum.frac_bits, moment.gradient_bits),
+            decay=_term(decay, value.frac_bits, momentum.frac_bits),
+            rate=_term(rate, momentum.frac_bits, value.frac_bits),
             momentum_low=momentum.min_raw,
             momentum_high=momentum.max_raw,
             low=value.min_raw,
@@ -174,13 +227,27 @@ class ParameterArray:
             momentum_stream=self._stream(Site.WEIGHT_MOMENTUM),
             stream=self._stream(Site.WEIGHT),
             step=0,
+            magnitude=self.rule.magnitude,
         )
 
     def update(self, site: UpdateSite, runs: Runs, gradient: IntArray, draws: npt.NDArray[np.uint32]) -> Call:
-        """A call that updates the parameters in `runs`.
+        """A call that updates some parameters.
 
-        `gradient` is flat; `draws` (2, block) is scratch. The site is the call's first argument. It returns what
-        `kernels.update.update` does.
+        Parameters
+        ----------
+        site : UpdateSite
+            The call's first argument, which another step replaces.
+        runs : Runs
+            Where the gradient belongs in the flat parameters.
+        gradient : int array (runs.size,), at least
+            Exact, flat.
+        draws : uint32 array (2, BLOCK)
+            Scratch.
+
+        Returns
+        -------
+        Call
+            It returns what `kernels.update.update` does.
         """
         target = self.flat if self.master is None else self.master
         return Call(update, site, target, self.momentum, runs, gradient, draws)
@@ -242,7 +309,21 @@ class ParameterArray:
         return found | ({f"{self.name}_master": MASTER_BITS} if wide else {})
 
     def load(self, arrays: dict[str, IntArray], prefix: str) -> None:
-        """Copy arrays of `arrays` back; raises `CheckpointError` where shape or dtype differ."""
+        """Copy arrays back.
+
+        Parameters
+        ----------
+        arrays : dict of str to int array
+            By `prefix` and the names of `arrays`.
+        prefix : str
+            What stands before the names.
+
+        Raises
+        ------
+        CheckpointError
+            Where shape, dtype or a value's bits differ.
+        """
+        widths = self.widths()
         for name, array in self.arrays().items():
             found = arrays.get(f"{prefix}{name}")
             if found is None or found.shape != array.shape or found.dtype != array.dtype:
@@ -250,4 +331,7 @@ class ParameterArray:
                 raise CheckpointError(
                     f"Array {prefix + name!r} must be {array.dtype} {array.shape}; the file has {have}."
                 )
+            high = 1 << (widths[name] - 1)
+            if not -high <= int(found.min(initial=0)) <= int(found.max(initial=0)) < high:
+                raise CheckpointError(f"Array {prefix + name!r} has values of more than its {widths[name]} bits.")
             array[...] = found

@@ -56,7 +56,7 @@ def test_another_weight_is_found(tmp_path: Path) -> None:
     run.model.stages[1].parameters[0].flat[0] ^= 64
     export_run(run, "onnx", tmp_path / "c", Options())
     (other / "model.onnx").write_bytes((tmp_path / "c/model.onnx").read_bytes())
-    assert "DIFFERENT" in invoke("verify", str(other), "--samples", "8", code=1)
+    assert "DIFFERENT" in invoke("verify", str(other), "--samples", "8", "--edited", code=1)
 
 
 @ONNX

@@ -87,6 +87,23 @@ def test_steps_equal_the_oracle(model_spec, format_spec, optimizer_spec, seed, s
     compare(model, np.random.default_rng(seed), sizes, **options)
 
 
+@pytest.mark.parametrize("mode", ["fixed", "auto"])
+@pytest.mark.parametrize("method", ["sqpu", "hteqpu", "ste"])
+def test_the_papers_way_of_updating(mode: str, method: str) -> None:
+    """The momentum in weight units on the parameters' grid, which it follows, and a decay by magnitude."""
+    fracs = {"param_frac": 6, "activation_frac": 4} if mode == "fixed" else {"adapt_every": 1}
+    formats = s.FormatSpec(mode=mode, momentum_frac="param", momentum_bits=10, **fracs)
+    optimizer = s.OptimizerSpec(method=method, momentum_units="weight", weight_decay=0.01, decay_of="magnitude")
+    spec = s.ModelSpec(name="odd", input_shape=(5, 5, 3), layers=CONV_THEN_LINEAR)
+    model = Model.build(spec, formats, optimizer, seed=3)
+    compare(model, np.random.default_rng(0), [4] * 5)
+    for stage in model.stages:
+        value, momentum = stage.parameters[0].form, stage.parameters[0].momentum_form
+        assert momentum.format.frac_bits == value.format.frac_bits
+        assert value.changes == momentum.changes
+    assert (sum(stage.parameters[0].form.changes for stage in model.stages) > 0) == (mode == "auto")
+
+
 CONV_THEN_LINEAR = (s.Conv2d(channels=5, kernel=(3, 3)), s.Linear(features=5), s.ReLU(), s.Linear(features=3))
 
 

@@ -20,10 +20,10 @@ METHODS = ["sqpu", "hteqpu", "ste"]
 
 
 def make(
-    method: str, param: FxP, momentum: FxP, name: str = "weights", shape: tuple[int, ...] = (3, 4)
+    method: str, param: FxP, momentum: FxP, name: str = "weights", shape: tuple[int, ...] = (3, 4), **how: bool
 ) -> ParameterArray:
     """Initialized parameters of layer 3."""
-    rule = UpdateRule(method, Multiplier.from_real(0.9), Multiplier.from_real(0.01))
+    rule = UpdateRule(method, Multiplier.from_real(0.9), Multiplier.from_real(0.01), **how)
     forms = TensorFormat("w", param, adaptive=True), TensorFormat("m", momentum, adaptive=True)
     array = ParameterArray(name, shape, LAYER, *forms, rule)
     array.initialize(12, SEED)
@@ -46,7 +46,12 @@ def twin_of(array: ParameterArray) -> naive.Parameter:
 def rule_of(array: ParameterArray, gamma: Multiplier) -> naive.Rule:
     """The oracle's copy of the rule."""
     constants = (array.rule.momentum, array.rule.decay, gamma)
-    return naive.Rule(*(naive.Multiplier(c.mantissa, c.shift) for c in constants), stochastic=array.rule.stochastic)
+    return naive.Rule(
+        *(naive.Multiplier(c.mantissa, c.shift) for c in constants),
+        stochastic=array.rule.stochastic,
+        weight_units=array.rule.weight_units,
+        magnitude=array.rule.magnitude,
+    )
 
 
 @given(
@@ -58,10 +63,15 @@ def rule_of(array: ParameterArray, gamma: Multiplier) -> naive.Rule:
     st.lists(st.lists(st.integers(-(2**20), 2**20), min_size=12, max_size=12), min_size=1, max_size=3),
     st.integers(1, 12),
     st.sampled_from([21, 47, 60]),
+    st.booleans(),
+    st.booleans(),
 )
-def test_steps(method, name, param, momentum, gradient_frac, gradients, piece, gradient_bits) -> None:
+def test_steps(
+    method, name, param, momentum, gradient_frac, gradients, piece, gradient_bits, weight_units, magnitude
+) -> None:
     """Several steps, each applied in pieces, give the oracle's weights, momentum and masters."""
-    array = make(method, FxP(*param), FxP(*momentum), name)
+    how = {"weight_units": weight_units, "magnitude": magnitude}
+    array = make(method, FxP(*param), FxP(*momentum), name, **how)
     twin, gamma = twin_of(array), Multiplier.from_real(0.05)
     draws = np.empty((2, BLOCK), np.uint32)
     for step, values in enumerate(gradients):
@@ -83,6 +93,17 @@ def test_steps(method, name, param, momentum, gradient_frac, gradients, piece, g
     for form, expected in ((array.form, twin.form), (array.momentum_form, twin.momentum_form)):
         seen = form.interval
         assert (seen.saturated, seen.total, seen.largest) == (expected.saturated, expected.total, expected.max_abs)
+
+
+@given(st.sampled_from(["sqpu", "hteqpu"]), st.lists(st.integers(-(2**20), 2**20), min_size=12, max_size=12))
+def test_one_rounding(method, gradient) -> None:
+    """In weight units on the parameters' grid the weights lose the momentum itself: nothing is rounded again."""
+    array = make(method, FxP(12, 6), FxP(12, 6), weight_units=True)
+    before = array.flat.astype(np.int64)
+    site = array.site(UpdateMoment(SEED, Multiplier.from_real(0.05), 5, 10, 21))
+    run = Runs(0, 12)
+    array.update(site, run, np.array(gradient, np.int64), np.empty((2, BLOCK), np.uint32)).run(1)
+    assert array.flat.tolist() == np.clip(before - array.momentum, -2048, 2047).tolist()
 
 
 @pytest.mark.parametrize("method", METHODS)

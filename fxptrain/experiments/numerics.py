@@ -1,0 +1,29 @@
+"""Which arithmetic computed a cell: the part of its key that stands for the code.
+
+Cells of one version are the same bits whatever sources computed them, so a change of the sources that changes no bit
+keeps all finished cells. What does not belong here: proving that the code has this arithmetic (`golden`), and which
+sources computed what (`code_version`).
+"""
+
+from __future__ import annotations
+
+from importlib import metadata
+
+from fxptrain.experiments.code_version import available
+
+VERSION = 1  # one more whenever an output bit of any cell may have changed; GOLDEN is new then, too
+GOLDEN = "0c46546dcfb5d74d1375a4eea29ed06b8abfd635c609590b864718fda2df5396"  # what the golden trainings give
+FLOAT_VERSION = 1  # of `float32`, whose numbers are those of a version of PyTorch and a kind of processor
+
+
+def numerics(engine: str = "integer") -> str:
+    """Name of the arithmetic of an engine.
+
+    Examples
+    --------
+    >>> numerics() == f"{VERSION}-{GOLDEN[:16]}"
+    True
+    """
+    if engine == "integer":
+        return f"{VERSION}-{GOLDEN[:16]}"
+    return f"{VERSION}-{FLOAT_VERSION}-torch-{metadata.version('torch') if available(engine) else 'none'}"
