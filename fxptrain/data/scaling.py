@@ -95,7 +95,7 @@ class ChannelScale:
             )
         return cls(prescale, round(mean * Fraction(2) ** prescale), multiplier.mantissa, multiplier.shift)
 
-    def raw(self, x: float, form: FxP) -> int:
+    def raw(self, x: float | Fraction, form: FxP) -> int:
         """Raw integer of one number, by the definition."""
         grid = min(max(round(Fraction(x) * Fraction(2) ** self.prescale), -_GRID_MAX - 1), _GRID_MAX)
         value = round(Fraction((grid - self.offset) * self.mantissa) / Fraction(2) ** self.shift)
