@@ -104,7 +104,7 @@ def _sizes(net: Network, calls: list[Call], interface: Interface) -> dict[str, A
             "weights": weights,
             "biases": biases,
             "scales": scales,
-            "input table": 256 * each * interface.pixels,
+            "input table": interface.table(net).size * each if interface.pixels else 0,
         },
         "arena_bytes": 2 * max(call.elements for call in calls) * each,
     }
