@@ -96,6 +96,13 @@ static inline fxp_forward_sum fxp_add_part(fxp_forward_sum sum, fxp_part x, fxp_
 
 #define FXP_LANES 1
 
+/* The loop's own instructions cost as much as a product; where compilers load everything first, fewer steps do better. */
+#ifdef __arm__
+#define FXP_UNROLLED 8
+#else
+#define FXP_UNROLLED 4
+#endif
+
 #endif
 
 /* Two inputs and two channels, each read once for two products; sums begin with what the channel's shall begin with. */
@@ -125,19 +132,21 @@ static inline fxp_sums fxp_dot_2x2(const fxp_value *x0, const fxp_value *x1, FXP
         s10 += a1 * b0;                                                        \
         s11 += a1 * b1;                                                        \
     }
-    for (; left >= 8; left -= 8) { /* unrolled: the loop's own instructions cost as much as a product */
+    for (; left >= FXP_UNROLLED; left -= FXP_UNROLLED) {
         FXP_STEP(0)
         FXP_STEP(1)
         FXP_STEP(2)
         FXP_STEP(3)
+#if FXP_UNROLLED == 8
         FXP_STEP(4)
         FXP_STEP(5)
         FXP_STEP(6)
         FXP_STEP(7)
-        x0 += 8;
-        x1 += 8;
-        w0 += 8;
-        w1 += 8;
+#endif
+        x0 += FXP_UNROLLED;
+        x1 += FXP_UNROLLED;
+        w0 += FXP_UNROLLED;
+        w1 += FXP_UNROLLED;
     }
 #undef FXP_STEP
 #endif
