@@ -39,17 +39,22 @@ COMPARED = {"maximum", "mean"}  # statistics beside which the paper's figures st
 NAMES = {"sd": "Standard deviation of"}
 
 
-def write_report(store: Store) -> Path:
-    """Write ``tables/``, ``figures/``, ``findings.md`` and ``report.html`` beside the store.
+def write_report(store: Store, directory: Path | None = None) -> Path:
+    """Write ``tables/``, ``figures/``, ``findings.md``, ``statements.md`` and ``report.html``.
 
     Without matplotlib there are no figures; the report says so.
+
+    Parameters
+    ----------
+    directory : Path, optional
+        Where to; beside the store if left out.
 
     Returns
     -------
     Path
         The HTML file.
     """
-    directory = store.directory
+    directory = directory or store.directory
     parts, latest, names = [], {}, set[str]()
     for sweep in store.sweeps():
         rows = store.rows(sweep)

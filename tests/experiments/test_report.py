@@ -147,6 +147,7 @@ def test_report(filled: tuple[Store, Sweep, list[Row]]) -> None:
     """One HTML file that loads nothing from elsewhere, with findings, tables, pictures and failures, all escaped."""
     store, sweep, _ = filled
     path = write_report(store)
+    assert write_report(store, store.directory / "elsewhere").read_bytes() == path.read_bytes()
     text = path.read_text(encoding="utf-8")
     assert sweep.reduction in text
     assert "no &lt;reason&gt;" in text
