@@ -32,6 +32,8 @@ from numba.core.registry import CPUDispatcher, cpu_target
 from numba.extending import intrinsic
 from platformdirs import user_cache_path
 
+from fxptrain.errors import FxptrainError
+
 try:
     from fcntl import LOCK_EX, flock
 except ImportError:  # not POSIX: processes that start with an empty cache at once are on their own
@@ -180,6 +182,10 @@ class _Native(_Kernel):
 
 
 def _compiled(function: F, **options: bool) -> F:
+    if numba_config.DISABLE_JIT:
+        raise FxptrainError(
+            "`NUMBA_DISABLE_JIT` (=1) switches Numba's compiler off; fxptrain's kernels run only compiled. Unset it."
+        )
     before = numba_config.CACHE_DIR
     numba_config.CACHE_DIR = os.fspath(cache_directory())  # read by Numba while it decorates, restored at once
     try:

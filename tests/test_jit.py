@@ -165,3 +165,11 @@ def test_kernels_alone_are_compiled_at_their_level() -> None:
     assert ours() == theirs() == 0
     assert seen == [_jit.LEVEL, int(before)]
     assert numba.config.OPT is before
+
+
+def test_without_the_compiler() -> None:
+    """Numba's switch that turns the compiler off is refused in one line, not in the middle of a kernel."""
+    command = [sys.executable, "-m", "fxptrain", "train", "glyphs", "--epochs", "1", "--limit", "64"]
+    done = subprocess.run(command, env=os.environ | {"NUMBA_DISABLE_JIT": "1"}, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert re.fullmatch(r"fxptrain: `NUMBA_DISABLE_JIT` \(=1\) switches .* Unset it.\n", done.stderr)

@@ -146,7 +146,9 @@ def test_fused_stage_is_the_unfused_one(data, shift, has_relu, stochastic):
     """Rounding with one draw a window commutes with maximum and ReLU."""
     acc = integers(data, (1, 4, 4, 2), 900)
     words = naive.draw_array(1, 2, 3, (1, 2, 2, 2)) if stochastic else None
-    fused = naive.fused_stage(acc, shift, 8, pool=((2, 2), (2, 2)), has_relu=has_relu, draws=words)
+    fused = naive.fused_stage(
+        acc, shift, 8, pool=((2, 2), (2, 2)), activation=naive.RELU if has_relu else naive.IDENTITY, draws=words
+    )
     every = None if words is None else np.repeat(np.repeat(words, 2, axis=1), 2, axis=2)
     rounded = naive.requantize_array(acc, shift, 8, every)[0]
     values, _ = naive.maxpool2d_forward(naive.relu(rounded) if has_relu else rounded, (2, 2))
@@ -163,10 +165,10 @@ def test_bias_enters_at_its_own_grid():
 def test_mask_by_hand():
     """The ends of the range stop an error, and with ReLU so does zero; without saturation only ReLU does."""
     y = naive.exact([-8, -7, 0, 1, 6, 7])
-    assert naive.error_mask(y, 4, has_relu=False).tolist() == [0, 1, 1, 1, 1, 0]
-    assert naive.error_mask(y, 4, has_relu=True).tolist() == [0, 0, 0, 1, 1, 0]
-    assert naive.error_mask(y, 4, has_relu=True, saturation=False).tolist() == [0, 0, 0, 1, 1, 1]
-    assert naive.error_mask(y, 4, has_relu=False, saturation=False).tolist() == [1] * 6
+    assert naive.error_mask(y, 4, activation=naive.IDENTITY).tolist() == [0, 1, 1, 1, 1, 0]
+    assert naive.error_mask(y, 4, activation=naive.RELU).tolist() == [0, 0, 0, 1, 1, 0]
+    assert naive.error_mask(y, 4, activation=naive.RELU, saturation=False).tolist() == [0, 0, 0, 1, 1, 1]
+    assert naive.error_mask(y, 4, activation=naive.IDENTITY, saturation=False).tolist() == [1] * 6
 
 
 def pattern(shape, scale):
@@ -182,11 +184,13 @@ def wide_model(parameter=0, element=0, change=0):
         tensors.append(naive.Parameter(raw, naive.Form(200, 8), naive.zeros(shape), naive.Form(200, 0)))
     tensors[parameter].raw.reshape(-1)[element] += change
     stages = [
-        naive.Stage("conv2d", 0, naive.Form(200, 8), *tensors[:2], (1, 1), (1, 1), (1, 1), ((2, 2), (2, 1)), True),
-        naive.Stage("depthwise-conv2d", 3, naive.Form(200, 16), *tensors[2:4], stride=(2, 1), has_relu=True),
+        naive.Stage(
+            "conv2d", 0, naive.Form(200, 8), *tensors[:2], (1, 1), (1, 1), (1, 1), ((2, 2), (2, 1)), naive.RELU
+        ),
+        naive.Stage("depthwise-conv2d", 3, naive.Form(200, 16), *tensors[2:4], stride=(2, 1), activation=naive.RELU),
         naive.Stage("linear", 6, naive.Form(200, 24), *tensors[4:]),
     ]
-    stages[1].input_scale, stages[2].input_scale = naive.DelayedScale(16), naive.DelayedScale(8)
+    stages[0].error_scale, stages[1].error_scale = naive.DelayedScale(16), naive.DelayedScale(8)
     return naive.NaiveModel(stages, input_frac=0, error_bits=200, layers=7)
 
 

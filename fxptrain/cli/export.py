@@ -28,6 +28,7 @@ DIFFERENT = 1
     "--freeze", type=click.IntRange(0), default=0, help="First so many layers with parameters stay as they are."
 )
 @click.option("--packed", is_flag=True, help="Store weights bit by bit: less flash, slower.")
+@click.option("--prefix", default="fxp", show_default=True, metavar="NAME", help="Of all names and files of the C.")
 @click.option("--best", is_flag=True, help="Use the epoch with the lowest validation loss, not the last.")
 @json_option
 def export(run: str, kind: str, out: Path, best: bool, as_json: bool, **options: Any) -> None:
@@ -64,7 +65,7 @@ def _made_text(made: dict[str, Any], out: Path) -> str:
     default="host",
     show_default=True,
     metavar="NAME",
-    help="host, cortex-m0, cortex-m3, cortex-m4, cortex-m33, microbit or netduino2 (the boards under QEMU).",
+    help="host, or a board under QEMU: microbit, netduino2, cortex-m0, -m3, -m4, -m33, -m55, rv32imac, rv32i.",
 )
 @click.option("--cc", "compiler", default="gcc", show_default=True, help="C compiler of the host.")
 @click.option("--cflags", default="-O2", show_default=True, help="Its options.")
@@ -79,7 +80,7 @@ def verify(directory: Path, data: str | None, cflags: str, as_json: bool, **give
     """Compile the export in DIRECTORY (run it with onnxruntime if it is ONNX), compare every integer with Python's.
 
     After training steps: every weight, momentum, format and error scale. On a board also instructions, stack, flash and
-    RAM. Exit code 1 where something differs.
+    RAM. Exit code 1 where something differs. Exports to header, npz and cmsis-nn hold nothing that could be run.
     """
     from fxptrain.export.verify import Request, data_vectors
     from fxptrain.export.verify import verify as run_verification
@@ -89,6 +90,24 @@ def verify(directory: Path, data: str | None, cflags: str, as_json: bool, **give
     click.echo(json.dumps(found) if as_json else _verdict_text(found))
     if not found["equal"]:
         sys.exit(DIFFERENT)
+
+
+@click.command(short_help="What a board learned, as a run.")
+@click.argument("directory", type=click.Path(path_type=Path))
+@click.argument("state", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), required=True, metavar="RUN", help="Run directory to make.")
+@json_option
+def readback(directory: Path, state: Path, out: Path, as_json: bool) -> None:
+    """Make a run of STATE, a file with the bytes that a board saved, whose program was built from the export DIRECTORY.
+
+    A dump of memory with two slots will do: the newest whole state in it counts. Evaluate the run, predict with it,
+    export it again.
+    """
+    from fxptrain.export.readback import read_back
+
+    made = read_back(directory, state, out)
+    text = f"{made['recipe']} after {made['step']:,} steps in {made['run']}, weights {made['weights_sha256'][:12]}"
+    click.echo(json.dumps(made) if as_json else text)
 
 
 def _verdict_text(found: dict[str, Any]) -> str:

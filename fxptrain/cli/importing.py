@@ -11,12 +11,13 @@ from typing import Any
 
 import click
 
-from fxptrain.cli.options import json_option, recipe_options, threads_option, training_options
+from fxptrain.cli.options import json_option, reading_options, recipe_options, threads_option, training_options
 
 
 @click.command("import", short_help="A float ONNX model as a run: evaluate, fine-tune, export it.")
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("--data", required=True, metavar="DATA", help="To choose formats, to compare, to train on later.")
+@reading_options
 @click.option("--out", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Run directory to make.")
 @click.option("--mean", type=float, help="Pixels enter the float model as (pixel / 255 - mean) / std; 0 by default.")
 @click.option("--std", type=float, help="1 by default.")

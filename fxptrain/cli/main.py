@@ -7,6 +7,8 @@ Heavy modules are imported inside the commands, so that ``--help`` is quick.
 from __future__ import annotations
 
 import json
+import logging
+import shutil
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -16,10 +18,19 @@ import click
 
 from fxptrain import __version__
 from fxptrain.cli.experiment import experiment
-from fxptrain.cli.export import export, verify
+from fxptrain.cli.export import export, readback, verify
 from fxptrain.cli.importing import import_model
 from fxptrain.cli.memory import announce, memory, planned_run
-from fxptrain.cli.options import format_options, json_option, recipe_options, threads_option, training_options
+from fxptrain.cli.new import new
+from fxptrain.cli.options import (
+    data_option,
+    format_options,
+    json_option,
+    reading_options,
+    recipe_options,
+    threads_option,
+    training_options,
+)
 from fxptrain.errors import FxptrainError, RecipeError
 
 if TYPE_CHECKING:
@@ -27,7 +38,6 @@ if TYPE_CHECKING:
 
 MISTAKE, INTERRUPTED = 2, 130
 
-data_option = click.option("--data", metavar="DATA", help="Other data: a name, directory, .npz or .csv file.")
 best_option = click.option("--best", is_flag=True, help="Use the epoch with the lowest validation loss, not the last.")
 
 
@@ -42,6 +52,7 @@ def cli() -> None:
     \b
       fxptrain train                      the recipe `glyphs` on the built-in data: half a minute
       fxptrain train gupta_cnn --bits 6   the paper's CNN on Fashion-MNIST with 6-bit numbers
+      fxptrain new DIR --data my.csv      a recipe for your own data, to begin with
       fxptrain info gupta_cnn             what it is made of, before training
       fxptrain memory gupta_cnn           what training takes, byte by byte
       fxptrain evaluate RUN               test accuracy of a finished run
@@ -55,6 +66,7 @@ def cli() -> None:
 @cli.command(short_help="Train a recipe; `glyphs` by default.")
 @click.argument("recipe", required=False)
 @data_option
+@reading_options
 @click.option("--method", help="How gradients become weights: sqpu, hteqpu or ste.")
 @format_options
 @click.option("--rounding", metavar="NAME", help="Rounding of training's forward pass: stochastic or half-even.")
@@ -82,6 +94,7 @@ def train(
     from fxptrain.nn.engine.ranks import world
     from fxptrain.run.report import summary_text
     from fxptrain.run.task import prepare
+    from fxptrain.run.training import remembered
     from fxptrain.run.training import train as run_training
 
     chosen = _chosen_recipe(recipe, out, resume).changed(recipe_options(given))
@@ -90,11 +103,11 @@ def train(
         with world() as group, _progress() as bar:
             planned_run(chosen, threads, lean, memory_limit, group.size)  # refuses before anything is fetched
             _fetch(chosen.data.name)
-            task = prepare(chosen)
+            task = prepare(chosen, like=remembered(out) if resume else None)
             plan = planned_run(task.recipe, threads, lean, memory_limit, group.size)  # with what the data told
             result = run_training(
                 task, out=out, resume=resume, threads=threads, group=group, lean=plan["mode"] == "lean",
-                progress=None if group.rank else bar,
+                progress=None if group.rank or (as_json and not sys.stderr.isatty()) else bar,
                 started=None if group.rank or as_json else lambda: announce(plan),
             )  # fmt: skip
     except KeyboardInterrupt:
@@ -107,18 +120,29 @@ def train(
 @cli.command(short_help="Test accuracy of a run.")
 @click.argument("run", type=click.Path(path_type=Path))
 @data_option
+@reading_options
 @best_option
 @threads_option
 @json_option
-def evaluate(run: Path, data: str | None, best: bool, threads: int | None, as_json: bool) -> None:
-    """Test accuracy of the model in RUN, a run directory, on its own data or on others."""
+def evaluate(run: Path, data: str | None, best: bool, threads: int | None, as_json: bool, **given: Any) -> None:
+    """Test accuracy of the model in RUN, a run directory, on its own data or on others.
+
+    Of other data the test split counts, or the whole of a file without splits. Columns and classes are taken by the
+    names that the run knows; what it does not know is refused.
+    """
+    from fxptrain.data.reading import Reading
     from fxptrain.run import evaluation, report
 
     loaded = evaluation.load_run(run, best=best)
     _fetch(data or loaded.recipe.data.name)
-    result = evaluation.evaluate(loaded, data, threads=threads)
+    reading = Reading(**given) if any(value is not None for value in given.values()) else None
+    result = evaluation.evaluate(loaded, data, reading=reading, threads=threads)
     summary = evaluation.summarize(loaded, result)
-    click.echo(json.dumps(summary) if as_json else report.summary_text(summary))
+    if as_json:
+        click.echo(json.dumps(summary))
+    else:
+        columns = shutil.get_terminal_size().columns
+        click.echo(report.summary_text(summary) + "\n\n" + report.confusion_text(summary, columns))
 
 
 @cli.command(short_help="What a recipe or a run is made of; the list of recipes.")
@@ -155,7 +179,10 @@ def predict(run: Path, file: Path, best: bool, threads: int | None, as_json: boo
     from fxptrain.run import evaluation
 
     loaded = evaluation.load_run(run, best=best)
-    logits = evaluation.predict(loaded, load_inputs(file), threads=threads)
+    inputs, notes = load_inputs(file, loaded.signature)
+    for note in notes:
+        evaluation.notes_log.warning(note)
+    logits = evaluation.predict(loaded, inputs, threads=threads)
     numbers = logits.argmax(axis=1).tolist()
     names = [loaded.classes[number] for number in numbers]
     if as_json:
@@ -199,15 +226,34 @@ def _progress() -> Any:
     return closing(ProgressBar())
 
 
+cli.add_command(new)
 cli.add_command(experiment)
 cli.add_command(memory)
 cli.add_command(export)
 cli.add_command(verify)
+cli.add_command(readback)
 cli.add_command(import_model)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0, or 2 after a mistake (one line on stderr)."""
+    notes = _Notes()
+    logging.getLogger("fxptrain").addHandler(notes)
+    try:
+        return _run(arguments)
+    finally:
+        logging.getLogger("fxptrain").removeHandler(notes)
+
+
+class _Notes(logging.Handler):
+    """Lines on the user's data, which the package logs: one line each on stderr."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one."""
+        click.echo(f"fxptrain: note: {' '.join(record.getMessage().split())}", err=True)
+
+
+def _run(arguments: list[str] | None) -> int:
     try:
         cli.main(arguments, prog_name="fxptrain", standalone_mode=False)
     except click.ClickException as error:

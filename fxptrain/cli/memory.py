@@ -74,7 +74,7 @@ def setting_of(recipe: Recipe, threads: int, lean: bool, ranks: int = 1) -> Sett
     return Setting(
         model=recipe.model, formats=recipe.formats, optimizer=recipe.optimizer, batch_size=training.batch_size,
         micro_batch=training.micro_batch, threads=threads, lean=lean, ranks=ranks,
-        pixels=recipe.data.largest is None,
+        pixels=recipe.data.by_table,
     )  # fmt: skip
 
 

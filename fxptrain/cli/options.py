@@ -42,6 +42,12 @@ format_options = _all(
     ),
     click.option("--momentum-bits", type=int, metavar="T", help="Bits of the momentum (those of the weights)."),
 )
+data_option = click.option("--data", metavar="DATA", help="Other data: a name, directory, .npz or .csv file.")
+reading_options = _all(
+    click.option("--label", metavar="NAME", help="Column of the labels in a .csv file (its number without a header)."),
+    click.option("--header/--no-header", default=None, help="Whether the first row of a .csv file names the columns."),
+    click.option("--arrays", metavar="x=A,y=B", help="Arrays of an .npz file that are inputs and labels."),
+)
 training_options = _all(
     click.option("--limit", type=int, metavar="N", help="Train on N samples only."),
     click.option("--validation", type=int, metavar="N", help="Samples held out to validate on after each epoch."),
@@ -56,6 +62,9 @@ def recipe_options(given: dict[str, Any]) -> dict[str, Any]:
 
     direct = {
         "data": "data.name",
+        "label": "data.label",
+        "header": "data.header",
+        "arrays": "data.arrays",
         "method": "optimizer.method",
         "error_bits": "formats.error_bits",
         "rounding": "optimizer.forward_rounding",

@@ -1,7 +1,8 @@
-"""Tables of comma-separated values: one sample a row, one column for the label.
+"""Tables of comma-separated values: one sample a row, one column for the label where there is one.
 
-The fast path is NumPy's reader; only when it fails is the file read a second time, slowly, to say where and why.
-What does not belong here: other separators, columns to leave out, dates: prepare such tables first.
+One reader serves training, evaluation and prediction. The fast path is NumPy's reader; only when it fails is the file
+read a second time, slowly, to say where and why.
+What does not belong here: other separators, dates, filling of gaps: prepare such tables first.
 """
 
 from __future__ import annotations
@@ -9,20 +10,25 @@ from __future__ import annotations
 import csv
 import itertools
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from fxptrain.data.dataset import MAX_CLASSES, Dataset, make_split, pixels_or_reals
-from fxptrain.data.ordering import hold_out
+from fxptrain.data.dataset import MAX_CLASSES, Inputs, Parts
+from fxptrain.data.reading import Reading
 from fxptrain.errors import DataError
 
 LABEL_NAMES: Final = ("label", "class", "target")
+NO_LABEL: Final = Reading()
+_GAPS: Final = ("", "na", "n/a", "nan", "null", "none", "?", "-")
+_NAMELESS: Final = ("", "unnamed: 0")  # how pandas writes an index, and how it reads one back
 _FLOAT32_MAX: Final = float(np.finfo(np.float32).max)
+_INT32_MAX: Final = 2.0**31 - 128  # the largest float32 below 2**31
+_SHOWN: Final = 12  # names of columns in a message
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,74 +36,130 @@ class _Table:
     """What one file holds; `codes` (n,) point into `labels`, the label texts in the order of their appearance."""
 
     path: Path
-    header: list[str] | None
-    features: npt.NDArray[Any]
+    columns: tuple[str, ...] | None
+    label: str | None
+    features: Inputs
     codes: npt.NDArray[np.int64]
     labels: list[str]
+    notes: list[str]
 
 
-def load_csv(train: Path, test: Path | None = None) -> Dataset:
-    """Load a data set from one table or two.
+@dataclass
+class _Layout:
+    """Which columns are what, told from the first row; `names` are None where there is no header."""
+
+    width: int
+    names: list[str] | None
+    skip: bool
+    label: int | None = None
+    ignored: set[int] = field(default_factory=set)
+    order: list[int] | None = None  # of the features; None: as they stand
+    index: bool = False  # the first column may be one
+    notes: list[str] = field(default_factory=list)
+
+    def features(self) -> list[int]:
+        """Columns of the features, in order."""
+        if self.order is not None:
+            return self.order
+        return [i for i in range(self.width) if i != self.label and i not in self.ignored]
+
+
+def read_csv(
+    train: Path, test: Path | None = None, reading: Reading | None = None, columns: Sequence[str] | None = None
+) -> Parts:
+    """Read labelled samples from one table or two.
 
     Parameters
     ----------
     train, test : Path
-        UTF-8 text with commas. The label is in the column named ``label``, ``class`` or ``target``, else in the first;
-        it is a class number from 0 or a name. All other columns are features: whole numbers 0 to 255 are pixels
-        (see `pixels_or_reals`), anything else real numbers. Without `test`, a sixth of the rows becomes the test split.
+        UTF-8 text with commas; lines that begin with # are comments. Every cell is a number, but those of the label: a
+        class number from 0 or a name. Whole numbers 0 to 255 are pixels (see `pixels_or_reals`), anything else real.
+    reading : Reading, optional
+        Says which column is the label, and whether the first row is a header.
+    columns : sequence of str, optional
+        Features that a header must name, in the order wanted; others are left out. Without a header there must be as
+        many.
 
     Returns
     -------
-    Dataset
-        Inputs of shape (n, 1, 1, features); `Dataset.fitted` gives them the shape of an image.
+    Parts
+        Inputs (n, features). One table is a whole, two are a training and a test split.
 
     Raises
     ------
     DataError
         If a cell cannot be used; the message names file, line and column.
+
+    Notes
+    -----
+    The first row is a header if it holds the label's name, or if every cell of it is a name: not empty, no number, and
+    no word for a gap (NA, nan, ?). A first row 0, 1, 2, ... is taken for pandas' column numbers, with a line. The label
+    is in the column that `reading` names; else a header must have one column called label, class or target, and without
+    a header it is the first, with a line. A nameless first column of distinct whole numbers is an index and is left
+    out, with a line.
     """
-    tables = [_read(path) for path in (train, test) if path is not None]
-    if len({table.features.shape[1] for table in tables}) > 1:
+    reading = reading or NO_LABEL
+    tables = [_read(train, reading, columns, labelled=True)]
+    if test is not None:
+        tables.append(_read(test, reading, tables[0].columns, labelled=True))
+    if len({table.features.shape[1] for table in tables}) > 1 or (tables[0].columns is None and tables[-1].columns):
         raise DataError(
-            f"{tables[1].path}: has {tables[1].features.shape[1]} features, "
-            f"{train.name} has {tables[0].features.shape[1]}."
+            f"{tables[1].path}: has {tables[1].features.shape[1]} features ({_listed(tables[1].columns)}), "
+            f"{train.name} has {tables[0].features.shape[1]} ({_listed(tables[0].columns)})."
         )
-    if len(tables) == 2 and tables[0].header != tables[1].header:
-        raise DataError(f"{tables[1].path}: its columns have other names than those of {train.name}.")
-    numbers, classes = _number_labels(tables)
-    inputs = pixels_or_reals(*(table.features for table in tables))
-    splits = [
-        make_split(array, number[table.codes], str(table.path))
-        for array, number, table in zip(inputs, numbers, tables, strict=True)
-    ]
-    first, second = splits if len(splits) == 2 else hold_out(splits[0], str(train))
-    return Dataset(train.stem, first, second, classes)
+    numbers, classes, texts = _number_labels(tables)
+    splits = {
+        split: (table.features, number[table.codes].astype(np.int32), str(table.path))
+        for split, number, table in zip(("train", "test") if test else ("all",), numbers, tables, strict=True)
+    }
+    notes = tuple(dict.fromkeys(note for table in tables for note in table.notes))
+    return Parts(train.stem, splits, classes, tables[0].columns, tables[0].label, texts, notes)
 
 
-def _read(path: Path) -> _Table:
+def read_rows(
+    path: Path, columns: Sequence[str] | None, label: str | None = None, header: bool | None = None
+) -> tuple[Inputs, list[str]]:
+    """Read samples without labels, and lines for the user.
+
+    Parameters
+    ----------
+    path : Path
+        As in `read_csv`, by the same rules; a header may have a column of labels, which is left out.
+    columns : sequence of str, optional
+        Features that a header must name, in the order wanted.
+    label : str, optional
+        Name of a column to leave out.
+    header : bool, optional
+        Whether the first row is a header.
+    """
+    table = _read(path, Reading(label=label, header=header), columns, labelled=False)
+    return table.features, table.notes
+
+
+def _read(path: Path, reading: Reading, columns: Sequence[str] | None, *, labelled: bool) -> _Table:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            return _read_table(path, file)
+            return _read_table(path, file, reading, columns, labelled)
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: is not UTF-8 text ({error.reason} at byte {error.start}).") from error
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error}).") from error
 
 
-def _read_table(path: Path, file: IO[str]) -> _Table:
-    lines: Iterator[str] = (line for line in file if line.strip())
+def _read_table(path: Path, file: IO[str], reading: Reading, columns: Sequence[str] | None, labelled: bool) -> _Table:
+    lines: Iterator[str] = (line for line in file if not _skipped(line))
     first = next(lines, "")
-    cells = next(csv.reader([first]), [])
-    header = [cell.strip() for cell in cells] if _is_header(cells) else None
-    column = _label_column(header)
-    if header is None and cells:
-        lines = itertools.chain([first], lines)
-    start = next(lines, None)
-    if start is None:
+    cells = [cell.strip() for cell in next(csv.reader([first]), [])]
+    layout = _layout(path, cells, reading, columns, labelled)
+    start = next(lines, None) if layout.skip else first
+    if not start and layout.names is None:  # nothing follows: the row is a sample after all
+        layout.skip, start = False, first
+    if not start:
         raise DataError(f"{path}: has no rows of data.")
-    if len(cells) < 2:
-        raise DataError(f"{path}: has a single column; a label and one feature or more are expected, with commas.")
     codes: dict[str, int] = {}
+    converters: dict[int | str, Any] = dict.fromkeys(layout.ignored, lambda text: 0.0)
+    if layout.label is not None:
+        converters[layout.label] = lambda text: _code(text, codes)
     try:
         values = np.loadtxt(
             itertools.chain([start], lines),
@@ -107,22 +169,183 @@ def _read_table(path: Path, file: IO[str]) -> _Table:
             quotechar='"',
             ndmin=2,
             encoding="utf-8",
-            converters={column: lambda text: _code(text, codes)},
+            converters=converters,
         )
     except ValueError as error:
         if isinstance(error, UnicodeDecodeError):
             raise
-        raise DataError(_diagnose(path, header, column) or f"{path}: {error}") from error
-    features = values[:, 1:] if column == 0 else np.delete(values, column, axis=1)
-    if values.shape[1] != len(cells) or not np.isfinite(features).all():
-        raise DataError(_diagnose(path, header, column) or f"{path}: holds values that are no real numbers.")
-    return _Table(path, header, features, values[:, column].astype(np.int64), list(codes))
+        raise DataError(_diagnose(path, layout) or f"{path}: {error}") from error
+    if values.shape[1] != layout.width or not np.isfinite(values).all():
+        raise DataError(_diagnose(path, layout) or f"{path}: holds values that are no real numbers.")
+    if layout.index and _is_index(values[:, 0]):
+        layout.ignored.add(0)
+        layout.notes.append(f"{path}: the first column has no name and numbers the rows: an index, left out.")
+    chosen = layout.features()
+    if not chosen:
+        raise DataError(f"{path}: has no column of features beside the label.")
+    features = values[:, chosen[0] : chosen[-1] + 1] if _in_a_row(chosen) else values[:, chosen]
+    names = None if layout.names is None else tuple(layout.names[i] for i in chosen)
+    label = None if layout.label is None or layout.names is None else layout.names[layout.label]
+    numbers = np.empty(0, np.int64) if layout.label is None else values[:, layout.label].astype(np.int64)
+    return _Table(path, names, label, _whole(features), numbers, list(codes), layout.notes)
+
+
+def _skipped(line: str) -> bool:
+    """Whether a line holds no row: blank, or a comment."""
+    text = line.lstrip()
+    return not text or text.startswith("#")
+
+
+def _in_a_row(places: list[int]) -> bool:
+    return places == list(range(places[0], places[-1] + 1))
+
+
+def _is_index(values: npt.NDArray[np.float32]) -> bool:
+    whole = bool(np.all(values == np.trunc(values))) and bool(np.all(values >= 0))
+    return whole and len(np.unique(values)) == len(values) > 1
+
+
+def _whole(features: Inputs) -> Inputs:
+    """Whole numbers as integers: whoever reads them need not guess whether 0 and 1 were 0.0 and 1.0."""
+    parts = np.array_split(features, max(1, len(features) // 4096))
+    if all(bool(np.all((part == np.trunc(part)) & (np.abs(part) <= _INT32_MAX))) for part in parts):
+        return features.astype(np.int32)
+    return features
+
+
+# Columns ---------------------------------------------------------------------------------------------------------
+
+
+def _layout(path: Path, cells: list[str], reading: Reading, columns: Sequence[str] | None, labelled: bool) -> _Layout:
+    """What the first row says."""
+    if not cells:
+        raise DataError(f"{path}: has no rows of data.")
+    if labelled and len(cells) < 2:
+        other = next((name for mark, name in ((";", "semicolons"), ("\t", "tabs")) if mark in cells[0]), None)
+        hint = f" It has {other}: save it with commas." if other else ""
+        raise DataError(
+            f"{path}: has a single column; a label and one feature or more are expected, with commas.{hint}"
+        )
+    if _is_header(cells, reading):
+        layout = _Layout(len(cells), cells, skip=True)
+        if cells[0].lower() in _NAMELESS:
+            layout.index = True
+        _choose_named(path, layout, reading, columns, labelled)
+        return layout
+    layout = _Layout(len(cells), None, skip=False)
+    if reading.header is None and _is_numbered(cells):
+        layout.skip = True
+        layout.index = cells[0] == ""
+        layout.notes.append(
+            f"{path}: its first row, {', '.join(cells[:3])} ..., is taken for column numbers, not for a sample; "
+            "--no-header says otherwise."
+        )
+    if labelled:
+        _choose_by_place(path, layout, reading, strict=columns is None)
+    wanted = None if columns is None else len(columns)
+    found = len(layout.features()) - layout.index
+    if wanted is not None and found != wanted:
+        raise DataError(
+            f"{path}: has {found} columns of features and no header; the model reads {wanted} "
+            f"({_listed(columns)}).{' Is the label left in?' if not labelled and found == wanted + 1 else ''}"
+        )
+    return layout
+
+
+def _is_header(cells: list[str], reading: Reading) -> bool:
+    """The rule for the first row, see `read_csv`."""
+    if reading.header is not None:
+        return reading.header
+    lowered = [cell.lower() for cell in cells]
+    if any(name in lowered for name in LABEL_NAMES):
+        return True
+    if reading.label is not None and reading.label in cells and _number(reading.label) is None:
+        return True
+    named = lowered[1:] if lowered[0] in _NAMELESS else lowered
+    return bool(named) and all(_number(cell) is None and cell not in _GAPS for cell in named)
+
+
+def _is_numbered(cells: list[str]) -> bool:
+    """Whether a row is the header that pandas writes for columns without names."""
+    counted = cells[1:] if cells[0] == "" else cells
+    return len(counted) > 1 and counted == [str(i) for i in range(len(counted))]
+
+
+def _choose_named(path: Path, layout: _Layout, reading: Reading, columns: Sequence[str] | None, labelled: bool) -> None:
+    """Label and features by their names."""
+    names = layout.names or []
+    double = next((name for i, name in enumerate(names) if name in names[:i]), None)
+    if double is not None:
+        raise DataError(f"{path}: two columns are called {double!r}; give each a name of its own.")
+    layout.label = _label_place(path, names, reading.label, labelled)
+    if not labelled and layout.label is not None:  # whatever stands there
+        layout.ignored.add(layout.label)
+        layout.label = None
+    if columns is None:
+        return
+    missing = [name for name in columns if name not in names]
+    if missing:
+        raise DataError(
+            f"{path}: has no column {', '.join(map(repr, missing[:_SHOWN]))}; trained on are {_listed(columns)}, "
+            f"the table has {_listed(names)}."
+        )
+    layout.order = [names.index(name) for name in columns]
+    others = [i for i in range(len(names)) if i not in layout.order and i != layout.label]
+    unknown = [names[i] for i in others if i not in layout.ignored and not (i == 0 and layout.index)]
+    if unknown:
+        layout.notes.append(f"{path}: left out, as it is not trained on: {_listed(unknown)}.")
+    layout.ignored.update(others)
+    layout.index = False
+
+
+def _label_place(path: Path, names: list[str], wanted: str | None, labelled: bool) -> int | None:
+    if wanted is not None:
+        if wanted in names:
+            return names.index(wanted)
+        if labelled:
+            raise DataError(f"{path}: has no column {wanted!r} for the label; its columns are {_listed(names)}.")
+    known = [i for i, name in enumerate(names) if name.lower() in LABEL_NAMES]
+    if len(known) == 1 or not labelled:
+        return known[0] if len(known) == 1 else None
+    way_out = "Say which column holds the labels: --label NAME (data.label in a recipe)"
+    if known:
+        raise DataError(f"{path}: {_listed([names[i] for i in known])} could each be the label. {way_out}.")
+    raise DataError(
+        f"{path}: none of its columns ({_listed(names)}) is called label, class or target. {way_out}; --no-header if "
+        "the first row is a sample."
+    )
+
+
+def _choose_by_place(path: Path, layout: _Layout, reading: Reading, *, strict: bool) -> None:
+    """The label of a table without a header: the first column, or the one with a number."""
+    if reading.label is None or not (strict or _number(reading.label)):
+        layout.label = int(layout.index)
+        layout.notes.append(f"{path}: has no header; its first column is taken for the label (--label N: another).")
+        return
+    number = _number(reading.label)
+    if number is None or not number.is_integer() or not 1 <= number <= layout.width:
+        raise DataError(
+            f"{path}: has no header, so the label cannot be called {reading.label!r}; give the number of its column, 1 "
+            f"to {layout.width}."
+        )
+    layout.label = int(number) - 1
+
+
+def _listed(names: Iterable[str] | None) -> str:
+    if names is None:
+        return "without names"
+    names = list(names)
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(name or "(no name)" for name in names[:_SHOWN]) + more
+
+
+# Cells -----------------------------------------------------------------------------------------------------------
 
 
 def _code(text: str, codes: dict[str, int]) -> float:
     label = text.strip()
-    if not label or len(codes) > MAX_CLASSES:
-        raise ValueError("no label" if not label else f"more than {MAX_CLASSES} different labels")
+    if label.lower() in _GAPS or len(codes) > MAX_CLASSES:
+        raise ValueError("no label" if len(codes) <= MAX_CLASSES else f"more than {MAX_CLASSES} different labels")
     return codes.setdefault(label, len(codes))
 
 
@@ -133,61 +356,62 @@ def _number(text: str) -> float | None:
         return None
 
 
-def _is_header(cells: list[str]) -> bool:
-    """Whether the first row names the columns: a feature that is no number, or a column called label."""
-    named = any(cell.strip().lower() in LABEL_NAMES for cell in cells)
-    return named or any(_number(cell) is None for cell in cells[1:])
-
-
-def _label_column(header: list[str] | None) -> int:
-    names = [name.lower() for name in header or []]
-    return next((names.index(name) for name in LABEL_NAMES if name in names), 0)
-
-
-def _diagnose(path: Path, header: list[str] | None, column: int) -> str | None:
+def _diagnose(path: Path, layout: _Layout) -> str | None:
     """Say where the first bad cell is; None if all are good."""
     labels: set[str] = set()
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.reader(file)
-        rows = ((reader.line_num, row) for row in reader if any(cell.strip() for cell in row))
-        width = len(header) if header is not None else None
-        for line, row in itertools.islice(rows, header is not None, None):
-            width = len(row) if width is None else width
-            if len(row) != width:
-                return f"{path}, line {line}: has {len(row)} columns where {width} are expected."
-            labels.add(row[column].strip())
+        rows = (
+            (reader.line_num, row)
+            for row in reader
+            if any(cell.strip() for cell in row) and not row[0].lstrip().startswith("#")
+        )
+        for line, row in itertools.islice(rows, layout.skip, None):
+            if len(row) != layout.width:
+                return f"{path}, line {line}: has {len(row)} columns where {layout.width} are expected."
+            if layout.label is not None:
+                labels.add(row[layout.label].strip())
             if len(labels) > MAX_CLASSES:
-                return f"{path}: has more than {MAX_CLASSES} different labels in column {column + 1}; are they classes?"
-            for place, problem in _problems(row, column):
-                name = f" ({header[place]})" if header is not None else ""
-                return f"{path}, line {line}, column {place + 1}{name}: {problem}"
+                where = _place(layout, layout.label)
+                return f"{path}: has more than {MAX_CLASSES} different labels in column {where}; are they classes?"
+            for place, cell in enumerate(row):
+                problem = None if place in layout.ignored else _problem(cell, is_label=place == layout.label)
+                if problem:
+                    return f"{path}, line {line}, column {_place(layout, place)}: {problem}"
     return None
 
 
-def _problems(row: list[str], column: int) -> Iterator[tuple[int, str]]:
-    for place, cell in enumerate(row):
-        value = _number(cell)
-        if not cell.strip():
-            yield place, "is empty. Fill it in or remove the row."
-        elif place != column and value is None:
-            yield place, f"{cell.strip()!r} is no number."
-        elif place != column and value is not None and not (math.isfinite(value) and abs(value) <= _FLOAT32_MAX):
-            yield place, f"{cell.strip()!r} is not a finite real number of float32's range."
+def _place(layout: _Layout, place: int | None) -> str:
+    """Number of a column from 1, and its name."""
+    assert place is not None
+    return f"{place + 1} ({layout.names[place]})" if layout.names is not None else str(place + 1)
 
 
-def _number_labels(tables: list[_Table]) -> tuple[list[npt.NDArray[np.int64]], tuple[str, ...]]:
-    """Class number of each label text of each table, and the names of the classes, from the first table."""
+def _problem(cell: str, *, is_label: bool) -> str | None:
+    value = _number(cell)
+    if not cell.strip():
+        return "is empty. Fill it in or remove the row."
+    if is_label:
+        return f"{cell.strip()!r} is no label. Fill it in or remove the row." if cell.strip().lower() in _GAPS else None
+    if value is None:
+        return f"{cell.strip()!r} is no number. Fill in one, or remove the row or the column."
+    if not (math.isfinite(value) and abs(value) <= _FLOAT32_MAX):
+        return f"{cell.strip()!r} is not a finite real number of float32's range."
+    return None
+
+
+def _number_labels(tables: list[_Table]) -> tuple[list[npt.NDArray[np.int64]], tuple[str, ...], bool]:
+    """Class number of each label text of each table, the names of the classes, and whether they were texts."""
     known = tables[0].labels
-    numeric = all(_number(text) is not None for table in tables for text in table.labels)
-    if numeric:
+    if all(_number(text) is not None for table in tables for text in table.labels):
         numbers = [np.array([_class_number(text, table.path) for text in table.labels]) for table in tables]
-        return numbers, tuple(str(i) for i in range(int(numbers[0].max()) + 1))
+        return numbers, tuple(str(i) for i in range(int(numbers[0].max()) + 1)), False
     classes = sorted(known)
     for table in tables:
         foreign = [text for text in table.labels if text not in known]
         if foreign:
             raise DataError(f"{table.path}: label {foreign[0]!r} does not occur in {tables[0].path.name}.")
-    return [np.array([classes.index(text) for text in table.labels]) for table in tables], tuple(classes)
+    return [np.array([classes.index(text) for text in table.labels]) for table in tables], tuple(classes), True
 
 
 def _class_number(text: str, path: Path) -> int:

@@ -11,9 +11,11 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from fxptrain.data.shapes import alike, transposition
 from fxptrain.errors import DataError
 
 MAX_CLASSES: Final = 4096  # more than this are no classes but values
+TITLES: Final = {"train": "training", "validation": "validation", "test": "test"}  # of splits, in messages
 
 Inputs = npt.NDArray[Any]
 Labels = npt.NDArray[np.int32]
@@ -107,6 +109,16 @@ class Dataset:
         Of the same input shape and dtype; the training split is not empty.
     classes : tuple of str
         Name of each class; labels are 0 to ``len(classes) - 1``.
+    validation : Split, optional
+        Of the same kind, where the file has one.
+    columns : tuple of str, optional
+        Names of a table's features, in order.
+    label : str, optional
+        Name of the column or array that held the labels.
+    texts : bool
+        Whether the labels were texts, numbered by us.
+    notes : tuple of str
+        Lines on what was decided about the file, for the user.
 
     Raises
     ------
@@ -118,18 +130,29 @@ class Dataset:
     train: Split
     test: Split
     classes: tuple[str, ...]
+    validation: Split | None = None
+    columns: tuple[str, ...] | None = None
+    label: str | None = None
+    texts: bool = False
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Check that the two splits belong together."""
-        for title, split in (("training", self.train), ("test", self.test)):
+        """Check that the splits belong together."""
+        for name, split in self.named_splits().items():
+            title = TITLES[name]
             if len(split) == 0:
                 raise DataError(f"{self.name}: the {title} split has no samples.")
             check_labels(split.labels, len(self.classes), f"{self.name}, {title} split")
-        if self.train.input_shape != self.test.input_shape or self.train.inputs.dtype != self.test.inputs.dtype:
-            raise DataError(
-                f"{self.name}: training inputs are {self.train.inputs.dtype} {self.train.input_shape}, "
-                f"test inputs {self.test.inputs.dtype} {self.test.input_shape}; they must be alike."
-            )
+            if self.train.input_shape != split.input_shape or self.train.inputs.dtype != split.inputs.dtype:
+                raise DataError(
+                    f"{self.name}: training inputs are {self.train.inputs.dtype} {self.train.input_shape}, "
+                    f"{title} inputs {split.inputs.dtype} {split.input_shape}; they must be alike."
+                )
+
+    def named_splits(self) -> dict[str, Split]:
+        """The splits there are: ``train``, ``validation``, ``test``."""
+        own = {"validation": self.validation} if self.validation is not None else {}
+        return {"train": self.train} | own | {"test": self.test}
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -139,8 +162,9 @@ class Dataset:
     def fitted(self, input_shape: tuple[int, int, int], class_count: int) -> Dataset:
         """Make the data set fit a model: its input shape and number of classes.
 
-        A table of features (shape (1, 1, features)) takes any shape of as many values, an image may become a vector of
-        its values in row-major order; class numbers that do not occur here get their number as a name.
+        Axes of extent 1 may stand anywhere: samples of (128, 12) are read as (1, 128, 12). A table of features takes
+        any shape of as many values, an image may become a vector of its values in row-major order; class numbers that
+        do not occur here get their number as a name.
 
         Parameters
         ----------
@@ -154,18 +178,52 @@ class Dataset:
         DataError
             If the inputs have another shape or a label has no output.
         """
-        input_shape = (input_shape[0], input_shape[1], input_shape[2])  # a list compares unequal
-        flat = self.input_shape[:2] == (1, 1) or input_shape[:2] == (1, 1)
-        if input_shape != self.input_shape and not (flat and np.prod(input_shape) == np.prod(self.input_shape)):
+        if not alike(self.input_shape, input_shape):
             raise DataError(
-                f"{self.name}: inputs have shape {self.input_shape}, the model reads {input_shape}. "
-                "Use other data or a model with this input shape."
+                f"{self.name}: inputs have shape {self.input_shape}, the model reads {tuple(input_shape)}."
+                f"{transposition(self.input_shape, input_shape)} Use other data or a model with this input shape."
             )
-        for title, split in (("training", self.train), ("test", self.test)):
-            check_labels(split.labels, class_count, f"{self.name}, {title} split, for a model of {class_count} outputs")
+        for name, split in self.named_splits().items():
+            check_labels(
+                split.labels, class_count, f"{self.name}, {TITLES[name]} split, for a model of {class_count} outputs"
+            )
         more = tuple(str(i) for i in range(len(self.classes), class_count))
-        train, test = (replace(s, inputs=s.inputs.reshape(-1, *input_shape)) for s in (self.train, self.test))
-        return Dataset(self.name, train, test, (self.classes + more)[:class_count])
+        shaped: dict[str, Any] = {
+            name: replace(split, inputs=split.inputs.reshape(-1, *input_shape))
+            for name, split in self.named_splits().items()
+        }
+        return replace(self, classes=(self.classes + more)[:class_count], **shaped)
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """What a file holds before it is known what for: its splits as they are, not yet pixels or real numbers.
+
+    Parameters
+    ----------
+    name : str
+        Of the data set.
+    splits : dict
+        ``train``, ``validation`` and ``test``, as many as there are, or ``all``: inputs (n, ...) of any number type,
+        class numbers (n,) and a text that begins error messages.
+    classes, columns, label, texts, notes
+        As in `Dataset`.
+    """
+
+    name: str
+    splits: dict[str, tuple[Inputs, Labels, str]]
+    classes: tuple[str, ...] | None = None
+    columns: tuple[str, ...] | None = None
+    label: str | None = None
+    texts: bool = False
+    notes: tuple[str, ...] = ()
+
+    def names(self) -> tuple[str, ...]:
+        """Names of the classes; without any, the numbers up to the largest label of the first split."""
+        if self.classes is not None:
+            return self.classes
+        _, labels, _ = next(iter(self.splits.values()))
+        return tuple(str(i) for i in range(int(labels.max(initial=-1)) + 1))
 
 
 def make_split(inputs: Inputs, labels: npt.NDArray[Any], where: str) -> Split:
@@ -175,48 +233,41 @@ def make_split(inputs: Inputs, labels: npt.NDArray[Any], where: str) -> Split:
     ----------
     inputs : array (n, features), (n, h, w) or (n, h, w, c)
         uint8 stays as it is; everything else becomes float32.
-    labels : int array (n,) or (n, 1)
-        Class numbers from 0.
+    labels : int array (n,)
+        Class numbers from 0; others become such by `fxptrain.data.labels.class_numbers`.
 
     Raises
     ------
     DataError
         If a shape, dtype or value cannot be used.
     """
-    if inputs.dtype.kind not in "uif":
-        raise DataError(f"{where}: inputs have dtype {inputs.dtype}; they must be integers or real numbers.")
-    if inputs.ndim not in (2, 3, 4):
-        raise DataError(
-            f"{where}: inputs have shape {inputs.shape}; they must be (n, features), (n, h, w) or (n, h, w, c)."
-        )
-    numbers = _class_numbers(labels, where)
-    if len(inputs) != len(numbers):
-        raise DataError(f"{where}: there are {len(inputs)} inputs but {len(numbers)} labels.")
-    if 0 in inputs.shape[1:]:
-        raise DataError(f"{where}: inputs of shape {inputs.shape} hold no values.")
-    h, w, c = (1, 1, inputs.shape[1]) if inputs.ndim == 2 else (*inputs.shape[1:], 1)[:3]
-    with np.errstate(over="ignore"):  # beyond float32 becomes infinite and is reported as such
-        values = np.ascontiguousarray(inputs, np.uint8 if inputs.dtype == np.uint8 else np.float32)
-    if values.dtype == np.float32:
-        check_finite(values, where)
-    return Split(values.reshape(-1, h, w, c), numbers)
-
-
-def _class_numbers(labels: npt.NDArray[Any], where: str) -> Labels:
-    if labels.ndim == 2 and labels.shape[1] == 1:
-        labels = labels[:, 0]
+    check_inputs(inputs, where)
     if labels.ndim != 1 or labels.dtype.kind not in "ui":
         raise DataError(
             f"{where}: labels are {labels.dtype} of shape {labels.shape}; "
             "they must be integer class numbers of shape (n,)."
         )
     check_labels(labels, MAX_CLASSES, where)
-    return np.ascontiguousarray(labels, np.int32)
+    if len(inputs) != len(labels):
+        raise DataError(f"{where}: there are {len(inputs)} inputs but {len(labels)} labels.")
+    h, w, c = (1, 1, inputs.shape[1]) if inputs.ndim == 2 else (*inputs.shape[1:], 1)[:3]
+    with np.errstate(over="ignore"):  # beyond float32 becomes infinite and is reported as such
+        values = np.ascontiguousarray(inputs, np.uint8 if inputs.dtype == np.uint8 else np.float32)
+    if values.dtype == np.float32:
+        check_finite(values, where)
+    return Split(values.reshape(-1, h, w, c), np.ascontiguousarray(labels, np.int32))
 
 
-def numbered_classes(train: Split) -> tuple[str, ...]:
-    """Name the classes 0 to the largest label of the training split by their numbers."""
-    return tuple(str(i) for i in range(int(train.labels.max(initial=-1)) + 1))
+def check_inputs(inputs: Inputs, where: str) -> None:
+    """Reject inputs that are no numbers or have no shape of samples."""
+    if inputs.dtype.kind not in "uif":
+        raise DataError(f"{where}: inputs have dtype {inputs.dtype}; they must be integers or real numbers.")
+    if inputs.ndim not in (2, 3, 4):
+        raise DataError(
+            f"{where}: inputs have shape {inputs.shape}; they must be (n, features), (n, h, w) or (n, h, w, c)."
+        )
+    if 0 in inputs.shape[1:]:
+        raise DataError(f"{where}: inputs of shape {inputs.shape} hold no values.")
 
 
 def pixels_or_reals(*inputs: Inputs) -> tuple[Inputs, ...]:

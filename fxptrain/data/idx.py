@@ -16,7 +16,8 @@ from typing import IO, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from fxptrain.data.dataset import Dataset, Split, make_split, numbered_classes, pixels_or_reals
+from fxptrain.data.dataset import Labels, Parts, check_inputs
+from fxptrain.data.labels import class_numbers
 from fxptrain.errors import DataError
 
 _TYPES: Final = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
@@ -130,8 +131,8 @@ def find_parts(directory: Path) -> dict[tuple[str, str], Path]:
     return parts
 
 
-def load_idx(directory: Path, name: str, classes: tuple[str, ...] | None = None) -> Dataset:
-    """Load the four IDX files of a directory.
+def read_idx_directory(directory: Path, name: str, classes: tuple[str, ...] | None = None) -> Parts:
+    """Read the IDX files of a directory: images and labels of a training split, a test split, or both.
 
     Parameters
     ----------
@@ -151,12 +152,11 @@ def load_idx(directory: Path, name: str, classes: tuple[str, ...] | None = None)
     missing = [f"{stem}[.gz]" for part, stem in _PARTS.items() if part not in parts]
     if missing:
         raise DataError(f"{directory}: {', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing.")
-    images = pixels_or_reals(*(_read_part(parts[split, "images"], images=True) for split in ("train", "t10k")))
-    train, test = (
-        _pair(array, _read_part(parts[split, "labels"], images=False), parts[split, "images"], parts[split, "labels"])
-        for array, split in zip(images, ("train", "t10k"), strict=True)
-    )
-    return Dataset(name, train, test, classes or numbered_classes(train))
+    splits = {}
+    for split, own in (("train", "train"), ("test", "t10k")):
+        images, labels = parts[own, "images"], parts[own, "labels"]
+        splits[split] = _pair(_read_part(images, images=True), _read_part(labels, images=False), images, labels)
+    return Parts(name, splits, classes)
 
 
 def _read_part(path: Path, *, images: bool) -> npt.NDArray[Any]:
@@ -170,7 +170,11 @@ def _read_part(path: Path, *, images: bool) -> npt.NDArray[Any]:
     return array
 
 
-def _pair(images: npt.NDArray[Any], labels: npt.NDArray[Any], images_path: Path, labels_path: Path) -> Split:
+def _pair(
+    images: npt.NDArray[Any], labels: npt.NDArray[Any], images_path: Path, labels_path: Path
+) -> tuple[npt.NDArray[Any], Labels, str]:
     if len(images) != len(labels):
         raise DataError(f"{images_path}: has {len(images)} images, but {labels_path.name} has {len(labels)} labels.")
-    return make_split(images, labels, str(images_path))
+    check_inputs(images, str(images_path))
+    (numbers,), _ = class_numbers([(labels, str(labels_path))])
+    return images, numbers, str(images_path)

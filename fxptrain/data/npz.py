@@ -5,74 +5,183 @@ What does not belong here: saving (checkpoints have a format of their own).
 
 from __future__ import annotations
 
+import re
 import zipfile
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from fxptrain.data.dataset import Dataset, make_split, numbered_classes, pixels_or_reals
-from fxptrain.data.ordering import hold_out
+from fxptrain.data.dataset import Parts, check_inputs
+from fxptrain.data.labels import class_numbers
+from fxptrain.data.reading import Reading
 from fxptrain.errors import DataError
 
-NAMES: Final = (
-    ("x_train", "y_train", "x_test", "y_test"),
-    ("train_images", "train_labels", "test_images", "test_labels"),
-    ("x", "y"),
-)
+_ROLES: Final = {
+    "x": ("x", "images", "image", "data", "features", "inputs", "samples"),
+    "y": ("y", "labels", "label", "target", "targets", "classes", "class"),
+}
+_SPLITS: Final = {
+    "train": ("train", "training"),
+    "validation": ("val", "valid", "validation", "dev"),
+    "test": ("test", "testing"),
+}
+_CLASSES: Final = ("classes", "class_names", "label_names", "target_names")
+_PLACES: Final = ("x", "y", *(f"{role}_{split}" for split in ("train", "val", "test") for role in "xy"))
+
+Place = tuple[str, str]  # split, role
+Arrays = dict[str, npt.NDArray[Any]]
 
 
-def load_npz(path: Path) -> Dataset:
-    """Load a data set from a NumPy archive.
+def read_npz(path: Path, reading: Reading | None = None) -> Parts:
+    """Read a NumPy archive.
 
     Parameters
     ----------
     path : Path
-        An ``.npz`` file with the arrays ``x_train, y_train, x_test, y_test``, or ``train_images, train_labels,
-        test_images, test_labels``, or ``x, y`` (then a sixth of the samples is drawn as the test split), and
-        optionally ``classes``, the names of the classes. Inputs have shape (n, features), (n, h, w) or (n, h, w, c).
+        An ``.npz`` file with inputs and labels called ``x, y``, ``X_train, y_train, x_val, y_val, x_test, y_test``,
+        ``train_images, train_labels, ...``, or the like, in upper or lower case; optionally ``classes``, the names of
+        the classes. Inputs have shape (n, features), (n, h, w) or (n, h, w, c).
+    reading : Reading, optional
+        Its `arrays` say which arrays are meant.
 
     Raises
     ------
     DataError
-        If the file is damaged or its arrays are missing or do not fit.
+        If the file is damaged, it cannot be told which arrays are meant, or they do not fit.
     """
-    arrays = _read(path)
-    wanted = next((names for names in NAMES if all(name in arrays for name in names)), None)
-    if wanted is None:
-        raise DataError(
-            f"{path}: holds {', '.join(sorted(arrays)) or 'no arrays'}; "
-            f"expected {' or '.join(', '.join(names) for names in NAMES)}."
-        )
-    inputs = pixels_or_reals(*(arrays[name] for name in wanted[::2]))
-    splits = [
-        make_split(array, arrays[label], f"{path}, arrays {data} and {label}")
-        for array, data, label in zip(inputs, wanted[::2], wanted[1::2], strict=True)
-    ]
-    train, test = splits if len(splits) == 2 else hold_out(splits[0], str(path))
-    classes = tuple(str(name) for name in arrays["classes"].ravel()) if "classes" in arrays else None
-    return Dataset(path.stem, train, test, classes or numbered_classes(train))
+    shapes, arrays = _open(path)
+    found = _chosen(reading.arrays, shapes, path) if reading and reading.arrays else _places(shapes, path)
+    splits = {split: (found[split, "x"], found[split, "y"]) for split, role in found if role == "x"}
+    names = {name for pair in splits.values() for name in pair}
+    named = next((name for name in _CLASSES if name in shapes and name not in names), None)
+    loaded = arrays(names | ({named} if named else set()))
+    numbers, texts = class_numbers([(loaded[y], f"{path}, array {y}") for _, y in splits.values()])
+    parts = {}
+    for (split, (x, y)), labels in zip(splits.items(), numbers, strict=True):
+        where = f"{path}, arrays {x} and {y}"
+        check_inputs(loaded[x], where)
+        if len(loaded[x]) != len(labels):
+            raise DataError(f"{where}: there are {len(loaded[x])} inputs but {len(labels)} labels.")
+        parts[split] = (loaded[x], labels, where)
+    classes = texts or (tuple(str(name) for name in loaded[named].ravel()) if named else None)
+    return Parts(path.stem, parts, classes, label=next(iter(splits.values()))[1], texts=texts is not None)
 
 
-def _read(path: Path) -> dict[str, npt.NDArray[Any]]:
-    """Read every array that a data set may have."""
-    known = {name for names in NAMES for name in names} | {"classes"}
+def _normal(name: str) -> list[Place]:
+    """What an array's name can mean: split and role."""
+    words = [word for word in re.split(r"[^a-z0-9]+", name.lower()) if word]
+    roles = [role for role, spelled in _ROLES.items() if words and words[0] in spelled]
+    if len(words) == 1:
+        return [("all", role) for role in roles]
+    if len(words) == 2:
+        for role_word, split_word in (words, words[::-1]):
+            split = next((split for split, spelled in _SPLITS.items() if split_word in spelled), None)
+            role = next((role for role, spelled in _ROLES.items() if role_word in spelled), None)
+            if split and role:
+                return [(split, role)]
+    return []
+
+
+def _places(shapes: dict[str, str], path: Path) -> dict[Place, str]:
+    """Which array is what, by their names."""
+    candidates: dict[Place, list[str]] = {}
+    for name in shapes:
+        for place in _normal(name):
+            if not (name in _CLASSES and place == ("all", "y") and len(shapes) > 2):
+                candidates.setdefault(place, []).append(name)
+    double = next((names for names in candidates.values() if len(names) > 1), None)
+    if double:
+        raise DataError(f"{path}: both {' and '.join(double)} could be meant. {_way_out(shapes)}")
+    found = {place: names[0] for place, names in candidates.items()}
+    whole = {place: name for place, name in found.items() if (place[0], "xy".replace(place[1], "")) in found}
+    half = [name for place, name in found.items() if place not in whole and place[0] != "all"]
+    if half:
+        raise DataError(f"{path}: {half[0]} has no counterpart; it holds {_listed(shapes)}. {_way_out(shapes)}")
+    separate = {place: name for place, name in whole.items() if place[0] != "all"}
+    if not whole:
+        raise DataError(f"{path}: holds {_listed(shapes)}; none are known as inputs and labels. {_way_out(shapes)}")
+    return dict(sorted((separate or whole).items(), key=lambda item: (*_SPLITS, "all").index(item[0][0])))
+
+
+def _chosen(text: str, shapes: dict[str, str], path: Path) -> dict[Place, str]:
+    """What ``--arrays`` says."""
+    found: dict[Place, str] = {}
+    for item in text.split(","):
+        place, equals, name = (part.strip() for part in item.partition("="))
+        if not equals or place not in _PLACES or name not in shapes:
+            what = f"{name!r} is no array of {path}, which holds {_listed(shapes)}" if place in _PLACES else (
+                f"{item.strip()!r} is not one of {', '.join(_PLACES)} with = and the name of an array"
+            )  # fmt: skip
+            raise DataError(f"`arrays` (={text!r}): {what}.")
+        role, _, split = place.partition("_")
+        found[{"": "all", "val": "validation"}.get(split, split), role] = name
+    halves = [f"{role}_{split}" for split, role in found if (split, "xy".replace(role, "")) not in found]
+    if halves or ({"all"} < {split for split, _ in found}):
+        raise DataError(f"`arrays` (={text!r}) must name pairs: x=...,y=..., or x_train=...,y_train=...,x_test=... .")
+    return dict(sorted(found.items(), key=lambda item: (*_SPLITS, "all").index(item[0][0])))
+
+
+def _listed(shapes: dict[str, str]) -> str:
+    return ", ".join(f"{name} {shape}" for name, shape in shapes.items()) or "no arrays"
+
+
+def _way_out(shapes: dict[str, str]) -> str:
+    return "Choose with --arrays x=NAME,y=NAME (data.arrays in a recipe), or call them x and y." if shapes else (
+        "Save inputs as x and labels as y."
+    )  # fmt: skip
+
+
+def _open(path: Path) -> tuple[dict[str, str], Any]:
+    """Names and shapes of all arrays, read from their headers alone, and a function that reads those named."""
     name = ""
     try:
         if not zipfile.is_zipfile(path):
             path.open("rb").close()  # a missing file has an error of its own
             raise DataError(f"{path}: is no NumPy archive (.npz), or is truncated.")
-        with np.load(path, allow_pickle=False) as archive:
-            arrays: dict[str, npt.NDArray[Any]] = {}
-            for name in known.intersection(archive.files):
-                arrays[name] = archive[name]
-            return arrays
+        with zipfile.ZipFile(path) as archive:
+            shapes = {}
+            for item in archive.namelist():
+                name = item.removesuffix(".npy")
+                with archive.open(item) as file:
+                    shapes[name] = _header(file)
     except DataError:
         raise
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error}).") from error
     except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError) as error:
-        reason = " ".join(str(error).split()).rstrip(".")
-        raise DataError(f"{path}: array {name or '?'} is damaged or holds Python objects ({reason}).") from error
+        raise DataError(f"{path}: array {name or '?'} is damaged ({_line(error)}).") from error
+    return shapes, lambda names: _read(path, names)
+
+
+def _header(file: Any) -> str:
+    """Shape and type of an array; ``?`` where the file holds something else."""
+    try:
+        version = np.lib.format.read_magic(file)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read(file)
+    except ValueError:
+        return "(?)"
+    return f"{shape} {dtype}"
+
+
+def _read(path: Path, names: Iterable[str]) -> Arrays:
+    """The named arrays."""
+    name = ""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays: Arrays = {}
+            for name in names:
+                arrays[name] = archive[name]
+            return arrays
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error}).") from error
+    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError) as error:
+        raise DataError(f"{path}: array {name or '?'} is damaged or holds Python objects ({_line(error)}).") from error
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split()).rstrip(".")

@@ -7,25 +7,31 @@ from __future__ import annotations
 
 import difflib
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from platformdirs import user_cache_path
 
 from fxptrain.data.catalog import CATALOG, NamedSet
-from fxptrain.data.csv import load_csv
-from fxptrain.data.dataset import Dataset
+from fxptrain.data.csv import read_csv
+from fxptrain.data.dataset import Dataset, Parts, make_split, pixels_or_reals
 from fxptrain.data.download import Progress, download
 from fxptrain.data.glyphs import draw_glyphs
-from fxptrain.data.idx import find_parts, load_idx
-from fxptrain.data.npz import load_npz
+from fxptrain.data.idx import find_parts, read_idx_directory
+from fxptrain.data.npz import read_npz
+from fxptrain.data.ordering import hold_out
+from fxptrain.data.reading import Reading
 from fxptrain.errors import DataError
 
 ROOT_VARIABLE = "FXPTRAIN_DATA"
 NAMES = ("glyphs", *CATALOG)
+PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
 
 
-def load_data(name_or_path: str | os.PathLike[str], *, progress: Progress | None = None) -> Dataset:
-    """Load a data set.
+def load_data(
+    name_or_path: str | os.PathLike[str], reading: Reading | None = None, *, progress: Progress | None = None
+) -> Dataset:
+    """Load a data set to train on.
 
     Parameters
     ----------
@@ -33,7 +39,9 @@ def load_data(name_or_path: str | os.PathLike[str], *, progress: Progress | None
         ``glyphs`` (drawn by the program), ``fashion-mnist`` or ``mnist`` (looked for in the directory of that name
         under the environment variable FXPTRAIN_DATA, then in the user's cache, else downloaded into the cache), or the
         path of a directory with IDX files, of one with a ``*train*.csv`` and a ``*test*.csv``, of an ``.npz`` or a
-        ``.csv`` file.
+        ``.csv`` file. Of a file without a test split, a sixth of the samples becomes one.
+    reading : Reading, optional
+        What the file does not say itself: the label's column, the names of arrays.
     progress : callable, optional
         Called while downloading with the file's name, the bytes done and the bytes in all.
 
@@ -42,15 +50,25 @@ def load_data(name_or_path: str | os.PathLike[str], *, progress: Progress | None
     DataError
         If there are no such data, or they cannot be read or fetched.
     """
+    return dataset_of(load_parts(name_or_path, reading, progress=progress))
+
+
+def load_parts(
+    name_or_path: str | os.PathLike[str], reading: Reading | None = None, *, columns: Sequence[str] | None = None,
+    progress: Progress | None = None,
+) -> Parts:  # fmt: skip
+    """What `load_data` reads, with the splits as they are in the file; `columns` are what a table must have."""
     text = os.fspath(name_or_path)
     if text == "glyphs":
-        return draw_glyphs()
+        drawn = draw_glyphs()
+        splits = {name: (split.inputs, split.labels, text) for name, split in drawn.named_splits().items()}
+        return Parts(text, splits, drawn.classes)
     if text in CATALOG:
         known = CATALOG[text]
-        return load_idx(find_named(known, progress), known.name, known.classes)
+        return read_idx_directory(find_named(known, progress), known.name, known.classes)
     path = Path(text).expanduser()
     if path.is_dir():
-        return _load_directory(path)
+        return _load_directory(path, reading, columns)
     if not path.exists():
         close = difflib.get_close_matches(text, NAMES, 1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
@@ -58,23 +76,53 @@ def load_data(name_or_path: str | os.PathLike[str], *, progress: Progress | None
             f"`data` (={text!r}) is neither a known name ({', '.join(NAMES)}) nor a file or directory.{hint}"
         )
     if path.suffix.lower() == ".npz":
-        return load_npz(path)
+        return read_npz(path, reading)
     if path.suffix.lower() == ".csv":
-        return load_csv(path)
+        return read_csv(path, None, reading, columns)
     raise DataError(f"{path}: is of no known kind; expected an .npz or a .csv file, or a directory.")
 
 
-def _load_directory(directory: Path) -> Dataset:
+def _load_directory(directory: Path, reading: Reading | None, columns: Sequence[str] | None) -> Parts:
     if find_parts(directory):
         known = CATALOG.get(directory.resolve().name)
-        return load_idx(directory, directory.resolve().name, known.classes if known else None)
+        return read_idx_directory(directory, directory.resolve().name, known.classes if known else None)
     train, test = (sorted(directory.glob(pattern)) for pattern in ("*train*.csv", "*test*.csv"))
     if len(train) == len(test) == 1 and train != test:
-        return load_csv(train[0], test[0])
+        return read_csv(train[0], test[0], reading, columns)
+    pictures = next((path for path in directory.rglob("*") if path.suffix.lower() in PICTURES), None)
+    if pictures is not None:
+        raise DataError(
+            f"{directory}: holds pictures ({pictures.relative_to(directory)}), which are not read. Save their pixels "
+            "as an NPZ file: x of shape (n, h, w) or (n, h, w, 3) as uint8, y the class numbers or names."
+        )
     raise DataError(
         f"{directory}: holds neither IDX files (train-images-idx3-ubyte[.gz] and three more) "
         "nor exactly one *train*.csv and one *test*.csv."
     )
+
+
+def dataset_of(parts: Parts) -> Dataset:
+    """Training and test split of a file; where it has no test split, a part of what it has."""
+    notes = list(parts.notes)
+    arrays = pixels_or_reals(*(inputs for inputs, _, _ in parts.splits.values()))
+    splits = {
+        split: make_split(values, labels, where)
+        for values, (split, (_, labels, where)) in zip(arrays, parts.splits.items(), strict=True)
+    }
+    first = splits.get("all", splits.get("train"))
+    if first is None:
+        raise DataError(f"{parts.name}: has no samples to train on, only {' and '.join(splits)}.")
+    where = next(iter(parts.splits.values()))[2]
+    if "test" in splits:
+        train, test = first, splits["test"]
+    else:
+        train, test = hold_out(first, where)
+        if "train" in splits:
+            notes.append(f"{where}: there is no test split; {len(test):,} of the training samples become one.")
+    return Dataset(
+        parts.name, train, test, parts.names(), splits.get("validation"), parts.columns, parts.label, parts.texts,
+        tuple(notes),
+    )  # fmt: skip
 
 
 def find_named(known: NamedSet, progress: Progress | None = None) -> Path:

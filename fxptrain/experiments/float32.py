@@ -21,6 +21,7 @@ from fxptrain.nn import spec as s
 from fxptrain.nn.schedule import EarlyStopping
 from fxptrain.recipe import Recipe
 from fxptrain.run.checkpoint import write_atomically
+from fxptrain.run.inputs import real_inputs
 from fxptrain.run.task import Task, prepare
 
 CHUNK = 500
@@ -150,9 +151,7 @@ class _Run:
         return 0.5 * ((logits - target) ** 2).sum(1).mean()
 
     def _tensors(self, split: Split) -> tuple[Any, Any]:
-        scale = self.recipe.data
-        values = split.inputs.astype(np.float32) / (255 if split.inputs.dtype == np.uint8 else 1)
-        values = (values - (scale.mean or 0.0)) / (scale.std or 1.0)
+        values = real_inputs(self.recipe, split.inputs)
         inputs = self.torch.from_numpy(np.ascontiguousarray(values.transpose(0, 3, 1, 2), np.float32))
         return inputs, self.torch.from_numpy(split.labels.astype(np.int64))
 

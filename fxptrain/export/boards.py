@@ -1,7 +1,8 @@
-"""Emulated Cortex-M boards: compile an export for one, run its verification program under QEMU, count instructions.
+"""Emulated Cortex-M and RISC-V boards: compile an export, run its verification program under QEMU, count instructions.
 
 QEMU runs one instruction in 64 ns of virtual time (``-icount shift=6``), so the board's SysTick counts instructions,
-repeatably. They are instructions, not cycles. What does not belong here: comparing results (`vectors`).
+repeatably; a RISC-V counts them itself. They are instructions, not cycles.
+What does not belong here: comparing results (`vectors`).
 """
 
 from __future__ import annotations
@@ -10,20 +11,42 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from importlib import resources
 from pathlib import Path
 
-from fxptrain.errors import FxptrainError
-from fxptrain.export.toolchain import STANDARD, call, runner_folder
+from fxptrain.export.names import DEFAULT_PREFIX
+from fxptrain.export.toolchain import STANDARD, c_sources, call, runner_folder, runner_source
 
-COMPILER, SIZE, EMULATOR = "arm-none-eabi-gcc", "arm-none-eabi-size", "qemu-system-arm"
 WARNINGS = ("-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror")
 NANOSECONDS = 64  # of virtual time an instruction
 STACK_BYTES = 1024
 
 
 @dataclass(frozen=True)
+class Machine:
+    """A family of cores: its compiler, QEMU, and what its programs begin with."""
+
+    compiler: str
+    size: str
+    emulator: str
+    emulated: tuple[str, ...]
+    start: tuple[str, ...]
+    libraries: tuple[str, ...]
+
+
+ARM = Machine(
+    "arm-none-eabi-gcc", "arm-none-eabi-size", "qemu-system-arm", ("-icount", "shift=6"), ("cortex_m.c",), ("-lc_nano",)
+)
+RISCV = Machine(
+    "riscv64-unknown-elf-gcc", "riscv64-unknown-elf-size", "qemu-system-riscv32",
+    ("-bios", "none", "-icount", "shift=0"), ("riscv/start.S", "riscv/startup.c"), (),
+)  # fmt: skip
+COMPILER, EMULATOR = ARM.compiler, ARM.emulator
+
+
+@dataclass(frozen=True)
 class Board:
-    """A machine of QEMU: its core, memory (origin, bytes) and the clock of SysTick."""
+    """A machine of QEMU: core, memory (origin, bytes), ticks of its counter in a microsecond, options of the core."""
 
     name: str
     machine: str
@@ -31,6 +54,13 @@ class Board:
     flash: tuple[int, int]
     ram: tuple[int, int]
     mhz: Fraction
+    options: tuple[str, ...] = ("-mfloat-abi=soft",)
+    family: Machine = ARM
+
+    @property
+    def compiled_for(self) -> list[str]:
+        """The compiler's options for the core."""
+        return [*(("-mthumb", f"-mcpu={self.core}") if self.family is ARM else ()), *self.options]
 
     def instructions(self, ticks: int) -> int:
         """Instructions that passed in so many ticks."""
@@ -39,6 +69,8 @@ class Board:
 
 _K, _M = 1 << 10, 1 << 20
 _RAM = 0x20000000
+_EVERY = Fraction(1000, NANOSECONDS)  # of a counter of instructions
+_RV32 = ("-mabi=ilp32", "-msmall-data-limit=0", "-mno-relax")
 BOARDS = {
     board.name: board
     for board in (
@@ -48,8 +80,20 @@ BOARDS = {
         Board("cortex-m3", "mps2-an385", "cortex-m3", (0, 4 * _M), (_RAM, 4 * _M), Fraction(25)),
         Board("cortex-m4", "mps2-an386", "cortex-m4", (0, 4 * _M), (_RAM, 4 * _M), Fraction(25)),
         Board("cortex-m33", "mps2-an505", "cortex-m33", (0x10000000, 4 * _M), (0x38000000, 4 * _M), Fraction(20)),
+        Board(
+            "cortex-m55", "mps3-an547", "cortex-m55", (0x10000000, 512 * _K), (0x30000000, 512 * _K), Fraction(32),
+            ("-mfloat-abi=hard",),
+        ),
+        Board(
+            "rv32imac", "virt", "rv32imac", (0x80000000, 4 * _M), (0x80400000, 4 * _M), _EVERY,
+            ("-march=rv32imac", *_RV32), RISCV,
+        ),
+        Board(
+            "rv32i", "virt", "rv32i", (0x80000000, 4 * _M), (0x80400000, 4 * _M), _EVERY,
+            ("-march=rv32i", *_RV32), RISCV,
+        ),
     )
-}
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -62,17 +106,13 @@ class Image:
 
 
 def board_folder() -> Path:
-    """Start-up code, linker script and semihosting, which belong to the checkout."""
-    folder = Path(__file__).parents[2] / "tools" / "boards"
-    if not (folder / "link.ld").is_file():
-        raise FxptrainError(
-            f"Emulated boards need the folder tools/boards of the checkout; there is none at {folder}. "
-            "Verify with `--target host`, or from a checkout."
-        )
-    return folder
+    """Where start-up code, linker script and semihosting are."""
+    return Path(str(resources.files("fxptrain.export") / "board"))
 
 
-def build_image(board: Board, sources: Path, build: Path, options: Sequence[str] = ("-O2",)) -> Image:
+def build_image(
+    board: Board, sources: Path, build: Path, options: Sequence[str] = ("-O2",), prefix: str = DEFAULT_PREFIX
+) -> Image:
     """Compile and link an export with its verification program for a board.
 
     Raises
@@ -80,10 +120,24 @@ def build_image(board: Board, sources: Path, build: Path, options: Sequence[str]
     FxptrainError
         If the compiler is missing or complains, or the program does not fit into the board's memory.
     """
+    files = [*c_sources(sources, prefix), runner_source(build, prefix)]
+    return build_program(board, files, [sources], build, options)
+
+
+def build_program(
+    board: Board, sources: Sequence[Path], folders: Sequence[Path], build: Path, options: Sequence[str] = ("-O2",)
+) -> Image:
+    """Compile and link any program, with headers in some folders, for a board.
+
+    Raises
+    ------
+    FxptrainError
+        As `build_image`.
+    """
     folder, runner = board_folder(), runner_folder()
     memory = {"FLASH_O": board.flash[0], "FLASH_L": board.flash[1], "RAM_O": board.ram[0], "RAM_L": board.ram[1]}
     symbols = [f"-Wl,--defsym={name}={value}" for name, value in (memory | {"STACK_L": STACK_BYTES}).items()]
-    core = ["-mthumb", f"-mcpu={board.core}", "-mfloat-abi=soft"]
+    family = board.family
     kept = [
         "-ffreestanding",
         "-ffunction-sections",
@@ -92,21 +146,34 @@ def build_image(board: Board, sources: Path, build: Path, options: Sequence[str]
         "-nostartfiles",
         "-nostdlib",
     ]
-    files = [*sorted(sources.glob("*.c")), runner / "runner.c", folder / "startup.c", folder / "semihost.c"]
+    files = [*sources, *(folder / name for name in family.start), folder / "semihost.c"]
+    own = (folder / "riscv",) if family is RISCV else ()
+    included = [word for path in (*folders, runner, folder, *own) for word in ("-I", path)]
     image = build / "image.elf"
     call(
-        [COMPILER, STANDARD, *core, *options, *WARNINGS, *kept, "-T", folder / "link.ld", *symbols, "-I", sources,
-         "-I", runner, "-I", folder, *files, "-lc_nano", "-lgcc", "-o", image],
+        [family.compiler, STANDARD, *board.compiled_for, *options, *WARNINGS, *kept, "-T", folder / "link.ld", *symbols,
+         *included, *files, *family.libraries, "-lgcc", "-o", image],
         build, f"Compiling for {board.name}",
     )  # fmt: skip
-    text, data, bss = map(int, call([SIZE, image], build, "Measuring the program").splitlines()[1].split()[:3])
+    text, data, bss = map(int, call([family.size, image], build, "Measuring the program").splitlines()[1].split()[:3])
     return Image(image, text + data, data + bss)
 
 
 def run_image(board: Board, image: Image, vectors: bytes, build: Path, seconds: float = 600) -> tuple[bytes, int]:
     """Run a program under QEMU on `vectors`; returns its results and the greatest depth of its stack."""
     (build / "vectors.bin").write_bytes(vectors)
-    machine = ["-M", board.machine, "-icount", "shift=6", "-display", "none", "-monitor", "none", "-serial", "none"]
-    calls: list[str | Path] = ["-semihosting-config", "enable=on,target=native", "-kernel", image.path]
-    call([EMULATOR, *machine, *calls], build, f"The verification program on {board.name}", seconds)
+    run_program(board, image, build, seconds)
     return (build / "results.bin").read_bytes(), struct.unpack("<I", (build / "stack.bin").read_bytes())[0]
+
+
+def run_program(board: Board, image: Image, build: Path, seconds: float = 600) -> None:
+    """Run a program under QEMU in a folder.
+
+    Raises
+    ------
+    FxptrainError
+        If it ends with another code than 0, or not in time.
+    """
+    machine = ["-M", board.machine, *board.family.emulated, "-display", "none", "-monitor", "none", "-serial", "none"]
+    calls: list[str | Path] = ["-semihosting-config", "enable=on,target=native", "-kernel", image.path]
+    call([board.family.emulator, *machine, *calls], build, f"The program on {board.name}", seconds)

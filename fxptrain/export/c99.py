@@ -5,13 +5,19 @@ What does not belong here: the layout of memory (`plan`) and the numbers' text (
 
 from __future__ import annotations
 
+import zlib
+from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
 from string import Template
 from typing import Any
 
 from fxptrain.errors import FxptrainError
+from fxptrain.export.interface import Interface, explained, header, interface_of, tables
+from fxptrain.export.interface import table_bytes as table_bytes_of_inputs
 from fxptrain.export.layers import Network
+from fxptrain.export.manifests import build_files, library_name
+from fxptrain.export.names import one_line, renamed
 from fxptrain.export.plan import Layout, plan
 from fxptrain.export.source import FILE, Options, write_source
 from fxptrain.export.state import state_bytes_of
@@ -47,9 +53,31 @@ def prepare_directory(directory: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True)
 
 
-def c_files(net: Network, rate: Multiplier) -> dict[str, str]:
+def remove_older(folder: Path, kept: Iterable[str]) -> None:
+    """Remove the C of an older export, whatever its prefix was, but for files that are written again."""
+    for config_file in list(folder.glob("*_config.h")):
+        prefix = config_file.name.removesuffix("_config.h")
+        for path in [*folder.glob(f"{prefix}.h"), *folder.glob(f"{prefix}_*.[ch]")]:
+            if path.name not in kept:
+                path.unlink()
+
+
+def c_files(net: Network, rate: Multiplier, interface: Interface | None = None) -> dict[str, str]:
     """Text of all C files of an export by name; `rate` is the learning rate it suggests."""
-    return runtime_files() | {"fxp_config.h": config(net, plan(net), rate), "fxp_data.c": data(net)}
+    chosen = interface or Interface()
+    files = runtime_files() | {
+        "fxp_config.h": config(net, plan(net), rate),
+        "fxp_data.c": data(net),
+        "fxp_interface.c": tables(net, chosen),
+    }
+    identity = zlib.crc32("".join(files[name] for name in sorted(files)).encode())
+    files["fxp_interface.h"] = header(net, chosen, rate, identity)
+    return named(files, chosen.prefix)
+
+
+def named(files: dict[str, str], prefix: str) -> dict[str, str]:
+    """Files whose names, and all names in them, begin with a prefix."""
+    return {renamed(name, prefix): renamed(text, prefix) for name, text in sorted(files.items())}
 
 
 def export_c(run: Run, directory: Path, options: Options) -> dict[str, Any]:
@@ -74,23 +102,32 @@ def export_c(run: Run, directory: Path, options: Options) -> dict[str, Any]:
     FxptrainError
         If C cannot do what is asked, or the directory cannot be used.
     """
-    net = network_of(run, options)
-    files = c_files(net, Multiplier.from_real(run.recipe.schedule.lr))
-    prepare_directory(directory)
-    facts = sizes(net, plan(net))
+    net, interface = network_of(run, options), interface_of(run, options.prefix)
+    files = c_files(net, Multiplier.from_real(run.recipe.schedule.lr), interface)
+    facts = sizes(net, plan(net), interface)
+    files |= build_files(run, interface, [name for name in files if name.endswith(".c")])
     files["README.md"] = readme(run, options, net, facts)
-    for name, text in files.items():
-        write_atomically(directory / name, [text.encode()])
+    prepare_directory(directory)
+    remove_older(directory, files)
+    write_files(directory, files)
     write_source(run, options, directory)
     return {"files": sorted([*files, FILE]), "sizes": facts}
 
 
-def sizes(net: Network, layout: Layout) -> dict[str, Any]:
+def write_files(directory: Path, files: dict[str, str]) -> None:
+    """Write texts by name, in folders that are made where they are missing."""
+    for name, text in files.items():
+        (directory / name).parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(directory / name, [text.encode()])
+
+
+def sizes(net: Network, layout: Layout, interface: Interface | None = None) -> dict[str, Any]:
     """Bytes and multiply-accumulates of an export."""
+    inputs = table_bytes_of_inputs(net, interface or Interface())
     facts: dict[str, Any] = {
         "macs": sum(layer.stage.macs for layer in net.layers),
         "parameters": sum(p.flat.size for layer in net.layers for p in layer.stage.parameters),
-        "data_bytes": table_bytes(net),
+        "data_bytes": table_bytes(net) | {"input table": inputs},
         "arena_bytes": layout.total,
         "arena_parts": dict(sorted(layout.bytes_of.items())),
     }
@@ -101,12 +138,12 @@ def sizes(net: Network, layout: Layout) -> dict[str, Any]:
 
 def readme(run: Run, options: Options, net: Network, facts: dict[str, Any]) -> str:
     """README of an export, from its template."""
-    folder = resources.files("fxptrain.export") / "templates"
-    text = Template((folder / "README.md.in").read_text(encoding="utf-8"))
-    training = Template((folder / "TRAINING.md.in").read_text(encoding="utf-8"))
+    interface = interface_of(run, options.prefix)
     values = {
-        "name": run.recipe.name,
-        "description": run.recipe.description,
+        "name": one_line(run.recipe.name),
+        "upper": library_name(run, interface).upper(),
+        "description": one_line(run.recipe.description),
+        "inputs": f"{explained(net, interface)}\n",
         "layers": _layer_lines(run),
         "macs": f"{facts['macs']:,}",
         "parameters": f"{facts['parameters']:,}",
@@ -114,14 +151,20 @@ def readme(run: Run, options: Options, net: Network, facts: dict[str, Any]) -> s
         "arena": f"{facts['arena_bytes']:,}",
         "parts": ", ".join(f"{name} {count:,}" for name, count in facts["arena_parts"].items()),
         "sums": ", ".join(f"{family} int{net.sum_bits(family)}" for family in ("forward", "error", "gradient")),
-        "classes": ", ".join(run.classes),
+        "classes": ", ".join(map(one_line, run.classes)),
         "training": "",
     }
     if options.training:
-        values["training"] = training.substitute(
+        values["training"] = template("TRAINING.md.in", options.prefix).substitute(
             batch=options.batch, freeze=options.freeze, state=f"{facts['state_bytes']:,}", step=run.model.step
         )
-    return text.substitute(values)
+    return template("README.md.in", options.prefix).substitute(values)
+
+
+def template(name: str, prefix: str) -> Template:
+    """A template's text, its names with the prefix; what is put in is not changed by that."""
+    folder = resources.files("fxptrain.export") / "templates"
+    return Template(renamed((folder / name).read_text(encoding="utf-8"), prefix))
 
 
 def _layer_lines(run: Run) -> str:

@@ -18,7 +18,6 @@ from fxptrain.errors import FxptrainError
 from fxptrain.export.source import read_source
 from fxptrain.export.toolchain import STANDARD, WARNINGS, call
 from fxptrain.nn.engine.inference import logits
-from fxptrain.run.evaluation import model_inputs
 
 MARK = "fxp_cmsis.h"
 
@@ -85,7 +84,7 @@ def compare(directory: Path, data: str, samples: int, options: Sequence[str] = (
         )
     run, _ = read_source(directory)
     dataset = load_data(data).fitted(run.recipe.model.input_shape, len(run.classes))
-    inputs, labels = model_inputs(run.recipe, run.model, dataset.test.inputs[:samples]), dataset.test.labels[:samples]
+    inputs, labels = run.inputs.raw(dataset.test.inputs[:samples]), dataset.test.labels[:samples]
     raw = run.model.table[inputs] if inputs.dtype == np.uint8 else inputs
     expected, found = logits(run.model, inputs), logits_of(directory, raw, options=options)
     wrong, classes, others = expected != found, expected.argmax(1), found.argmax(1)

@@ -15,7 +15,9 @@ import numpy.typing as npt
 
 from fxptrain.export.c99 import prepare_directory
 from fxptrain.export.cmsis_nn import NARROW, Call, calls_of, value_bits
+from fxptrain.export.interface import Interface, explained, interface_of
 from fxptrain.export.layers import Network
+from fxptrain.export.names import one_line
 from fxptrain.export.source import FILE, Options, write_source
 from fxptrain.export.tables import GENERATED, array
 from fxptrain.run.checkpoint import write_atomically
@@ -30,9 +32,11 @@ def code_files() -> dict[str, str]:
     return {name: (folder / name).read_text(encoding="utf-8") for name in ("fxp_cmsis.h", "fxp_cmsis.c")}
 
 
-def config(net: Network, calls: list[Call]) -> str:
+def config(net: Network, calls: list[Call], interface: Interface) -> str:
     """``fxp_cmsis_config.h``: sizes."""
     sizes = {
+        "PIXELS": int(interface.pixels),
+        "INPUT_FRAC": f"({net.value.frac_bits})",
         "BITS": value_bits(net),
         "LAYERS": len(calls),
         "INPUTS": net.layers[0].stage.in_elements,
@@ -75,12 +79,13 @@ def _arrays(i: int, call: Call, bias_type: str) -> list[str]:
     return [array(kind, f"{name}_{i}", values, f"{call.name}, {text}") for kind, name, values, text in found]
 
 
-def data(net: Network, calls: list[Call]) -> str:
+def data(net: Network, calls: list[Call], interface: Interface) -> str:
     """``fxp_cmsis_data.c``: weights, biases, scales, the calls."""
     bias_type = "int32_t" if value_bits(net) == NARROW else "int64_t"
     parts = [GENERATED, '#include <stddef.h>\n\n#include "fxp_cmsis.h"\n']
-    comment = f"raw input of pixels 0 to 255: {net.value}"
-    parts.append(array("fxp_cmsis_value", "fxp_cmsis_input_table", net.model.table, comment, static=False))
+    if interface.pixels:
+        comment = f"raw input of pixels 0 to 255: {net.value}"
+        parts.append(array("fxp_cmsis_value", "fxp_cmsis_input_table", net.model.table, comment, static=False))
     for i, call in enumerate(calls):
         parts += _arrays(i, call, bias_type)
     rows = "\n".join(_row(i, call) for i, call in enumerate(calls))
@@ -88,7 +93,7 @@ def data(net: Network, calls: list[Call]) -> str:
     return "\n".join(parts)
 
 
-def _sizes(net: Network, calls: list[Call]) -> dict[str, Any]:
+def _sizes(net: Network, calls: list[Call], interface: Interface) -> dict[str, Any]:
     each = value_bits(net) // 8
     weights = sum(call.weights.size for call in calls if call.weights is not None)
     biases = sum(call.bias.size for call in calls if call.bias is not None) * 4 * each
@@ -96,7 +101,12 @@ def _sizes(net: Network, calls: list[Call]) -> dict[str, Any]:
     return {
         "macs": sum(layer.stage.macs for layer in net.layers),
         "parameters": sum(p.flat.size for layer in net.layers for p in layer.stage.parameters),
-        "data_bytes": {"weights": weights, "biases": biases, "scales": scales, "input table": 256 * each},
+        "data_bytes": {
+            "weights": weights,
+            "biases": biases,
+            "scales": scales,
+            "input table": 256 * each * interface.pixels,
+        },
         "arena_bytes": 2 * max(call.elements for call in calls) * each,
     }
 
@@ -107,18 +117,21 @@ def _line(call: Call) -> str:
     return f"| {call.name} | `{call.kernel}` | {shapes} | {scale or ' | '} | {call.low} to {call.high} |"
 
 
-def readme(run: Run, net: Network, calls: list[Call], sizes: dict[str, Any]) -> str:
+def readme(run: Run, net: Network, calls: list[Call], sizes: dict[str, Any], interface: Interface) -> str:
     """README of an export, from its template."""
     folder = resources.files("fxptrain.export") / "templates"
     text = Template((folder / "CMSIS_NN.md.in").read_text(encoding="utf-8"))
     values = {
-        "name": run.recipe.name,
-        "description": run.recipe.description,
+        "name": one_line(run.recipe.name),
+        "description": one_line(run.recipe.description),
+        "inputs": explained(net, interface, "fxp_cmsis"),
+        "given": "pixels" if interface.pixels else "inputs",
+        "predict": "fxp_cmsis_predict" if interface.pixels else "fxp_cmsis_predict_raw",
         "bits": value_bits(net),
         "calls": "\n".join(map(_line, calls)),
         "maps": f"{sizes['arena_bytes']:,}",
         "constants": f"{sum(sizes['data_bytes'].values()):,}",
-        "classes": ", ".join(run.classes),
+        "classes": ", ".join(map(one_line, run.classes)),
     }
     return text.substitute(values)
 
@@ -131,11 +144,12 @@ def export_cmsis_nn(run: Run, directory: Path, options: Options) -> dict[str, An
     FxptrainError
         If CMSIS-NN has no kernel for a layer, or the directory cannot be used.
     """
-    net = Network(run.model, training=False)
+    net, interface = Network(run.model, training=False), interface_of(run)
     calls = calls_of(net)
-    facts = _sizes(net, calls)
-    files = code_files() | {"fxp_cmsis_config.h": config(net, calls), "fxp_cmsis_data.c": data(net, calls)}
-    files["README.md"] = readme(run, net, calls, facts)
+    facts = _sizes(net, calls, interface)
+    files = code_files()
+    files |= {"fxp_cmsis_config.h": config(net, calls, interface), "fxp_cmsis_data.c": data(net, calls, interface)}
+    files["README.md"] = readme(run, net, calls, facts, interface)
     prepare_directory(directory)
     for name, text in files.items():
         write_atomically(directory / name, [text.encode()])

@@ -111,7 +111,7 @@ def scale_of(name: str, mantissa: int, drop: int, bits: int, bound: int) -> Scal
 
 def _bounds(net: Network, layer: Layer) -> tuple[int, int]:
     """Smallest and largest raw output."""
-    return (0 if layer.stage.relu else net.value.min_raw), net.value.max_raw
+    return (0 if layer.stage.activation.relu else net.value.min_raw), net.value.max_raw
 
 
 def _bias(net: Network, layer: Layer) -> npt.NDArray[np.int64] | None:

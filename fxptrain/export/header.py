@@ -5,12 +5,13 @@ What does not belong here: the runtime (`c99`).
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
 from fxptrain.export.c99 import network_of, prepare_directory, sizes
+from fxptrain.export.interface import Interface, interface_of
 from fxptrain.export.layers import Layer, Network
+from fxptrain.export.names import DEFAULT_PREFIX, identifier, in_comment
 from fxptrain.export.plan import plan
 from fxptrain.export.source import FILE, Options, write_source
 from fxptrain.export.tables import GENERATED, about, array, c_type
@@ -28,7 +29,7 @@ def _layer(layer: Layer, prefix: str) -> list[str]:
     """Constants and arrays of one layer, in the engine's order: (kh, kw, ci, co), (kh, kw, c) or (in, out)."""
     stage = layer.stage
     name = f"{prefix}_{stage.layer}"
-    parts = [f"\n/* {stage.name}{' + relu' if stage.relu else ''}: {stage.in_shape} to {stage.out_shape} */"]
+    parts = [f"\n/* {stage.title}: {stage.in_shape} to {stage.out_shape} */"]
     parts += _formats(f"{name}_output".upper(), stage.y_form.format)
     for parameter in stage.parameters:
         form = parameter.form.format
@@ -41,25 +42,42 @@ def _layer(layer: Layer, prefix: str) -> list[str]:
     return parts
 
 
-def header(net: Network, name: str) -> str:
+def _inputs(net: Network, interface: Interface, prefix: str) -> list[str]:
+    """What inputs become: a table of pixels, or the scale of real numbers."""
+    if interface.pixels:
+        table = net.model.table
+        return [array(c_type(net.value), f"{prefix}_input_table", table, "raw input of pixels 0 to 255")]
+    pairs = zip(interface.means, interface.stds, strict=True)
+    scales = [in_comment(f"(x - {mean!r}) / {std!r}") for mean, std in pairs]
+    rows = ",\n    ".join(f"{{{s.offset}, {s.mantissa}, {s.shift}, {s.grid}}}" for s in interface.scales(net.value))
+    of = "of each channel" if len(scales) > 1 else "of all inputs"
+    return [
+        f"/* Real inputs, {of}: {'; '.join(scales)}, rounded half to even and saturated. In integers:\n"
+        " * raw = (x + offset) * mantissa * 2^-shift, where x and offset have `grid` fractional bits. */",
+        "static const struct { int64_t offset; int32_t mantissa, shift, grid; } "
+        f"{prefix}_input_scales[{len(scales)}] = {{",
+        f"    {rows}\n}};\n",
+    ]
+
+
+def header(net: Network, interface: Interface, prefix: str) -> str:
     """Text of the header."""
-    prefix = re.sub(r"\W", "_", name)
     guard = f"{prefix}_WEIGHTS_H".upper()
     parts = [GENERATED, f"#ifndef {guard}", f"#define {guard}", "", "#include <stdint.h>", ""]
     parts += ["/* real = raw * 2^-FRAC. A bias has the format of its layer's weights. */"]
     parts += _formats(f"{prefix}_input".upper(), net.value)
-    table = net.model.table
-    parts.append(array(c_type(net.value), f"{prefix}_input_table", table, "raw input of pixels 0 to 255"))
+    parts += _inputs(net, interface, prefix)
     for layer in net.layers:
         parts += _layer(layer, prefix)
     return "\n".join([*parts, "", "#endif", ""])
 
 
 def export_header(run: Run, directory: Path, options: Options) -> dict[str, Any]:
-    """Write ``<recipe>_weights.h``."""
-    net = network_of(run, options)
+    """Write ``<prefix, or recipe>_weights.h``."""
+    net, interface = network_of(run, options), interface_of(run, options.prefix)
+    prefix = options.prefix if options.prefix != DEFAULT_PREFIX else identifier(run.recipe.name)
     prepare_directory(directory)
-    name = f"{re.sub(r'[^A-Za-z0-9_]', '_', run.recipe.name)}_weights.h"
-    write_atomically(directory / name, [header(net, run.recipe.name).encode()])
+    name = f"{prefix}_weights.h"
+    write_atomically(directory / name, [header(net, interface, prefix).encode()])
     write_source(run, options, directory)
-    return {"files": [name, FILE], "sizes": sizes(net, plan(net))}
+    return {"files": [name, FILE], "sizes": sizes(net, plan(net), interface)}

@@ -21,6 +21,7 @@ from fxptrain.nn.state.parameters import ParameterArray
 
 INT32_LIMIT = 1 << 31
 LOSS_FRACS = range(-13, 34)
+FUNCTIONS = ("", "relu")  # what stages may have absorbed
 KINDS = {"conv": "FXP_CONV", "depthwise": "FXP_DEPTHWISE", "maxpool": "FXP_MAXPOOL", "avgpool": "FXP_AVGPOOL"}
 
 
@@ -85,6 +86,10 @@ def _layer(model: Model, stage: Stage) -> Layer:
     row = stage.row()
     if row is None:
         raise lacks("The C runtime", model.spec.layers[stage.layer])
+    if stage.function.name not in FUNCTIONS:
+        raise RecipeError(
+            f"Layer {stage.title!r}: exports know no {stage.function.name!r}. Use a ReLU, or leave it out."
+        )
     return Layer(stage, row)
 
 

@@ -39,9 +39,15 @@ def description(run: Run) -> dict[str, Any]:
             }
         )
     form = run.model.input_form.format
-    scale = {"mean": run.recipe.data.mean or 0.0, "std": run.recipe.data.std or 1.0}
+    norms = run.inputs.norms
+    scale = {
+        "mean": [norm.mean for norm in norms],
+        "std": [norm.std for norm in norms],
+        "integers": run.inputs.values(),
+    }
     about = {"recipe": run.recipe.name, "classes": list(run.classes), "step": run.model.step}
-    return about | {"input_format": [form.total_bits, form.frac_bits], "input_scale": scale, "layers": layers}
+    about |= {"data": run.signature.values(), "input_format": [form.total_bits, form.frac_bits]}
+    return about | {"input_scale": scale, "layers": layers}
 
 
 def arrays_of(run: Run) -> dict[str, npt.NDArray[Any]]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fxptrain.errors import CheckpointError
+from fxptrain.export.names import DEFAULT_PREFIX, checked_prefix
 from fxptrain.recipe import parse_recipe
 from fxptrain.run.checkpoint import read_checkpoint, write_checkpoint
 from fxptrain.run.evaluation import Run, restored
@@ -31,12 +32,19 @@ class Options:
         How many of the first layers with parameters are not trained.
     packed : bool
         Whether weights are stored bit by bit.
+    prefix : str
+        What all names and files of C begin with.
     """
 
     training: bool = False
     batch: int = 4
     freeze: int = 0
     packed: bool = False
+    prefix: str = DEFAULT_PREFIX
+
+    def __post_init__(self) -> None:
+        """Refuse a prefix that would not do."""
+        checked_prefix(self.prefix)
 
 
 def write_source(run: Run, options: Options, directory: Path) -> None:
@@ -44,6 +52,8 @@ def write_source(run: Run, options: Options, directory: Path) -> None:
     values: dict[str, Any] = {
         "recipe": run.recipe.to_toml(),
         "classes": list(run.classes),
+        "data": run.signature.values(),
+        "input": run.inputs.values(),
         "model": run.model.state_numbers(),
         "progress": {"step": run.model.step},
         "export": asdict(options),

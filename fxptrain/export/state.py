@@ -5,6 +5,7 @@ Layout: see ``runtime/fxp_state.c``. What does not belong here: checkpoint files
 
 from __future__ import annotations
 
+import json
 import struct
 import zlib
 from collections.abc import Iterator
@@ -18,8 +19,8 @@ from fxptrain.export.layers import Layer, Network, python_order, rows
 from fxptrain.nn.state.formats import Counts
 from fxptrain.nn.state.parameters import ParameterArray
 
-MAGIC = 0x31505846
-_HEAD = struct.Struct("<4I")
+MAGIC, VERSION = 0x53505846, 2
+_HEAD = struct.Struct("<7I")  # magic, version, bytes, fingerprint, number of the state, steps, calibrated
 _FORM = struct.Struct("<iQQi")
 _SCALE = struct.Struct("<ii")
 _CRC = struct.Struct("<I")
@@ -33,16 +34,30 @@ def _arrays(net: Network) -> Iterator[tuple[str, Layer, ParameterArray, npt.NDAr
             yield f"{layer.stage.layer}.{parameter.name}_momentum", layer, parameter, parameter.momentum
 
 
+def fingerprint(net: Network) -> int:
+    """CRC-32 of all that a saved state must agree on: shapes, widths, inputs, and everything that is not trained."""
+    shape = [[layer.kind, *layer.stage.in_shape, *layer.stage.out_shape, *layer.kernel] for layer in net.layers]
+    widths = [net.value.total_bits, net.param.total_bits, net.momentum.total_bits, net.error.total_bits]
+    facts = [shape, widths, net.value.frac_bits, net.freeze, net.model.seed, net.model.spec.loss]
+    crc = zlib.crc32(json.dumps(facts).encode())
+    crc = zlib.crc32(net.model.table.astype("<i4").tobytes(), crc)
+    for layer in net.layers[: net.first_trained]:
+        for parameter in layer.stage.parameters:
+            crc = zlib.crc32(struct.pack("<i", parameter.form.format.frac_bits), crc)
+            crc = zlib.crc32(parameter.flat.astype("<i4").tobytes(), crc)
+    return crc
+
+
 def state_bytes_of(net: Network) -> int:
     """How many bytes a saved state has."""
     arrays = sum(array.nbytes for *_, array in _arrays(net))
     return _HEAD.size + len(net.forms) * _FORM.size + len(net.layers) * _SCALE.size + arrays + _CRC.size
 
 
-def encode(net: Network, fingerprint: int) -> bytes:
-    """What the C runtime saves when it is in the state of the model."""
+def encode(net: Network, mark: int) -> bytes:
+    """What the C runtime saves when it is in the model's state; `mark` is its `fingerprint` when it was exported."""
     model = net.model
-    parts = [_HEAD.pack(MAGIC, fingerprint, model.step, int(model.calibrated))]
+    parts = [_HEAD.pack(MAGIC, VERSION, state_bytes_of(net), mark, 0, model.step, int(model.calibrated))]
     for form in net.forms:
         seen = Counts() if net.frozen_form(form) else form.interval
         parts.append(_FORM.pack(form.format.frac_bits, seen.saturated, seen.total, seen.largest))
@@ -54,15 +69,37 @@ def encode(net: Network, fingerprint: int) -> bytes:
     return body + _CRC.pack(zlib.crc32(body))
 
 
-def check(net: Network, fingerprint: int, data: bytes) -> None:
-    """Raise `CheckpointError` unless `data` is a whole state of this model."""
-    if len(data) != state_bytes_of(net) or _CRC.unpack(data[-4:])[0] != zlib.crc32(data[:-4]):
-        raise CheckpointError(f"The saved state ({len(data)} bytes) is damaged or another model's.")
-    if _HEAD.unpack_from(data)[:2] != (MAGIC, fingerprint):
-        raise CheckpointError("The saved state is another model's.")
+def whole(net: Network, mark: int, data: bytes) -> bytes:
+    """The state at the start of `data`: a board's memory may be longer.
+
+    Raises
+    ------
+    CheckpointError
+        If there is none, or it is damaged, of another version or another model's.
+    """
+    size = state_bytes_of(net)
+    if len(data) < _HEAD.size or _HEAD.unpack_from(data)[0] != MAGIC:
+        raise CheckpointError(f"The {len(data)} bytes are no saved state: they do not begin with FXPS.")
+    _, version, told, found, *_ = _HEAD.unpack_from(data)
+    if version != VERSION:
+        raise CheckpointError(f"The saved state is of version {version}; this package reads version {VERSION}.")
+    if (told, found) != (size, mark):
+        raise CheckpointError(
+            f"The saved state ({told} bytes, mark {found:08x}) is another model's; this export's has {size} bytes and "
+            f"mark {mark:08x}. Take the export that the board was built from."
+        )
+    if len(data) < size or _CRC.unpack_from(data, size - _CRC.size)[0] != zlib.crc32(data[: size - _CRC.size]):
+        raise CheckpointError(f"The saved state is damaged: its {size} bytes do not have their checksum.")
+    return data[:size]
 
 
-def load(net: Network, fingerprint: int, data: bytes) -> None:
+def number_of(data: bytes) -> int:
+    """Number of a state among those that a board kept in turn."""
+    number: int = _HEAD.unpack_from(data)[4]
+    return number
+
+
+def load(net: Network, mark: int, data: bytes) -> None:
     """Take the state that a board saved over into the model, to go on training or to evaluate it here.
 
     Raises
@@ -70,9 +107,9 @@ def load(net: Network, fingerprint: int, data: bytes) -> None:
     CheckpointError
         If the bytes are damaged or another model's.
     """
-    check(net, fingerprint, data)
+    data = whole(net, mark, data)
     model, at = net.model, _HEAD.size
-    model.step, model.calibrated = _HEAD.unpack_from(data)[2], bool(_HEAD.unpack_from(data)[3])
+    model.step, model.calibrated = _HEAD.unpack_from(data)[5], bool(_HEAD.unpack_from(data)[6])
     for form in net.forms:
         frac, *counts = _FORM.unpack_from(data, at)
         form.format, form.interval = form.format.with_frac(frac), Counts(*counts)
@@ -99,7 +136,11 @@ def differences(net: Network, expected: bytes, found: bytes) -> list[str]:
                 f"{name}: {len(at)} of {len(wanted)} differ, the first at {at[0]}: {have[at[0]]} not {wanted[at[0]]}"
             )
 
-    compare("header (magic, fingerprint, step, calibrated)", _HEAD.unpack_from(expected), _HEAD.unpack_from(found))
+    compare(
+        "header (magic, version, bytes, fingerprint, number, step, calibrated)",
+        _HEAD.unpack_from(expected),
+        _HEAD.unpack_from(found),
+    )
     at = _HEAD.size
     for form in net.forms:
         compare(

@@ -19,7 +19,7 @@ from fxptrain.export.onnx.model import export_onnx
 from fxptrain.export.source import Options
 from fxptrain.recipe import load_recipe
 from fxptrain.run.directory import RunDirectory
-from fxptrain.run.evaluation import Run, build_model, load_run
+from fxptrain.run.evaluation import Run, load_run, untrained
 from fxptrain.run.task import class_count
 
 Writer = Callable[[Run, Path, Options], dict[str, Any]]
@@ -46,7 +46,7 @@ def load_source(run_or_recipe: str, *, best: bool = False) -> Run:
         return load_run(run_or_recipe, best=best)
     recipe = load_recipe(run_or_recipe)
     classes = tuple(str(number) for number in range(class_count(recipe)))
-    return Run(recipe, build_model(recipe), classes, None, {"epoch": 0, "step": 0})
+    return untrained(recipe, classes)
 
 
 def export_run(run: Run, kind: str, directory: Path, options: Options) -> dict[str, Any]:

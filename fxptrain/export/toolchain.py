@@ -12,6 +12,7 @@ from importlib import resources
 from pathlib import Path
 
 from fxptrain.errors import FxptrainError
+from fxptrain.export.names import DEFAULT_PREFIX, renamed
 
 WARNINGS = ("-Wall", "-Wextra", "-Wconversion", "-Wsign-conversion", "-Wshadow", "-pedantic", "-Werror")
 SANITIZERS = ("-fsanitize=undefined,address", "-fno-sanitize-recover=all")
@@ -41,14 +42,32 @@ def call(command: Sequence[str | Path], directory: Path, what: str, seconds: flo
     return done.stdout
 
 
-def build_host(sources: Path, build: Path, compiler: str = "gcc", options: Sequence[str] = ("-O2",)) -> Path:
+def runner_source(build: Path, prefix: str) -> Path:
+    """The verification program of an export whose names have that prefix, written to `build`."""
+    path = build / "runner.c"
+    path.write_text(renamed((runner_folder() / "runner.c").read_text(encoding="utf-8"), prefix), encoding="utf-8")
+    return path
+
+
+def c_sources(sources: Path, prefix: str) -> list[Path]:
+    """The C files of an export."""
+    return [path for path in sorted(sources.glob("*.c")) if path.stem == prefix or path.stem.startswith(f"{prefix}_")]
+
+
+def build_host(
+    sources: Path,
+    build: Path,
+    compiler: str = "gcc",
+    options: Sequence[str] = ("-O2",),
+    prefix: str = DEFAULT_PREFIX,
+    standard: str = STANDARD,
+) -> Path:
     """Compile the C files of `sources` with the verification program; returns the program's path in `build`."""
-    runner = runner_folder()
-    files = [*sorted(sources.glob("*.c")), runner / "runner.c", runner / "runner_stdio.c"]
-    program = build / "runner"
+    runner, program = runner_folder(), build / "runner"
+    files = [*c_sources(sources, prefix), runner_source(build, prefix), runner / "runner_stdio.c"]
     folders = ("-I", sources, "-I", runner)
     call(
-        [compiler, STANDARD, *WARNINGS, *options, *folders, *files, "-o", program], build, f"Compiling with {compiler}"
+        [compiler, standard, *WARNINGS, *options, *folders, *files, "-o", program], build, f"Compiling with {compiler}"
     )
     return program
 

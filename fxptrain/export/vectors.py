@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from fxptrain.errors import CheckpointError, FxptrainError
+from fxptrain.export.interface import Interface
 from fxptrain.export.layers import Network
-from fxptrain.export.state import differences, encode, state_bytes_of
-from fxptrain.export.tables import fingerprint
+from fxptrain.export.state import differences, encode, fingerprint, state_bytes_of
 from fxptrain.fixed.draws import draws
 from fxptrain.fixed.multiplier import Multiplier
 from fxptrain.nn.engine.inference import logits
@@ -38,12 +38,22 @@ class Batch:
 
 
 @dataclass(frozen=True)
+class Real:
+    """A sample of real numbers ``values * 2^-frac``, and the raw integers that it must become."""
+
+    values: npt.NDArray[np.int32]
+    frac: int
+    raw: Samples
+
+
+@dataclass(frozen=True)
 class Vectors:
-    """What an export is fed: samples to predict, batches to train on, samples to predict afterwards."""
+    """What an export is fed: reals to quantize, samples to predict before and after training, batches to train on."""
 
     before: Samples
     batches: tuple[Batch, ...]
     after: Samples
+    reals: tuple[Real, ...] = ()
 
     @property
     def raw(self) -> bool:
@@ -52,8 +62,10 @@ class Vectors:
 
     def encode(self, *, power_cycle: int = NO_POWER_CYCLE) -> bytes:
         """``vectors.bin``."""
-        counts = len(self.before), len(self.batches), len(self.after)
-        parts = [struct.pack("<5i", *counts, int(self.raw), power_cycle), _bytes(self.before)]
+        counts = len(self.reals), len(self.before), len(self.batches), len(self.after)
+        parts = [struct.pack("<6i", *counts, int(self.raw), power_cycle)]
+        parts += [struct.pack("<i", real.frac) + _bytes(real.values) for real in self.reals]
+        parts.append(_bytes(self.before))
         for batch in self.batches:
             parts.append(struct.pack("<3i", len(batch.labels), batch.rate.mantissa, batch.rate.shift))
             parts += [_bytes(batch.inputs), batch.labels.astype("<u2").tobytes()]
@@ -86,6 +98,23 @@ def random_vectors(
         part = slice(2 * samples + first, 2 * samples + first + size)
         batches.append(Batch(inputs[part], labels[first : first + size], rate))
     return Vectors(inputs[:samples], tuple(batches), inputs[samples : 2 * samples])
+
+
+def real_vectors(net: Network, interface: Interface, count: int, seed: int) -> tuple[Real, ...]:
+    """Samples of real numbers around their mean, some far outside, in several units; none for a model of pixels."""
+    if interface.pixels:
+        return ()
+    shape, form = net.model.spec.input_shape, net.value
+    words = draws(seed, VECTOR_STREAM - 3, 0, count * int(np.prod(shape))).reshape(count, *shape)
+    spread = np.array(interface.stds) * 2.0 ** (form.total_bits - form.frac_bits)
+    reals = np.array(interface.means) + (words / 2.0**31 - 1) * spread
+    finest = 30 - max(int(np.ceil(np.log2(np.abs(reals).max() + 1e-30))), 0)
+    found = []
+    for n in range(count):
+        frac = max(0, min(31, finest) - 3 * n % 32)
+        values = np.clip(np.rint(reals[n] * 2.0**frac), -(1 << 31), (1 << 31) - 1).astype(np.int32)
+        found.append(Real(values, frac, interface.quantized(values, frac, form)))
+    return tuple(found)
 
 
 @dataclass
@@ -193,14 +222,34 @@ def _compare_predictions(when: str, found: npt.NDArray[Any], expected: npt.NDArr
     ]
 
 
+def _compare_reals(net: Network, vectors: Vectors, results: bytes) -> tuple[list[str], int]:
+    """Quantized inputs: what differs, and where the results go on."""
+    expected = [real.raw for real in vectors.reals]
+    count = sum(raw.size for raw in expected)
+    stored = net.value.dtype.newbyteorder("<")
+    size = count * stored.itemsize
+    if not count:
+        return [], 0
+    if len(results) < size:
+        raise CheckpointError(f"The results end after {len(results)} bytes.")
+    found, wanted = np.frombuffer(results, stored, count), np.concatenate([raw.reshape(-1) for raw in expected])
+    wrong = np.flatnonzero(found != wanted)
+    if not wrong.size:
+        return [], size
+    at = int(wrong[0])
+    return [f"quantized inputs: {wrong.size} of {count} differ, the first is {at}: {found[at]} not {wanted[at]}"], size
+
+
 def compare(net: Network, vectors: Vectors, expected: Expected, results: bytes) -> Findings:
     """Compare ``results.bin`` with what Python gives, integer by integer."""
-    found, at = _predictions(net, results, 0, len(vectors.before))
-    told = _compare_predictions("before training" if net.training else "logits", found, expected.before)
+    told, at = _compare_reals(net, vectors, results)
+    found, at = _predictions(net, results, at, len(vectors.before))
+    told += _compare_predictions("before training" if net.training else "logits", found, expected.before)
     ticks = found["ticks"].tolist()
     step = struct.Struct("<qiiQ")
     step_ticks: list[int] = []
     compared = expected.before.size + expected.after.size + 3 * len(expected.steps)
+    compared += sum(real.raw.size for real in vectors.reals)
     if net.training:
         made = [step.unpack_from(results, at + i * step.size) for i in range(len(expected.steps))]
         at += len(made) * step.size

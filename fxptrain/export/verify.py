@@ -6,7 +6,7 @@ What does not belong here: how the comparison is made (`vectors`) and how progra
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +17,19 @@ from fxptrain.errors import FxptrainError
 from fxptrain.export.boards import BOARDS, build_image, run_image
 from fxptrain.export.c99 import network_of
 from fxptrain.export.cmsis_check import MARK
+from fxptrain.export.interface import interface_of
 from fxptrain.export.layers import Network
 from fxptrain.export.onnx.check import check, is_export
-from fxptrain.export.onnx.model import reads_pixels
 from fxptrain.export.source import read_source
 from fxptrain.export.toolchain import build_host, run_host
-from fxptrain.export.vectors import Batch, Findings, Vectors, compare, random_vectors, run_engine
+from fxptrain.export.vectors import Batch, Findings, Vectors, compare, random_vectors, real_vectors, run_engine
 from fxptrain.fixed.multiplier import Multiplier
-from fxptrain.run.evaluation import model_inputs
+from fxptrain.run.inputs import reading_of
 
 HOST = "host"
 TARGETS = (HOST, *BOARDS)
 AFTER = 100  # samples of real data predicted again after training
+REALS = 6  # samples of real numbers to quantize
 
 
 @dataclass(frozen=True)
@@ -75,17 +76,21 @@ def verify(directory: str | Path, request: Request | None = None, vectors: Vecto
             f"The export in {directory} needs CMSIS-NN, which rounds ties differently: `tools/compare_cmsis_nn RUN` "
             "counts what that changes."
         )
-    net, graph = network_of(run, options), is_export(directory)
+    net, graph, interface = network_of(run, options), is_export(directory), interface_of(run, options.prefix)
+    sources = directory if graph else _sources(directory, options.prefix)
     if vectors is None:
-        rate, raw = Multiplier.from_real(run.recipe.schedule.lr), graph and not reads_pixels(run)
+        rate = Multiplier.from_real(run.recipe.schedule.lr)
         steps = request.steps if net.training else 0
+        raw = not interface.pixels
         vectors = random_vectors(net, samples=request.samples, steps=steps, seed=request.seed, rate=rate, raw=raw)
+    if not graph:
+        vectors = replace(vectors, reals=real_vectors(net, interface, REALS, request.seed))
     if graph:
         if request.target != HOST:
             raise FxptrainError(f"`target` (={request.target!r}) must be {HOST}: an ONNX export runs there.")
         return check(run, directory, vectors.before, request.threads)
     with tempfile.TemporaryDirectory(prefix="fxptrain-verify-") as build:
-        results, facts = _run(net, directory, Path(build), vectors, request)
+        results, facts = _run(net, sources, Path(build), vectors, request, options.prefix)
     findings = compare(net, vectors, run_engine(net, vectors, request.threads), results)
     facts |= _instructions(net, vectors, findings, request.target)
     verdict = {"equal": not findings.differences, "differences": findings.differences, "compared": findings.compared}
@@ -93,16 +98,27 @@ def verify(directory: str | Path, request: Request | None = None, vectors: Vecto
     return about | {"steps": len(vectors.batches)} | verdict | facts
 
 
+def _sources(directory: Path, prefix: str) -> Path:
+    """Where the export's C is: in its folder, or in that of an Arduino library."""
+    for folder in (directory, directory / "src"):
+        if (folder / f"{prefix}_config.h").is_file():
+            return folder
+    raise FxptrainError(
+        f"The export in {directory} holds integers only, as `--to header` and `--to npz` write them: there is nothing "
+        "to run and to compare. Export it with `--to c`, `arduino` or `onnx` to verify its results."
+    )
+
+
 def _run(
-    net: Network, directory: Path, build: Path, vectors: Vectors, request: Request
+    net: Network, directory: Path, build: Path, vectors: Vectors, request: Request, prefix: str
 ) -> tuple[bytes, dict[str, Any]]:
     """Results of the export, and what was measured on the way."""
     encoded = vectors.encode(power_cycle=len(vectors.batches) // 2)
     if request.target == HOST:
-        program = build_host(directory, build, request.compiler, request.options)
+        program = build_host(directory, build, request.compiler, request.options, prefix)
         return run_host(program, encoded, build), {"compiler": request.compiler}
     board = BOARDS[request.target]
-    image = build_image(board, directory, build, request.options)
+    image = build_image(board, directory, build, request.options, prefix)
     results, stack = run_image(board, image, encoded, build)
     return results, {"flash_bytes": image.flash, "ram_bytes": image.ram, "stack_bytes": stack}
 
@@ -144,11 +160,11 @@ def data_vectors(directory: str | Path, data: str, request: Request) -> Vectors:
     """Vectors from real data: the first test samples, and batches of the first training samples."""
     run, options = read_source(Path(directory))
     net = network_of(run, options)
-    dataset = load_data(data).fitted(run.recipe.model.input_shape, len(run.classes))
-    samples = model_inputs(run.recipe, run.model, dataset.test.inputs[: request.samples])
+    dataset = load_data(data, reading_of(run.recipe)).fitted(run.recipe.model.input_shape, len(run.classes))
+    samples = run.inputs.raw(dataset.test.inputs[: request.samples])
     rate, batches = Multiplier.from_real(run.recipe.schedule.lr), []
     for first in range(0, request.steps * net.batch if net.training else 0, net.batch):
         part = slice(first, first + net.batch)
-        inputs = model_inputs(run.recipe, run.model, dataset.train.inputs[part])
+        inputs = run.inputs.raw(dataset.train.inputs[part])
         batches.append(Batch(inputs, dataset.train.labels[part].astype(np.int32), rate))
     return Vectors(samples, tuple(batches), samples[: min(len(samples), AFTER)])

@@ -95,19 +95,25 @@ class NumPyProtocols:
         return handler(*args, **options)
 
 
-def _joined(function: Callable[..., Any]) -> Callable[..., Any]:
+def _joined(function: Callable[..., Any], name: str = "") -> Callable[..., Any]:
     def join(arrays: Sequence[Any], axis: int = 0) -> Any:
         first = arrays[0]
         for array in arrays:
             if not isinstance(array, NumPyProtocols) or array.format != first.format:  # type: ignore[attr-defined]
-                other = getattr(array, "format", type(array).__name__)
+                one, other = (getattr(item, "format", type(item).__name__) for item in (first, array))
                 raise FormatError(
-                    f"`np.{function.__name__}` joins arrays of one format, not {getattr(first, 'format', 'none')} and "
-                    f"{other}. Requantize them to one format first."
+                    f"`np.{name or function.__name__}` joins arrays of one format, not {one} and {other}. "
+                    "Requantize them to one format first."
                 )
         return type(first)(function([array.raw for array in arrays], axis=axis), first.format)
 
     return join
+
+
+def _stacked(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that joins along an axis of its own choice."""
+    join = _joined(lambda arrays, axis: function(arrays), function.__name__)
+    return lambda arrays: join(list(arrays))
 
 
 def _raw_of(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -124,12 +130,51 @@ def _method(name: str) -> Callable[..., Any]:
     return call
 
 
+def _moved(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that takes elements from one array and puts them elsewhere: the format stays."""
+
+    def move(array: Any, *args: Any, **options: Any) -> Any:
+        if not isinstance(array, NumPyProtocols) or options.get("out") is not None:
+            raise FormatError(f"`np.{function.__name__}` needs a fixed-point array first, and no `out`. {WAY_OUT}")
+        return type(array)(function(array.raw, *args, **options), array.format)  # type: ignore[attr-defined,call-arg]
+
+    return move
+
+
+def _sum(array: Any, axis: Any = None, *, keepdims: bool = False, **options: Any) -> Any:
+    """`np.sum`: exact; `keepdims` leaves the summed axes with extent 1."""
+    left = {name: value for name, value in options.items() if value is not None}
+    if left:
+        raise FormatError(f"`np.sum` with {', '.join(left)} has no exact fixed-point form. {WAY_OUT}")
+    total = array.sum(axis)
+    if not keepdims:
+        return total
+    axes = range(array.raw.ndim) if axis is None else (axis,) if isinstance(axis, int) else axis
+    summed = {place % array.raw.ndim for place in axes}
+    return total.reshape(tuple(1 if place in summed else extent for place, extent in enumerate(array.raw.shape)))
+
+
+def _where(condition: Any, *choices: Any) -> Any:
+    """`np.where` of two arrays of one format."""
+    if len(choices) != 2 or isinstance(condition, NumPyProtocols):
+        raise FormatError(f"`np.where` takes a plain condition and two fixed-point arrays. {WAY_OUT}")
+    return _joined(lambda arrays, axis: np.where(condition, *arrays), "where")(choices)
+
+
+MOVING = (
+    np.broadcast_to, np.copy, np.expand_dims, np.flip, np.moveaxis, np.ravel, np.repeat, np.roll, np.rot90, np.squeeze,
+    np.swapaxes, np.take, np.tile,
+)  # fmt: skip
 FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.concatenate: _joined(np.concatenate),
     np.stack: _joined(np.stack),
+    np.vstack: _stacked(np.vstack),
+    np.hstack: _stacked(np.hstack),
     np.reshape: _method("reshape"),
     np.transpose: _method("transpose"),
-    np.sum: _method("sum"),
+    np.sum: _sum,
+    np.where: _where,
+    **{function: _moved(function) for function in MOVING},
     np.shape: _raw_of(np.shape),
     np.ndim: _raw_of(np.ndim),
     np.size: _raw_of(np.size),

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from fxptrain.errors import ShapeError
-from fxptrain.export.onnx.check import session
+from fxptrain.errors import FxptrainError, ShapeError
+from fxptrain.export.onnx.check import guarded, session
 from fxptrain.export.onnx.graph import require
 from fxptrain.fixed.format import FxP
 from fxptrain.importing.chain import Chain, Reals, engine_values
@@ -21,6 +22,11 @@ from fxptrain.nn.layers.contract import Shape
 from fxptrain.nn.state.formats import MAX_ADAPTIVE_FRAC, MIN_ADAPTIVE_FRAC, SATURATED_SHARE_BITS
 
 CHUNK = 64
+INPUT_TYPES: Final[dict[str, type[np.floating[Any]]]] = {
+    "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
+    "tensor(double)": np.float64,
+}
 FRACS = range(MIN_ADAPTIVE_FRAC, MAX_ADAPTIVE_FRAC + 1)
 
 
@@ -82,12 +88,18 @@ class FloatModel:
             if name not in have:
                 extended.graph.output.append(require("onnx").ValueInfoProto(name=name))
         self.running = session(extended.SerializeToString(), threads)
+        asked = self.running.get_inputs()[0].type
+        if asked not in INPUT_TYPES:
+            raise FxptrainError(
+                f"Input {chain.input!r} of the model is {asked}; it must be one of {', '.join(INPUT_TYPES)}."
+            )
+        self.kind = INPUT_TYPES[asked]
 
-    def _fed(self, samples: Reals) -> npt.NDArray[np.float32]:
+    def _fed(self, samples: Reals) -> npt.NDArray[np.floating[Any]]:
         chain = self.chain
         if chain.input_order is not None:
-            return np.asarray(samples.reshape(len(samples), -1), np.float32)
-        return np.ascontiguousarray(samples if chain.input_last else samples.transpose(0, 3, 1, 2), np.float32)
+            return np.asarray(samples.reshape(len(samples), -1), self.kind)
+        return np.ascontiguousarray(samples if chain.input_last else samples.transpose(0, 3, 1, 2), self.kind)
 
     def chunks(self, samples: Reals, names: list[str]) -> Iterator[tuple[Reals, list[npt.NDArray[Any]]]]:
         """Samples, and the named tensors for them, chunk by chunk; a file for a fixed batch is given such batches."""
@@ -95,7 +107,7 @@ class FloatModel:
         for at in range(0, len(samples), size):
             part = samples[at : at + size]
             padded = part if len(part) == size or not self.fixed else np.resize(part, (size, *part.shape[1:]))
-            found = self.running.run(names, {self.chain.input: self._fed(padded)})
+            found = guarded(partial(self.running.run, names, {self.chain.input: self._fed(padded)}))
             yield part, [values[: len(part)] for values in found]
 
     def outputs(self, samples: Reals) -> Reals:

@@ -10,13 +10,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from fxptrain.data import Dataset
 from fxptrain.errors import RecipeError
 from fxptrain.fixed.format import FxP
-from fxptrain.importing.chain import Chain, Reals
+from fxptrain.importing.chain import Chain
 from fxptrain.importing.equalization import equalize
 from fxptrain.importing.observation import FloatModel
 from fxptrain.importing.quantization import set_parameters
@@ -25,12 +22,12 @@ from fxptrain.nn.engine import inference
 from fxptrain.nn.engine.ranks import Group
 from fxptrain.recipe import Recipe, make_recipe
 from fxptrain.run.directory import RunDirectory
-from fxptrain.run.evaluation import Run, available_threads, evaluate_split, model_inputs
+from fxptrain.run.evaluation import Run, available_threads, evaluate_split, notes_log
+from fxptrain.run.inputs import real_inputs
 from fxptrain.run.metrics import share
 from fxptrain.run.task import Task, prepare
 from fxptrain.run.training import Loop
 
-PIXEL_MAX = 255
 TRAINING = {
     "schedule": {"type": "cosine", "lr": 0.005},
     "training": {"epochs": 1},
@@ -91,7 +88,9 @@ def import_onnx(
         set_parameters(loop.model, chain, floats.observe(chosen, task.recipe.formats.activation_bits))
         loop.begin(resume=False)
         loop.save()
-        run = Run(task.recipe, loop.model, task.classes, directory.path, asdict(loop.position))
+        for note in task.notes:
+            notes_log.warning(note)
+        run = loop.as_run()
         directory.log(f"imported {path}")
     return judged(run, task, floats, threads)
 
@@ -107,19 +106,11 @@ def recipe_of(chain: Chain, path: Path, options: dict[str, Any]) -> Recipe:
     return make_recipe(table).changed(options)
 
 
-def real_inputs(recipe: Recipe, inputs: npt.NDArray[Any]) -> Reals:
-    """What the float model reads."""
-    mean, std = recipe.data.mean or 0.0, recipe.data.std or 1.0
-    scale = PIXEL_MAX if inputs.dtype == np.uint8 and recipe.data.largest is None else 1
-    found: Reals = (inputs.astype(np.float64) / scale - mean) / std
-    return found
-
-
 def judged(run: Run, task: Task, floats: FloatModel, threads: int) -> dict[str, Any]:
     """Both models on the test split."""
     test = task.test
     expected = floats.outputs(real_inputs(run.recipe, test.inputs)).argmax(axis=1)
-    found = inference.logits(run.model, model_inputs(run.recipe, run.model, test.inputs), threads).argmax(axis=1)
+    found = inference.logits(run.model, run.inputs.raw(test.inputs), threads).argmax(axis=1)
     layers = []
     for stage in run.model.stages:
         weights = stage.parameters[0].form.format if stage.parameters else None
@@ -129,7 +120,7 @@ def judged(run: Run, task: Task, floats: FloatModel, threads: int) -> dict[str, 
         "run": str(run.directory),
         "samples": len(test),
         "float_accuracy": share(int((expected == test.labels).sum()), len(test)),
-        "test_accuracy": evaluate_split(run.recipe, run.model, test, threads).accuracy,
+        "test_accuracy": evaluate_split(run, test, threads).accuracy,
         "same_class": share(int((expected == found).sum()), len(test)),
         "layers": layers,
     }

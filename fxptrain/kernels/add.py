@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from fxptrain._jit import native
-from fxptrain.kernels.requantize import RoundSite, activate_row, finish_error, finish_row
+from fxptrain.kernels.requantize import activate_row, finish_error, finish_row
 
 
 @native
@@ -38,30 +38,20 @@ def add_forward(xs, lifts, activation, site, acc, draws, y):
 
 
 @native
-def _with_shift(site, shift):
-    """A site with another shift."""
-    return RoundSite(
-        shift, site.stochastic, site.low, site.high, site.seed, site.stream, site.step, site.first, site.sample,
-        site.elements,
-    )  # fmt: skip
-
-
-@native
-def concat_forward(xs, shifts, activation, site, acc, draws, y):
-    """The channels of all `xs` side by side, each requantized by its own of `shifts`."""
+def concat_forward(xs, lifts, activation, site, acc, draws, y):
+    """The channels of all `xs` side by side, on one grid: ``requantize(activation(xs[k] * 2**lifts[k]))``."""
     positions, channels = y.shape[0] * y.shape[1] * y.shape[2], y.shape[3]
     flat_y = y.reshape(y.size)
     saturated, largest, first = np.int64(0), np.int64(0), np.int64(0)
     for k in range(len(xs)):
         count = xs[k].shape[3]
         flat_x = xs[k].reshape(xs[k].size)
-        here = _with_shift(site, shifts[k])
         for p in range(positions):
             for c in range(count):
-                acc[c] = flat_x[p * count + c]
+                acc[c] = _aligned(flat_x[p * count + c], lifts[k])
             activate_row(acc, count, activation)
             element = p * channels + first
-            over, peak = finish_row(acc, count, here, site.first + element, draws, flat_y, element)
+            over, peak = finish_row(acc, count, site, site.first + element, draws, flat_y, element)
             saturated += over
             largest = max(largest, peak)
         first += count

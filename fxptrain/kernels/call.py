@@ -21,6 +21,7 @@ from fxptrain.kernels.by_address import THREE, Board, begin, from_words, result_
 
 SCHED_YIELD = ctypes.cast(ctypes.CDLL(None).sched_yield, ctypes.c_void_p).value or 0
 FIELDS = ("step", "sample")  # of named tuples, which a program sets before it runs
+UNNAMED = ("",) * 64  # for the members of a plain tuple
 
 
 @cache
@@ -62,7 +63,7 @@ def _append(value: Any, words: list[int], places: list[tuple[str, int]]) -> Any:
         return value.dtype, value.ndim
     if isinstance(value, tuple):
         form = [kind]
-        for name, member in zip(getattr(value, "_fields", value), value, strict=True):
+        for name, member in zip(getattr(value, "_fields", UNNAMED), value, strict=False):
             if name in FIELDS:
                 places.append((name, len(words)))
             form.append(_append(member, words, places))

@@ -42,10 +42,14 @@ class Activation(NamedTuple):
 
 
 class Gate(NamedTuple):
-    """An error passes to a tensor where its value is strictly between: not saturated, the ReLU open."""
+    """An error passes to a tensor where its value is strictly between: not saturated, the ReLU open.
+
+    Passing adds so many fractional bits to its sums.
+    """
 
     low: int
     high: int
+    added_frac: int = 0
 
 
 @native

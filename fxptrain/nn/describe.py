@@ -20,7 +20,7 @@ def layer_table(model: Model) -> list[dict[str, Any]]:
         momentum = stage.parameters[0].momentum_form.format if stage.parameters else None
         rows.append(
             {
-                "layer": stage.name + (" + relu" if stage.relu else ""),
+                "layer": stage.title,
                 "input": stage.in_shape,
                 "output": stage.out_shape,
                 "parameter_format": weights,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from fxptrain.errors import RecipeError, suggestion
-from fxptrain.nn.layers.contract import INPUT, LINEAR, LayerSpec, Shape, Stage
+from fxptrain.nn.layers.contract import IDENTITY, INPUT, LayerSpec, Shape, Stage
 from fxptrain.nn.spec import ModelSpec
 
 MODEL_INPUT = "input"  # what layers call the model's input
@@ -169,7 +169,7 @@ class _Builder:
         stage = self.stages[tensor]
         if stage.absorb(layer, shape):
             return True
-        if not (stage.passes_activation and layer.activation is not None):
+        if not (stage.commutes and layer.function is not None):
             return False
         return self._absorb(stage.inputs[0], layer, shape)
 
@@ -185,8 +185,8 @@ def build_graph(model: ModelSpec) -> Graph:
     stages = _Builder(model).build()
     if not any(stage.parameter_shapes for stage in stages):
         raise RecipeError(f"Model {model.name!r} has no layer with parameters. Add a linear or convolution layer.")
-    if stages[-1].activation != LINEAR:
-        number = max(i for i, layer in enumerate(model.layers) if layer.activation is not None)
+    if stages[-1].function != IDENTITY:
+        number = max(i for i, layer in enumerate(model.layers) if layer.function is not None)
         raise RecipeError(
             f"Layer {_title(number, model.layers[number])!r} is the activation of the outputs of model {model.name!r}; "
             "the loss takes them as they are, and its error would pass where the activation is closed. Remove it, or "

@@ -224,6 +224,8 @@ class Model:
                 sums[i] = fracs[0]
             else:
                 sums[i] = align(fracs, [reader.largest_error_sum for reader in readers]).frac
+            if readers:
+                sums[i] += self.gate(i).added_frac
             formats[i] = self.stages[i].error_scale.at(sums[i])
         return [formats[i] for i in range(len(self.stages))], [sums[i] for i in range(len(self.stages))]
 

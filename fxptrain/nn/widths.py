@@ -28,7 +28,7 @@ def _check_output(stage: Stage) -> None:
     """Raise `FormatError` unless int64 holds the sums of a stage while they are shifted and rounded."""
     if not stage.rounds:
         return
-    largest, shift = stage.largest_sum, stage.shift
+    largest, shift = stage.largest_sum << stage.function.added_frac, stage.shift
     needed = (largest + (1 << shift) if shift > 0 else largest << -shift).bit_length()
     if needed > 63 or shift > MAX_SHIFT:
         moved = f"{abs(shift)} bits to the {'right' if shift > 0 else 'left'}"

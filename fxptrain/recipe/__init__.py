@@ -7,6 +7,7 @@ from fxptrain.recipe.schema import (
     parse_recipe,
     recipe_directory,
     recipe_names,
+    toml_text,
 )
 
-__all__ = ["Recipe", "load_recipe", "make_recipe", "parse_recipe", "recipe_directory", "recipe_names"]
+__all__ = ["Recipe", "load_recipe", "make_recipe", "parse_recipe", "recipe_directory", "recipe_names", "toml_text"]

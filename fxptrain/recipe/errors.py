@@ -5,6 +5,7 @@ What does not belong here: the rules themselves (`recipe`).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any, get_args
@@ -14,13 +15,14 @@ from pydantic import BaseModel, ValidationError
 from fxptrain.errors import suggestion
 
 _UNKNOWN = {"extra_forbidden", "unexpected_keyword_argument"}
+_CHOICE = re.compile(r"(constrained-)?(float|int|str)|tuple\[.*\]|function-before\[.*\]")
 
 
 MAX_SHOWN = 60
 
 
 def explain(error: ValidationError, root: type[BaseModel], kinds: Mapping[str, type], whole: str = "a recipe") -> str:
-    """The first mistake in one line (an unknown key before what else it causes), and how many more there are.
+    """All mistakes in one line, unknown keys first: other mistakes may come of them.
 
     Parameters
     ----------
@@ -33,23 +35,36 @@ def explain(error: ValidationError, root: type[BaseModel], kinds: Mapping[str, t
         What a file of it is called.
     """
     all_errors = sorted(error.errors(include_url=False), key=lambda item: item["type"] not in _UNKNOWN)
-    more = f" (and {len(all_errors) - 1} more)" if len(all_errors) > 1 else ""
-    return _one(all_errors[0], root, kinds, whole) + more
+    told: dict[str, str] = {}  # of each key the first: a number or a list of numbers are tried one after the other
+    for item in all_errors:
+        path = _path(item["loc"], kinds)
+        deeper = [known for known in told if known.startswith(f"{path}[")]
+        shorter = [known for known in told if path.startswith(f"{known}[") and item["type"] not in _UNKNOWN]
+        for known in shorter:
+            del told[known]
+        if not deeper:
+            told.setdefault(path, _one(item, root, kinds, whole))
+    return " ".join(told.values())
+
+
+def _path(location: tuple[Any, ...], kinds: Mapping[str, type]) -> str:
+    """A dotted key; what the validation library adds of its own, kinds of layers and of numbers, is left out."""
+    parts = [part for part in location if part not in kinds and not _CHOICE.fullmatch(str(part))]
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts).lstrip(".")
 
 
 def _one(item: Any, root: type[BaseModel], kinds: Mapping[str, type], whole: str) -> str:
-    location = [part for part in item["loc"] if part not in kinds]
-    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")
+    path = _path(item["loc"], kinds)
     if item["type"] in _UNKNOWN:
         names = _names(item["loc"], root, kinds)
         parent = path.rpartition(".")[0]
         place = f"[{parent}]" if parent else whole
-        return f"`{path}` is no key of {place}{suggestion(str(location[-1]), names)}"
+        return f"`{path}` is no key of {place}{suggestion(str(item['loc'][-1]), names)}"
     if item["type"] in {"union_tag_invalid", "union_tag_not_found"}:
         given = item["input"].get("type") if isinstance(item["input"], dict) else item["input"]
         if given is None:
-            return f"`{path}` has no `type`; there are {', '.join(kinds)}."
-        return f"`{path}.type` (={given!r}) is no kind of layer{suggestion(str(given), kinds)}"
+            return f"`{path}` has no `type`; there are {', '.join(sorted(kinds))}."
+        return f"`{path}.type` (={given!r}) is no kind of layer{suggestion(str(given), sorted(kinds))}"
     if item["type"] == "value_error":
         return f"{item['ctx']['error']}."
     if item["type"] == "missing":

@@ -7,10 +7,11 @@ What does not belong here: anything that computes, and settings that change no b
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, get_args, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, ValidationError, model_validator
 from pydantic_core import CoreSchema, core_schema
@@ -18,12 +19,13 @@ from pydantic_core import CoreSchema, core_schema
 from fxptrain.errors import RecipeError
 from fxptrain.nn.layers.registry import layer_kinds
 from fxptrain.nn.schedule import ScheduleType
-from fxptrain.nn.spec import FormatSpec, LayerSpec, ModelSpec, OptimizerSpec
+from fxptrain.nn.spec import FormatSpec, LayerSpec, ModelSpec, OptimizerSpec, Pair
 from fxptrain.recipe import files as recipe_files
 from fxptrain.recipe.errors import explain
 
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=1 << 32)]
+Positive = Annotated[float, Field(gt=0)]
 _FILE = "a recipe"
 
 
@@ -35,8 +37,18 @@ class DataSpec:
     ----------
     name : str
         ``glyphs``, ``fashion-mnist``, ``mnist``, a directory of IDX files, an NPZ file or a CSV file.
-    mean, std : float, optional
-        Inputs become ``(x - mean) / std`` with pixels scaled to 0 .. 1; left out: those of the training split itself.
+    label : str, optional
+        Column of the labels of a CSV file; left out: the one called label, class or target.
+    header : bool, optional
+        Whether the first row of a CSV file names the columns; left out: it does if no cell is a number.
+    arrays : str, optional
+        Arrays of an NPZ file, as ``x=images,y=labels``.
+    mean, std : float or one for each channel, optional
+        Inputs become ``(x - mean) / std`` with pixels scaled to 0 .. 1; left out: those of the training split itself,
+        see `per_channel`.
+    per_channel : bool, optional
+        Whether mean and std that are left out are measured for every channel (of a table: column); left out: for real
+        numbers yes, for pixels no.
     largest : float, optional
         For inputs that are no pixels: the largest magnitude after that which the input format holds, beyond it they
         saturate; left out: the largest of the training split.
@@ -49,12 +61,21 @@ class DataSpec:
     """
 
     name: str = "glyphs"
-    mean: float | None = None
-    std: Annotated[float, Field(gt=0)] | None = None
-    largest: Annotated[float, Field(gt=0)] | None = None
+    label: str | None = None
+    header: bool | None = None
+    arrays: str | None = None
+    mean: float | tuple[float, ...] | None = None
+    std: Positive | tuple[Positive, ...] | None = None
+    per_channel: bool | None = None
+    largest: Positive | None = None
     validation: Annotated[int, Field(ge=0)] = 0
     split_seed: Seed = 0
     limit: Count | None = None
+
+    @property
+    def by_table(self) -> bool:
+        """Whether inputs are pixels with one scale, which become raw integers by a table of 256."""
+        return self.largest is None and not isinstance(self.mean, tuple) and not isinstance(self.std, tuple)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,11 +119,27 @@ def _plain(value: Any) -> Any:
     return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
 
 
+def _paired(kind: type[LayerSpec]) -> Callable[[Any], Any]:
+    """A function that doubles single numbers of a layer's table where pairs are meant: ``kernel = 5``."""
+    hints = get_type_hints(kind)
+    pairs = {name for name, hint in hints.items() if hint == Pair or Pair in get_args(hint)}
+
+    def doubled(table: Any) -> Any:
+        if not isinstance(table, dict):
+            return table
+        return {key: [item, item] if key in pairs and type(item) is int else item for key, item in table.items()}
+
+    return doubled
+
+
 class _FromRegistry:
     """Annotation: a layer of any kind that is registered, told apart by its ``type``."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        kinds = {name: handler.generate_schema(kind) for name, kind in layer_kinds().items()}
+        kinds: dict[Any, CoreSchema] = {
+            name: core_schema.no_info_before_validator_function(_paired(kind), handler.generate_schema(kind))
+            for name, kind in layer_kinds().items()
+        }
         return core_schema.tagged_union_schema(kinds, discriminator="type")
 
 
@@ -183,7 +220,7 @@ class Recipe(BaseModel):
 
     def to_toml(self) -> str:
         """Text that `parse_recipe` reads back to an equal recipe."""
-        return _to_toml(self.table())
+        return toml_text(self.table())
 
     def changed(self, options: dict[str, Any]) -> Recipe:
         """Copy with other values for dotted keys, checked again; None removes a key.
@@ -268,7 +305,7 @@ def _without_none(table: dict[str, Any]) -> dict[str, Any]:
     return {key: cleaned(value) for key, value in table.items() if value is not None}
 
 
-def _to_toml(table: dict[str, Any]) -> str:
+def toml_text(table: dict[str, Any]) -> str:
     """TOML of strings, numbers, lists and one level of sections; lists of tables become lines of inline tables."""
     lines = [f"{key} = {_value(value)}" for key, value in table.items() if not isinstance(value, dict)]
     for section, values in table.items():

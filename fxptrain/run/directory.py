@@ -5,6 +5,7 @@ What does not belong here: what is in a checkpoint or a metrics record (`trainin
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 from datetime import UTC, datetime
@@ -35,6 +36,7 @@ class RunDirectory:
         self.result = self.path / "result.json"
         self._log = self.path / "log.txt"
         self._lock: IO[str] | None = None
+        self._made: list[Path] = []  # directories that were not there before
 
     @property
     def exists(self) -> bool:
@@ -49,6 +51,7 @@ class RunDirectory:
         CheckpointError
             If it cannot be made, or another process trains in it.
         """
+        self._made = [path for path in (self.path, *self.path.parents) if not path.exists()]
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock = (self.path / "lock").open("w")
@@ -64,7 +67,16 @@ class RunDirectory:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Let other processes in."""
+        """Let other processes in; a run that failed before it had a checkpoint leaves nothing.
+
+        One that was interrupted stays: it can be resumed.
+        """
+        if isinstance(value, Exception) and self.path in self._made and not self.checkpoint.exists():
+            for file in (self.config, self.metrics, self._log, self.path / "lock"):
+                file.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # somebody put something there
+                for made in self._made:
+                    made.rmdir()
         self._release()
 
     def _release(self) -> None:
@@ -73,7 +85,7 @@ class RunDirectory:
             self._lock = None
 
     def begin(self, recipe: Recipe, *, resume: bool) -> None:
-        """Record the recipe of a new run, or check that a run to be resumed has the same one.
+        """Record the recipe of a new run, or check that a run to be resumed has the same one, or one of more epochs.
 
         Raises
         ------
@@ -87,12 +99,18 @@ class RunDirectory:
             return
         if not resume:
             raise CheckpointError(f"{self.path} holds a run already; resume it, or choose another directory.")
-        difference = first_difference(self.recipe().table(), recipe.table())
+        old = self.recipe()
+        if old.training.epochs < recipe.training.epochs:
+            longer = old.changed({"training.epochs": recipe.training.epochs})
+            if longer.table() == recipe.table():
+                write_atomically(self.config, [recipe.to_toml().encode()])
+                return
+        difference = first_difference(old.table(), recipe.table())
         if difference is not None:
-            key, old, new = difference
+            key, was, new = difference
             raise RecipeError(
-                f"The run in {self.path} has `{key}` = {old!r}, not {new!r}; a resumed run keeps its options. "
-                "Leave the option out, or start a new run elsewhere."
+                f"The run in {self.path} has `{key}` = {was!r}, not {new!r}; a resumed run keeps its options, "
+                "but may be given more epochs. Leave the option out, or start a new run elsewhere."
             )
 
     def recipe(self) -> Recipe:

@@ -5,26 +5,31 @@ What does not belong here: training, and how results are shown.
 
 from __future__ import annotations
 
+import logging
 import os
 import time
-from dataclasses import asdict, dataclass
-from math import prod
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from fxptrain.data import Dataset, Normalization, Split, load_data, quantize_inputs
-from fxptrain.errors import CheckpointError, DataError
+from fxptrain.data import NAMES, Dataset, Split
+from fxptrain.data.dataset import Parts
+from fxptrain.data.reading import Reading
+from fxptrain.data.signature import Signature
+from fxptrain.data.sources import dataset_of, load_parts
+from fxptrain.errors import CheckpointError
 from fxptrain.nn.engine import inference
-from fxptrain.nn.model import InputScale, Model
+from fxptrain.nn.model import Model
 from fxptrain.recipe import Recipe
 from fxptrain.run.checkpoint import Arrays, read_checkpoint
 from fxptrain.run.directory import RunDirectory
+from fxptrain.run.inputs import InputRule, input_scale, reading_of
 from fxptrain.run.metrics import mean_loss, share
 
-BATCH = 256
+notes_log = logging.getLogger("fxptrain")  # lines on data, for the user; without any handler they go to stderr
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,8 +42,10 @@ class Run:
         With the mean and std of its data filled in.
     model : Model
         ``model.state_arrays()`` are the trained integers.
-    classes : tuple of str
-        Names of the classes.
+    signature : Signature
+        What its data looked like.
+    inputs : InputRule
+        How its inputs become raw integers.
     directory : Path, optional
         Where its files are.
     progress : dict
@@ -47,19 +54,42 @@ class Run:
 
     recipe: Recipe
     model: Model
-    classes: tuple[str, ...]
+    signature: Signature
+    inputs: InputRule
     directory: Path | None
     progress: dict[str, Any]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes."""
+        return self.signature.classes
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Loss (mean, natural-log units) and accuracy of a model on a split."""
+    """Loss (mean, natural-log units) and accuracy of a model on samples.
+
+    Parameters
+    ----------
+    loss, accuracy : float
+    samples : int
+        How many were judged.
+    seconds : float
+        Without compiling.
+    confusion : tuple of tuple of int
+        How many samples of class i (row) were taken for class j (column).
+    """
 
     loss: float
     accuracy: float
     samples: int
     seconds: float
+    confusion: tuple[tuple[int, ...], ...] = field(repr=False)
+
+    @property
+    def recall(self) -> tuple[float | None, ...]:
+        """Of every class the share that was recognized; None where there are no samples of it."""
+        return tuple(share(row[i], sum(row)) for i, row in enumerate(self.confusion))
 
 
 def available_threads() -> int:
@@ -69,8 +99,21 @@ def available_threads() -> int:
 
 def build_model(recipe: Recipe) -> Model:
     """Model of a recipe at its start; a recipe without mean and std is taken to have 0 and 1."""
-    scale = InputScale(mean=recipe.data.mean or 0.0, std=recipe.data.std or 1.0, largest=recipe.data.largest)
-    return Model.build(recipe.model, recipe.formats, recipe.optimizer, input_scale=scale, seed=recipe.training.seed)
+    return Model.build(
+        recipe.model, recipe.formats, recipe.optimizer, input_scale=input_scale(recipe), seed=recipe.training.seed
+    )
+
+
+def untrained(recipe: Recipe, classes: tuple[str, ...]) -> Run:
+    """The model of a recipe as training would begin it, for data of which the recipe says all that is known."""
+    model = build_model(recipe)
+    return Run(recipe, model, _guessed(recipe, classes), InputRule.of(recipe, model), None, {"epoch": 0, "step": 0})
+
+
+def _guessed(recipe: Recipe, classes: tuple[str, ...]) -> Signature:
+    """What a recipe alone tells of the data."""
+    shape = recipe.model.input_shape
+    return Signature(shape=shape, input_shape=shape, pixels=recipe.data.largest is None, classes=classes)
 
 
 def load_run(path: str | Path, *, best: bool = False) -> Run:
@@ -99,43 +142,52 @@ def load_run(path: str | Path, *, best: bool = False) -> Run:
 
 
 def restored(recipe: Recipe, values: dict[str, Any], arrays: Arrays, directory: Path | None) -> Run:
-    """A run from what its checkpoint holds."""
+    """A run from what its checkpoint holds; one of version 0.1 holds little about its data."""
     model = build_model(recipe)
     try:
         model.load_state(arrays, values["model"])
-        return Run(recipe, model, tuple(values["classes"]), directory, values["progress"])
+        if "data" in values:
+            signature = Signature.from_values(values["data"])
+        else:
+            signature = _guessed(recipe, tuple(values["classes"]))
+        return Run(recipe, model, signature, InputRule.restored(recipe, model, values), directory, values["progress"])
     except KeyError as error:
         raise CheckpointError(f"The checkpoint of {recipe.name} lacks {error}.") from error
 
 
-def model_inputs(recipe: Recipe, model: Model, inputs: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """What the model reads: pixels as they are, real numbers quantized with the recipe's mean and std.
-
-    For a model that was trained on real numbers (its recipe has a `largest`), whole numbers are real numbers too.
-    """
-    if inputs.dtype == np.uint8 and recipe.data.largest is None:
-        return inputs
-    scale = Normalization(recipe.data.mean or 0.0, recipe.data.std or 1.0)
-    return quantize_inputs(inputs.astype(np.float32, copy=False), model.input_form.format, scale)
-
-
-def evaluate_split(recipe: Recipe, model: Model, split: Split, threads: int) -> Evaluation:
-    """Loss and accuracy on a split, rounded half to even."""
+def evaluate_split(run: Run, split: Split, threads: int) -> Evaluation:
+    """Loss and accuracy on a split in the run's shape and classes, rounded half to even."""
+    inputs = run.inputs.raw(split.inputs)
+    engine = inference.Inference(run.model, min(len(split), inference.CHUNK * threads), threads)
+    for size in {min(len(split), engine.chunk), len(split) % engine.chunk}:
+        engine.logits(inputs[:size])  # every program is compiled before the clock starts
+    found = np.empty(len(split), np.int64)
     begin = time.perf_counter()
-    loss_sum, correct = inference.evaluate(model, model_inputs(recipe, model, split.inputs), split.labels, threads)
+    loss_sum, correct = engine.evaluate(inputs, split.labels, found)
     seconds = time.perf_counter() - begin
-    return Evaluation(mean_loss(loss_sum, len(split)) or 0.0, share(correct, len(split)) or 0.0, len(split), seconds)
+    classes = len(run.classes)
+    counts = np.bincount(split.labels * classes + found, minlength=classes * classes).reshape(classes, classes)
+    return Evaluation(
+        mean_loss(loss_sum, len(split)) or 0.0, share(correct, len(split)) or 0.0, len(split), seconds,
+        tuple(tuple(row) for row in counts.tolist()),
+    )  # fmt: skip
 
 
-def evaluate(run: Run | str | Path, data: Dataset | str | None = None, *, threads: int | None = None) -> Evaluation:
+def evaluate(
+    run: Run | str | Path, data: Dataset | str | Path | None = None, *, reading: Reading | None = None,
+    threads: int | None = None,
+) -> Evaluation:  # fmt: skip
     """Loss and accuracy of a trained model on a test split.
 
     Parameters
     ----------
     run : Run or path
         Result of `fxptrain.train` or `fxptrain.load_run`, or a run directory.
-    data : Dataset or str, optional
-        Whose test split to use; by default the data the run was trained on.
+    data : Dataset, name or path, optional
+        Whose test split to use, or the whole of a file without splits; by default the test split of the data the run
+        was trained on. A table's columns and the labels are taken by the names that the run knows.
+    reading : Reading, optional
+        What a file does not say itself: the label's column, the names of arrays.
     threads : int, optional
         By default all cores; the result is the same with any number.
 
@@ -149,9 +201,33 @@ def evaluate(run: Run | str | Path, data: Dataset | str | None = None, *, thread
         If the run or the data cannot be read, or they do not fit together.
     """
     run = run if isinstance(run, Run) else load_run(run)
-    dataset = data if isinstance(data, Dataset) else load_data(data or run.recipe.data.name)
-    dataset = dataset.fitted(run.recipe.model.input_shape, len(run.classes))
-    return evaluate_split(run.recipe, run.model, dataset.test, threads or available_threads())
+    return evaluate_split(run, samples_to_judge(run, data, reading), threads or available_threads())
+
+
+def samples_to_judge(run: Run, data: Dataset | str | Path | None, reading: Reading | None = None) -> Split:
+    """What `evaluate` judges a run on: other data, or its own test split."""
+    split, notes = run.signature.judged(_other(run, data, reading))
+    for note in notes:
+        notes_log.warning(note)
+    return split
+
+
+def _other(run: Run, data: Dataset | str | Path | None, reading: Reading | None) -> Dataset | Parts:
+    if isinstance(data, Dataset):
+        return data
+    own, signature = run.recipe.data.name, run.signature
+    if data is None or resolved(data) == own:
+        found = load_parts(own, reading or reading_of(run.recipe), columns=signature.columns)
+        return dataset_of(found)
+    given = reading or Reading()
+    label = given.label or signature.label or run.recipe.data.label
+    return load_parts(data, replace(given, label=label), columns=signature.columns)
+
+
+def resolved(name_or_path: str | Path) -> str:
+    """Name of data in a recipe: a run is read from anywhere."""
+    name = str(name_or_path)
+    return name if name in NAMES else str(Path(name).expanduser().resolve())
 
 
 def predict(run: Run | str | Path, inputs: npt.NDArray[Any], *, threads: int | None = None) -> npt.NDArray[np.int32]:
@@ -161,8 +237,9 @@ def predict(run: Run | str | Path, inputs: npt.NDArray[Any], *, threads: int | N
     ----------
     run : Run or path
         As for `evaluate`.
-    inputs : uint8 array (n, h, w, c) of pixels, or float array of real numbers
-        As the model was trained on; missing axes of extent 1 are added.
+    inputs : array (n, h, w, c), or of one sample
+        For a run of pixels, integers or real numbers 0 to 255, or real numbers 0 to 1; for one of real numbers, such
+        numbers. Axes of extent 1 may be missing.
 
     Returns
     -------
@@ -171,15 +248,14 @@ def predict(run: Run | str | Path, inputs: npt.NDArray[Any], *, threads: int | N
     Raises
     ------
     DataError
-        If the shape or type does not fit the model.
+        If the shape, the type or the values do not fit what the run was trained on.
     """
     run = run if isinstance(run, Run) else load_run(run)
-    shape = run.recipe.model.input_shape
-    if inputs.dtype.kind not in "uif" or not inputs.size or inputs.size % prod(shape):
-        raise DataError(f"`inputs` are {inputs.dtype} of shape {inputs.shape}; a sample has shape {shape}.")
-    pixels = inputs.dtype == np.uint8
-    values = np.ascontiguousarray(inputs if pixels else inputs.astype(np.float32)).reshape(-1, *shape)
-    return inference.logits(run.model, model_inputs(run.recipe, run.model, values), threads or available_threads())
+    inputs = np.asarray(inputs)
+    values, notes = run.signature.numbers(run.signature.shaped(inputs))
+    for note in notes:
+        notes_log.warning(note)
+    return inference.logits(run.model, run.inputs.raw(values), threads or available_threads())
 
 
 def describe(run: Run) -> dict[str, Any]:
@@ -203,6 +279,10 @@ def summarize(run: Run, result: Evaluation) -> dict[str, Any]:
     return describe(run) | {
         "test_accuracy": result.accuracy,
         "test_loss": result.loss,
+        "samples": result.samples,
+        "classes": list(run.classes),
+        "confusion": [list(row) for row in result.confusion],
+        "recall": list(result.recall),
         "validation_accuracy": None if validated is None else share(validated, run.recipe.data.validation),
         "images_per_second": result.samples / result.seconds,
         "seconds": result.seconds,

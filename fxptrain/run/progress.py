@@ -50,12 +50,12 @@ class Progress:
 
 
 class ProgressBar:
-    """A `progress` callback for terminals: a bar over the whole run and a line per epoch; silent elsewhere.
+    """A `progress` callback: on a terminal a bar over the whole run and a line per epoch, elsewhere the lines alone.
 
     Parameters
     ----------
     file : text stream
-        Where to; nothing is written when it is no terminal.
+        Where to.
     """
 
     def __init__(self, file: TextIO | None = None) -> None:
@@ -65,11 +65,15 @@ class ProgressBar:
 
     def __call__(self, progress: Progress) -> None:
         """Show the state after a step or an epoch."""
-        if not self._file.isatty():
-            return
         if progress.record is not None:
+            line = epoch_line(progress.record, progress.epochs)
             if self._bar is not None:
-                self._bar.write(epoch_line(progress.record, progress.epochs), file=self._file)
+                self._bar.write(line, file=self._file)
+            else:
+                self._file.write(line + "\n")
+                self._file.flush()
+            return
+        if not self._file.isatty():
             return
         position = progress.position
         done = position.epoch * progress.samples + position.samples

@@ -5,6 +5,7 @@ What does not belong here: printing (`cli`) and computing anything but shares an
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from fxptrain.fixed.format import FxP
 from fxptrain.nn.describe import layer_table
 from fxptrain.recipe import Recipe, load_recipe, recipe_names
+from fxptrain.run.advice import of_tensors
 from fxptrain.run.directory import RunDirectory
 from fxptrain.run.evaluation import build_model, describe, load_run
 from fxptrain.run.metrics import headroom_bits, read_metrics, share
@@ -42,7 +44,8 @@ def facts(run_or_recipe: str, changes: dict[str, Any]) -> dict[str, Any]:
         if directory.checkpoint.exists():
             run = load_run(run_or_recipe)
             tensors = _last_tensors(directory)
-            return describe(run) | _of_model(run.recipe, run.model) | {"progress": run.progress, "tensors": tensors}
+            about = {"progress": run.progress, "result": _result(directory), "tensors": tensors}
+            return describe(run) | _of_model(run.recipe, run.model) | about | {"data": run.signature.values()}
         return _of_recipe(directory.recipe())
     return _of_recipe(load_recipe(run_or_recipe).changed(changes))
 
@@ -67,6 +70,18 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     return f"FxP({value.total_bits}, {value.frac_bits})" if isinstance(value, FxP) else value
+
+
+def _result(directory: RunDirectory) -> dict[str, Any]:
+    """Accuracies and losses of the last epoch, and of the test split where the run is finished."""
+    epochs = [record for record in read_metrics(directory.metrics) if record.get("event") == "epoch"]
+    keys = ("loss", "accuracy", "validation_loss", "validation_accuracy")
+    found = {key: epochs[-1][key] for key in keys if key in epochs[-1]} if epochs else {}
+    if directory.result.is_file():
+        summary = json.loads(directory.result.read_text(encoding="utf-8"))
+        tested = ("test_accuracy", "test_loss", "best_epoch", "best_test_accuracy", "seconds")
+        found |= {key: summary[key] for key in tested if key in summary}
+    return found
 
 
 def _last_tensors(directory: RunDirectory) -> list[dict[str, Any]]:
@@ -107,6 +122,9 @@ def text(found: dict[str, Any]) -> str:
     if "progress" in found:
         progress = found["progress"]
         parts.append(f"{progress['epoch']} epochs, {progress['step']} steps, weights {found['weights_sha256']}")
+    if found.get("result"):
+        parts += [f"{name.replace('_', ' ')} {_measured(name, value)}" for name, value in found["result"].items()]
+        parts += [f"note: {line}" for line in of_tensors(found["tensors"], found["method"])]
     if found.get("tensors"):
         parts += ["", _tensors_text(found["tensors"])]
     return "\n".join(parts)
@@ -130,7 +148,8 @@ def _tensors_text(tensors: list[dict[str, Any]]) -> str:
 
 def summary_text(summary: dict[str, Any]) -> str:
     """The few lines of a summary that people want."""
-    rows = [("test accuracy", f"{summary['test_accuracy']:.2%}")]
+    samples = f" of {summary['samples']:,} samples" if summary.get("samples") else ""
+    rows = [("test accuracy", f"{summary['test_accuracy']:.2%}{samples}")]
     if summary.get("validation_accuracy") is not None:
         rows.append(("validation accuracy", f"{summary['validation_accuracy']:.2%}"))
     if summary.get("best_test_accuracy") is not None:
@@ -141,6 +160,35 @@ def summary_text(summary: dict[str, Any]) -> str:
     if summary.get("run"):
         rows.append(("run", summary["run"]))
     return "\n".join(f"{name:20} {value}" for name, value in rows)
+
+
+def confusion_text(summary: dict[str, Any], columns: int) -> str:
+    """Which class was taken for which, with the recall of each; where `columns` are too few, the recalls alone.
+
+    Examples
+    --------
+    >>> print(confusion_text({"classes": ["cat", "dog"], "confusion": [[3, 1], [0, 2]], "recall": [0.75, 1.0]}, 80))
+    is / taken for  cat  dog  recall
+    cat               3    1   75.0%
+    dog               0    2  100.0%
+    """
+    classes, counts = summary["classes"], summary["confusion"]
+    recalls = ["-" if recall is None else f"{recall:.1%}" for recall in summary["recall"]]
+    rows = [[name, *map(str, row), recall] for name, row, recall in zip(classes, counts, recalls, strict=True)]
+    whole = table(["is / taken for", *classes, "recall"], rows)
+    if max(map(len, whole.splitlines())) <= columns:
+        return whole
+    rows = [
+        [row[0], f"{sum(map(int, row[1:-1])):,}", row[-1], _mistaken(classes, row[1:-1], i)]
+        for i, row in enumerate(rows)
+    ]
+    return table(["class", "samples", "recall", "most often taken for"], rows)
+
+
+def _mistaken(classes: Sequence[str], row: Sequence[str], own: int) -> str:
+    others = [0 if i == own else int(count) for i, count in enumerate(row)]
+    most = max(range(len(others)), key=others.__getitem__)
+    return f"{classes[most]} ({others[most]})" if others[most] else "-"
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -167,6 +215,13 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def _is_number(cell: str) -> bool:
     return cell.strip("-%,.0123456789") == ""
+
+
+def _measured(name: str, value: Any) -> str:
+    """A figure of a result in its unit."""
+    if isinstance(value, float):
+        return f"{value:.2%}" if name.endswith("accuracy") else f"{value:.4f}" if "loss" in name else f"{value:,.1f}"
+    return _cell(value)
 
 
 def _percent(value: float | None) -> str:

@@ -6,7 +6,8 @@ What does not belong here: the loop (`training`) and anything that changes durin
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fxptrain.data import NAMES, Dataset, Normalization, Split, load_data, split_validation
+from fxptrain.data import Dataset, Normalization, Split, split_validation
+from fxptrain.data.measurement import measure, pixel_norms, uneven_notes
+from fxptrain.data.remarks import class_remarks, order_remark
+from fxptrain.data.shapes import alike
+from fxptrain.data.signature import Signature
+from fxptrain.data.sources import dataset_of, load_parts
+from fxptrain.errors import DataError
 from fxptrain.fixed.multiplier import Multiplier
 from fxptrain.nn.graph import build_graph
 from fxptrain.nn.schedule import Schedule, scaled_with_batch
 from fxptrain.recipe import Recipe
+from fxptrain.run.evaluation import resolved
+from fxptrain.run.inputs import norms, reading_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,15 +40,23 @@ class Task:
         With the data's name, mean and std filled in.
     train, validation, test : Split
         In the model's input shape; `validation` may be empty.
-    classes : tuple of str
-        One name for each output of the model.
+    signature : Signature
+        What the data looked like.
+    notes : tuple of str
+        Lines on what was decided about the data, and what is odd about them.
     """
 
     recipe: Recipe
     train: Split
     validation: Split
     test: Split
-    classes: tuple[str, ...]
+    signature: Signature
+    notes: tuple[str, ...] = ()
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """One name for each output of the model."""
+        return self.signature.classes
 
     @cached_property
     def data_sha256(self) -> str:
@@ -62,7 +79,7 @@ class Task:
         )
 
 
-def prepare(recipe: Recipe, data: Dataset | str | None = None) -> Task:
+def prepare(recipe: Recipe, data: Dataset | str | Path | None = None, like: Signature | None = None) -> Task:
     """Load the data of a recipe (or take others), split and fit them to the model.
 
     Parameters
@@ -71,6 +88,8 @@ def prepare(recipe: Recipe, data: Dataset | str | None = None) -> Task:
         Without mean and std (and, for real numbers, `largest`), those of the training split are filled in.
     data : Dataset, name or path, optional
         Instead of the recipe's.
+    like : Signature, optional
+        Of the run that is resumed: a table's columns and the labels are brought to it by name.
 
     Raises
     ------
@@ -80,28 +99,69 @@ def prepare(recipe: Recipe, data: Dataset | str | None = None) -> Task:
     if isinstance(data, Dataset):
         dataset, name = data, data.name
     else:
-        name = data or recipe.data.name
-        dataset = load_data(name)
-        name = name if name in NAMES else str(Path(name).expanduser().resolve())  # a run is read from anywhere
+        name = str(data or recipe.data.name)
+        dataset = dataset_of(load_parts(name, reading_of(recipe), columns=like.columns if like else None))
+        name = resolved(name)
+    if like is not None:
+        dataset = _brought(dataset, like)
     fitted = dataset.fitted(recipe.model.input_shape, class_count(recipe))
-    rest, validation = split_validation(fitted.train, recipe.data.validation, recipe.data.split_seed)
+    rest, validation = fitted.train, fitted.validation
+    if validation is None:
+        rest, validation = split_validation(rest, recipe.data.validation, recipe.data.split_seed)
     train = rest if recipe.data.limit is None else rest.take(slice(recipe.data.limit))
-    filled = recipe.changed({"data.name": name} | _scale(recipe, train.inputs))
-    return Task(filled, train, validation, fitted.test, fitted.classes)
+    scale, notes = _scale(recipe, train.inputs, dataset)
+    signature = Signature.of(dataset, replace(fitted, train=train), fitted.classes)
+    notes = [*dataset.notes, *class_remarks(train, fitted.test, fitted.classes), *notes]
+    notes += order_remark(rest.labels, recipe.data.limit)
+    filled = recipe.changed({"data.name": name, "data.validation": len(validation)} | scale)
+    return Task(filled, train, validation, fitted.test, signature, tuple(notes))
 
 
-def _scale(recipe: Recipe, inputs: npt.NDArray[Any]) -> dict[str, float]:
-    """What the recipe leaves open of the inputs' scale, measured on the training split."""
-    data, found = recipe.data, {}
-    if data.mean is None or data.std is None:
+def _brought(dataset: Dataset, like: Signature) -> Dataset:
+    """The data of a resumed run with the run's class numbers; refused where they are of another kind or shape."""
+    kind = dataset.train.inputs.dtype == np.uint8
+    if kind != like.pixels:
+        kinds = ("real numbers", "pixels")
+        raise DataError(f"{dataset.name}: the inputs are {kinds[kind]}, those of the run {kinds[like.pixels]}.")
+    if not alike(dataset.input_shape, like.shape):
+        raise DataError(f"{dataset.name}: inputs have shape {dataset.input_shape}, those of the run {like.shape}.")
+    splits: dict[str, Any] = {
+        name: replace(split, labels=like.labels(split.labels, dataset.classes, dataset.texts, dataset.name))
+        for name, split in dataset.named_splits().items()
+    }
+    return replace(dataset, classes=like.classes, **splits)
+
+
+def _scale(recipe: Recipe, inputs: npt.NDArray[Any], dataset: Dataset) -> tuple[dict[str, Any], list[str]]:
+    """What the recipe leaves open of the inputs' scale, measured on the training split, and lines on it."""
+    data, channels = recipe.data, inputs.shape[-1]
+    measured = data.mean is None or data.std is None
+    by_channel = inputs.dtype != np.uint8 if data.per_channel is None else data.per_channel
+    if inputs.dtype == np.uint8:
+        if not measured:
+            norms(recipe)  # refuses a list of another length
+            return {}, []
+        if by_channel:
+            return _lists(pixel_norms(inputs)), []
         own = Normalization.measured(inputs)
-        found = {"data.mean": own.mean, "data.std": own.std}
-    if inputs.dtype != np.uint8 and data.largest is None:
-        mean, std = found.get("data.mean", data.mean), found.get("data.std", data.std)
-        assert mean is not None
-        assert std is not None
-        found["data.largest"] = max(abs((float(x) - mean) / std) for x in (inputs.min(), inputs.max()))
-    return found
+        return {"data.mean": own.mean, "data.std": own.std}, []
+    columns, table = dataset.columns, dataset.input_shape[:2] == (1, 1)
+    names = columns if columns is not None and len(columns) == channels else None
+    given = None if measured else norms(recipe)
+    found = measure(inputs if by_channel or given else inputs.reshape(*inputs.shape[:-2], -1, 1), names, given)
+    notes = list(found.notes)
+    if table and channels < dataset.input_shape[2]:  # columns lie along the rows of what the model reads
+        notes += uneven_notes(inputs.reshape(len(inputs), -1), columns)
+    elif channels > 1 and (not by_channel or (given is not None and len(set(given)) == 1)):
+        notes += uneven_notes(inputs.reshape(-1, channels), names)
+    scale: dict[str, Any] = _lists(found.norms) if measured else {}
+    if measured and not by_channel:
+        scale = {"data.mean": found.norms[0].mean, "data.std": found.norms[0].std}
+    return scale | ({} if data.largest is not None else {"data.largest": found.largest}), notes
+
+
+def _lists(found: Sequence[Normalization]) -> dict[str, Any]:
+    return {"data.mean": [norm.mean for norm in found], "data.std": [norm.std for norm in found]}
 
 
 def class_count(recipe: Recipe) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ import numpy.typing as npt
 
 from fxptrain import __version__
 from fxptrain.data import Dataset, batches, epoch_order
+from fxptrain.data.dataset import Inputs
+from fxptrain.data.signature import Signature
 from fxptrain.errors import CheckpointError
 from fxptrain.nn.describe import telemetry
 from fxptrain.nn.engine import inference
@@ -25,6 +27,7 @@ from fxptrain.nn.engine.lean import training_step
 from fxptrain.nn.engine.ranks import Group
 from fxptrain.nn.schedule import EarlyStopping
 from fxptrain.recipe import Recipe, load_recipe
+from fxptrain.run import advice
 from fxptrain.run.checkpoint import Arrays, read_checkpoint, write_checkpoint
 from fxptrain.run.directory import RunDirectory
 from fxptrain.run.evaluation import (
@@ -33,11 +36,12 @@ from fxptrain.run.evaluation import (
     build_model,
     describe,
     evaluate_split,
-    model_inputs,
+    notes_log,
     restored,
 )
-from fxptrain.run.metrics import MetricsFile, mean_loss, share
-from fxptrain.run.progress import NANOSECONDS, Position, Progress, epoch_line
+from fxptrain.run.inputs import InputRule
+from fxptrain.run.metrics import MetricsFile, mean_loss, read_metrics, share
+from fxptrain.run.progress import NANOSECONDS, Position, Progress, ProgressBar, epoch_line
 from fxptrain.run.task import Task, prepare
 
 _State = tuple[dict[str, Any], Arrays]
@@ -45,9 +49,10 @@ _State = tuple[dict[str, Any], Arrays]
 
 @dataclass(frozen=True, eq=False)
 class RunResult(Run):
-    """A finished run: `Run` and its summary, which is what ``fxptrain train --json`` prints."""
+    """A finished run: `Run`, its summary, which is what ``fxptrain train --json`` prints, and its epochs' records."""
 
     summary: dict[str, Any] = field(default_factory=dict)
+    history: tuple[dict[str, Any], ...] = ()
 
     @property
     def test_accuracy(self) -> float:
@@ -58,7 +63,7 @@ class RunResult(Run):
 def train(
     recipe: Recipe | Task | str | Path, *, data: Dataset | str | None = None, out: str | Path | None = None,
     resume: bool = False, threads: int | None = None, limit: int | None = None,
-    progress: Callable[[Progress], None] | None = None, group: Group | None = None, lean: bool = False,
+    progress: Callable[[Progress], None] | bool | None = None, group: Group | None = None, lean: bool = False,
     started: Callable[[], None] | None = None,
 ) -> RunResult:  # fmt: skip
     """Train a recipe's model.
@@ -78,8 +83,8 @@ def train(
         By default all cores, and fast rather than in little memory (`nn.engine.lean`); the bits are the same anyway.
     limit : int, optional
         Train on that many samples only (``data.limit`` of the recipe).
-    progress : callable, optional
-        Called with a `Progress` after every step and every epoch.
+    progress : callable or bool, optional
+        Called with a `Progress` after every step and every epoch; True shows a bar on a terminal, elsewhere lines.
     group : Group, optional
         Processes that call `train` with the same arguments and share every batch (`fxptrain.nn.engine.ranks.world` for
         those of ``mpirun``); the bits are those of one. Only the first writes to `out`.
@@ -103,20 +108,34 @@ def train(
     >>> result.summary["epochs"], result.summary["steps"], 0 <= result.test_accuracy <= 1
     (1, 20, True)
     """
-    task = recipe if isinstance(recipe, Task) else _prepared(recipe, data, limit)
+    task = recipe if isinstance(recipe, Task) else _prepared(recipe, data, limit, out if resume else None)
     group = group or Group()
     directory = None if out is None or group.rank else RunDirectory(out)
-    with directory or nullcontext():
-        loop = Loop(task, directory, threads or available_threads(), progress, group, lean)
+    with directory or nullcontext(), closing(ProgressBar()) as bar:
+        told = bar if progress is True else progress or None
+        loop = Loop(task, directory, threads or available_threads(), told, group, lean)
         loop.begin(resume)
+        loop.tell_notes()
         if started is not None:
             started()
         return loop.run()
 
 
-def _prepared(recipe: Recipe | str | Path, data: Dataset | str | None, limit: int | None) -> Task:
+def _prepared(
+    recipe: Recipe | str | Path, data: Dataset | str | Path | None, limit: int | None, out: str | Path | None
+) -> Task:
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
-    return prepare(recipe if limit is None else recipe.changed({"data.limit": limit}), data)
+    recipe = recipe if limit is None else recipe.changed({"data.limit": limit})
+    return prepare(recipe, data, None if out is None else remembered(out))
+
+
+def remembered(path: str | Path) -> Signature | None:
+    """What the data of a run in a directory looked like; None where it has no checkpoint, or an old one."""
+    directory = RunDirectory(path)
+    if not directory.checkpoint.exists():
+        return None
+    values = read_checkpoint(directory.checkpoint)[0].get("data")
+    return None if values is None else Signature.from_values(values)
 
 
 class Loop:
@@ -130,7 +149,7 @@ class Loop:
         self.threads, self.progress, self.group = threads, progress, group
         training, stopping = self.recipe.training, self.recipe.early_stopping
         self.model = build_model(self.recipe)
-        self.inputs = model_inputs(self.recipe, self.model, task.train.inputs)
+        self.rule = InputRule.of(self.recipe, self.model)
         self.batches = list(batches(len(task.train), training.batch_size))
         self.step = training_step(
             self.model, training.batch_size, micro_batch=training.micro_batch, threads=threads, group=group, lean=lean
@@ -138,8 +157,12 @@ class Loop:
         self.schedule = task.schedule(len(self.batches) * training.epochs)
         self.stopping = None if stopping is None else EarlyStopping(**asdict(stopping))
         self.position = Position()
+        self.inputs: Inputs  # raw, of the training split
+        self.checks: Inputs  # of the validation split
         self.best: _State | None = None  # kept here only where there is no directory
         self.metrics: MetricsFile | None = None
+        self.history: list[dict[str, Any]] = []  # records of all epochs
+        self._said: set[str] = set()
         self._warm = False
         self._since = time.perf_counter_ns()
 
@@ -148,14 +171,19 @@ class Loop:
         self.group.require_same("recipe or data", self.recipe.to_toml() + self.task.data_sha256)
         state: _State | None = None
         if self.directory is not None:
+            before = self.directory.recipe().training.epochs if resume and self.directory.exists else None
             self.directory.begin(self.recipe, resume=resume)
+            self._note(self._lengthened(before))
             if self.directory.checkpoint.exists():
                 state = read_checkpoint(self.directory.checkpoint)
         state = self.group.from_first(state)
         keep = 0 if state is None else self._load(*state)
+        self.inputs = self.rule.raw(self.task.train.inputs)
+        self.checks = self.rule.raw(self.task.validation.inputs)
         if self.directory is None:
             return
         self.metrics = MetricsFile(self.directory.metrics, keep)
+        self.history = [record for record in read_metrics(self.directory.metrics) if record.get("event") == "epoch"]
         at = f"epoch {self.position.epoch}, step {self.position.step}"
         self.directory.log(f"fxptrain {__version__}: {self.recipe.name} from {at}, {self.threads} threads")
 
@@ -208,19 +236,45 @@ class Loop:
         if len(self.task.validation):
             record |= self._validate()
         record |= {"images_per_second": position.images_per_second, "tensors": telemetry(self.model, reset=True)}
+        self.history.append(record)
         if self.metrics is not None and self.directory is not None:
             self.metrics.append(record)
             self.directory.log(epoch_line(record, self.recipe.training.epochs))
+        self._note(
+            advice.of_epoch(record, len(self.task.classes), self.recipe.model.loss, self.recipe.optimizer.method)
+        )
         if position.best_epoch == position.epoch:
             self._save_best()
         self.save()
         self._tell(record)
 
+    def _lengthened(self, before: int | None) -> list[str]:
+        """A line on what more epochs than before mean for a schedule that has an end."""
+        after = self.recipe.training.epochs
+        if before is None or before >= after or self.recipe.schedule.type != "cosine":
+            return []
+        step = before * len(self.batches)
+        rates = [self.task.schedule(len(self.batches) * epochs).rate(step - 1).real for epochs in (before, after)]
+        return [
+            f"the cosine is that of {after} epochs from here on, not of {before}: at the end of epoch {before} the "
+            f"learning rate is {rates[1]:.3g}, where it was {rates[0]:.3g}."
+        ]
+
+    def tell_notes(self) -> None:
+        """Say what is odd about the data."""
+        self._note(list(self.task.notes))
+
+    def _note(self, lines: list[str]) -> None:
+        """Say lines that were not said before, by the first process alone."""
+        for line in [] if self.group.rank else lines:
+            if line not in self._said:
+                notes_log.warning(line)
+            self._said.add(line)
+
     def _validate(self) -> dict[str, Any]:
         """Loss and accuracy on the validation split; the schedule and early stopping hear of them."""
         position, split = self.position, self.task.validation
-        inputs = model_inputs(self.recipe, self.model, split.inputs)
-        loss, correct = inference.evaluate(self.model, inputs, split.labels, self.threads)
+        loss, correct = inference.evaluate(self.model, self.checks, split.labels, self.threads)
         position.validation_correct = correct
         if position.best_loss is None or loss < position.best_loss:
             position.best_epoch, position.best_loss, position.best_correct = position.epoch, loss, correct
@@ -245,6 +299,8 @@ class Loop:
             "schedule": self.schedule.state(),
             "stopping": None if self.stopping is None else self.stopping.state(),
             "classes": self.task.classes,
+            "data": self.task.signature.values(),
+            "input": self.rule.values(),
             "data_sha256": self.task.data_sha256,
             "metrics_bytes": 0 if self.metrics is None else self.metrics.size,
         }
@@ -268,6 +324,7 @@ class Loop:
             raise CheckpointError("The training data are not those the run was begun with; use the same files.")
         try:
             self.model.load_state(arrays, values["model"])
+            self.rule = InputRule.restored(self.recipe, self.model, values)
             self.position = Position(**values["progress"])
             self.schedule.load_state(values["schedule"])
             if self.stopping is not None:
@@ -279,9 +336,9 @@ class Loop:
     def _finish(self) -> RunResult:
         """Test the final weights and, where there is a validation split, those of the best epoch."""
         position, task = self.position, self.task
-        test = evaluate_split(self.recipe, self.model, task.test, self.threads)
         path = None if self.directory is None else self.directory.path
-        run = Run(self.recipe, self.model, task.classes, path, asdict(position))
+        run = self.as_run()
+        test = evaluate_split(run, task.test, self.threads)
         extra: dict[str, Any] = {"test_accuracy": test.accuracy, "test_loss": test.loss}
         extra["validation_accuracy"] = share(position.validation_correct or 0, len(task.validation))
         state = self.best
@@ -291,7 +348,7 @@ class Loop:
             best = restored(self.recipe, *state, path)
             extra["best_epoch"] = position.best_epoch
             extra["best_validation_accuracy"] = share(position.best_correct or 0, len(task.validation))
-            extra["best_test_accuracy"] = evaluate_split(self.recipe, best.model, task.test, self.threads).accuracy
+            extra["best_test_accuracy"] = evaluate_split(best, task.test, self.threads).accuracy
         position.nanoseconds += time.perf_counter_ns() - self._since
         extra |= {"images_per_second": position.images_per_second, "seconds": position.nanoseconds / NANOSECONDS}
         extra |= {"threads": self.threads, "ranks": self.group.size, "run": None if path is None else str(path)}
@@ -300,4 +357,11 @@ class Loop:
         if self.directory is not None:
             self.directory.write_result(summary)
             self.directory.log(f"finished: test accuracy {test.accuracy}, weights {summary['weights_sha256']}")
-        return RunResult(self.recipe, self.model, task.classes, path, asdict(position), summary)
+        counts = [sum(row) for row in test.confusion]
+        self._note(advice.of_result(test.accuracy, counts))
+        return RunResult(**vars(run), summary=summary, history=tuple(self.history))
+
+    def as_run(self) -> Run:
+        """The model as it is, with what belongs to it."""
+        path = None if self.directory is None else self.directory.path
+        return Run(self.recipe, self.model, self.task.signature, self.rule, path, asdict(self.position))

@@ -6,28 +6,19 @@ What does not belong here: sequences of layers (`models`).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, get_args
+from dataclasses import MISSING, dataclass, fields
 
+from hypothesis import assume
 from hypothesis import strategies as st
 
+from fxptrain.errors import RecipeError, ShapeError
 from fxptrain.fixed.array import FxPArray
 from fxptrain.fixed.format import FxP
-from fxptrain.nn.spec import (
-    AvgPool2d,
-    Conv2d,
-    DepthwiseConv2d,
-    Flatten,
-    GlobalAvgPool,
-    LayerSpec,
-    Linear,
-    MaxPool2d,
-)
+from fxptrain.nn.layers.contract import LayerSpec, Stage
+from fxptrain.nn.layers.registry import layer_kinds, type_of
 from fxptrain.testing.numbers import formats, fxp_arrays
 
 Shape = tuple[int, ...]
-
-KINDS: tuple[type[LayerSpec], ...] = get_args(LayerSpec)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,62 +49,52 @@ class LayerCase:
     output_shape: Shape
 
 
-def output_shape(layer: LayerSpec, shape: Shape) -> Shape:
-    """Shape of a sample after the layer, for an input sample of `shape` = (h, w, c)."""
-    h, w, c = shape
-    match layer:
-        case Conv2d(channels=channels):
-            return *_windows((h, w), layer.kernel, layer.stride, layer.padding), channels
-        case DepthwiseConv2d():
-            return *_windows((h, w), layer.kernel, layer.stride, layer.padding), c
-        case MaxPool2d() | AvgPool2d():
-            return *_windows((h, w), layer.size, layer.stride or layer.size, (0, 0)), c
-        case GlobalAvgPool():
-            return 1, 1, c
-        case Linear(features=features):
-            return (features,)
-        case Flatten():
-            return (h * w * c,)
-    return shape
+def _stage(layer: LayerSpec, shapes: Sequence[Shape]) -> Stage:
+    return layer.stage(0, layer.type, [(h, w, c) for h, w, c in shapes])
+
+
+def output_shape(layer: LayerSpec, *shapes: Shape) -> Shape:
+    """Shape (h, w, c) of a sample after the layer, for input samples of these shapes."""
+    h, w, c = shapes[0]
+    view = layer.view((h, w, c))
+    return _stage(layer, shapes).out_shape if view is None else view
 
 
 def weight_shape(layer: LayerSpec, shape: Shape) -> Shape | None:
     """Shape of the layer's weights for an input sample of `shape`; None for a layer without parameters."""
     h, w, c = shape
-    match layer:
-        case Conv2d(kernel=kernel, channels=channels):
-            return *kernel, c, channels
-        case DepthwiseConv2d(kernel=kernel):
-            return *kernel, c
-        case Linear(features=features):
-            return h * w * c, features
-    return None
+    return None if layer.view((h, w, c)) else _stage(layer, [shape]).parameter_shapes.get("weights")
+
+
+def single_input_kinds() -> list[type[LayerSpec]]:
+    """All registered kinds of layers that read one tensor."""
+    return [kind for kind in layer_kinds().values() if kind.least_inputs == 1]
 
 
 @st.composite
-def layer_specs(draw: st.DrawFn, shape: Shape, kinds: Sequence[type[LayerSpec]] = KINDS) -> LayerSpec:
-    """Layers of the given kinds that an input sample of `shape` = (h, w, c) fits into."""
-    h, w, _ = shape
-    pair = st.tuples(st.integers(1, 3), st.integers(1, 3))
-    padding = draw(st.tuples(st.integers(0, 2), st.integers(0, 2)))
-    kernel = (draw(st.integers(1, min(h + 2 * padding[0], 5))), draw(st.integers(1, min(w + 2 * padding[1], 5))))
-    size = (draw(st.integers(1, min(h, 3))), draw(st.integers(1, min(w, 3))))
-    geometry = {"kernel": st.just(kernel), "stride": pair, "padding": st.just(padding), "bias": st.booleans()}
-    window = {"size": st.just(size), "stride": st.one_of(st.none(), pair)}
-    fields: dict[type[LayerSpec], dict[str, st.SearchStrategy[Any]]] = {
-        Conv2d: {"channels": st.integers(1, 5), **geometry},
-        DepthwiseConv2d: geometry,
-        Linear: {"features": st.integers(1, 6), "bias": st.booleans()},
-        MaxPool2d: window,
-        AvgPool2d: window,
-    }
-    kind = draw(st.sampled_from(kinds))
-    return kind(**{name: draw(strategy) for name, strategy in fields.get(kind, {}).items()})
+def layer_specs(draw: st.DrawFn, shape: Shape, kinds: Sequence[type[LayerSpec]] | None = None) -> LayerSpec:
+    """Layers of the given kinds, by default of all that read one tensor, that an input sample of `shape` fits into.
+
+    Options are drawn from what the kind itself says is worth a try (`LayerSpec.choices`).
+    """
+    kind = draw(st.sampled_from(list(kinds or single_input_kinds())))
+    h, w, c = shape
+    options = {name: draw(st.sampled_from(list(values))) for name, values in kind.choices([(h, w, c)]).items()}
+    missing = [f.name for f in fields(kind) if f.default is MISSING and f.default_factory is MISSING]
+    unsaid = [name for name in missing if name not in options]
+    if unsaid:
+        raise RecipeError(f"Layers of type {type_of(kind)!r} have no `choices` of {', '.join(unsaid)}; add them.")
+    layer = kind(**options)
+    try:
+        output_shape(layer, shape)
+    except ShapeError:
+        assume(False)
+    return layer
 
 
 @st.composite
 def layer_cases(
-    draw: st.DrawFn, *, kinds: Sequence[type[LayerSpec]] = KINDS, max_bits: int = 16, max_batch: int = 3
+    draw: st.DrawFn, *, kinds: Sequence[type[LayerSpec]] | None = None, max_bits: int = 16, max_batch: int = 3
 ) -> LayerCase:
     """Single layers of the given kinds with input and parameters."""
     shape = (draw(st.integers(1, 7)), draw(st.integers(1, 7)), draw(st.integers(1, 4)))
@@ -131,9 +112,3 @@ def layer_cases(
         output_format=draw(chosen),
         output_shape=(batch, *output_shape(layer, shape)),
     )
-
-
-def _windows(
-    size: tuple[int, int], kernel: tuple[int, int], stride: tuple[int, int], padding: tuple[int, int]
-) -> Shape:
-    return tuple((n + 2 * p - k) // s + 1 for n, k, s, p in zip(size, kernel, stride, padding, strict=True))

@@ -1,54 +1,124 @@
 """Strategies of small whole models and of the formats and optimizers to train them with.
 
-What does not belong here: parameters and data; a `ModelSpec` says how many there are.
+Layers are drawn from the registry, so that none escapes the tests of whole models. What does not belong here:
+parameters and data; a `ModelSpec` says how many there are.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from itertools import product
 from typing import get_args
 
 from hypothesis import strategies as st
 
-from fxptrain.nn.spec import (
-    AvgPool2d,
-    Conv2d,
-    DepthwiseConv2d,
-    Flatten,
-    FormatSpec,
-    GlobalAvgPool,
-    LayerSpec,
-    Linear,
-    Loss,
-    MaxPool2d,
-    ModelSpec,
-    OptimizerSpec,
-    ReLU,
-)
-from fxptrain.testing.layers import layer_specs, output_shape
+from fxptrain.errors import ShapeError
+from fxptrain.nn.layers.contract import LayerSpec
+from fxptrain.nn.layers.registry import layer_kinds
+from fxptrain.nn.spec import Flatten, FormatSpec, GlobalAvgPool, Linear, Loss, ModelSpec, OptimizerSpec, ReLU
+from fxptrain.testing.layers import Shape, layer_specs, output_shape, single_input_kinds
+
+ENDS = (Linear, Flatten, GlobalAvgPool)  # behind which a map has one position
+
+
+class _Growing:
+    """Layers so far, and the shapes of their outputs; a layer that another one names gets a name."""
+
+    def __init__(self, shape: Shape) -> None:
+        self.layers: list[LayerSpec] = []
+        self.shapes: list[Shape] = [shape]  # the input's, then every layer's
+
+    @property
+    def shape(self) -> Shape:
+        """Shape of the last output."""
+        return self.shapes[-1]
+
+    def append(self, layer: LayerSpec) -> None:
+        """One more layer that reads the last output."""
+        self.layers.append(layer)
+        self.shapes.append(output_shape(layer, self.shape))
+
+    def name(self, tensor: int) -> str:
+        """Name of the input (0) or of a layer's output."""
+        if tensor == 0:
+            return "input"
+        if self.layers[tensor - 1].name is None:
+            self.layers[tensor - 1] = replace(self.layers[tensor - 1], name=f"t{tensor}")
+        return str(self.layers[tensor - 1].name)
+
+    def branch(self, layer: LayerSpec, tensor: int) -> None:
+        """One more layer, which reads an earlier tensor."""
+        shape = output_shape(layer, self.shapes[tensor])
+        self.layers.append(replace(layer, input=self.name(tensor)))
+        self.shapes.append(shape)
+
+    def joints(self) -> list[tuple[type[LayerSpec], tuple[int, ...]]]:
+        """Kinds of layers that read several tensors, with those that fit beside the last one."""
+        last = len(self.shapes) - 1
+        found: list[tuple[type[LayerSpec], tuple[int, ...]]] = []
+        for kind, other in product(layer_kinds().values(), range(last + 1)):
+            if kind.least_inputs == 2 and self._fits(kind, (last, other)):
+                found.append((kind, (last, other)))
+        return found
+
+    def _fits(self, kind: type[LayerSpec], tensors: Sequence[int]) -> bool:
+        try:
+            output_shape(kind(), *(self.shapes[tensor] for tensor in tensors))
+        except ShapeError:
+            return False
+        return True
+
+    def join(self, kind: type[LayerSpec], tensors: Sequence[int]) -> None:
+        """One more layer, which reads several tensors."""
+        shape = output_shape(kind(), *(self.shapes[tensor] for tensor in tensors))
+        self.layers.append(kind(inputs=tuple(self.name(tensor) for tensor in tensors)))
+        self.shapes.append(shape)
 
 
 @st.composite
 def model_specs(
-    draw: st.DrawFn, *, max_side: int = 8, max_channels: int = 3, max_stages: int = 3, max_classes: int = 5
-) -> ModelSpec:
-    """Models of a few layers: convolutions and pools, then linear layers, the last of them without activation."""
+    draw: st.DrawFn, *, max_side: int = 8, max_channels: int = 3, max_stages: int = 3, max_classes: int = 5,
+    graphs: bool = True,
+) -> ModelSpec:  # fmt: skip
+    """Models of a few layers of every registered kind, then linear ones, the last of them without activation.
+
+    With `graphs`, layers also read earlier tensors: two of one kind side by side, then what joins tensors; and
+    activations stand anywhere.
+    """
     height, width = draw(st.integers(2, max_side)), draw(st.integers(2, max_side))
     input_shape = (height, width, draw(st.integers(1, max_channels)))
-    layers: list[LayerSpec] = []
-    shape: tuple[int, ...] = input_shape
+    grown = _Growing(input_shape)
+    kinds = [kind for kind in single_input_kinds() if kind not in ENDS]
+    bodies = kinds if graphs else [kind for kind in kinds if not _activates(kind)]
     for _ in range(draw(st.integers(0, max_stages))):
-        stage = draw(layer_specs(shape, (Conv2d, DepthwiseConv2d, MaxPool2d, AvgPool2d)))
-        layers.append(stage)
-        shape = output_shape(stage, shape)
-        if isinstance(stage, Conv2d | DepthwiseConv2d) and draw(st.booleans()):
-            layers.append(ReLU())
-    layers += draw(st.sampled_from([[], [Flatten()], [GlobalAvgPool()], [GlobalAvgPool(), Flatten()]]))
+        before = len(grown.shapes) - 1
+        layer = draw(layer_specs(grown.shape, bodies))
+        grown.append(layer)
+        if graphs and draw(st.booleans()):
+            if draw(st.booleans()) and layer.function is None:
+                grown.branch(layer, before)
+            joints = grown.joints()
+            if len(grown.layers) > before + 1:  # two side by side: they must meet
+                joints = [(kind, (before + 2, before + 1)) for kind, tensors in joints if tensors[1] == before + 1]
+            if joints:
+                grown.join(*draw(st.sampled_from(joints)))
+        elif layer.function is None and draw(st.booleans()):
+            grown.append(draw(layer_specs(grown.shape, [k for k in kinds if _activates(k)])))
+    tails: list[list[LayerSpec]] = [[], [Flatten()], [GlobalAvgPool()], [GlobalAvgPool(), Flatten()]]
+    for tail in draw(st.sampled_from(tails)):
+        grown.append(tail)
     if draw(st.booleans()):
-        layers += [Linear(features=draw(st.integers(1, 8)), bias=draw(st.booleans())), ReLU()]
-    layers.append(Linear(features=draw(st.integers(2, max_classes)), bias=draw(st.booleans())))
+        grown.append(Linear(features=draw(st.integers(1, 8)), bias=draw(st.booleans())))
+        grown.append(ReLU())
+    grown.append(Linear(features=draw(st.integers(2, max_classes)), bias=draw(st.booleans())))
     loss = draw(st.sampled_from(get_args(Loss)))
-    return ModelSpec(name="drawn", input_shape=input_shape, layers=tuple(layers), loss=loss)
+    return ModelSpec(name="drawn", input_shape=input_shape, layers=tuple(grown.layers), loss=loss)
+
+
+def _activates(kind: type[LayerSpec]) -> bool:
+    """Whether layers of a kind are functions of each value."""
+    return kind.function is not LayerSpec.function
 
 
 @st.composite

@@ -65,10 +65,10 @@ def test_train_evaluate_predict(capsys: pytest.CaptureFixture[str], recipe: str,
 
 
 def test_text(capsys: pytest.CaptureFixture[str], recipe: str) -> None:
-    """Without --json people get the accuracy, the hash and the place; nothing on stderr when it is no terminal."""
-    assert main(["train", recipe, "--epochs", "1"]) == 0
+    """Without --json people get the accuracy, the hash and the place; a line per epoch on stderr."""
+    assert main(["train", recipe, "--epochs", "2"]) == 0
     captured = capsys.readouterr()
-    assert captured.err == ""
+    assert [line.partition(":")[0] for line in captured.err.splitlines()] == ["epoch 1/2", "epoch 2/2"]
     assert re.search(r"test accuracy +\d+\.\d\d%\n", captured.out)
     assert re.search(r"weights SHA-256 +[0-9a-f]{64}\n", captured.out)
     place = re.search(r"run +(runs/small-\d{8}-\d{6})\n", captured.out)
@@ -182,7 +182,9 @@ def test_mistakes_with_a_run(capsys: pytest.CaptureFixture[str], recipe: str) ->
     assert "has `schedule.lr` = 0.05, not 0.5" in fail(
         capsys, "train", recipe, "--out", "run", "--validation", "0", "--lr", "0.5", "--resume"
     )
-    assert "the model reads" in fail(capsys, "evaluate", "run", "--data", "glyphs")
+    assert "label 'arrow' is no class of the run, which has left, right, none" in fail(
+        capsys, "evaluate", "run", "--data", "glyphs"
+    )
     Path("run/checkpoint.fxp").write_bytes(b"FXPTRAIN")
     assert "is cut off" in fail(capsys, "evaluate", "run")
 

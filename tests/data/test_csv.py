@@ -1,12 +1,21 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fxptrain.data.csv import load_csv
+from fxptrain.data.csv import read_csv
+from fxptrain.data.dataset import Dataset
+from fxptrain.data.reading import Reading
+from fxptrain.data.sources import dataset_of
 from fxptrain.errors import DataError
+
+
+def load_csv(train: Path, test: Path | None = None, **reading: Any) -> Dataset:
+    """A data set of one table or two."""
+    return dataset_of(read_csv(train, test, Reading(**reading)))
 
 
 def write(directory: Path, text: str, name: str = "table.csv") -> Path:
@@ -107,7 +116,7 @@ def test_reads_what_was_written(tmp_path_factory: pytest.TempPathFactory, rows: 
         ("0,1,2\n-1,2,3\n", "label -1 is no class number"),
         ("0,1,2\n0.5,2,3\n", "label 0.5 is no class number"),
         ("0,1,2\n4096,2,3\n", "label 4096 is no class number"),
-        ("0,1,2\nnan,2,3\n", "label nan is no class number"),
+        ("0,1,2\nnan,2,3\n", "line 2, column 1: 'nan' is no label"),
         ("0,1,2\n", "has 1 samples; at least 2 are needed"),
         ("".join(f"c{i},1\n" for i in range(4100)), "more than 4096 different labels"),
     ],
@@ -120,10 +129,16 @@ def test_errors(tmp_path: Path, text: str, message: str) -> None:
 
 def test_tables_that_do_not_fit(tmp_path: Path) -> None:
     """Columns, names and labels of the second table must be the first one's."""
-    with pytest.raises(DataError, match=r"test\.csv: has 1 features, train\.csv has 2"):
+    with pytest.raises(DataError, match=r"test\.csv: has 1 features .*, train\.csv has 2"):
         load_csv(*pair(tmp_path, "0,1,2\n", "0,1\n"))
-    with pytest.raises(DataError, match=r"test\.csv: its columns have other names"):
-        load_csv(*pair(tmp_path, "label,a,b\n0,1,2\n", "label,b,a\n0,1,2\n"))
+    with pytest.raises(
+        DataError, match=r"test\.csv: has no column 'b'; trained on are a, b, the table has label, c, a"
+    ):
+        load_csv(*pair(tmp_path, "label,a,b\n0,1,2\n", "label,c,a\n0,1,2\n"))
+    with pytest.raises(DataError, match=r"test\.csv: has 2 features \(a, b\), train.csv has 2 \(without names\)"):
+        load_csv(*pair(tmp_path, "0,1,2\n", "label,a,b\n0,1,2\n"))
+    data = load_csv(*pair(tmp_path, "label,a,b\n0,1,2.5\n", "b,label,a\n3,0,4\n"))
+    assert data.test.inputs.ravel().tolist() == [4, 3]
     with pytest.raises(DataError, match=r"test\.csv: label 'dog' does not occur in train\.csv"):
         load_csv(*pair(tmp_path, "cat,1,2\n", "cat,1,2\ndog,1,2\n"))
     with pytest.raises(DataError, match="test split: label 2 of sample 0 is out of range; the classes are 0 to 1"):

@@ -4,7 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fxptrain.data.dataset import Dataset, Split, make_split, numbered_classes, pixels_or_reals
+from fxptrain.data.dataset import Dataset, Split, make_split, pixels_or_reals
 from fxptrain.errors import DataError
 
 
@@ -96,11 +96,6 @@ def test_fitted_errors() -> None:
             data.fitted(shape, 2)
     with pytest.raises(DataError, match="training split, for a model of 1 outputs: label 1 of sample 1 is out of"):
         data.fitted((2, 3, 1), 1)
-
-
-def test_numbered_classes() -> None:
-    """Up to the largest label."""
-    assert numbered_classes(split()) == ("0", "1")
 
 
 @pytest.mark.parametrize(

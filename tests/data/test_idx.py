@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from fxptrain.data.idx import find_parts, load_idx, read_idx
+from fxptrain.data.dataset import Dataset
+from fxptrain.data.idx import find_parts, read_idx, read_idx_directory
+from fxptrain.data.sources import dataset_of
 from fxptrain.errors import DataError
 from tests.data.idx_files import CODES, idx_bytes, write_set
 
@@ -21,6 +23,11 @@ def images(tmp_path: Path) -> Path:
     """A directory with a good set."""
     write_set(tmp_path / "small")
     return tmp_path / "small"
+
+
+def load_idx(directory: Path, name: str, classes: tuple[str, ...] | None = None) -> Dataset:
+    """A data set of a directory."""
+    return dataset_of(read_idx_directory(directory, name, classes))
 
 
 def put(directory: Path, name: str, content: bytes) -> None:
@@ -190,9 +197,11 @@ def test_label_that_training_does_not_have(images: Path) -> None:
 
 
 def test_real_labels(images: Path) -> None:
-    """Labels of a float type are no class numbers."""
-    put(images, LABELS, idx_bytes(np.zeros(12, np.float32)))
-    with pytest.raises(DataError, match="labels are float32"):
+    """Labels of a float type are class numbers where they are whole, else refused."""
+    put(images, LABELS, idx_bytes(np.arange(12, dtype=np.float32) % 3))
+    assert load_idx(images, "small").train.labels.tolist() == [0, 1, 2] * 4
+    put(images, LABELS, idx_bytes(np.full(12, 0.5, np.float32)))
+    with pytest.raises(DataError, match=r"label 0.5 of sample 0 is no class number"):
         load_idx(images, "small")
 
 

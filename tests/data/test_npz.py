@@ -4,8 +4,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fxptrain.data.npz import load_npz
+from fxptrain.data.dataset import Dataset
+from fxptrain.data.npz import read_npz
+from fxptrain.data.reading import Reading
+from fxptrain.data.sources import dataset_of
 from fxptrain.errors import DataError
+
+
+def load_npz(path: Path, **reading: Any) -> Dataset:
+    """A data set of an archive."""
+    return dataset_of(read_npz(path, Reading(**reading)))
 
 
 def arrays(**changes: Any) -> dict[str, Any]:
@@ -86,9 +94,14 @@ def test_not_finite(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"y_test": None}, "holds x_test, x_train, y_train; expected x_train, y_train, x_test, y_test or"),
+        (
+            {"y_test": None},
+            r"x_test has no counterpart; it holds x_train \(4, 4, 4\) uint8, y_train .* --arrays x=NAME,y=NAME",
+        ),
         ({"y_train": np.zeros(3, int)}, "there are 4 inputs but 3 labels"),
-        ({"y_train": np.eye(4)}, r"labels are float64 of shape \(4, 4\)"),
+        ({"y_train": 1 - np.eye(4)}, r"labels of shape \(4, 4\) are not one-hot: row 0 is no single 1 among zeros"),
+        ({"y_train": np.array([0, 0.5, 1, 1])}, "label 0.5 of sample 1 is no class number.*regression"),
+        ({"y_train": np.zeros((4, 1, 1))}, r"labels are float64 of shape \(4, 1, 1\). Labels are class numbers from 0"),
         ({"y_train": np.array([0, 1, -1, 2])}, "label -1 of sample 2 is out of range"),
         ({"y_train": np.array([0, 1, 4096, 2])}, "label 4096 of sample 2 is out of range"),
         ({"y_test": np.array([2, 3])}, "test split: label 3 of sample 1 is out of range"),

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fxptrain.data.signature import Signature
 from fxptrain.data.unlabelled import load_inputs
 from fxptrain.errors import DataError
 
@@ -21,19 +22,41 @@ def test_every_kind(tmp_path: Path) -> None:
     (tmp_path / "d-idx3-ubyte").write_bytes(IDX)
     (tmp_path / "e-idx3-ubyte.gz").write_bytes(gzip.compress(IDX))
     for path in tmp_path.iterdir():
-        values = load_inputs(path)
+        values, notes = load_inputs(path)
+        assert notes == []
         assert values.dtype == np.uint8
         np.testing.assert_array_equal(values, PIXELS)
 
 
 def test_csv(tmp_path: Path) -> None:
-    """A sample a row, with or without names of columns; whole numbers to 255 are pixels, others are real."""
+    """A sample a row, with or without names of columns, comments and quotes; whole numbers are integers."""
     path = tmp_path / "x.csv"
-    path.write_text("0,128,255\n1,2,3\n")
-    assert load_inputs(path).tolist() == [[0, 128, 255], [1, 2, 3]]
-    assert load_inputs(path).dtype == np.uint8
-    path.write_text("a,b\n0.5,-1\n")
-    assert load_inputs(path).tolist() == [[0.5, -1.0]]
+    path.write_text("# written by hand\n0,128,255\n1,2,3\n")
+    values, _ = load_inputs(path)
+    assert values.tolist() == [[0, 128, 255], [1, 2, 3]]
+    assert values.dtype == np.int32
+    path.write_text('a,"b"\n"0.5",-1\n')
+    assert load_inputs(path)[0].tolist() == [[0.5, -1.0]]
+
+
+def test_columns_by_name(tmp_path: Path) -> None:
+    """Columns come in the run's order; labels and others are left out, the others with a line; missing ones refused."""
+    known = Signature(
+        shape=(1, 1, 2), input_shape=(1, 1, 2), pixels=False, classes=("0", "1"), columns=("a", "b"), label="kind"
+    )
+    path = tmp_path / "x.csv"
+    path.write_text("b,when,kind,a\n1.5,monday,cat,2\n3,tuesday,dog,4\n")
+    values, notes = load_inputs(path, known)
+    assert values.tolist() == [[2, 1.5], [4, 3]]
+    assert notes == [f"{path}: left out, as it is not trained on: when."]
+    path.write_text("b,c\n1,2\n")
+    with pytest.raises(DataError, match=r"has no column 'a'; trained on are a, b, the table has b, c"):
+        load_inputs(path, known)
+    path.write_text("0,1.5,2.5\n")
+    with pytest.raises(
+        DataError, match=r"has 3 columns .* no header; the model reads 2 \(a, b\). Is the label left in"
+    ):
+        load_inputs(path, known)
 
 
 @pytest.mark.parametrize(
@@ -41,9 +64,12 @@ def test_csv(tmp_path: Path) -> None:
     [
         ("x.npy", b"nonsense", r"x.npy: cannot be read as NPY"),
         ("x.npz", b"nonsense", r"x.npz: cannot be read as NPZ"),
-        ("x.csv", b"1,2\n3\n", r"x.csv: cannot be read as CSV"),
-        ("x.csv", b"1,x\n3,y\n", r"x.csv: cannot be read as CSV"),
-        ("x.csv", b"\xff\xff", r"x.csv: cannot be read as CSV"),
+        ("x.csv", b"1,2\n3\n", r"x.csv, line 2: has 1 columns where 2 are expected"),
+        ("x.csv", b"1,x\n3,y\n", r"x.csv, line 1, column 2: 'x' is no number"),
+        ("x.csv", b",1\n3,4\n", r"x.csv, line 1, column 1: is empty"),
+        ("x.csv", b"1,NA\n3,4\n", r"x.csv, line 1, column 2: 'NA' is no number"),
+        ("x.csv", b"\xff\xff", r"x.csv: is not UTF-8 text"),
+        ("x.csv", b"", r"x.csv: has no rows of data"),
         ("x.jpg", b"\xff\xd8\xff\xe0", r"x.jpg: is no IDX file"),
     ],
 )

@@ -2,12 +2,14 @@
 
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from fxptrain.export.c99 import c_files
+from fxptrain.export.interface import Interface
 from fxptrain.export.layers import Network
-from fxptrain.export.toolchain import SANITIZERS, build_host, run_host
-from fxptrain.export.vectors import Findings, compare, random_vectors, run_engine
+from fxptrain.export.toolchain import SANITIZERS, STANDARD, build_host, run_host
+from fxptrain.export.vectors import Findings, compare, random_vectors, real_vectors, run_engine
 from fxptrain.fixed.multiplier import Multiplier
 from fxptrain.nn.model import Model
 
@@ -30,15 +32,19 @@ def judge(
     raw: bool = False,
     compiler: str = COMPILERS[0] if COMPILERS else "gcc",
     options: Sequence[str] = CHECKED,
+    standard: str = STANDARD,
+    interface: Interface | None = None,
 ) -> Findings:
     """What differs between the engine and the compiled export on random vectors; the model is trained by this."""
     net = Network(model, training=training, batch=batch, freeze=freeze, packed=packed)
     speed = Multiplier.from_real(rate)
     folder.mkdir(parents=True, exist_ok=True)
-    for name, text in c_files(net, speed).items():
+    chosen = interface or Interface()
+    for name, text in c_files(net, speed, chosen).items():
         (folder / name).write_text(text, encoding="utf-8")
     steps = steps if training else 0
     vectors = random_vectors(net, samples=samples, steps=steps, seed=seed, rate=speed, raw=raw)
-    program = build_host(folder, folder, compiler, options)
+    vectors = replace(vectors, reals=real_vectors(net, chosen, 4, seed))
+    program = build_host(folder, folder, compiler, options, chosen.prefix, standard)
     results = run_host(program, vectors.encode(power_cycle=steps // 2), folder)
     return compare(net, vectors, run_engine(net, vectors), results)

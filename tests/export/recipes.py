@@ -1,14 +1,14 @@
 """Models for the tests of the export: small ones with every width, and the shipped recipes cut down."""
 
 from fxptrain.recipe import Recipe, load_recipe
-from fxptrain.run.evaluation import Run, build_model
+from fxptrain.run.evaluation import Run, untrained
 from fxptrain.run.task import class_count
 from tests.small import small_recipe
 
 
 def run_of(recipe: Recipe) -> Run:
     """A fresh model of a recipe as a run."""
-    return Run(recipe, build_model(recipe), tuple(map(str, range(class_count(recipe)))), None, {})
+    return untrained(recipe, tuple(map(str, range(class_count(recipe)))))
 
 
 def gupta_like(bits: int, method: str, **changes: object) -> Recipe:

@@ -72,7 +72,7 @@ def test_bytes_are_saved() -> None:
     biases = sum(p.flat.size for stage in model.stages for p in stage.parameters if p.is_bias)
     assert sizes[1] - biases == pytest.approx((sizes[0] - biases) * 3 / 4, rel=0.01)
     text = c_files(packed, Multiplier.from_real(0.01))["fxp_data.c"]
-    assert "6 bits each */\nstatic const uint8_t weights_0[76]" in text
+    assert "6 bits each */\nstatic FXP_ROM uint8_t weights_0[76]" in text
 
 
 def test_full_bytes_are_refused() -> None:

@@ -5,8 +5,7 @@ import pytest
 
 from fxptrain.errors import CheckpointError
 from fxptrain.export.layers import Network
-from fxptrain.export.state import differences, encode, load, state_bytes_of
-from fxptrain.export.tables import fingerprint
+from fxptrain.export.state import differences, encode, fingerprint, load, state_bytes_of
 from fxptrain.export.vectors import random_vectors, run_engine
 from fxptrain.fixed.multiplier import Multiplier
 from fxptrain.nn.model import Model

@@ -92,9 +92,9 @@ def test_the_commands(tmp_path: Path) -> None:
     assert found.exit_code == 0, found.output
     assert json.loads(found.output)["equal"]
     data = out / "fxp_data.c"
-    head, _, rest = data.read_text().partition("static const fxp_param weights_0")
+    head, _, rest = data.read_text().partition("static FXP_ROM fxp_param weights_0")
     start = rest.index("{") + 1
-    data.write_text(f"{head}static const fxp_param weights_0{rest[:start]} 1 +{rest[start:]}")
+    data.write_text(f"{head}static FXP_ROM fxp_param weights_0{rest[:start]} 1 +{rest[start:]}")
     found = CliRunner().invoke(cli, ["verify", str(out), "--samples", "3"])
     assert found.exit_code == 1
     assert "DIFFERENT" in found.output

@@ -5,6 +5,7 @@ import pytest
 
 from fxptrain.errors import FormatError, FxptrainError
 from fxptrain.fixed import FxP, FxPArray
+from fxptrain.fixed.interop import MOVING
 
 A = FxPArray([[24, -4], [0, 8]], FxP(8, 4))
 
@@ -53,6 +54,37 @@ def test_functions_that_move_elements():
     assert np.argmin(A, axis=1).tolist() == [1, 0]
 
 
+OPTIONS = {
+    np.broadcast_to: {"shape": (3, 2, 2)},
+    np.expand_dims: {"axis": 0},
+    np.moveaxis: {"source": 0, "destination": 1},
+    np.repeat: {"repeats": 2},
+    np.roll: {"shift": 1},
+    np.swapaxes: {"axis1": 0, "axis2": 1},
+    np.take: {"indices": [0]},
+    np.tile: {"reps": 2},
+}
+
+
+def test_more_functions_that_move_elements():
+    """What only moves elements keeps the format; sums keep their axes where they are asked to."""
+    assert np.sum(A, axis=0, keepdims=True).raw.tolist() == [[24, 4]]
+    assert np.sum(A, axis=-1, keepdims=True).raw.tolist() == [[20], [8]]
+    assert np.sum(A, keepdims=True).raw.tolist() == [[28]]
+    assert np.sum(A, axis=(0, 1), keepdims=True).format == np.sum(A).format
+    assert np.squeeze(np.expand_dims(A, 0)).raw.tolist() == A.raw.tolist()
+    assert np.take(A, [1], axis=1).raw.tolist() == [[-4], [8]]
+    assert np.flip(A, axis=1).raw.tolist() == [[-4, 24], [8, 0]]
+    assert np.vstack([A, A]).shape == (4, 2)
+    assert np.hstack([A, A]).shape == (2, 4)
+    assert np.where([[True, False], [False, True]], A, A).raw.tolist() == A.raw.tolist()
+    for function in MOVING:
+        moved_by = OPTIONS.get(function, {})
+        moved = function(A, **moved_by)
+        assert moved.format == A.format
+        assert moved.raw.tolist() == function(A.raw, **moved_by).tolist()
+
+
 def test_integer_arrays_do_not_mix_in_through_numpy():
     """A bare array on the left is refused like one on the right."""
     with pytest.raises(FormatError, match="does not combine with the int64 array"):
@@ -76,6 +108,10 @@ def test_integer_arrays_do_not_mix_in_through_numpy():
             lambda: np.concatenate([A, FxPArray([[1, 2]], FxP(8, 5))]),
             r"arrays of one format, not FxP\(8, 4\) and FxP\(8, 5\)",
         ),
+        (lambda: np.sum(A, dtype=int), "`np.sum` with dtype has no exact"),
+        (lambda: np.take(A, [0], out=np.zeros(1)), "`np.take` needs a fixed-point array first, and no `out`"),
+        (lambda: np.where(A, A, A), "`np.where` takes a plain condition and two fixed-point arrays"),
+        (lambda: np.where([True, False], A, 1), r"`np.where` joins arrays of one format, not FxP\(8, 4\) and int"),
         (lambda: np.stack([A, np.zeros((2, 2))]), r"not FxP\(8, 4\) and ndarray"),
     ],
 )

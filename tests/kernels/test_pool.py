@@ -64,7 +64,11 @@ def test_average(case, has_relu, out_bits, error_bits, stochastic, shift):
     x, bits, size, stride, random = case
     acc, _ = naive.avgpool2d_forward(x, size, stride)
     expected = naive.fused_stage(
-        acc, shift, out_bits, has_relu=has_relu, draws=words(acc.shape, 4, stochastic=stochastic)
+        acc,
+        shift,
+        out_bits,
+        activation=naive.RELU if has_relu else naive.IDENTITY,
+        draws=words(acc.shape, 4, stochastic=stochastic),
     )
     mantissa = naive.Multiplier.from_ratio(1, size[0] * size[1]).mantissa
     y = np.empty(acc.shape, storage(out_bits))
@@ -86,7 +90,7 @@ def test_average(case, has_relu, out_bits, error_bits, stochastic, shift):
 
 def check_error(kernel, operands, call, x, bits, has_relu, acc, shift, error_bits, stochastic):
     """Run an input-error kernel and compare errors, saturations and the largest unmasked accumulator."""
-    acc = acc * naive.error_mask(x, bits, has_relu=has_relu)
+    acc = acc * naive.error_mask(x, bits, activation=naive.RELU if has_relu else naive.IDENTITY)
     expected, saturated = naive.requantize_array(acc, shift, error_bits, words(x.shape, 4, stochastic=stochastic))
     row = x.shape[2] * x.shape[3]
     out = np.empty(x.shape, storage(error_bits))

@@ -97,6 +97,8 @@ def test_mask_row(data, bits, has_relu, saturation):
     pass_high = high if saturation else high + 1
     best = np.empty(len(y), np.int64)
     largest = mask_row(acc, 0, y, 0, len(y), Gate(pass_low, pass_high), best)
-    expected = naive.exact(acc) * naive.error_mask(y, bits, has_relu=has_relu, saturation=saturation)
+    expected = naive.exact(acc) * naive.error_mask(
+        y, bits, activation=naive.RELU if has_relu else naive.IDENTITY, saturation=saturation
+    )
     assert best.tolist() == expected.tolist()
     assert largest == naive.largest(expected)

@@ -4,6 +4,7 @@ Nothing here imports the package it judges; NumPy is only the container (object 
 can wrap). What does not belong here: speed, checks of the user's input, anything clever.
 """
 
+from .activation import IDENTITY, RELU, Activation, activation_of, relu
 from .adapt import DelayedScale, Form, adapt_frac, fitting_frac, regrid
 from .containers import exact, largest, zeros
 from .conv import (
@@ -23,6 +24,8 @@ from .linear import linear_bias_gradient, linear_forward, linear_input_error, li
 from .loss import exact_cross_entropy, exact_softmax, integer_cross_entropy, integer_squared_error, squared_error
 from .model import NaiveModel
 from .multiplier import Multiplier
+from .operations import OPERATIONS, Geometry, Input, Operation
+from .operations import align as align_sums
 from .parameter import Parameter, Rule, momentum_frac_that_fits
 from .pool import (
     avgpool2d_forward,
@@ -41,20 +44,29 @@ from .rounding import (
     round_stochastic,
     saturate,
 )
-from .stage import add_bias, error_mask, fused_stage, relu
+from .stage import add_bias, error_mask, fused_stage, gated
 from .update import align, initialize, momentum_update, weight_update
 
 __all__ = [
+    "IDENTITY",
+    "OPERATIONS",
+    "RELU",
+    "Activation",
     "DelayedScale",
     "Form",
+    "Geometry",
+    "Input",
     "Multiplier",
     "NaiveModel",
+    "Operation",
     "Parameter",
     "Rule",
     "Stage",
+    "activation_of",
     "adapt_frac",
     "add_bias",
     "align",
+    "align_sums",
     "avgpool2d_forward",
     "avgpool2d_input_error",
     "conv2d_bias_gradient",
@@ -73,6 +85,7 @@ __all__ = [
     "exact_softmax",
     "fitting_frac",
     "fused_stage",
+    "gated",
     "global_avgpool_forward",
     "global_avgpool_input_error",
     "initialize",

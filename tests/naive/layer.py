@@ -1,26 +1,27 @@
-"""One fused stage of a model: a linear operation (or none), the max-pool and ReLU behind it, its output's form.
+"""One fused stage of a model: an operation, the max-pool and activation behind it, its output's form.
 
-What does not belong here: the order of stages, draws, scales of errors (`model`).
+What does not belong here: the order of stages, draws, how errors of several readers meet (`model`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from . import conv, linear, pool
+from .activation import IDENTITY, Activation
 from .adapt import DelayedScale, Form
-from .containers import Ints, exact
+from .containers import Ints
+from .operations import OPERATIONS, Geometry, Input, Operation
 from .parameter import Parameter
-from .stage import add_bias
 
 Pair = tuple[int, int]
 
 
 @dataclass
 class Stage:
-    """`op` is conv2d, depthwise-conv2d, linear, avgpool2d, global-avgpool or identity (a pool that stands alone).
+    """`op` is a name of `OPERATIONS`; an identity has the form of the stage before it and rounds nothing.
 
-    An identity has the form and `has_relu` of the stage before it: its values are values of that stage.
+    `inputs` are numbers of stages, -1 for the model's input, by default the stage before. `error_scale` is that of the
+    error at its output.
     """
 
     op: str
@@ -32,59 +33,47 @@ class Stage:
     stride: Pair = (1, 1)
     padding: Pair = (0, 0)
     max_pool: tuple[Pair, Pair] | None = None  # size and stride
-    has_relu: bool = False
-    input_shape: tuple[int, ...] | None = None  # (h, w, c), where a flattening layer changed it
-    input_scale: DelayedScale = field(default_factory=lambda: DelayedScale(0))
+    activation: Activation = IDENTITY
+    options: dict[str, object] = field(default_factory=dict)
+    inputs: tuple[int, ...] | None = None
+    input_shapes: list[tuple[int, ...]] | None = None  # (h, w, c), where a flattening layer changed one
+    error_scale: DelayedScale = field(default_factory=lambda: DelayedScale(0))
 
     @property
     def parameters(self) -> list[Parameter]:
         """Weights and bias, where there are any."""
         return [parameter for parameter in (self.weights, self.bias) if parameter is not None]
 
-    def sums(self, x: Ints, frac_x: int) -> tuple[Ints, int]:
-        """Accumulators and their fraction bits."""
-        if self.op == "identity":
-            return exact(x), frac_x
-        if self.op == "global-avgpool":
-            acc, shift = pool.global_avgpool_forward(x)
-            return acc, frac_x + shift
-        if self.op == "avgpool2d":
-            acc, shift = pool.avgpool2d_forward(x, self.size, self.stride)
-            return acc, frac_x + shift
-        assert self.weights is not None
-        w = self.weights.raw
-        if self.op == "linear":
-            products = linear.linear_forward(x.reshape(x.shape[0], -1), w)
-            products = products.reshape(x.shape[0], 1, 1, -1)
-        elif self.op == "conv2d":
-            products = conv.conv2d_forward(x, w, None, self.stride, self.padding)
-        else:
-            products = conv.depthwise_forward(x, w, None, self.stride, self.padding)
-        return add_bias(products, None if self.bias is None else self.bias.raw, self.weights.form.frac, frac_x)
+    @property
+    def rounds(self) -> bool:
+        """Whether the output has a form of its own."""
+        return self.op != "identity"
 
-    def input_error(self, error: Ints, shape: tuple[int, ...]) -> tuple[Ints, int]:
-        """Accumulators of the error by the input and the bits they add to the error's fraction bits."""
-        if self.op == "identity":
-            return exact(error), 0
-        if self.op == "global-avgpool":
-            return pool.global_avgpool_input_error(error, shape)
-        if self.op == "avgpool2d":
-            return pool.avgpool2d_input_error(error, shape, self.size, self.stride)
-        assert self.weights is not None
-        w, frac = self.weights.raw, self.weights.form.frac
-        if self.op == "linear":
-            return linear.linear_input_error(error.reshape(shape[0], -1), w).reshape(shape), frac
-        if self.op == "conv2d":
-            return conv.conv2d_input_error(error, w, shape, self.stride, self.padding), frac
-        return conv.depthwise_input_error(error, w, shape, self.stride, self.padding), frac
+    @property
+    def operation(self) -> Operation:
+        """What it computes before pooling and activation."""
+        return OPERATIONS[self.op]
+
+    @property
+    def geometry(self) -> Geometry:
+        """The operation's numbers."""
+        return Geometry(self.size, self.stride, self.padding, self.options)
+
+    def sums(self, *inputs: Input) -> tuple[Ints, int]:
+        """Accumulators and their fraction bits."""
+        return self.operation.sums(self.geometry, self.parameters, list(inputs))
+
+    def input_error(self, error: Ints, shapes: list[tuple[int, ...]], slot: int = 0) -> tuple[Ints, int]:
+        """Accumulators of the error by an input and the bits they add to the error's fraction bits."""
+        return self.operation.input_error(self.geometry, self.parameters, error, shapes, slot)
 
     def gradients(self, x: Ints, error: Ints) -> tuple[Ints, Ints]:
         """Exact gradients by weights and bias."""
-        assert self.weights is not None
-        if self.op == "linear":
-            n = x.shape[0]
-            flat = error.reshape(n, -1)
-            return linear.linear_weight_gradient(x.reshape(n, -1), flat), linear.linear_bias_gradient(flat)
-        function = conv.conv2d_weight_gradient if self.op == "conv2d" else conv.depthwise_weight_gradient
-        kernel = self.weights.raw.shape[:2]
-        return function(x, error, kernel, self.stride, self.padding), conv.conv2d_bias_gradient(error)
+        return self.operation.gradients(self.geometry, self.parameters, x, error)
+
+    def error_bound(self, x_shape: tuple[int, ...], y_shape: tuple[int, ...], bits: int) -> int:
+        """No sum of an input error is larger, for errors of so many bits."""
+        if self.max_pool is not None and self.op == "identity":
+            (h, w), _ = self.max_pool
+            return min(h * w, y_shape[1] * y_shape[2]) * 2 ** (bits - 1)
+        return self.operation.error_bound(self.geometry, self.parameters, x_shape, y_shape, bits)

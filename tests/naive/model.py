@@ -1,35 +1,38 @@
-"""A sequential model: forward, backward and one training step, all integers equal to the engine's.
+"""A model of stages that read each other: forward, backward, one training step, all integers equal to the engine's.
 
-A rounding site's stream is 16 * layer + kind; the loss counts as the layer after the last. What does not belong here:
-how formats are chosen at the start and how a loss is computed (an argument).
+A rounding site's stream is 16 * layer + kind; the loss counts as the layer after the last. The error of a tensor is the
+sum of what all its readers hand back, on one grid, rounded once. What does not belong here: how formats are chosen at
+the start and how a loss is computed (an argument).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from . import pool
+from .activation import Activation
 from .adapt import DelayedScale, fitting_frac
 from .containers import Ints, exact, largest, zeros
 from .draws import draw_array
 from .layer import Stage
 from .loss import integer_cross_entropy
+from .operations import Input, align, brought
 from .parameter import Parameter, Rule, Words, momentum_frac_that_fits
 from .rounding import requantize_array
-from .stage import StageOutput, error_mask, fused_stage
+from .stage import StageOutput, fused_stage, gated
 
 Loss = Callable[[list[int], int, int], tuple[list[int], int, int]]  # (logits, frac, label) -> errors, their frac, loss
 Gradient = tuple[Parameter, Ints, int, int]  # with its fraction bits and its bits at most
-FORWARD, INPUT_ERROR = 0, 1
+FORWARD, INPUT_ERROR, OUTPUT_ERROR = 0, 1, 12
+INPUT = -1
 
 
 @dataclass(frozen=True)
 class Saved:
-    """What a stage's forward keeps for its backward: input and its fraction bits, output, shape before the pool."""
+    """What a stage's forward keeps for its backward: inputs, output, shape before the pool."""
 
-    x: Ints
-    frac_x: int
+    inputs: list[Input]
     out: StageOutput
     full_shape: tuple[int, ...]
 
@@ -44,7 +47,6 @@ class NaiveModel:
     layers: int
     input_bits: int = 16
     loss: Loss = integer_cross_entropy
-    loss_scale: DelayedScale = field(default_factory=lambda: DelayedScale(0))
     seed: int = 0
     step: int = 0
     saturation_mask: bool = True
@@ -56,25 +58,46 @@ class NaiveModel:
         """Draws of one rounding site at this step, or None for half to even."""
         return draw_array(self.seed, 16 * layer + kind, self.step, shape) if stochastic else None
 
+    def sources(self, number: int) -> tuple[int, ...]:
+        """Stages that a stage reads."""
+        found = self.stages[number].inputs
+        return (number - 1,) if found is None else found
+
+    def readers(self, number: int) -> list[tuple[int, int]]:
+        """Who reads a stage's output: stage and slot."""
+        pairs = [(i, slot, source) for i in range(len(self.stages)) for slot, source in enumerate(self.sources(i))]
+        return [(i, slot) for i, slot, source in pairs if source == number]
+
+    def _input(self, source: int, x: Ints, saved: list[Saved], shape: tuple[int, ...] | None) -> Input:
+        if source == INPUT:
+            found = Input(exact(x), self.input_frac, self.input_bits)
+        else:
+            form = self.stages[source].form
+            found = Input(saved[source].out.values, form.frac, form.bits)
+        return found if shape is None else Input(found.values.reshape(-1, *shape), found.frac, found.bits)
+
     def forward(self, x: Ints, *, stochastic: bool | None = None) -> tuple[Ints, list[Saved]]:
         """Logits and what backward needs."""
         is_stochastic = self.forward_stochastic if stochastic is None else stochastic
-        value, frac, saved = exact(x), self.input_frac, []
-        for stage in self.stages:
-            value = value if stage.input_shape is None else value.reshape(-1, *stage.input_shape)
-            acc, frac_acc = stage.sums(value, frac)
+        saved: list[Saved] = []
+        for number, stage in enumerate(self.stages):
+            sources = self.sources(number)
+            shapes = stage.input_shapes or [None] * len(sources)
+            inputs = [self._input(s, x, saved, shape) for s, shape in zip(sources, shapes, strict=True)]
+            acc, frac_acc = stage.sums(*inputs)
             shape = acc.shape if stage.max_pool is None else pool.pooled_shape(acc.shape, *stage.max_pool)
             words = self.words(stage.layer, FORWARD, shape, stochastic=is_stochastic)
             out = fused_stage(
                 acc,
                 frac_acc - stage.form.frac,
                 stage.form.bits,
+                frac=stage.form.frac,
                 pool=stage.max_pool,
-                has_relu=stage.has_relu,
+                activation=stage.activation,
                 draws=words,
             )
-            saved.append(Saved(value, frac, out, acc.shape))
-            value, frac = out.values, stage.form.frac
+            saved.append(Saved(inputs, out, acc.shape))
+        value = saved[-1].out.values
         return value.reshape(value.shape[0], -1), saved
 
     def loss_error(self, logits: Ints, labels: Sequence[int], *, calibrate: bool = False) -> tuple[Ints, int, int]:
@@ -83,35 +106,62 @@ class NaiveModel:
         for s, label in enumerate(labels):
             acc[s], frac_acc, loss = self.loss(logits[s].tolist(), self.stages[-1].form.frac, int(label))
             total += loss
-        error, frac = self._round_error(acc, frac_acc, self.loss_scale, self.layers, calibrate=calibrate)
+        stream = 16 * self.layers + INPUT_ERROR
+        error, frac = self._round_error(acc, frac_acc, self.stages[-1].error_scale, stream, calibrate=calibrate)
         return error, frac, total
 
     def backward(self, error: Ints, frac_e: int, saved: list[Saved], *, calibrate: bool = False) -> list[Gradient]:
         """Exact gradients of all parameters; moves the error scales, or with `calibrate` fits them to this batch."""
         gradients: list[Gradient] = []
+        handed: dict[int, list[tuple[Ints, int, int]]] = {}  # what readers handed back: sums, fraction bits, bound
         for number in reversed(range(len(self.stages))):
             stage, kept = self.stages[number], saved[number]
+            if number < len(self.stages) - 1:
+                error, frac_e = self._error_of(number, handed[number], kept, calibrate=calibrate)
             error = error.reshape(kept.out.values.shape)
+            spread = error
             if stage.max_pool is not None:
                 assert kept.out.window is not None
-                error = pool.maxpool2d_input_error(error, kept.out.window, kept.full_shape, *stage.max_pool)
+                spread = pool.maxpool2d_input_error(error, kept.out.window, kept.full_shape, *stage.max_pool)
             if stage.weights is not None:
-                by_weights, by_bias = stage.gradients(kept.x, error)
+                by_weights, by_bias = stage.gradients(kept.inputs[0].values, spread)
                 bits = self._gradient_bits(kept)
-                x_bits = self.input_bits if number == 0 else self.stages[number - 1].form.bits
-                gradients.append((stage.weights, by_weights, frac_e + kept.frac_x, bits + x_bits - 1))
+                frac = frac_e + kept.inputs[0].frac
+                gradients.append((stage.weights, by_weights, frac, bits + kept.inputs[0].bits - 1))
                 if stage.bias is not None:
                     gradients.append((stage.bias, by_bias, frac_e, bits))
-            if number > 0:
-                before = self.stages[number - 1]
-                acc, added = stage.input_error(error, kept.x.shape)
-                acc = acc * error_mask(
-                    kept.x, before.form.bits, has_relu=before.has_relu, saturation=self.saturation_mask
-                )
-                error, frac_e = self._round_error(
-                    acc, frac_e + added, stage.input_scale, stage.layer, calibrate=calibrate
-                )
+            shapes = [x.values.shape for x in kept.inputs]
+            for slot, source in enumerate(self.sources(number)):
+                if source != INPUT:
+                    acc, added = stage.input_error(spread, shapes, slot)
+                    bound = stage.error_bound(shapes[slot], kept.out.values.shape, self.error_bits)
+                    handed.setdefault(source, []).append((acc, frac_e + added, bound))
         return gradients
+
+    def _error_of(
+        self, number: int, handed: list[tuple[Ints, int, int]], kept: Saved, *, calibrate: bool
+    ) -> tuple[Ints, int]:
+        """A tensor's error from what its readers handed back."""
+        stage, y = self.stages[number], kept.out.values
+        acc, frac_acc, _ = handed[0]
+        acc, stream = acc.reshape(y.shape), 16 * stage.layer + OUTPUT_ERROR
+        if len(handed) > 1:
+            frac_acc = align([frac for _, frac, _ in handed], [bound for _, _, bound in handed])
+            acc = sum((brought(sums.reshape(y.shape), frac_acc - frac) for sums, frac, _ in handed), zeros(y.shape))
+        elif len(self.sources(self.readers(number)[0][0])) == 1:
+            stream = 16 * self.stages[self.readers(number)[0][0]].layer + INPUT_ERROR
+        for activation in self._activations(number):
+            acc = gated(
+                acc, y, stage.form.bits, stage.form.frac, activation=activation, saturation=self.saturation_mask
+            )
+        frac_acc += sum(activation.added_frac for activation in self._activations(number))
+        return self._round_error(acc, frac_acc, stage.error_scale, stream, calibrate=calibrate)
+
+    def _activations(self, number: int) -> list[Activation]:
+        """Activations whose values a tensor holds: its stage's, and for one that rounds nothing those before."""
+        stage = self.stages[number]
+        before = self.sources(number)[0]
+        return [stage.activation] + ([] if stage.rounds or before == INPUT else self._activations(before))
 
     def _gradient_bits(self, kept: Saved) -> int:
         """Bits without sign of a sum of errors, one from each sample and position of a stage's output."""
@@ -119,13 +169,13 @@ class NaiveModel:
         return self.error_bits - 1 + positions.bit_length()
 
     def _round_error(
-        self, acc: Ints, frac_acc: int, scale: DelayedScale, layer: int, *, calibrate: bool
+        self, acc: Ints, frac_acc: int, scale: DelayedScale, stream: int, *, calibrate: bool
     ) -> tuple[Ints, int]:
         """Requantize an error at the scale it has, never finer than its sums; then let the scale see them."""
         if calibrate:
             scale.frac = fitting_frac(largest(acc), frac_acc, self.error_bits)
         frac = min(scale.frac, frac_acc)
-        words = self.words(layer, INPUT_ERROR, acc.shape, stochastic=self.error_stochastic)
+        words = draw_array(self.seed, stream, self.step, acc.shape) if self.error_stochastic else None
         rounded, _ = requantize_array(acc, frac_acc - frac, self.error_bits, words)
         if not calibrate:
             scale.observe(largest(acc), frac_acc, self.error_bits)
@@ -153,16 +203,15 @@ class NaiveModel:
             words = self._parameter_words(parameter, rule)
             parameter.update(gradient, frac, rule, len(labels), words, bits)
         for stage, kept in zip(self.stages, saved, strict=True):
-            if stage.op != "identity":
+            if stage.rounds:
                 stage.form.note(kept.out.saturated, kept.out.values.size, largest(kept.out.values))
         self.step += 1
         correct = sum(row.index(max(row)) == label for row, label in zip(logits.tolist(), labels, strict=True))
         return loss, correct
 
     def adapt(self, rule: Rule) -> None:
-        """Adapt every form in layer order; an output is never finer than the sums it is rounded from."""
-        frac_x = self.input_frac
-        for stage in self.stages:
+        """Adapt every form in running order; an output of weights or of a joint is never finer than its sums."""
+        for number, stage in enumerate(self.stages):
             if stage.weights is not None:
                 change, momentum_change = stage.weights.form.adapt(), stage.weights.momentum_form.adapt()
                 if self.momentum_follows:
@@ -170,11 +219,21 @@ class NaiveModel:
                     momentum_change = change
                 for parameter in stage.parameters:
                     parameter.regrid(change, momentum_change, self._parameter_words(parameter, rule))
-            if stage.op != "identity":
+            if stage.rounds:
                 stage.form.adapt()
-                if stage.weights is not None and stage.form.adaptive:
-                    stage.form.frac = max(min(stage.form.frac, frac_x + stage.weights.form.frac), stage.form.coarsest)
-            frac_x = stage.form.frac
+                finest = self._finest(number)
+                if finest is not None and stage.form.adaptive:
+                    stage.form.frac = max(min(stage.form.frac, finest), stage.form.coarsest)
+
+    def _finest(self, number: int) -> int | None:
+        """Fraction bits of a stage's sums, where they limit its output's."""
+        forms = [
+            (self.input_frac, self.input_bits)
+            if source == INPUT
+            else (self.stages[source].form.frac, self.stages[source].form.bits)
+            for source in self.sources(number)
+        ]
+        return self.stages[number].operation.finest(self.stages[number].parameters, forms)
 
     def _parameter_words(self, parameter: Parameter, rule: Rule) -> Words:
         layer = next(stage.layer for stage in self.stages if any(parameter is own for own in stage.parameters))

@@ -1,22 +1,14 @@
-"""What surrounds a sum: bias, pooling, ReLU and the one requantize of a fused stage; the mask of its error."""
+"""What surrounds a sum: bias, pooling, activation and the one requantize of a fused stage; the mask of its error."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .activation import IDENTITY, Activation
 from .containers import Ints, exact, zeros
 from .conv import Pair
 from .pool import maxpool2d_forward
 from .rounding import raw_range, requantize_array
-
-
-def relu(x: Ints) -> Ints:
-    """``max(x, 0)``."""
-    x = exact(x)
-    out = zeros(x.shape)
-    for index in range(x.size):
-        out.reshape(-1)[index] = max(x.reshape(-1)[index], 0)
-    return out
 
 
 def add_bias(products: Ints, bias: Ints | None, frac_w: int, frac_x: int) -> tuple[Ints, int]:
@@ -45,29 +37,38 @@ def fused_stage(
     shift: int,
     bits: int,
     *,
+    frac: int = 0,
     pool: tuple[Pair, Pair] | None = None,
-    has_relu: bool = False,
+    activation: Activation = IDENTITY,
     draws: Ints | None = None,
 ) -> StageOutput:
-    """Maximum over the window, ReLU, one requantize with the pooled element's draw."""
+    """Maximum over the window, activation, one requantize to `frac` fraction bits with the pooled element's draw."""
     window = None
     if pool is not None:
         acc, window = maxpool2d_forward(acc, *pool)
-    if has_relu:
-        acc = relu(acc)
+    acc, shift = activation.apply(acc, shift, frac)
     values, saturated = requantize_array(acc, shift, bits, draws)
     return StageOutput(values, window, saturated)
 
 
-def error_mask(y: Ints, bits: int, *, has_relu: bool, saturation: bool = True) -> Ints:
-    """Where an error may pass to the output `y` of a stage: not where it saturated, not where ReLU gave zero."""
+def gated(
+    acc: Ints, y: Ints, bits: int, frac: int = 0, *, activation: Activation = IDENTITY, saturation: bool = True
+) -> Ints:
+    """Sums of an error at the output `y` of a stage: zero where it saturated or the activation was closed."""
     low, high = raw_range(bits)
-    y = exact(y)
-    mask = zeros(y.shape)
+    acc, y = exact(acc), exact(y)
+    out = zeros(y.shape)
     for index in range(y.size):
         value = y.reshape(-1)[index]
-        passes = value > 0 if has_relu else True
-        if saturation:
-            passes = value < high and value > (0 if has_relu else low)
-        mask.reshape(-1)[index] = int(passes)
-    return mask
+        passes = activation.is_open(value, frac) and not (saturation and value in (low, high))
+        out.reshape(-1)[index] = activation.back(acc.reshape(-1)[index], value) if passes else 0
+    return out
+
+
+def error_mask(
+    y: Ints, bits: int, frac: int = 0, *, activation: Activation = IDENTITY, saturation: bool = True
+) -> Ints:
+    """Where an error may pass to the output `y` of a stage: 1 or 0."""
+    y = exact(y)
+    ones = zeros(y.shape) + 1
+    return gated(ones, y, bits, frac, activation=activation, saturation=saturation)

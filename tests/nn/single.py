@@ -17,7 +17,7 @@ from fxptrain.nn.state.formats import ErrorScale, TensorFormat
 from fxptrain.nn.state.parameters import ParameterArray, UpdateRule
 from fxptrain.nn.state.streams import Site, stream
 from tests import naive
-from tests.nn.twins import OPERATIONS, form_of, parameters_of
+from tests.nn.twins import form_of, parameters_of
 
 GUARD = 64
 SEED, STEP, FIRST = 3, 4, 5
@@ -95,7 +95,7 @@ class Single:
     def _twin(self, layers: tuple[s.LayerSpec, ...]) -> naive.Stage:
         layer = layers[0]
         geometry = {name: getattr(layer, name) for name in ("stride", "padding", "size") if getattr(layer, name, None)}
-        op = layer.type if isinstance(layer, OPERATIONS) else "identity"
+        op = layer.type if layer.type in naive.OPERATIONS else "identity"
         pools = [(pool.size, pool.stride or pool.size) for pool in layers if isinstance(pool, s.MaxPool2d)]
         if isinstance(layer, s.AvgPool2d):
             geometry["stride"] = layer.stride or layer.size
@@ -107,7 +107,7 @@ class Single:
             form_of(self.stage.y_form),
             *parameters_of(self.stage.parameters),
             max_pool=pools[0] if pools else None,
-            has_relu=any(isinstance(other, s.ReLU) for other in layers),
+            activation=naive.RELU if any(isinstance(other, s.ReLU) for other in layers) else naive.IDENTITY,
             **geometry,
         )
 
@@ -129,14 +129,14 @@ class Single:
         run_calls(self.stage.prepare(shared, True))
         x = self.guarded.array((n, *self.shape), self.formats.x.dtype)
         x[...] = self.raw(x.shape, self.formats.x)
-        acc, frac = self.twin.sums(naive.exact(x), self.formats.x.frac_bits)
+        acc, frac = self.twin.sums(naive.Input(naive.exact(x), self.formats.x.frac_bits, self.formats.x.total_bits))
         shape = (n, *self.stage.out_shape)
         out = naive.fused_stage(
             acc,
             frac - self.formats.y.frac_bits,
             self.formats.y.total_bits,
             pool=self.twin.max_pool,
-            has_relu=self.twin.has_relu,
+            activation=self.twin.activation,
             draws=self.words(0, shape, stochastic),
         )
         y = self.guarded.array(shape, self.formats.y.dtype)
@@ -160,8 +160,10 @@ class Single:
         spread = naive.exact(error)
         if self.twin.max_pool is not None:
             spread = naive.maxpool2d_input_error(error, out.window, full_shape, *self.twin.max_pool)
-        acc, added = self.twin.input_error(spread, x.shape)
-        allowed = naive.error_mask(x, self.formats.x.total_bits, has_relu=producer_relu, saturation=mask)
+        acc, added = self.twin.input_error(spread, [x.shape])
+        allowed = naive.error_mask(
+            x, self.formats.x.total_bits, activation=naive.RELU if producer_relu else naive.IDENTITY, saturation=mask
+        )
         acc = acc * allowed
         sum_frac = self.formats.error.frac_bits + added
         form = self.formats.input_error.with_frac(min(self.formats.input_error.frac_bits, sum_frac))
@@ -174,7 +176,7 @@ class Single:
         gate = Gate(0 if producer_relu else low - (not mask), high + (not mask))
         draws = stream(0, Site.INPUT_ERROR)
         call = ErrorCall(
-            error, winners, x, found, 0, self.formats.error, form, None, gate, draws, moment, shared, scratch
+            error, winners, x, found, 0, self.formats.error, form, 0, False, gate, draws, moment, shared, scratch
         )  # fmt: skip
         report = self.stage.input_error(call).run(STEP)
         assert found.tolist() == expected.tolist()

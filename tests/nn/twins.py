@@ -1,5 +1,7 @@
 """The oracle's copy of a model, made from its specification and its initial integers; and their comparison."""
 
+from dataclasses import asdict
+
 import numpy as np
 
 from fxptrain.nn import spec as s
@@ -7,8 +9,6 @@ from fxptrain.nn.model import Model
 from fxptrain.nn.state.formats import ErrorScale, TensorFormat
 from fxptrain.nn.state.parameters import ParameterArray
 from tests import naive
-
-OPERATIONS = (s.Conv2d, s.DepthwiseConv2d, s.Linear, s.AvgPool2d, s.GlobalAvgPool)
 
 
 def form_of(form: TensorFormat) -> naive.Form:
@@ -34,37 +34,86 @@ def parameters_of(arrays: tuple[ParameterArray, ...]) -> list[naive.Parameter]:
     ]
 
 
-def stages_of(model: Model) -> list[naive.Stage]:
-    """Stages by the rule: an operation, with the ReLUs and one non-overlapping max-pool right behind it."""
-    parts = {stage.layer: stage for stage in model.stages}
-    form = form_of(model.input_form)
-    stages: list[naive.Stage] = []
-    fusible = False
-    for number, layer in enumerate(model.spec.layers):
-        if isinstance(layer, OPERATIONS):
-            form = form_of(parts[number].y_form)
-            geometry = {
-                name: getattr(layer, name) for name in ("stride", "padding", "size") if getattr(layer, name, None)
-            }
-            if isinstance(layer, s.AvgPool2d):
-                geometry["stride"] = layer.stride or layer.size
-            stages.append(naive.Stage(layer.type, number, form, *parameters_of(parts[number].parameters), **geometry))
-            fusible = isinstance(layer, s.Conv2d | s.DepthwiseConv2d)
-        elif isinstance(layer, s.MaxPool2d):
-            pool = (layer.size, layer.stride or layer.size)
-            if fusible and pool[0] == pool[1]:
-                stages[-1].max_pool = pool
-                fusible = pool[0] == (1, 1)  # windows of one change nothing: the next pooling takes their place
-            else:
-                has_relu = bool(stages) and stages[-1].has_relu
-                stages.append(naive.Stage("identity", number, form, max_pool=pool, has_relu=has_relu))
-                fusible = False
-        elif isinstance(layer, s.ReLU):
-            for stage in reversed(stages):
-                stage.has_relu = True
-                if stage.op != "identity":
-                    break
-    return stages
+class Structure:
+    """Stages by the rule, found anew from what the layers say.
+
+    An operation, with one max-pool of windows side by side and the activations right behind it, where nobody else reads
+    what lies between. Behind a pool that stands alone, an activation belongs before it.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self.layers, self.parts = model.spec.layers, {stage.layer: stage for stage in model.stages}
+        self.input_form = form_of(model.input_form)
+        names = {layer.name: number for number, layer in enumerate(self.layers) if layer.name} | {"input": -1}
+        self.sources = [
+            tuple(names[name] for name in layer.sources) or (number - 1,) for number, layer in enumerate(self.layers)
+        ]
+        self.stages: list[naive.Stage] = []
+        self.owner = {-1: -1}  # the stage whose values a layer has
+        self.last: dict[int, int] = {}  # the layer that handed a stage's values on last
+        waiting = list(range(len(self.layers)))
+        while waiting:
+            ready = next(n for n in waiting if all(source in self.owner for source in self.sources[n]))
+            waiting.remove(ready)
+            self._add(ready)
+
+    def _readers(self, number: int) -> int:
+        return sum(sources.count(number) for sources in self.sources)
+
+    def _open(self, stage: int) -> bool:
+        """Whether what a stage is made of may still change."""
+        return stage >= 0 and self._readers(self.last[stage]) == 1
+
+    def _add(self, number: int) -> None:
+        layer, owners = self.layers[number], tuple(self.owner[source] for source in self.sources[number])
+        before, options = owners[0], asdict(layer)
+        activation = naive.activation_of(layer.type, options)
+        if layer.type == "flatten" or (activation is not None and self._takes_activation(before, activation)):
+            self._hand_on(before, number)
+        elif layer.type == "maxpool2d" and layer.stride in (None, layer.size) and self._takes_pool(before):
+            self.stages[before].max_pool = (layer.size, layer.size)
+            self._hand_on(before, number)
+        else:
+            self.owner[number], self.last[len(self.stages)] = len(self.stages), number
+            self.stages.append(self._stage(number, layer, owners, activation, options))
+
+    def _hand_on(self, stage: int, number: int) -> None:
+        self.owner[number] = stage
+        if stage >= 0:
+            self.last[stage] = number
+
+    def _takes_activation(self, stage: int, activation: naive.Activation) -> bool:
+        if not self._open(stage):
+            return False
+        found = self.stages[stage]
+        if found.op == "identity" and found.max_pool is not None:
+            assert found.inputs is not None
+            return self._takes_activation(found.inputs[0], activation)
+        if found.activation == activation or (found.rounds and found.activation == naive.IDENTITY):
+            found.activation = activation
+            return True
+        return False
+
+    def _takes_pool(self, stage: int) -> bool:
+        """Windows of one change nothing: the next pooling takes their place."""
+        if not self._open(stage) or self.layers[self.last[stage]].type == "flatten":
+            return False
+        pool = self.stages[stage].max_pool
+        return self.stages[stage].op in ("conv2d", "depthwise-conv2d") and (pool is None or pool[0] == (1, 1))
+
+    def _stage(self, number: int, layer: s.LayerSpec, owners: tuple[int, ...], activation, options) -> naive.Stage:
+        if layer.type == "maxpool2d" or activation is not None:
+            form = self.input_form if owners[0] < 0 else self.stages[owners[0]].form
+            pool = (layer.size, layer.stride or layer.size) if activation is None else None
+            return naive.Stage(
+                "identity", number, form, max_pool=pool, activation=activation or naive.IDENTITY, inputs=owners
+            )
+        geometry = {name: options[name] for name in ("stride", "padding", "size") if options.get(name)}
+        if "size" in geometry:
+            geometry["stride"] = options["stride"] or options["size"]
+        parameters = parameters_of(self.parts[number].parameters)
+        form = form_of(self.parts[number].y_form)
+        return naive.Stage(layer.type, number, form, *parameters, inputs=owners, options=options, **geometry)
 
 
 def twin_of(model: Model) -> naive.NaiveModel:
@@ -72,7 +121,7 @@ def twin_of(model: Model) -> naive.NaiveModel:
     assert not model.calibrated
     optimizer = model.optimizer
     twin = naive.NaiveModel(
-        stages_of(model),
+        Structure(model).stages,
         input_frac=model.input_form.format.frac_bits,
         input_bits=model.input_form.format.total_bits,
         error_bits=model.formats.error_bits,
@@ -85,7 +134,8 @@ def twin_of(model: Model) -> naive.NaiveModel:
         momentum_follows=model.formats.momentum_frac == "param",
     )
     for stage, part in zip(twin.stages, model.stages, strict=True):
-        stage.input_shape = part.in_shape
+        stage.input_shapes = list(part.in_shapes)
+        assert stage.inputs == part.inputs
     assert [stage.layer for stage in twin.stages] == [stage.layer for stage in model.stages]
     return twin
 
@@ -103,7 +153,7 @@ def rule_of(model: Model, rate: naive.Multiplier) -> naive.Rule:
 
 def scales_of(twin: naive.NaiveModel) -> list[naive.DelayedScale]:
     """Scales of the errors at the outputs of all stages."""
-    return [*(stage.input_scale for stage in twin.stages[1:]), twin.loss_scale]
+    return [stage.error_scale for stage in twin.stages]
 
 
 def assert_same_form(form: TensorFormat, expected: naive.Form) -> None:

@@ -98,13 +98,14 @@ def test_own_file(tmp_path: Path) -> None:
         ("early_stopping.patienc", 1, r"`early_stopping.patienc` is no key of .*; did you mean 'patience'\?"),
         ("model.layer", [], r"`model.layer` is no key of \[model\]; did you mean 'layers'\?"),
         ("model.layers", [{"type": "conv"}], r"`model.layers\[0\].type` \(='conv'\) .*; did you mean 'conv2d'\?"),
-        ("model.layers", [{"channels": 3}], r"`model.layers\[0\]` has no `type`; there are conv2d, "),
+        ("model.layers", [{"channels": 3}], r"`model.layers\[0\]` has no `type`; there are add, avgpool2d, "),
         ("model.layers", [{"type": "linear"}], r"`model.layers\[0\].features` is missing"),
         ("model.layers", [3], r"`model.layers\[0\]` \(=3\)"),
         (
             "model.layers",
             [{"type": "conv2d", "channels": 1, "kernal": [1, 1]}],
-            r"`model.layers\[0\].kernal` is no key of \[model.layers\[0\]\]; did you mean 'kernel'\? \(and 1 more\)",
+            r"`model.layers\[0\].kernal` is no key of \[model.layers\[0\]\]; did you mean 'kernel'\? "
+            r"`model.layers\[0\].kernel` is missing",
         ),
         ("model.input_shape", [0, 4, 1], r"`model.input_shape\[0\]` \(=0\): .*greater than or equal to 1"),
         ("training.epochs", 0, r"`training.epochs` \(=0\): .*greater than or equal to 1"),
@@ -116,6 +117,8 @@ def test_own_file(tmp_path: Path) -> None:
         ("schedule.type", "plateau", r"`schedule.type \(='plateau'\)` watches the validation loss"),
         ("early_stopping", {}, "`early_stopping` watches the validation loss"),
         ("formats.mode", "fixed", "needs `formats.param_frac` and `formats.activation_frac`"),
+        ("data.std", [1, -2.5], r"`data.std\[1\]` \(=-2.5\): input should be greater than 0\. *$"),
+        ("data.std", "x", r"`data.std` \(='x'\): input should be a valid number, unable to parse .*number\.$"),
         (
             "optimizer.momentum_units",
             "weight",
@@ -158,3 +161,33 @@ def test_unreadable_recipe(tmp_path: Path) -> None:
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(RecipeError, match="cannot be read: no UTF-8 text"):
         load_recipe(path)
+
+
+def test_all_mistakes_at_once() -> None:
+    """Every mistake of a recipe is told, in one line."""
+    table = {"model": SMALL["model"], "training": {"epochs": 0, "batch_size": 0, "epoch": 3}, "formats": {"bits": 8}}
+    with pytest.raises(RecipeError) as caught:
+        make_recipe(table)
+    told = str(caught.value)
+    assert "\n" not in told
+    for part in (
+        "`training.epochs` (=0)",
+        "`training.batch_size` (=0)",
+        "`training.epoch` is no key",
+        "`formats.bits`",
+    ):
+        assert part in told
+    assert "more)" not in told
+
+
+def test_one_number_for_a_pair() -> None:
+    """`kernel = 3` is `kernel = [3, 3]`; so are sizes, strides and paddings."""
+    one = [{"type": "conv2d", "channels": 2, "kernel": 3, "padding": 1, "stride": 1}, {"type": "maxpool2d", "size": 2}]
+    two = [
+        {"type": "conv2d", "channels": 2, "kernel": [3, 3], "padding": [1, 1], "stride": [1, 1]},
+        {"type": "maxpool2d", "size": [2, 2]},
+    ]
+    recipes = [make_recipe({"model": SMALL["model"] | {"layers": layers}}) for layers in (one, two)]
+    assert recipes[0] == recipes[1]
+    with pytest.raises(RecipeError, match=r"`model.layers\[0\].kernel` \(=1.5\)"):
+        make_recipe({"model": SMALL["model"] | {"layers": [{"type": "conv2d", "channels": 2, "kernel": 1.5}]}})

@@ -58,3 +58,29 @@ def test_refusals(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(CheckpointError, match="cannot be written"), RunDirectory(tmp_path / "file"):
         pass
+
+
+def begin_and_fail(path: Path, error: BaseException, *, extra: bool = False) -> None:
+    """A run that begins in a directory, and ends with an error before its first step."""
+    with RunDirectory(path) as directory:
+        directory.begin(small_recipe(), resume=False)
+        if extra:
+            (path / "notes.txt").write_text("mine")
+        raise error
+
+
+def test_a_run_that_fails_at_once_leaves_nothing(tmp_path: Path) -> None:
+    """Its directory and those made on the way are gone; one that was there or holds something else stays."""
+    deep, old, used = tmp_path / "a" / "b", tmp_path / "old", tmp_path / "used"
+    old.mkdir()
+    for path in (deep, old, used):
+        with pytest.raises(RecipeError, match="too late"):
+            begin_and_fail(path, RecipeError("too late"), extra=path == used)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["config.toml", "lock", "notes.txt", "old", "used"]
+
+
+def test_a_run_that_is_interrupted_stays(tmp_path: Path) -> None:
+    """It can be resumed, even before its first checkpoint."""
+    with pytest.raises(KeyboardInterrupt):
+        begin_and_fail(tmp_path / "run", KeyboardInterrupt())
+    assert RunDirectory(tmp_path / "run").exists

@@ -32,7 +32,7 @@ def test_the_same_from_everywhere(result: RunResult) -> None:
 
 
 def test_predict(result: RunResult) -> None:
-    """The largest logit is the class; missing axes are added; whole numbers of other types are real numbers."""
+    """The largest logit is the class; missing axes are added; real numbers 0 to 1 stand for pixels."""
     test = small_data().test
     logits = predict(result, test.inputs)
     assert logits.dtype == np.int32

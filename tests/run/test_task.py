@@ -5,11 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fxptrain.data import Normalization, quantize_inputs
+from fxptrain.data import Dataset, make_split
 from fxptrain.errors import DataError
 from fxptrain.fixed.multiplier import Multiplier
 from fxptrain.recipe import make_recipe
 from fxptrain.run.evaluation import build_model
+from fxptrain.run.inputs import InputRule
 from fxptrain.run.task import class_count, prepare
 from tests.small import small_data, small_recipe
 
@@ -35,14 +36,48 @@ def test_real_numbers_have_a_largest() -> None:
     """The largest normalized magnitude of the training split is measured, and the input format holds it."""
     task = prepare(small_recipe(), small_data(real=True))
     data = task.recipe.data
+    assert isinstance(data.mean, tuple)
+    assert isinstance(data.std, tuple)
     assert data.largest == pytest.approx(np.abs((task.train.inputs - data.mean) / data.std).max(), rel=1e-6)
-    form = build_model(task.recipe).input_form.format
+    model = build_model(task.recipe)
+    form = model.input_form.format
     assert form.max < 2 * data.largest
-    raw = quantize_inputs(task.train.inputs, form, Normalization(data.mean, data.std))
+    raw = InputRule.of(task.recipe, model).raw(task.train.inputs)
     assert form.min_raw < raw.min()
     assert raw.max() < form.max_raw
     assert prepare(small_recipe(data__largest=9.0), small_data(real=True)).recipe.data.largest == 9.0
     assert prepare(small_recipe(), small_data()).recipe.data.largest is None
+
+
+def test_one_scale_for_real_numbers() -> None:
+    """A scalar given stays and serves every channel; one in common is measured where the recipe says so."""
+    given = prepare(small_recipe(data__mean=1.0, data__std=2.0), small_data(real=True)).recipe
+    assert (given.data.mean, given.data.std) == (1.0, 2.0)
+    rule = InputRule.of(given, build_model(given))
+    assert rule.scales is not None
+    assert len(rule.scales.channels) == 1
+    common = prepare(small_recipe(data__per_channel=False), small_data(real=True)).recipe
+    assert isinstance(common.data.mean, float)
+
+
+def test_notes() -> None:
+    """What is odd about the classes and columns is said; a drowned column under one scale, too."""
+    rng = np.random.default_rng(0)
+    table = rng.normal(size=(60, 3)) * [1, 5000, 0]
+    data = Dataset("x", *(make_split(table, np.arange(60) // 20, "x"),) * 2, ("a", "b", "c"), columns=("u", "v", "w"))
+    layers = [{"type": "flatten"}, {"type": "linear", "features": 3}]
+    wide = make_recipe({"model": {"name": "x", "input_shape": [1, 1, 3], "layers": layers}})
+    assert prepare(wide, data).notes == ("column 'w' (always 0): constant, so nothing can be learned from it.",)
+    flat = prepare(wide.changed({"model.input_shape": [1, 3, 1]}), data).notes
+    assert any(note.startswith("column 'v' varies ") for note in flat)
+    given = prepare(wide.changed({"data.mean": 0.0, "data.std": 9.0}), data).notes
+    assert any(note.startswith("column 'v' varies ") for note in given)
+    first = prepare(wide.changed({"data.limit": 22}), data).notes
+    assert "classes with fewer than 5 training samples: 'b' 2." in first
+    assert any("has no samples of 'c', the test split has" in note for note in first)
+    assert any("the samples are sorted by class, and data.limit (=22) takes the first" in note for note in first)
+    only = prepare(wide.changed({"data.limit": 10}), data).notes
+    assert any("all 10 training samples are of class 'a'" in note for note in only)
 
 
 def test_paths_become_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -148,6 +148,31 @@ def test_resuming_a_finished_run_gives_its_result(tmp_path: Path) -> None:
     assert timeless([first.summary]) == timeless([again.summary])
 
 
+def test_more_epochs(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A finished run goes on for more epochs; with a constant rate to the bits of one that had them from the start."""
+    constant = small_recipe(schedule__type="constant", training__epochs=2)
+    train(constant, data=small_data(), out=tmp_path / "run")
+    longer = train(constant.changed({"training.epochs": 4}), data=small_data(), out=tmp_path / "run", resume=True)
+    whole = train(constant.changed({"training.epochs": 4}), data=small_data())
+    assert longer.summary["weights_sha256"] == whole.summary["weights_sha256"]
+    assert [record["epoch"] for record in longer.history] == [1, 2, 3, 4]
+    assert [record["loss"] for record in longer.history] == [record["loss"] for record in whole.history]
+    assert RunDirectory(tmp_path / "run").recipe().training.epochs == 4
+    with pytest.raises(RecipeError, match=r"has `training.epochs` = 4, not 3"):
+        train(constant.changed({"training.epochs": 3}), data=small_data(), out=tmp_path / "run", resume=True)
+    caplog.clear()
+    train(small_recipe(), data=small_data(), out=tmp_path / "cosine")
+    train(small_recipe(training__epochs=6), data=small_data(), out=tmp_path / "cosine", resume=True)
+    assert any("the cosine is that of 6 epochs from here on, not of 3" in line for line in caplog.messages)
+
+
+def test_what_is_told_during_a_run(caplog: pytest.LogCaptureFixture) -> None:
+    """A rate at which nothing is learned is told after an epoch and at the end, each line once."""
+    train(small_recipe(schedule__lr=1e-6, optimizer__momentum=0.0), data=small_data())
+    stuck = [line for line in caplog.messages if "has not left that of guessing" in line]
+    assert len(stuck) == 1
+
+
 def test_resuming_nothing_starts(tmp_path: Path) -> None:
     """With `resume` and no run yet, training starts at the beginning."""
     assert train(small_recipe(), data=small_data(), out=tmp_path / "new", resume=True).summary["steps"] == 15

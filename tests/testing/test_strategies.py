@@ -6,6 +6,7 @@ from hypothesis import HealthCheck, find, given, settings
 from hypothesis import strategies as st
 
 from fxptrain.fixed import FxP
+from fxptrain.nn.graph import build_graph
 from fxptrain.nn.spec import Conv2d, DepthwiseConv2d, Linear
 from fxptrain.testing import (
     accumulators_and_shifts,
@@ -20,7 +21,7 @@ from fxptrain.testing import (
     oracles,
     raw_values,
 )
-from fxptrain.testing.layers import output_shape, weight_shape
+from fxptrain.testing.layers import weight_shape
 from tests import naive
 
 Q15 = FxP(16, 15)
@@ -112,7 +113,7 @@ def test_layer_cases_fit_together(case):
         assert case.bias.format == case.weights.format
         assert case.bias.shape == case.output_shape[-1:]
     if isinstance(case.layer, Linear):
-        assert case.output_shape == (n, case.layer.features)
+        assert case.output_shape == (n, 1, 1, case.layer.features)
         return
     forward = naive.conv2d_forward if isinstance(case.layer, Conv2d) else naive.depthwise_forward
     out = forward(case.inputs.raw, case.weights.raw, None, case.layer.stride, case.layer.padding)
@@ -122,12 +123,8 @@ def test_layer_cases_fit_together(case):
 @given(model_specs(), format_specs(), optimizer_specs())
 def test_models_end_in_classes(model, form, optimizer):
     """Every layer fits the one before; the last is linear; fixed formats name their binary points."""
-    shape = model.input_shape
-    for layer in model.layers:
-        if len(shape) == 1:
-            shape = (1, 1, *shape)
-        shape = output_shape(layer, shape)
-        assert min(shape) >= 1
+    graph = build_graph(model)
+    assert all(min(stage.out_shape) >= 1 for stage in graph.stages)
     assert isinstance(model.layers[-1], Linear)
     assert (form.mode == "fixed") == (form.param_frac is not None)
     assert optimizer.method in {"sqpu", "hteqpu", "ste"}

@@ -42,12 +42,14 @@ class FloatTask:
 def load_task(name: str) -> FloatTask:
     """Task of a recipe; raises ValueError on layers that the peers do not have."""
     from fxptrain.recipe import load_recipe  # brings the whole engine along; whoever is handed a task needs none of it
+    from fxptrain.run.inputs import norms
 
     recipe = load_recipe(name)
     layers = build_layers(recipe.model)
     classes = next(layer.weights.shape[-1] for layer in reversed(layers) if layer.weights is not None)
     pixels, labels = training_samples(recipe.model.input_shape, classes)
-    mean, std = recipe.data.mean or 0.0, recipe.data.std or 1.0
+    norm = norms(recipe)[0]
+    mean, std = norm.mean, norm.std
     inputs = ((pixels / np.float32(255) - np.float32(mean)) / np.float32(std)).astype(np.float32)
     return FloatTask(
         layers, inputs, labels.astype(np.int64),

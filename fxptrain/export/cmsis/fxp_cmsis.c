@@ -167,6 +167,8 @@ static int32_t predict(void *scratch, int32_t scratch_bytes, fxp_cmsis_value *lo
     return best;
 }
 
+#if FXP_CMSIS_PIXELS
+
 int32_t fxp_cmsis_predict(const uint8_t *pixels, void *scratch, int32_t scratch_bytes, fxp_cmsis_value *logits)
 {
     int32_t i;
@@ -175,6 +177,8 @@ int32_t fxp_cmsis_predict(const uint8_t *pixels, void *scratch, int32_t scratch_
     }
     return predict(scratch, scratch_bytes, logits);
 }
+
+#endif
 
 int32_t fxp_cmsis_predict_raw(const fxp_cmsis_value *inputs, void *scratch, int32_t scratch_bytes,
                               fxp_cmsis_value *logits)

@@ -1,7 +1,7 @@
 /* A trained integer model on the kernels of CMSIS-NN (version 6 or later), for Arm Cortex-M.
  *
  *     static uint64_t scratch[...];                            (fxp_cmsis_scratch_bytes() bytes or more)
- *     class = fxp_cmsis_predict(pixels, scratch, sizeof scratch, logits);
+ *     number = fxp_cmsis_predict(pixels, scratch, sizeof scratch, logits);
  *
  * The layers, their weights and the sizes are in the generated files. README.md says where CMSIS-NN rounds differently from
  * the engine that trained the model.
@@ -43,17 +43,21 @@ typedef struct {
 /* Bytes of scratch that the kernels need on this core. */
 int32_t fxp_cmsis_scratch_bytes(void);
 
-/* Class of one sample of FXP_CMSIS_INPUTS pixels (h, w, c): the first largest of FXP_CMSIS_OUTPUTS logits, raw integers with
+/* Class of one sample of FXP_CMSIS_INPUTS raw integers (h, w, c) with FXP_CMSIS_INPUT_FRAC fractional bits: the first largest of FXP_CMSIS_OUTPUTS logits, raw integers with
  * FXP_CMSIS_LOGIT_FRAC fractional bits. -1: a kernel refused its arguments, or the scratch is too small. Not reentrant. */
-int32_t fxp_cmsis_predict(const uint8_t *pixels, void *scratch, int32_t scratch_bytes, fxp_cmsis_value *logits);
-
-/* The same for raw integers in the model's input format. */
 int32_t fxp_cmsis_predict_raw(const fxp_cmsis_value *inputs, void *scratch, int32_t scratch_bytes,
                               fxp_cmsis_value *logits);
 
+#if FXP_CMSIS_PIXELS
+/* The same for uint8 pixels. */
+int32_t fxp_cmsis_predict(const uint8_t *pixels, void *scratch, int32_t scratch_bytes, fxp_cmsis_value *logits);
+#endif
+
 /* Generated in fxp_cmsis_data.c. */
 extern const fxp_cmsis_layer fxp_cmsis_layers[FXP_CMSIS_LAYERS];
+#if FXP_CMSIS_PIXELS
 extern const fxp_cmsis_value fxp_cmsis_input_table[256];
+#endif
 
 #ifdef __cplusplus
 }

@@ -5,17 +5,21 @@ What does not belong here: making the graph (`model`) and vectors (`export.vecto
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from fxptrain.errors import FxptrainError
 from fxptrain.export.onnx.graph import require
 from fxptrain.export.onnx.model import MODEL
 from fxptrain.nn.engine.inference import logits
 from fxptrain.run.evaluation import Run
 
+T = TypeVar("T")
 CHUNK = 64  # samples at a time: a graph of wide integers gathers all windows of a layer at once
 
 
@@ -30,19 +34,34 @@ def session(model: str | bytes, threads: int = 1) -> Any:
     Raises
     ------
     FxptrainError
-        If the library is missing.
+        If the library is missing, or cannot run the model.
     """
     runtime = require("onnxruntime")
     options = runtime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads, options.log_severity_level = threads, 1, 3
-    return runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    return guarded(lambda: runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"]))
+
+
+def guarded(call: Callable[[], T]) -> T:
+    """What a call of onnxruntime gives; its exceptions, which have no type in common, become one line.
+
+    Raises
+    ------
+    FxptrainError
+        With the first line of what onnxruntime says.
+    """
+    try:
+        return call()
+    except Exception as error:
+        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise FxptrainError(f"onnxruntime cannot run the model: {reason}") from None
 
 
 def outputs(running: Any, samples: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """What a session gives for samples, chunk by chunk."""
     name = running.get_inputs()[0].name
-    parts = [running.run(None, {name: samples[at : at + CHUNK]})[0] for at in range(0, len(samples), CHUNK)]
-    return np.concatenate(parts)
+    parts = [samples[at : at + CHUNK] for at in range(0, len(samples), CHUNK)]
+    return np.concatenate([guarded(partial(running.run, None, {name: part}))[0] for part in parts])
 
 
 def check(run: Run, directory: Path, samples: npt.NDArray[Any], threads: int = 1) -> dict[str, Any]:

@@ -146,7 +146,7 @@ def _saturated(g: Graph, layer: Layer, y: str) -> str:
 
 def _range(layer: Layer) -> tuple[int, int]:
     form = layer.stage.y_form.format
-    return 0 if layer.stage.relu else form.min_raw, form.max_raw
+    return 0 if layer.stage.activation.relu else form.min_raw, form.max_raw
 
 
 # Any width -------------------------------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ LOGITS = "logits"
 
 def reads_pixels(run: Run) -> bool:
     """Whether the graph reads pixels; a model of real numbers reads raw integers, which the user quantizes."""
-    return run.recipe.data.largest is None
+    return run.recipe.data.by_table
 
 
 def build(run: Run) -> tuple[Graph, Port, Port, list[dict[str, str]]]:

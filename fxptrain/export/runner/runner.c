@@ -1,9 +1,10 @@
 /* Verification: run an export on vectors made by Python and write down every integer it gives.
  *
- * vectors.bin, little-endian: a head; `before` samples to predict; `steps` batches (count, rate, samples, labels);
- * `after` samples to predict. results.bin: for each prediction class, logits, ticks; for each step loss, correct,
- * samples, ticks; then the saved state. At step `power_cycle` the state is saved, all memory forgotten and the state
- * loaded, which must change nothing.
+ * vectors.bin, little-endian: a head; `reals` samples of real numbers (frac, values) to quantize; `before` samples to
+ * predict; `steps` batches (count, rate, samples, labels); `after` samples to predict. results.bin: the quantized samples;
+ * for each prediction class, logits, ticks; for each step loss, correct, samples, ticks; then the state. Every second step
+ * gets its batch sample by sample. At step `power_cycle` the state is kept twice, the newer one is damaged, all memory
+ * forgotten and the older one recalled, which must change nothing.
  */
 #include <string.h>
 
@@ -11,10 +12,11 @@
 #include "runner_io.h"
 
 typedef struct {
+    int32_t reals;
     int32_t before;
     int32_t steps;
     int32_t after;
-    int32_t raw; /* 1: samples are raw integers, 0: pixels */
+    int32_t raw; /* 1: samples are raw integers, 0: what the model reads */
     int32_t power_cycle;
 } head;
 
@@ -25,49 +27,93 @@ typedef struct {
 #endif
 
 static fxp_model model;
-static uint64_t arena[(FXP_ARENA_BYTES + 7u) / 8u];
+static uint64_t arena[FXP_ARENA_WORDS];
 static fxp_value samples[SAMPLES * FXP_INPUTS];
+
+/* The samples as the model reads them. */
+static const fxp_input *given(void)
+{
+    const void *at = samples;
+    return (const fxp_input *)at;
+}
 
 static void read_samples(int32_t count, int32_t raw)
 {
-    io_read(samples, (uint32_t)(count * FXP_INPUTS) * (raw ? (uint32_t)sizeof(fxp_value) : 1u));
+    io_read(samples, (uint32_t)(count * FXP_INPUTS) * (uint32_t)(raw ? sizeof(fxp_value) : sizeof(fxp_input)));
 }
 
 static void predict(int32_t raw)
 {
     int32_t found[1 + FXP_OUTPUTS];
     uint64_t ticks;
-    const void *pixels = samples;
     read_samples(1, raw);
     ticks = io_ticks();
-    found[0] = raw ? fxp_predict_raw(&model, samples, &found[1]) : fxp_predict(&model, pixels, &found[1]);
+    found[0] = raw ? fxp_predict_raw(&model, samples, &found[1]) : fxp_predict(&model, given(), &found[1]);
     ticks = io_ticks() - ticks;
     io_write(found, sizeof found);
     io_write(&ticks, sizeof ticks);
 }
 
+#if !FXP_PIXELS
+
+static int32_t quantize(void)
+{
+    static int32_t values[FXP_INPUTS];
+    int32_t frac;
+    io_read(&frac, sizeof frac);
+    io_read(values, sizeof values);
+    if (fxp_quantize_input(values, frac, samples) != FXP_OK) {
+        return 0;
+    }
+    io_write(samples, FXP_INPUTS * sizeof samples[0]);
+    return 1;
+}
+
+#endif
+
 #if FXP_TRAINING
 
-static uint8_t state[FXP_STATE_BYTES];
+static fxp_result sample_by_sample(const uint16_t *labels, int32_t count, int32_t raw, fxp_multiplier rate)
+{
+    int32_t n;
+    for (n = 0; n < count; n++) {
+        if (raw) {
+            (void)fxp_train_add_raw(&model, samples + n * FXP_INPUTS, labels[n]);
+        } else {
+            (void)fxp_train_add(&model, given() + n * FXP_INPUTS, labels[n]);
+        }
+    }
+    if (count < FXP_BATCH) { /* neither changes anything */
+        if (raw) {
+            (void)fxp_predict_raw(&model, samples, NULL);
+            (void)fxp_score_raw(&model, samples, labels[0]);
+        } else {
+            (void)fxp_predict(&model, given(), NULL);
+            (void)fxp_score(&model, given(), labels[0]);
+        }
+    }
+    return fxp_train_finish(&model, rate);
+}
 
-static void train(int32_t raw)
+static void train(int32_t step, int32_t raw)
 {
     int32_t sizes[3], found[2];
     uint16_t labels[FXP_BATCH];
     fxp_multiplier rate;
     fxp_result result;
     uint64_t ticks;
-    const void *pixels = samples;
     io_read(sizes, sizeof sizes);
     rate.mantissa = sizes[1];
     rate.shift = sizes[2];
     read_samples(sizes[0], raw);
     io_read(labels, (uint32_t)sizes[0] * (uint32_t)sizeof(uint16_t));
     ticks = io_ticks();
-    if (raw) {
+    if (step % 2 == 1) {
+        result = sample_by_sample(labels, sizes[0], raw, rate);
+    } else if (raw) {
         result = fxp_train_step_raw(&model, samples, labels, sizes[0], rate);
     } else {
-        result = fxp_train_step(&model, pixels, labels, sizes[0], rate);
+        result = fxp_train_step(&model, given(), labels, sizes[0], rate);
     }
     ticks = io_ticks() - ticks;
     found[0] = result.correct;
@@ -77,18 +123,47 @@ static void train(int32_t raw)
     io_write(&ticks, sizeof ticks);
 }
 
-static int power_cycle(void)
+static fxp_status read_flash(void *context, uint32_t at, uint8_t *bytes, uint32_t count)
 {
-    fxp_state_save(&model, state);
-    memset(arena, 0xA5, sizeof arena);
-    memset(&model, 0xA5, sizeof model);
-    fxp_init(&model, arena);
-    state[16] ^= 1u; /* a damaged state must be refused and leave the fresh one alone */
-    if (fxp_state_load(&model, state)) {
+    (void)context;
+    io_flash_read(at, bytes, count);
+    return FXP_OK;
+}
+
+static fxp_status write_flash(void *context, uint32_t at, const uint8_t *bytes, uint32_t count)
+{
+    (void)context;
+    io_flash_write(at, bytes, count);
+    return FXP_OK;
+}
+
+static fxp_status write_result(void *context, uint32_t at, const uint8_t *bytes, uint32_t count)
+{
+    (void)context;
+    (void)at;
+    io_write(bytes, count);
+    return FXP_OK;
+}
+
+static const fxp_storage flash = {NULL, read_flash, write_flash, NULL, FXP_STATE_BYTES};
+static const fxp_storage results = {NULL, NULL, write_result, NULL, 0};
+
+static int32_t power_cycle(void)
+{
+    uint8_t byte;
+    if ((fxp_state_keep(&model, &flash) != FXP_OK) || (fxp_state_keep(&model, &flash) != FXP_OK)) {
         return 0;
     }
-    state[16] ^= 1u;
-    return fxp_state_load(&model, state) != 0;
+    io_flash_read(FXP_STATE_BYTES + 30u, &byte, 1);
+    byte ^= 1u;
+    io_flash_write(FXP_STATE_BYTES + 30u, &byte, 1);
+    memset(arena, 0xA5, sizeof arena);
+    memset(&model, 0xA5, sizeof model);
+    if (fxp_state_recall(&model, &flash) != FXP_NOT_READY) {
+        return 0;
+    }
+    (void)fxp_init(&model, arena);
+    return fxp_state_recall(&model, &flash) == FXP_OK;
 }
 
 #endif
@@ -99,7 +174,16 @@ int main(void)
     int32_t i;
     io_open();
     io_read(&todo, sizeof todo);
-    fxp_init(&model, arena);
+    if (fxp_init(&model, arena) != FXP_OK) {
+        return 6;
+    }
+#if !FXP_PIXELS
+    for (i = 0; i < todo.reals; i++) {
+        if (!quantize()) {
+            return 7;
+        }
+    }
+#endif
     for (i = 0; i < todo.before; i++) {
         predict(todo.raw);
     }
@@ -108,10 +192,11 @@ int main(void)
         if ((i == todo.power_cycle) && !power_cycle()) {
             return 5;
         }
-        train(todo.raw);
+        train(i, todo.raw);
     }
-    fxp_state_save(&model, state);
-    io_write(state, sizeof state);
+    if (fxp_state_write(&model, &results) != FXP_OK) {
+        return 8;
+    }
 #endif
     for (i = 0; i < todo.after; i++) {
         predict(todo.raw);

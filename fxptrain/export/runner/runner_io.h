@@ -10,4 +10,8 @@ void io_write(const void *from, uint32_t bytes); /* ends the program with code 4
 uint64_t io_ticks(void);                         /* instructions so far, in ticks of the board; 0 on a host */
 void io_close(void);
 
+/* A file in place of flash memory; what was never written reads as zeros. */
+void io_flash_read(uint32_t at, uint8_t *bytes, uint32_t count);
+void io_flash_write(uint32_t at, const uint8_t *bytes, uint32_t count);
+
 #endif

@@ -31,11 +31,17 @@ static void regrid_momentum(fxp_momentum *values, fxp_site site, int32_t taps, i
     }
 }
 
+static void *place(const fxp_model *model, uint32_t at)
+{
+    return model->arena + at;
+}
+
 static void regrid(fxp_model *model, const fxp_stage *s, int32_t change, int32_t momentum_change)
 {
     const int32_t taps = s->kh * s->kw * ((s->kind == FXP_DEPTHWISE) ? 1 : s->ci);
-    void *weights = model->arena + s->weights_at, *bias = model->arena + s->bias_at;
-    void *weights_momentum = model->arena + s->weights_momentum_at, *bias_momentum = model->arena + s->bias_momentum_at;
+    fxp_param *weights = (fxp_param *)place(model, s->weights_at), *bias = (fxp_param *)place(model, s->bias_at);
+    fxp_momentum *weights_momentum = (fxp_momentum *)place(model, s->weights_momentum_at);
+    fxp_momentum *bias_momentum = (fxp_momentum *)place(model, s->bias_momentum_at);
     if (change != 0) {
         regrid_params(weights, regrid_site(model, s, change, FXP_PARAM_BITS, FXP_SITE_WEIGHT_REGRID), taps, s->co);
         if (s->bias != NULL) {

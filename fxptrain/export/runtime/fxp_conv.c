@@ -46,7 +46,7 @@ static void keep_larger(peak *so_far, const fxp_forward_sum sums[2], int32_t t)
 
 /* Channels c and `other` (which may be the same), whose weights are w0 and w1, of one output: the largest sum of each, the
  * first on ties, ends in y. */
-static void finish_pair(const fxp_forward *pass, const fxp_value *patches, const fxp_param *w0, const fxp_param *w1,
+static void finish_pair(const fxp_forward *pass, const fxp_value *patches, FXP_ROM fxp_param *w0, FXP_ROM fxp_param *w1,
                         int32_t c, int32_t other, int32_t at)
 {
     const fxp_stage *s = pass->stage;
@@ -73,7 +73,7 @@ static void finish_pair(const fxp_forward *pass, const fxp_value *patches, const
 }
 
 /* Output channels first <= c < last, whose weights begin at `weights`. */
-static void forward_panel(const fxp_forward *pass, const fxp_param *weights, int32_t first, int32_t last)
+static void forward_panel(const fxp_forward *pass, FXP_ROM fxp_param *weights, int32_t first, int32_t last)
 {
     const fxp_stage *s = pass->stage;
     const int32_t taps = s->kh * s->kw * s->ci;
@@ -89,7 +89,7 @@ static void forward_panel(const fxp_forward *pass, const fxp_param *weights, int
             }
             for (c = first; c < last; c += 2) {
                 const int32_t more = (c + 1 < last) ? 1 : 0;
-                const fxp_param *w = weights + (c - first) * taps;
+                FXP_ROM fxp_param *w = weights + (c - first) * taps;
                 finish_pair(pass, patches, w, w + more * taps, c, c + more, at + c);
             }
         }

@@ -5,7 +5,7 @@
 #if FXP_USE_DEPTHWISE
 
 /* Sum of one channel over the kernel's taps inside the input. */
-static fxp_forward_sum sum_of(const fxp_forward *pass, const fxp_param *weights, int32_t c, fxp_position at)
+static fxp_forward_sum sum_of(const fxp_forward *pass, FXP_ROM fxp_param *weights, int32_t c, fxp_position at)
 {
     const fxp_stage *s = pass->stage;
     const fxp_range rows = fxp_inside(at.h, s->kh, s->h);
@@ -13,7 +13,7 @@ static fxp_forward_sum sum_of(const fxp_forward *pass, const fxp_param *weights,
     fxp_forward_sum sum = 0;
     int32_t kh, kw;
     for (kh = rows.first; kh < rows.last; kh++) {
-        const fxp_param *w = weights + (c * s->kh + kh) * s->kw;
+        FXP_ROM fxp_param *w = weights + (c * s->kh + kh) * s->kw;
         for (kw = columns.first; kw < columns.last; kw++) {
             sum += (fxp_forward_sum)pass->x[((at.h + kh) * s->w + at.w + kw) * s->ci + c] * w[kw];
         }
@@ -21,7 +21,7 @@ static fxp_forward_sum sum_of(const fxp_forward *pass, const fxp_param *weights,
     return sum;
 }
 
-static void finish_channel(const fxp_forward *pass, const fxp_param *weights, int32_t oh, int32_t ow, int32_t c)
+static void finish_channel(const fxp_forward *pass, FXP_ROM fxp_param *weights, int32_t oh, int32_t ow, int32_t c)
 {
     const fxp_stage *s = pass->stage;
     const int32_t at = (oh * s->ow + ow) * s->co + c;
@@ -43,7 +43,7 @@ static void finish_channel(const fxp_forward *pass, const fxp_param *weights, in
 void fxp_depthwise_forward(const fxp_forward *pass)
 {
     const fxp_stage *s = pass->stage;
-    const fxp_param *weights = pass->weights;
+    FXP_ROM fxp_param *weights = pass->weights;
     int32_t oh, ow, c;
 #if FXP_PACKED
     if (weights == NULL) { /* all of them: they are few */

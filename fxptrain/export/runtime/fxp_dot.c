@@ -2,7 +2,7 @@
 
 #if !FXP_DSP
 
-void fxp_dot_pair(const fxp_value *x, const fxp_param *w0, const fxp_param *w1, int32_t count, fxp_forward_sum sums[2])
+void fxp_dot_pair(const fxp_value *x, FXP_ROM fxp_param *w0, FXP_ROM fxp_param *w1, int32_t count, fxp_forward_sum sums[2])
 {
     fxp_forward_sum s0 = 0, s1 = 0;
     int32_t left = count;
@@ -29,7 +29,7 @@ void fxp_dot_pair(const fxp_value *x, const fxp_param *w0, const fxp_param *w1, 
     sums[1] = s1;
 }
 
-void fxp_dot_quad(const fxp_value *x0, const fxp_value *x1, const fxp_param *w0, const fxp_param *w1, int32_t count,
+void fxp_dot_quad(const fxp_value *x0, const fxp_value *x1, FXP_ROM fxp_param *w0, FXP_ROM fxp_param *w1, int32_t count,
                   fxp_forward_sum sums[4])
 {
     fxp_forward_sum s00 = 0, s01 = 0, s10 = 0, s11 = 0;
@@ -70,7 +70,7 @@ void fxp_dot_quad(const fxp_value *x0, const fxp_value *x1, const fxp_param *w0,
 
 #if FXP_TRAINING
 
-void fxp_add_weights(fxp_error_sum *sums, const fxp_param *w, fxp_error error, int32_t count)
+void fxp_add_weights(fxp_error_sum *sums, FXP_ROM fxp_param *w, fxp_error error, int32_t count)
 {
     const fxp_error_sum factor = error;
     int32_t left = count;

@@ -44,11 +44,13 @@ static inline int16x2_t odd(int32_t bytes)
 #endif
 
 /* sum + the products of FXP_LANES neighbours. */
-static inline fxp_forward_sum lanes(fxp_forward_sum sum, const fxp_value *x, const fxp_param *w)
+static inline fxp_forward_sum lanes(fxp_forward_sum sum, const fxp_value *x, FXP_ROM fxp_param *w)
 {
 #if FXP_BYTES_DSP
     const int32_t a = word(x), b = word(w);
     return __smlad(odd(a), odd(b), __smlad(even(a), even(b), (int32_t)sum));
+#elif FXP_HALVES_DSP && (FXP_FORWARD_SUM_BITS == 32)
+    return __smlad(word(x), word(w), sum);
 #elif FXP_HALVES_DSP
     return __smlald(word(x), word(w), sum);
 #else
@@ -56,7 +58,7 @@ static inline fxp_forward_sum lanes(fxp_forward_sum sum, const fxp_value *x, con
 #endif
 }
 
-void fxp_dot_quad(const fxp_value *x0, const fxp_value *x1, const fxp_param *w0, const fxp_param *w1, int32_t count,
+void fxp_dot_quad(const fxp_value *x0, const fxp_value *x1, FXP_ROM fxp_param *w0, FXP_ROM fxp_param *w1, int32_t count,
                   fxp_forward_sum sums[4])
 {
     fxp_forward_sum s00 = 0, s01 = 0, s10 = 0, s11 = 0;
@@ -79,7 +81,7 @@ void fxp_dot_quad(const fxp_value *x0, const fxp_value *x1, const fxp_param *w0,
     sums[3] = s11;
 }
 
-void fxp_dot_pair(const fxp_value *x, const fxp_param *w0, const fxp_param *w1, int32_t count, fxp_forward_sum sums[2])
+void fxp_dot_pair(const fxp_value *x, FXP_ROM fxp_param *w0, FXP_ROM fxp_param *w1, int32_t count, fxp_forward_sum sums[2])
 {
     fxp_forward_sum s0 = 0, s1 = 0;
     int32_t i = 0;

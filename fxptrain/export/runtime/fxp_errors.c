@@ -48,8 +48,8 @@ void fxp_step_loss(fxp_step *step)
     const int32_t last = FXP_STAGES - 1;
     const int32_t frac = step->model->forms[fxp_stages[last].y_form].frac;
     fxp_site site = error_site(step, last, FXP_LAYERS);
-    fxp_error *error = place(step, fxp_stages[last].error_at);
-    int64_t *sums = place(step, FXP_LOSS_AT);
+    fxp_error *error = (fxp_error *)place(step, fxp_stages[last].error_at);
+    int64_t *sums = (int64_t *)place(step, FXP_LOSS_AT);
     int32_t n, c, at = 0;
     step->loss_sum = 0;
     step->correct = 0;
@@ -99,10 +99,10 @@ void fxp_step_input_error(fxp_step *step, int32_t i, int32_t look)
 {
     const fxp_stage *s = &fxp_stages[i];
     const int32_t outputs = s->oh * s->ow * s->co, inputs = s->h * s->w * s->ci;
-    const fxp_error *error = place(step, s->error_at);
-    const uint8_t *winners = (s->winners_at == FXP_NOWHERE) ? NULL : place(step, s->winners_at);
-    fxp_error *out = place(step, fxp_stages[i - 1].error_at);
-    fxp_error_sum *sums = place(step, s->input_sums_at);
+    const fxp_error *error = (const fxp_error *)place(step, s->error_at);
+    const uint8_t *winners = (s->winners_at == FXP_NOWHERE) ? NULL : (const uint8_t *)place(step, s->winners_at);
+    fxp_error *out = (fxp_error *)place(step, fxp_stages[i - 1].error_at);
+    fxp_error_sum *sums = (fxp_error_sum *)place(step, s->input_sums_at);
     fxp_site site = error_site(step, i - 1, s->layer);
     int32_t n;
     step->largest[i - 1] = 0;

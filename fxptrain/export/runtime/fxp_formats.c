@@ -3,9 +3,6 @@
 #if FXP_TRAINING
 
 #define FXP_SATURATED_SHARE_BITS 12 /* widen when more than 2^-12 of the values saturated */
-#define FXP_MAX_ERROR_FRAC 60
-#define FXP_CALM_STEPS 64
-#define FXP_MAX_MOMENTUM_FRAC 60
 #define FXP_HEADROOM_BITS 3
 
 void fxp_form_note(fxp_form *form, uint32_t saturated, uint32_t total, int32_t largest)

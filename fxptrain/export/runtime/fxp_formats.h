@@ -6,6 +6,10 @@
 
 #if FXP_TRAINING
 
+#define FXP_MAX_ERROR_FRAC 60
+#define FXP_CALM_STEPS 64
+#define FXP_MAX_MOMENTUM_FRAC 60
+
 /* Count what a rounding site reported. */
 void fxp_form_note(fxp_form *form, uint32_t saturated, uint32_t total, int32_t largest);
 

@@ -58,8 +58,8 @@ static int64_t gradient_of(const fxp_step *step, int32_t i, int32_t c, fxp_gradi
 {
     const fxp_stage *s = &fxp_stages[i];
     const int32_t outputs = s->oh * s->ow * s->co;
-    const fxp_error *error = place(step, s->error_at);
-    const uint8_t *winners = (s->winners_at == FXP_NOWHERE) ? NULL : place(step, s->winners_at);
+    const fxp_error *error = (const fxp_error *)place(step, s->error_at);
+    const uint8_t *winners = (s->winners_at == FXP_NOWHERE) ? NULL : (const uint8_t *)place(step, s->winners_at);
     int64_t total = 0;
     int32_t n, at;
     memset(sums, 0, (size_t)taps_of(s) * sizeof(fxp_gradient_sum));
@@ -98,8 +98,8 @@ static void update_weights(const fxp_step *step, int32_t i, int32_t c, const fxp
 {
     const fxp_stage *s = &fxp_stages[i];
     const int32_t taps = taps_of(s), channels = (c + 1 < s->co) ? 2 : 1;
-    fxp_param *weights = place(step, s->weights_at);
-    fxp_momentum *momentum = place(step, s->weights_momentum_at);
+    fxp_param *weights = (fxp_param *)place(step, s->weights_at);
+    fxp_momentum *momentum = (fxp_momentum *)place(step, s->weights_momentum_at);
     int32_t k, j;
     for (k = 0; k < taps; k++) {
         for (j = 0; j < channels; j++) {
@@ -121,10 +121,10 @@ void fxp_step_gradient(fxp_step *step, int32_t i, uint64_t *peaks)
 {
     const fxp_stage *s = &fxp_stages[i];
     const int32_t taps = taps_of(s);
-    fxp_gradient_sum *sums = place(step, s->gradient_at);
+    fxp_gradient_sum *sums = (fxp_gradient_sum *)place(step, s->gradient_at);
     fxp_update_site weights = update_site(step, i, 0), biases = update_site(step, i, 1);
-    fxp_param *bias = place(step, s->bias_at);
-    fxp_momentum *bias_momentum = place(step, s->bias_momentum_at);
+    fxp_param *bias = (fxp_param *)place(step, s->bias_at);
+    fxp_momentum *bias_momentum = (fxp_momentum *)place(step, s->bias_momentum_at);
     int32_t c, j, k;
     for (c = 0; c < s->co; c += 2) {
         for (j = 0; (j < 2) && (c + j < s->co); j++) {

@@ -9,8 +9,8 @@
 /* Fractional bits of the sums that the loss's error is rounded from. */
 #define FXP_PROBABILITY_FRAC 30
 
-extern const int32_t fxp_exp2[257]; /* 2^(-k/256) with 30 fractional bits; generated */
-extern const int32_t fxp_log2[257]; /* log2(1 + k/256) with 16 fractional bits; generated */
+extern FXP_ROM int32_t fxp_exp2[257]; /* 2^(-k/256) with 30 fractional bits; generated */
+extern FXP_ROM int32_t fxp_log2[257]; /* log2(1 + k/256) with 16 fractional bits; generated */
 
 /* Sums (FXP_OUTPUTS) of one sample's error from its logits with `frac` fractional bits; returns the loss with 16. */
 int64_t fxp_loss_sums(const fxp_value *logits, int32_t frac, int32_t label, int64_t *sums);

@@ -15,30 +15,35 @@ static void *place(const fxp_model *model, uint32_t at)
     return model->arena + at;
 }
 
+int32_t fxp_ready(const fxp_model *model)
+{
+    return (model != NULL) && (model->identity == FXP_IDENTITY);
+}
+
 fxp_value *fxp_x_of(const fxp_model *model, int32_t stage, int32_t sample)
 {
-    fxp_value *first = place(model, fxp_stages[stage].x_at);
+    fxp_value *first = (fxp_value *)place(model, fxp_stages[stage].x_at);
     return first + fxp_stages[stage].x_step * (uint32_t)sample;
 }
 
 fxp_value *fxp_y_of(const fxp_model *model, int32_t stage, int32_t sample)
 {
-    fxp_value *first = place(model, fxp_stages[stage].y_at);
+    fxp_value *first = (fxp_value *)place(model, fxp_stages[stage].y_at);
     return first + fxp_stages[stage].y_step * (uint32_t)sample;
 }
 
 /* Parameters that are trained have a place in the arena; the others stay where they were exported, where packed weights
  * have no plain form. */
-const fxp_param *fxp_weights_of(const fxp_model *model, int32_t stage)
+FXP_ROM fxp_param *fxp_weights_of(const fxp_model *model, int32_t stage)
 {
     const fxp_stage *s = &fxp_stages[stage];
-    const fxp_param *weights = NULL;
+    FXP_ROM fxp_param *weights = NULL;
 #if !FXP_PACKED
     weights = s->weights;
 #endif
 #if FXP_TRAINING
     if (s->weights_at != FXP_NOWHERE) {
-        weights = place(model, s->weights_at);
+        weights = (const fxp_param *)place(model, s->weights_at);
     }
 #else
     (void)model;
@@ -47,12 +52,12 @@ const fxp_param *fxp_weights_of(const fxp_model *model, int32_t stage)
     return weights;
 }
 
-const fxp_param *fxp_bias_of(const fxp_model *model, int32_t stage)
+FXP_ROM fxp_param *fxp_bias_of(const fxp_model *model, int32_t stage)
 {
     const fxp_stage *s = &fxp_stages[stage];
 #if FXP_TRAINING
     if ((s->weights_at != FXP_NOWHERE) && (s->bias != NULL)) {
-        return place(model, s->bias_at);
+        return (const fxp_param *)place(model, s->bias_at);
     }
 #else
     (void)model;
@@ -67,31 +72,56 @@ static int32_t taps_of(const fxp_stage *stage)
     return stage->kh * stage->kw * ((stage->kind == FXP_DEPTHWISE) ? 1 : stage->ci);
 }
 
+static void copy_params(fxp_param *to, FXP_ROM fxp_param *from, int32_t count)
+{
+    int32_t i;
+    for (i = 0; i < count; i++) {
+        to[i] = from[i];
+    }
+}
+
+static void copy_momentum(fxp_momentum *to, FXP_ROM fxp_momentum *from, int32_t count)
+{
+    int32_t i;
+    for (i = 0; i < count; i++) {
+        to[i] = from[i];
+    }
+}
+
 static void copy_start(fxp_model *model, int32_t i)
 {
     const fxp_stage *s = &fxp_stages[i];
     const int32_t taps = taps_of(s);
-    const size_t biases = (size_t)s->co;
+    fxp_param *weights = (fxp_param *)place(model, s->weights_at);
+    fxp_momentum *momentum = (fxp_momentum *)place(model, s->weights_momentum_at);
 #if FXP_PACKED
-    fxp_unpack_weights(s->weights, 0, s->co, taps, place(model, s->weights_at));
-    fxp_unpack_momentum(s->weights_momentum_start, s->co, taps, place(model, s->weights_momentum_at));
+    fxp_unpack_weights(s->weights, 0, s->co, taps, weights);
+    fxp_unpack_momentum(s->weights_momentum_start, s->co, taps, momentum);
 #else
-    memcpy(place(model, s->weights_at), s->weights, (size_t)(taps * s->co) * sizeof(fxp_param));
-    memcpy(place(model, s->weights_momentum_at), s->weights_momentum_start,
-           (size_t)(taps * s->co) * sizeof(fxp_momentum));
+    copy_params(weights, s->weights, taps * s->co);
+    copy_momentum(momentum, s->weights_momentum_start, taps * s->co);
 #endif
     if (s->bias != NULL) {
-        memcpy(place(model, s->bias_at), s->bias, biases * sizeof(fxp_param));
-        memcpy(place(model, s->bias_momentum_at), s->bias_momentum_start, biases * sizeof(fxp_momentum));
+        copy_params((fxp_param *)place(model, s->bias_at), s->bias, s->co);
+        copy_momentum((fxp_momentum *)place(model, s->bias_momentum_at), s->bias_momentum_start, s->co);
     }
 }
 
 #endif
 
-void fxp_init(fxp_model *model, void *arena)
+/* What an address must be a multiple of for the widest number. */
+struct fxp_alignment {
+    uint8_t first;
+    int64_t second;
+};
+
+fxp_status fxp_init(fxp_model *model, void *arena)
 {
     int32_t i;
-    model->arena = arena;
+    if ((model == NULL) || (arena == NULL) || (((uintptr_t)arena % offsetof(struct fxp_alignment, second)) != 0u)) {
+        return FXP_BAD_ARGUMENT;
+    }
+    model->arena = (uint8_t *)arena;
     for (i = 0; i < FXP_FORMS; i++) {
         model->forms[i].frac = fxp_form_starts[i].frac;
 #if FXP_TRAINING
@@ -103,6 +133,7 @@ void fxp_init(fxp_model *model, void *arena)
 #if FXP_TRAINING
     model->step = FXP_START_STEP;
     model->calibrated = FXP_START_CALIBRATED;
+    model->pending = 0;
     for (i = 0; i < FXP_STAGES; i++) {
         model->scales[i] = fxp_scale_starts[i];
         if (fxp_stages[i].weights_at != FXP_NOWHERE) {
@@ -110,18 +141,24 @@ void fxp_init(fxp_model *model, void *arena)
         }
     }
 #endif
+    model->identity = FXP_IDENTITY;
+    return FXP_OK;
 }
 
 void fxp_load_input(const fxp_model *model, fxp_inputs inputs, int32_t sample, int32_t place_of)
 {
     fxp_value *x = fxp_x_of(model, 0, place_of);
-    int32_t i;
-    if (inputs.pixels == NULL) {
-        memcpy(x, inputs.raw + (size_t)sample * FXP_INPUTS, FXP_INPUTS * sizeof(fxp_value));
-        return;
+    const size_t first = (size_t)sample * FXP_INPUTS;
+#if FXP_PIXELS
+    size_t i;
+    for (i = 0; (i < FXP_INPUTS) && (inputs.given != NULL); i++) {
+        x[i] = fxp_input_table[256u * (i % FXP_INPUT_SCALES) + inputs.given[first + i]];
     }
-    for (i = 0; i < FXP_INPUTS; i++) {
-        x[i] = fxp_input_table[inputs.pixels[sample * FXP_INPUTS + i]];
+#else
+    inputs.raw = (inputs.given != NULL) ? inputs.given : inputs.raw;
+#endif
+    if (inputs.raw != NULL) {
+        memcpy(x, inputs.raw + first, FXP_INPUTS * sizeof(fxp_value));
     }
 }
 
@@ -180,21 +217,21 @@ void fxp_forward_stage(fxp_model *model, int32_t stage, int32_t sample, int32_t 
     pass.weights = (s->w_form >= 0) ? fxp_weights_of(model, stage) : NULL;
     pass.bias = (s->w_form >= 0) ? fxp_bias_of(model, stage) : NULL;
 #if FXP_PACKED
-    pass.panel = place(model, s->panel_at);
+    pass.panel = (fxp_param *)place(model, s->panel_at);
 #else
     pass.panel = NULL;
 #endif
     pass.x = fxp_x_of(model, stage, sample);
     pass.y = fxp_y_of(model, stage, sample);
     pass.winners = NULL;
-    pass.patches = place(model, s->scratch_at);
+    pass.patches = (fxp_value *)place(model, s->scratch_at);
     pass.site = site;
     pass.first = (uint32_t)(sample * elements);
     pass.lift = (frac_x < 0) ? -frac_x : 0;
     pass.bias_shift = (frac_x > 0) ? frac_x : 0;
 #if FXP_TRAINING
     if (keep && (s->winners_at != FXP_NOWHERE)) {
-        uint8_t *winners = place(model, s->winners_at);
+        uint8_t *winners = (uint8_t *)place(model, s->winners_at);
         pass.winners = winners + sample * elements;
     }
 #else
@@ -203,14 +240,36 @@ void fxp_forward_stage(fxp_model *model, int32_t stage, int32_t sample, int32_t 
     run(&pass);
 }
 
-static int32_t predict(fxp_model *model, fxp_inputs inputs, int32_t *logits)
+const fxp_value *fxp_logits_of(fxp_model *model, fxp_inputs inputs)
 {
-    const fxp_value *last = fxp_y_of(model, FXP_STAGES - 1, 0);
-    int32_t i;
-    fxp_load_input(model, inputs, 0, 0);
+    int32_t i, n = 0;
+#if FXP_TRAINING
+    n = model->pending;
+    if (n >= FXP_BATCH) {
+        return NULL;
+    }
+#endif
+    fxp_load_input(model, inputs, 0, n);
     for (i = 0; i < FXP_STAGES; i++) {
         fxp_site site = fxp_forward_site(model, i, 0);
-        fxp_forward_stage(model, i, 0, 0, &site);
+        fxp_forward_stage(model, i, n, 0, &site);
+    }
+    return fxp_y_of(model, FXP_STAGES - 1, n);
+}
+
+static int32_t predict(fxp_model *model, fxp_inputs inputs, int32_t *logits)
+{
+    const fxp_value *last;
+    int32_t i;
+    if (!fxp_ready(model)) {
+        return FXP_NOT_READY;
+    }
+    if ((inputs.given == NULL) && (inputs.raw == NULL)) {
+        return FXP_BAD_ARGUMENT;
+    }
+    last = fxp_logits_of(model, inputs);
+    if (last == NULL) {
+        return FXP_FULL;
     }
     for (i = 0; (i < FXP_OUTPUTS) && (logits != NULL); i++) {
         logits[i] = last[i];
@@ -218,23 +277,18 @@ static int32_t predict(fxp_model *model, fxp_inputs inputs, int32_t *logits)
     return fxp_first_largest(last);
 }
 
-int32_t fxp_predict(fxp_model *model, const uint8_t *pixels, int32_t *logits)
+int32_t fxp_predict(fxp_model *model, const fxp_input *inputs, int32_t *logits)
 {
-    fxp_inputs inputs;
-    inputs.pixels = pixels;
-    inputs.raw = NULL;
-    return predict(model, inputs, logits);
+    return predict(model, fxp_given(inputs), logits);
 }
 
-int32_t fxp_predict_raw(fxp_model *model, const fxp_value *raw, int32_t *logits)
+int32_t fxp_predict_raw(fxp_model *model, const fxp_value *inputs, int32_t *logits)
 {
-    fxp_inputs inputs;
-    inputs.pixels = NULL;
-    inputs.raw = raw;
-    return predict(model, inputs, logits);
+    return predict(model, fxp_raw(inputs), logits);
 }
 
 int32_t fxp_logit_frac(const fxp_model *model)
 {
-    return model->forms[fxp_stages[FXP_STAGES - 1].y_form].frac;
+    const int32_t form = fxp_stages[FXP_STAGES - 1].y_form;
+    return fxp_ready(model) ? model->forms[form].frac : fxp_form_starts[form].frac;
 }

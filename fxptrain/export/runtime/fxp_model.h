@@ -5,22 +5,45 @@
 #include "fxp_rounding.h"
 #include "fxp_types.h"
 
-/* How samples come: pixels or raw integers; the other pointer is NULL. */
+/* How samples come: as the model reads them or as raw integers; the other pointer is NULL. */
 typedef struct {
-    const uint8_t *pixels;
+    const fxp_input *given;
     const fxp_value *raw;
 } fxp_inputs;
+
+static inline fxp_inputs fxp_given(const fxp_input *given)
+{
+    fxp_inputs inputs;
+    inputs.given = given;
+    inputs.raw = NULL;
+    return inputs;
+}
+
+static inline fxp_inputs fxp_raw(const fxp_value *raw)
+{
+    fxp_inputs inputs;
+    inputs.given = NULL;
+    inputs.raw = raw;
+    return inputs;
+}
 
 /* One sample's places in the arena. */
 fxp_value *fxp_x_of(const fxp_model *model, int32_t stage, int32_t sample);
 fxp_value *fxp_y_of(const fxp_model *model, int32_t stage, int32_t sample);
 
 /* Weights and bias in use: the arena's where they are trained, else the exported ones. */
-const fxp_param *fxp_weights_of(const fxp_model *model, int32_t stage);
-const fxp_param *fxp_bias_of(const fxp_model *model, int32_t stage);
+FXP_ROM fxp_param *fxp_weights_of(const fxp_model *model, int32_t stage);
+FXP_ROM fxp_param *fxp_bias_of(const fxp_model *model, int32_t stage);
 
 /* Put the raw integers of sample `sample` of `inputs` where stage 0 reads sample number `place`. */
 void fxp_load_input(const fxp_model *model, fxp_inputs inputs, int32_t sample, int32_t place);
+
+/* Whether the model is one and went through fxp_init. */
+int32_t fxp_ready(const fxp_model *model);
+
+/* Logits, rounded half to even, of the first of `inputs`, in a place that no sample of an open batch has; NULL: there is
+ * none. */
+const fxp_value *fxp_logits_of(fxp_model *model, fxp_inputs inputs);
 
 /* The rounding site of a stage's outputs. */
 fxp_site fxp_forward_site(const fxp_model *model, int32_t stage, int32_t stochastic);

@@ -9,9 +9,9 @@ typedef uint32_t word;
 #endif
 
 /* The signed number of `bits` bits that starts at bit `at`; constants where this is inlined. No byte behind it is read. */
-static inline int32_t field(const uint8_t *packed, uint32_t at, uint32_t bits)
+static inline int32_t field(FXP_ROM uint8_t *packed, uint32_t at, uint32_t bits)
 {
-    const uint8_t *from = packed + at / 8u;
+    FXP_ROM uint8_t *from = packed + at / 8u;
     const uint32_t skip = at % 8u, need = skip + bits;
     const word sign = (word)1 << (bits - 1u);
     word value = from[0];
@@ -33,9 +33,9 @@ static inline int32_t field(const uint8_t *packed, uint32_t at, uint32_t bits)
     return (int32_t)((int64_t)(value ^ sign) - (int64_t)sign);
 }
 
-static const uint8_t *unpack_row(const uint8_t *packed, int32_t taps, fxp_param *to)
+static FXP_ROM uint8_t *unpack_row(FXP_ROM uint8_t *packed, int32_t taps, fxp_param *to)
 {
-    const uint8_t *from = packed;
+    FXP_ROM uint8_t *from = packed;
     int32_t left = taps;
     uint32_t i;
     for (; left >= 8; left -= 8) { /* eight weights fill whole bytes: all shifts are constants */
@@ -56,9 +56,9 @@ static const uint8_t *unpack_row(const uint8_t *packed, int32_t taps, fxp_param 
     return from + (left * FXP_PARAM_BITS + 7) / 8;
 }
 
-void fxp_unpack_weights(const uint8_t *packed, int32_t first, int32_t channels, int32_t taps, fxp_param *to)
+void fxp_unpack_weights(FXP_ROM uint8_t *packed, int32_t first, int32_t channels, int32_t taps, fxp_param *to)
 {
-    const uint8_t *from = packed + first * ((taps * FXP_PARAM_BITS + 7) / 8);
+    FXP_ROM uint8_t *from = packed + first * ((taps * FXP_PARAM_BITS + 7) / 8);
     int32_t c;
     for (c = 0; c < channels; c++) {
         from = unpack_row(from, taps, to + c * taps);
@@ -67,7 +67,7 @@ void fxp_unpack_weights(const uint8_t *packed, int32_t first, int32_t channels, 
 
 #if FXP_TRAINING
 
-void fxp_unpack_momentum(const uint8_t *packed, int32_t channels, int32_t taps, fxp_momentum *to)
+void fxp_unpack_momentum(FXP_ROM uint8_t *packed, int32_t channels, int32_t taps, fxp_momentum *to)
 {
     const int32_t row = (taps * FXP_MOMENTUM_BITS + 7) / 8;
     int32_t c, k;

@@ -7,11 +7,11 @@
 #if FXP_PACKED
 
 /* Weights of output channels first <= c < first + channels, of `taps` weights each, to `to` (channels, taps). */
-void fxp_unpack_weights(const uint8_t *packed, int32_t first, int32_t channels, int32_t taps, fxp_param *to);
+void fxp_unpack_weights(FXP_ROM uint8_t *packed, int32_t first, int32_t channels, int32_t taps, fxp_param *to);
 
 #if FXP_TRAINING
 /* The same of their momentum. */
-void fxp_unpack_momentum(const uint8_t *packed, int32_t channels, int32_t taps, fxp_momentum *to);
+void fxp_unpack_momentum(FXP_ROM uint8_t *packed, int32_t channels, int32_t taps, fxp_momentum *to);
 #endif
 
 #endif

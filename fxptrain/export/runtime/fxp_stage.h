@@ -9,8 +9,8 @@
 /* Forward of one sample. */
 typedef struct {
     const fxp_stage *stage;
-    const fxp_param *weights; /* with FXP_PACKED, NULL: to be unpacked into the panel */
-    const fxp_param *bias;    /* NULL: none */
+    FXP_ROM fxp_param *weights; /* with FXP_PACKED, NULL: to be unpacked into the panel */
+    FXP_ROM fxp_param *bias;    /* NULL: none */
     const fxp_value *x;       /* (h, w, ci) */
     fxp_value *y;             /* (oh, ow, co) */
     uint8_t *winners;         /* of y; NULL: nobody wants them */
@@ -49,7 +49,7 @@ fxp_range fxp_inside(int32_t position, int32_t size, int32_t extent);
 /* Backward of one sample. */
 typedef struct {
     const fxp_stage *stage;
-    const fxp_param *weights;
+    FXP_ROM fxp_param *weights;
     const fxp_value *x;
     const uint8_t *winners; /* NULL: no pooling */
     const fxp_error *error; /* (oh, ow, co) */

@@ -1,98 +1,31 @@
 /* The training state as bytes, little-endian on every machine:
  *
- *     "FXP1", the model's fingerprint, steps, calibrated              4 words of 32 bits
+ *     "FXPS", version, FXP_STATE_BYTES, the model's fingerprint, number of the state (0, or of two slots),
+ *     steps, calibrated                                               7 words of 32 bits
  *     of every format: frac, saturated, total, largest                4 + 8 + 8 + 4 bytes
  *     of every error scale: frac, calm                                4 + 4 bytes
  *     of every trained layer: weights, their momentum, bias, its momentum, in the layout of fxp_stage
  *     CRC-32 of all that                                              4 bytes
  */
-#include "fxp.h"
+#include "fxp_state.h"
+
+#include "fxp_formats.h"
+#include "fxp_model.h"
+#include "fxp_bytes.h"
 
 #if FXP_TRAINING
 
-#define FXP_MAGIC 0x31505846u
-#define FXP_CRC 0xEDB88320u
-
-static uint8_t *put(uint8_t *to, uint64_t value, int32_t bytes)
-{
-    int32_t i;
-    for (i = 0; i < bytes; i++) {
-        *to++ = (uint8_t)(value & 255u);
-        value >>= 8;
-    }
-    return to;
-}
-
-static uint64_t get(const uint8_t **from, int32_t bytes)
-{
-    uint64_t value = 0;
-    int32_t i;
-    for (i = 0; i < bytes; i++) {
-        value |= (uint64_t)(*from)[i] << (8 * i);
-    }
-    *from += bytes;
-    return value;
-}
-
-/* A signed number of `bytes` bytes, without leaving the sign to a conversion. */
-static int32_t get_signed(const uint8_t **from, int32_t bytes)
-{
-    const int64_t value = (int64_t)get(from, bytes);
-    const int64_t half = (int64_t)1 << (8 * bytes - 1);
-    return (int32_t)((value < half) ? value : (value - 2 * half));
-}
-
-static uint32_t crc32(const uint8_t *bytes, uint32_t count)
-{
-    uint32_t crc = UINT32_MAX, i, bit;
-    for (i = 0; i < count; i++) {
-        crc ^= bytes[i];
-        for (bit = 0; bit < 8; bit++) {
-            crc = (crc >> 1) ^ (((crc & 1u) != 0) ? FXP_CRC : 0u);
-        }
-    }
-    return ~crc;
-}
-
-static uint8_t *put_params(uint8_t *to, const fxp_param *values, int32_t count)
-{
-    int32_t i;
-    for (i = 0; i < count; i++) {
-        to = put(to, (uint64_t)(int64_t)values[i], (int32_t)sizeof(fxp_param));
-    }
-    return to;
-}
-
-static uint8_t *put_momentum(uint8_t *to, const fxp_momentum *values, int32_t count)
-{
-    int32_t i;
-    for (i = 0; i < count; i++) {
-        to = put(to, (uint64_t)(int64_t)values[i], (int32_t)sizeof(fxp_momentum));
-    }
-    return to;
-}
-
-static const uint8_t *get_params(const uint8_t *from, fxp_param *values, int32_t count)
-{
-    int32_t i;
-    for (i = 0; i < count; i++) {
-        values[i] = (fxp_param)get_signed(&from, (int32_t)sizeof(fxp_param));
-    }
-    return from;
-}
-
-static const uint8_t *get_momentum(const uint8_t *from, fxp_momentum *values, int32_t count)
-{
-    int32_t i;
-    for (i = 0; i < count; i++) {
-        values[i] = (fxp_momentum)get_signed(&from, (int32_t)sizeof(fxp_momentum));
-    }
-    return from;
-}
+#define FXP_MAGIC 0x53505846u
+#define FXP_STATE_VERSION 2u
 
 static int32_t weight_count(const fxp_stage *s)
 {
     return s->co * s->kh * s->kw * ((s->kind == FXP_DEPTHWISE) ? 1 : s->ci);
+}
+
+static int32_t bias_count(const fxp_stage *s)
+{
+    return (s->bias == NULL) ? 0 : s->co;
 }
 
 static void *place(const fxp_model *model, uint32_t at)
@@ -100,72 +33,220 @@ static void *place(const fxp_model *model, uint32_t at)
     return model->arena + at;
 }
 
-void fxp_state_save(const fxp_model *model, uint8_t *bytes)
+static void put_params(fxp_bytes *bytes, const fxp_param *values, int32_t count)
 {
-    uint8_t *to = bytes;
     int32_t i;
-    to = put(to, FXP_MAGIC, 4);
-    to = put(to, FXP_FINGERPRINT, 4);
-    to = put(to, model->step, 4);
-    to = put(to, model->calibrated, 4);
+    for (i = 0; i < count; i++) {
+        fxp_put_signed(bytes, values[i], sizeof(fxp_param));
+    }
+}
+
+static void put_momentum(fxp_bytes *bytes, const fxp_momentum *values, int32_t count)
+{
+    int32_t i;
+    for (i = 0; i < count; i++) {
+        fxp_put_signed(bytes, values[i], sizeof(fxp_momentum));
+    }
+}
+
+fxp_status fxp_state_out(const fxp_model *model, const fxp_storage *storage, uint32_t base, uint32_t number)
+{
+    fxp_bytes bytes;
+    int32_t i;
+    fxp_bytes_start(&bytes, storage, base);
+    fxp_put(&bytes, FXP_MAGIC, 4);
+    fxp_put(&bytes, FXP_STATE_VERSION, 4);
+    fxp_put(&bytes, FXP_STATE_BYTES, 4);
+    fxp_put(&bytes, FXP_FINGERPRINT, 4);
+    fxp_put(&bytes, number, 4);
+    fxp_put(&bytes, model->step, 4);
+    fxp_put(&bytes, model->calibrated, 4);
     for (i = 0; i < FXP_FORMS; i++) {
-        to = put(to, (uint64_t)(int64_t)model->forms[i].frac, 4);
-        to = put(to, model->forms[i].saturated, 8);
-        to = put(to, model->forms[i].total, 8);
-        to = put(to, (uint64_t)(int64_t)model->forms[i].largest, 4);
+        fxp_put_signed(&bytes, model->forms[i].frac, 4);
+        fxp_put(&bytes, model->forms[i].saturated, 8);
+        fxp_put(&bytes, model->forms[i].total, 8);
+        fxp_put_signed(&bytes, model->forms[i].largest, 4);
     }
     for (i = 0; i < FXP_STAGES; i++) {
-        to = put(to, (uint64_t)(int64_t)model->scales[i].frac, 4);
-        to = put(to, (uint64_t)(int64_t)model->scales[i].calm, 4);
+        fxp_put_signed(&bytes, model->scales[i].frac, 4);
+        fxp_put_signed(&bytes, model->scales[i].calm, 4);
     }
     for (i = FXP_FIRST_TRAINED; i < FXP_STAGES; i++) {
         const fxp_stage *s = &fxp_stages[i];
         if (s->w_form >= 0) {
-            to = put_params(to, place(model, s->weights_at), weight_count(s));
-            to = put_momentum(to, place(model, s->weights_momentum_at), weight_count(s));
-            to = put_params(to, place(model, s->bias_at), (s->bias == NULL) ? 0 : s->co);
-            to = put_momentum(to, place(model, s->bias_momentum_at), (s->bias == NULL) ? 0 : s->co);
+            put_params(&bytes, (const fxp_param *)place(model, s->weights_at), weight_count(s));
+            put_momentum(&bytes, (const fxp_momentum *)place(model, s->weights_momentum_at), weight_count(s));
+            put_params(&bytes, (const fxp_param *)place(model, s->bias_at), bias_count(s));
+            put_momentum(&bytes, (const fxp_momentum *)place(model, s->bias_momentum_at), bias_count(s));
         }
     }
-    (void)put(to, crc32(bytes, FXP_STATE_BYTES - 4), 4);
+    fxp_put(&bytes, ~bytes.crc, 4);
+    fxp_flush(&bytes);
+    return bytes.status;
 }
 
-static void load_parameters(fxp_model *model, const uint8_t *from)
+/* Whether format `row` can have that frac: one that adapts within its limits, a momentum's where it was fitted, any other
+ * only as it was exported. */
+static int32_t can_have(int32_t row, int32_t frac)
 {
+    const fxp_form_start *form = &fxp_form_starts[row];
     int32_t i;
+    for (i = FXP_FIRST_TRAINED; i < FXP_STAGES; i++) {
+        if ((fxp_stages[i].w_form >= 0) && (fxp_stages[i].w_form + 1 == row)) {
+            return (frac >= -FXP_MAX_MOMENTUM_FRAC) && (frac <= FXP_MAX_MOMENTUM_FRAC);
+        }
+    }
+    return (frac == form->frac) || (form->adaptive && (frac >= form->min_frac) && (frac <= form->max_frac));
+}
+
+/* Formats and error scales, into the model where there is one; 1: as they can be. */
+static int32_t take_formats(fxp_bytes *bytes, fxp_model *model)
+{
+    int32_t i, good = 1;
+    for (i = 0; i < FXP_FORMS; i++) {
+        fxp_form form;
+        form.frac = fxp_get_signed(bytes, 4);
+        form.saturated = fxp_get(bytes, 8);
+        form.total = fxp_get(bytes, 8);
+        form.largest = fxp_get_signed(bytes, 4);
+        good &= can_have(i, form.frac) && (form.saturated <= form.total) && (form.largest >= 0);
+        good &= form.total < ((uint64_t)1 << 50); /* the share that saturated is formed with 12 more bits */
+        if (model != NULL) {
+            model->forms[i] = form;
+        }
+    }
+    for (i = 0; i < FXP_STAGES; i++) {
+        fxp_scale scale;
+        scale.frac = fxp_get_signed(bytes, 4);
+        scale.calm = fxp_get_signed(bytes, 4);
+        good &= (scale.frac >= -FXP_MAX_ERROR_FRAC) && (scale.frac <= FXP_MAX_ERROR_FRAC);
+        good &= (scale.calm >= 0) && (scale.calm < FXP_CALM_STEPS);
+        if (model != NULL) {
+            model->scales[i] = scale;
+        }
+    }
+    return good;
+}
+
+static int32_t take_params(fxp_bytes *bytes, fxp_param *values, int32_t count)
+{
+    int32_t i, good = 1;
+    for (i = 0; i < count; i++) {
+        const int32_t value = fxp_get_signed(bytes, sizeof(fxp_param));
+        good &= (value >= FXP_MIN_RAW(FXP_PARAM_BITS)) && (value <= FXP_MAX_RAW(FXP_PARAM_BITS));
+        if (values != NULL) {
+            values[i] = (fxp_param)value;
+        }
+    }
+    return good;
+}
+
+static int32_t take_momentum(fxp_bytes *bytes, fxp_momentum *values, int32_t count)
+{
+    int32_t i, good = 1;
+    for (i = 0; i < count; i++) {
+        const int32_t value = fxp_get_signed(bytes, sizeof(fxp_momentum));
+        good &= (value >= FXP_MIN_RAW(FXP_MOMENTUM_BITS)) && (value <= FXP_MAX_RAW(FXP_MOMENTUM_BITS));
+        if (values != NULL) {
+            values[i] = (fxp_momentum)value;
+        }
+    }
+    return good;
+}
+
+static fxp_param *params_at(const fxp_model *model, uint32_t at)
+{
+    return (model == NULL) ? NULL : (fxp_param *)place(model, at);
+}
+
+static fxp_momentum *momentum_at(const fxp_model *model, uint32_t at)
+{
+    return (model == NULL) ? NULL : (fxp_momentum *)place(model, at);
+}
+
+/* Everything behind the first five words; without a model it is only looked at. */
+static fxp_status take_body(fxp_bytes *bytes, fxp_model *model)
+{
+    const uint32_t step = (uint32_t)fxp_get(bytes, 4), calibrated = (uint32_t)fxp_get(bytes, 4);
+    int32_t good = (calibrated <= 1u) && take_formats(bytes, model);
+    int32_t i;
+    uint32_t crc;
     for (i = FXP_FIRST_TRAINED; i < FXP_STAGES; i++) {
         const fxp_stage *s = &fxp_stages[i];
         if (s->w_form >= 0) {
-            from = get_params(from, place(model, s->weights_at), weight_count(s));
-            from = get_momentum(from, place(model, s->weights_momentum_at), weight_count(s));
-            from = get_params(from, place(model, s->bias_at), (s->bias == NULL) ? 0 : s->co);
-            from = get_momentum(from, place(model, s->bias_momentum_at), (s->bias == NULL) ? 0 : s->co);
+            good &= take_params(bytes, params_at(model, s->weights_at), weight_count(s));
+            good &= take_momentum(bytes, momentum_at(model, s->weights_momentum_at), weight_count(s));
+            good &= take_params(bytes, params_at(model, s->bias_at), bias_count(s));
+            good &= take_momentum(bytes, momentum_at(model, s->bias_momentum_at), bias_count(s));
         }
     }
+    crc = ~bytes->crc;
+    good &= fxp_get(bytes, 4) == crc;
+    if (model != NULL) {
+        model->step = step;
+        model->calibrated = calibrated;
+        model->pending = 0;
+    }
+    if (bytes->status != FXP_OK) {
+        return bytes->status;
+    }
+    return good ? FXP_OK : FXP_DAMAGED;
 }
 
-int32_t fxp_state_load(fxp_model *model, const uint8_t *bytes)
+fxp_status fxp_state_check(const fxp_storage *storage, uint32_t base, uint32_t *number)
 {
-    const uint8_t *from = bytes, *end = bytes + (FXP_STATE_BYTES - 4);
+    fxp_bytes bytes;
+    uint32_t word;
+    int32_t same;
+    fxp_bytes_start(&bytes, storage, base);
+    word = (uint32_t)fxp_get(&bytes, 4);
+    same = fxp_get(&bytes, 4) == FXP_STATE_VERSION;
+    same &= fxp_get(&bytes, 4) == FXP_STATE_BYTES;
+    same &= fxp_get(&bytes, 4) == FXP_FINGERPRINT;
+    *number = (uint32_t)fxp_get(&bytes, 4);
+    if (bytes.status != FXP_OK) {
+        return bytes.status;
+    }
+    if (word != FXP_MAGIC) {
+        return FXP_DAMAGED;
+    }
+    return same ? take_body(&bytes, NULL) : FXP_FOREIGN;
+}
+
+fxp_status fxp_state_in(fxp_model *model, const fxp_storage *storage, uint32_t base)
+{
+    fxp_bytes bytes;
     int32_t i;
-    if ((get(&from, 4) != FXP_MAGIC) || (get(&from, 4) != FXP_FINGERPRINT)
-        || (get(&end, 4) != crc32(bytes, FXP_STATE_BYTES - 4))) {
-        return 0;
+    fxp_bytes_start(&bytes, storage, base);
+    for (i = 0; i < 5; i++) {
+        (void)fxp_get(&bytes, 4);
     }
-    model->step = (uint32_t)get(&from, 4);
-    model->calibrated = (uint32_t)get(&from, 4);
-    for (i = 0; i < FXP_FORMS; i++) {
-        model->forms[i].frac = get_signed(&from, 4);
-        model->forms[i].saturated = get(&from, 8);
-        model->forms[i].total = get(&from, 8);
-        model->forms[i].largest = get_signed(&from, 4);
+    return take_body(&bytes, model);
+}
+
+fxp_status fxp_state_write(const fxp_model *model, const fxp_storage *storage)
+{
+    if (!fxp_ready(model)) {
+        return FXP_NOT_READY;
     }
-    for (i = 0; i < FXP_STAGES; i++) {
-        model->scales[i].frac = get_signed(&from, 4);
-        model->scales[i].calm = get_signed(&from, 4);
+    if ((storage == NULL) || (storage->write == NULL)) {
+        return FXP_BAD_ARGUMENT;
     }
-    load_parameters(model, from);
-    return 1;
+    return fxp_state_out(model, storage, 0, 0);
+}
+
+fxp_status fxp_state_read(fxp_model *model, const fxp_storage *storage)
+{
+    fxp_status status;
+    uint32_t number;
+    if (!fxp_ready(model)) {
+        return FXP_NOT_READY;
+    }
+    if ((storage == NULL) || (storage->read == NULL)) {
+        return FXP_BAD_ARGUMENT;
+    }
+    status = fxp_state_check(storage, 0, &number);
+    return (status == FXP_OK) ? fxp_state_in(model, storage, 0) : status;
 }
 
 #endif

@@ -10,25 +10,17 @@
 
 #if FXP_TRAINING
 
-/* Forward of all samples, rounded as in training. */
-static void forward(fxp_step *step, fxp_inputs inputs, int32_t count_formats)
+/* Forward of sample `n`, which stage `first` reads, rounded as in training; `seen`, where it is wanted, gathers what the
+ * roundings report. */
+static void forward(fxp_model *model, int32_t n, int32_t first, fxp_seen *seen)
 {
-    fxp_site sites[FXP_STAGES];
-    int32_t n, i;
-    for (i = 0; i < FXP_STAGES; i++) {
-        sites[i] = fxp_forward_site(step->model, i, FXP_FORWARD_STOCHASTIC);
-    }
-    for (n = 0; n < step->count; n++) {
-        fxp_load_input(step->model, inputs, n, n);
-        for (i = 0; i < FXP_STAGES; i++) {
-            fxp_forward_stage(step->model, i, n, i >= FXP_FIRST_TRAINED, &sites[i]);
-        }
-    }
-    for (i = 0; (i < FXP_STAGES) && count_formats; i++) {
-        const fxp_stage *s = &fxp_stages[i];
-        if (s->kind != FXP_MAXPOOL) {
-            fxp_form_note(&step->model->forms[s->y_form], sites[i].saturated,
-                          (uint32_t)(step->count * s->oh * s->ow * s->co), sites[i].largest);
+    int32_t i;
+    for (i = first; i < FXP_STAGES; i++) {
+        fxp_site site = fxp_forward_site(model, i, FXP_FORWARD_STOCHASTIC);
+        fxp_forward_stage(model, i, n, i >= FXP_FIRST_TRAINED, &site);
+        if (seen != NULL) {
+            seen[i].saturated += site.saturated;
+            seen[i].largest = (site.largest > seen[i].largest) ? site.largest : seen[i].largest;
         }
     }
 }
@@ -52,13 +44,13 @@ static void fit_momentum(fxp_step *step, uint64_t peaks[FXP_STAGES][2])
     }
 }
 
-/* Before the first step: fit every error scale, from the loss down, then the momentum formats, to this batch. */
-static void calibrate(fxp_step *step, fxp_inputs inputs)
+/* Before the first step: fit every error scale, from the loss down, then the momentum formats, to this batch. Errors take
+ * the place of values, which are computed again in the end. */
+static void calibrate(fxp_step *step)
 {
     fxp_scale *scales = step->model->scales;
     uint64_t peaks[FXP_STAGES][2];
-    int32_t i;
-    forward(step, inputs, 0);
+    int32_t i, n;
     fxp_step_scales(step);
     for (i = FXP_STAGES - 1; i >= FXP_FIRST_TRAINED; i--) {
         if (i == FXP_STAGES - 1) {
@@ -83,6 +75,9 @@ static void calibrate(fxp_step *step, fxp_inputs inputs)
         fit_momentum(step, peaks);
     }
     step->model->calibrated = 1;
+    for (n = 0; n < step->count; n++) {
+        forward(step->model, n, FXP_FIRST_TRAINED, NULL);
+    }
 }
 
 static void backward(fxp_step *step)
@@ -101,38 +96,93 @@ static void backward(fxp_step *step)
     }
 }
 
-static int32_t acceptable(const uint16_t *labels, int32_t count)
+/* Whether a rate is mantissa * 2^-shift in the range of FXP_RATE_LEAST_SHIFT, which counts for a mantissa of 15 bits. */
+static int32_t acceptable(fxp_multiplier rate)
 {
-    int32_t n;
-    if ((count < 1) || (count > FXP_BATCH)) {
+    if ((rate.mantissa < 0) || (rate.mantissa >= 32768) || (rate.shift > 128) || (rate.shift < -64)) {
         return 0;
     }
-    for (n = 0; n < count; n++) {
-        if (labels[n] >= FXP_OUTPUTS) {
-            return 0;
-        }
+    while ((rate.mantissa > 0) && (rate.mantissa < 16384)) {
+        rate.mantissa *= 2;
+        rate.shift++;
     }
-    return 1;
+    return (rate.mantissa == 0) || (rate.shift >= FXP_RATE_LEAST_SHIFT);
 }
 
-static fxp_result train(fxp_model *model, fxp_inputs inputs, const uint16_t *labels, int32_t count, fxp_multiplier rate)
+static fxp_result refused(fxp_status status)
 {
-    fxp_result result = {0, 0, 0};
+    fxp_result result = {0, 0, 0, 0, 0, FXP_OK};
+    result.status = status;
+    return result;
+}
+
+/* Add sample `sample` of `inputs` to the batch. */
+static fxp_status add(fxp_model *model, fxp_inputs inputs, int32_t sample, uint16_t label)
+{
+    int32_t i;
+    if (!fxp_ready(model)) {
+        return FXP_NOT_READY;
+    }
+    if ((inputs.given == NULL) && (inputs.raw == NULL)) {
+        return FXP_BAD_ARGUMENT;
+    }
+    if (label >= FXP_OUTPUTS) {
+        return FXP_BAD_LABEL;
+    }
+    if (model->pending >= FXP_BATCH) {
+        return FXP_FULL;
+    }
+    for (i = 0; (i < FXP_STAGES) && (model->pending == 0); i++) {
+        model->seen[i].saturated = 0;
+        model->seen[i].largest = 0;
+    }
+    fxp_load_input(model, inputs, sample, model->pending);
+    forward(model, model->pending, 0, model->seen);
+    model->labels[model->pending] = label;
+    model->pending++;
+    return FXP_OK;
+}
+
+/* Report the batch's outputs to their formats. */
+static void note_outputs(fxp_model *model, int32_t count, fxp_result *result)
+{
+    int32_t i;
+    for (i = 0; i < FXP_STAGES; i++) {
+        const fxp_stage *s = &fxp_stages[i];
+        if (s->kind != FXP_MAXPOOL) {
+            const uint32_t total = (uint32_t)(count * s->oh * s->ow * s->co);
+            fxp_form_note(&model->forms[s->y_form], model->seen[i].saturated, total, model->seen[i].largest);
+            result->rounded += total;
+            result->saturated += model->seen[i].saturated;
+        }
+    }
+}
+
+fxp_result fxp_train_finish(fxp_model *model, fxp_multiplier rate)
+{
+    fxp_result result = {0, 0, 0, 0, 0, FXP_OK};
     fxp_step step;
-    if (!acceptable(labels, count)) {
-        return result;
+    if (!fxp_ready(model)) {
+        return refused(FXP_NOT_READY);
+    }
+    if (!acceptable(rate)) {
+        return refused(FXP_BAD_RATE);
+    }
+    if (model->pending == 0) {
+        return refused(FXP_NOTHING);
     }
     step.model = model;
-    step.labels = labels;
-    step.count = count;
+    step.labels = model->labels;
+    step.count = model->pending;
     step.rate = rate;
     if (!model->calibrated) {
-        calibrate(&step, inputs);
+        calibrate(&step);
     }
     fxp_step_scales(&step);
-    forward(&step, inputs, 1);
+    note_outputs(model, step.count, &result);
     fxp_step_loss(&step);
     backward(&step);
+    model->pending = 0;
     model->step++;
 #if FXP_ADAPT_EVERY > 0
     if (model->step % FXP_ADAPT_EVERY == 0) {
@@ -141,26 +191,71 @@ static fxp_result train(fxp_model *model, fxp_inputs inputs, const uint16_t *lab
 #endif
     result.loss_sum = step.loss_sum;
     result.correct = step.correct;
-    result.samples = count;
+    result.samples = step.count;
     return result;
 }
 
-fxp_result fxp_train_step(fxp_model *model, const uint8_t *pixels, const uint16_t *labels, int32_t count,
-                          fxp_multiplier rate)
+void fxp_train_drop(fxp_model *model)
 {
-    fxp_inputs inputs;
-    inputs.pixels = pixels;
-    inputs.raw = NULL;
-    return train(model, inputs, labels, count, rate);
+    if (fxp_ready(model)) {
+        model->pending = 0;
+    }
 }
 
-fxp_result fxp_train_step_raw(fxp_model *model, const fxp_value *raw, const uint16_t *labels, int32_t count,
+/* Everything is looked at before anything is done. */
+static fxp_status looked_at(const fxp_model *model, fxp_inputs inputs, const uint16_t *labels, int32_t count)
+{
+    int32_t n;
+    if (!fxp_ready(model)) {
+        return FXP_NOT_READY;
+    }
+    if (((inputs.given == NULL) && (inputs.raw == NULL)) || (labels == NULL) || (count < 1) || (count > FXP_BATCH)) {
+        return FXP_BAD_ARGUMENT;
+    }
+    for (n = 0; n < count; n++) {
+        if (labels[n] >= FXP_OUTPUTS) {
+            return FXP_BAD_LABEL;
+        }
+    }
+    return (model->pending > 0) ? FXP_FULL : FXP_OK;
+}
+
+static fxp_result train(fxp_model *model, fxp_inputs inputs, const uint16_t *labels, int32_t count, fxp_multiplier rate)
+{
+    const fxp_status status = looked_at(model, inputs, labels, count);
+    int32_t n;
+    if (status != FXP_OK) {
+        return refused(status);
+    }
+    if (!acceptable(rate)) {
+        return refused(FXP_BAD_RATE);
+    }
+    for (n = 0; n < count; n++) {
+        (void)add(model, inputs, n, labels[n]);
+    }
+    return fxp_train_finish(model, rate);
+}
+
+fxp_result fxp_train_step(fxp_model *model, const fxp_input *inputs, const uint16_t *labels, int32_t count,
+                          fxp_multiplier rate)
+{
+    return train(model, fxp_given(inputs), labels, count, rate);
+}
+
+fxp_result fxp_train_step_raw(fxp_model *model, const fxp_value *inputs, const uint16_t *labels, int32_t count,
                               fxp_multiplier rate)
 {
-    fxp_inputs inputs;
-    inputs.pixels = NULL;
-    inputs.raw = raw;
-    return train(model, inputs, labels, count, rate);
+    return train(model, fxp_raw(inputs), labels, count, rate);
+}
+
+fxp_status fxp_train_add(fxp_model *model, const fxp_input *inputs, uint16_t label)
+{
+    return add(model, fxp_given(inputs), 0, label);
+}
+
+fxp_status fxp_train_add_raw(fxp_model *model, const fxp_value *inputs, uint16_t label)
+{
+    return add(model, fxp_raw(inputs), 0, label);
 }
 
 fxp_multiplier fxp_rate_default(void)
@@ -171,12 +266,17 @@ fxp_multiplier fxp_rate_default(void)
 
 fxp_multiplier fxp_rate_ratio(uint64_t numerator, uint64_t denominator)
 {
+    static const fxp_multiplier none = {-1, 0}; /* refused where it is used */
+    static const uint64_t most = (uint64_t)1 << 40;
+    if ((denominator == 0) || (numerator > most) || (denominator > most)) {
+        return none;
+    }
     return fxp_multiplier_ratio(numerator, denominator);
 }
 
 fxp_multiplier fxp_rate_halved(fxp_multiplier rate)
 {
-    return fxp_multiplier_halved(rate);
+    return (rate.mantissa < 0) ? rate : fxp_multiplier_halved(rate);
 }
 
 #endif

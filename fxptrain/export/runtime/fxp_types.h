@@ -11,13 +11,27 @@
 #include <stdint.h>
 
 #include "fxp_config.h"
+#include "fxp_interface.h"
 
 enum { FXP_CONV = 0, FXP_DEPTHWISE = 1, FXP_MAXPOOL = 2, FXP_AVGPOOL = 3 };
 
 /* 1: the products of 8- and 16-bit numbers use the DSP instructions of Cortex-M4, M7, M33 (fxp_dot_dsp.c); the bits are the
- * same. */
+ * same. The compiler tells whether the core has them; -DFXP_DSP=0 does without. */
+#if defined(__ARM_FEATURE_DSP) && defined(__ARM_FEATURE_SIMD32)
 #ifndef FXP_DSP
+#define FXP_DSP 1
+#endif
+#elif !defined(FXP_DSP)
 #define FXP_DSP 0
+#elif FXP_DSP
+#error "FXP_DSP=1 needs a core with the DSP instructions of Arm's M-profile; leave it out."
+#endif
+
+/* Where constants are that are large: on AVR they stay in flash, and the pointers to them reach RAM as well. */
+#ifdef __MEMX
+#define FXP_ROM const __memx
+#else
+#define FXP_ROM const
 #endif
 
 #define FXP_NOWHERE UINT32_MAX /* in place of an offset: there is no such array */
@@ -54,8 +68,8 @@ typedef struct {
     int32_t pool_h, pool_w;
     fxp_multiplier mean; /* of an average pool: 1 / (kh * kw) */
     int32_t x_form, y_form, w_form; /* rows of the formats; the momentum's is w_form + 1; -1: none */
-    const fxp_stored_param *weights; /* as exported; training copies them into the arena */
-    const fxp_param *bias;           /* NULL: none */
+    FXP_ROM fxp_stored_param *weights; /* as exported; training copies them into the arena */
+    FXP_ROM fxp_param *bias;           /* NULL: none */
     uint32_t x_at, y_at, scratch_at;
     uint32_t x_step, y_step;
 #if FXP_PACKED
@@ -63,8 +77,8 @@ typedef struct {
     int32_t panel;     /* how many output channels' at a time */
 #endif
 #if FXP_TRAINING
-    const fxp_stored_momentum *weights_momentum_start;
-    const fxp_momentum *bias_momentum_start;
+    FXP_ROM fxp_stored_momentum *weights_momentum_start;
+    FXP_ROM fxp_momentum *bias_momentum_start;
     uint32_t winners_at, error_at, input_sums_at, gradient_at;
     uint32_t weights_at, bias_at, weights_momentum_at, bias_momentum_at;
 #endif
@@ -100,20 +114,48 @@ typedef struct {
     int32_t calm;
 } fxp_scale;
 
+/* What the samples of a batch that is being collected reported at one stage. */
+typedef struct {
+    uint32_t saturated;
+    int32_t largest;
+} fxp_seen;
+
+/* A model in use. Its fields are the runtime's own; fxp.h has functions for what a caller wants to know. */
 typedef struct {
     uint8_t *arena;
+    uint32_t identity; /* FXP_IDENTITY after fxp_init */
     fxp_form forms[FXP_FORMS];
 #if FXP_TRAINING
     fxp_scale scales[FXP_STAGES];
     uint32_t step;
     uint32_t calibrated;
+    int32_t pending; /* samples of the batch so far */
+    uint16_t labels[FXP_BATCH];
+    fxp_seen seen[FXP_STAGES];
 #endif
 } fxp_model;
+
+#if !FXP_PIXELS
+/* How real numbers become raw integers: (x + offset) * mantissa * 2^-shift, where x and offset have `grid` fractional
+ * bits. */
+typedef struct {
+    int64_t offset;
+    int32_t mantissa;
+    int32_t shift;
+    int32_t grid;
+} fxp_input_scale;
+#endif
+
+/* Generated in fxp_interface.c: of every channel, or of all alike. */
+#if FXP_PIXELS
+extern FXP_ROM fxp_value fxp_input_table[FXP_TABLE_VALUES]; /* raw input integer of each pixel value */
+#else
+extern const fxp_input_scale fxp_input_scales[FXP_INPUT_SCALES];
+#endif
 
 /* Generated in fxp_data.c. */
 extern const fxp_stage fxp_stages[FXP_STAGES];
 extern const fxp_form_start fxp_form_starts[FXP_FORMS];
-extern const fxp_value fxp_input_table[256]; /* raw input integer of each pixel value */
 #if FXP_TRAINING
 extern const fxp_scale fxp_scale_starts[FXP_STAGES];
 #endif

@@ -130,8 +130,14 @@ class Inference:
             out[part] = values
         return out
 
-    def evaluate(self, inputs: npt.NDArray[np.generic], labels: npt.NDArray[np.int32]) -> tuple[int, int]:
-        """Sum of the losses (16 fractional bits) and number of correct classes over all samples."""
+    def evaluate(
+        self, inputs: npt.NDArray[np.generic], labels: npt.NDArray[np.int32],
+        classes: npt.NDArray[np.int64] | None = None,
+    ) -> tuple[int, int]:  # fmt: skip
+        """Sum of the losses (16 fractional bits) and number of correct classes over all samples.
+
+        Into `classes` (n,), where it is given, goes the class of the largest logit, the first of equal ones.
+        """
         last = self.model.stages[-1]
         function: Any = loss.cross_entropy if self.model.spec.loss == "cross-entropy" else loss.squared_error
         total, correct = 0, 0
@@ -140,6 +146,8 @@ class Inference:
             unused = np.empty(values.shape, np.int8)
             result = function(values, last.y_form.format.frac_bits, labels[part], NO_ROUNDING, acc, draws, unused)
             total, correct = total + int(result[0]), correct + int(result[1])
+            if classes is not None:
+                np.argmax(values, axis=1, out=classes[part])
         return total, correct
 
 

@@ -114,7 +114,7 @@ class _Piece:
         x: Array = NO_ARRAY if self.plan.products[i] is not None else self._plain_x(i, part)
         winners = NO_WINNERS if self.plan.products[i] is not None else self._plain_winners(i, part)
         return ErrorCall(
-            space.error[i][part], winners, x, out, 0, self.formats[i], self.formats[i - 1], None, model.gate(i - 1),
+            space.error[i][part], winners, x, out, 0, self.formats[i], self.formats[i - 1], 0, False, model.gate(i - 1),
             model.error_stream(i - 1), self.moment(part.start), space.shared[i], scratch,
         )  # fmt: skip
 

@@ -110,7 +110,7 @@ class TrainingShare(ForwardShare):
             if model.graph.joins(i):
                 self.errors[i] = self._planned(i, "join", partial(self._join, i), *self._grid(i))
                 self._backward += self.errors[i].calls
-            for slot, tensor in enumerate(model.stages[i].inputs):
+            for slot, tensor in reversed(list(enumerate(model.stages[i].inputs))):
                 if tensor != INPUT:
                     self._hand_back(i, slot, tensor)
 
@@ -141,10 +141,11 @@ class TrainingShare(ForwardShare):
         model, space, part = self.model, self.space, self.part
         stage, tensor = model.stages[i], model.stages[i].inputs[slot]
         out = self._sums(tensor) if joined else space.error[tensor][part]
+        gate = model.gate(tensor)
         call = ErrorCall(
             space.error[i][part], space.winners_of(i, part), stage_input(model, space, i, part, slot),
             out.reshape(-1, *stage.in_shapes[slot]), slot, self.formats[0][i], self.formats[0][tensor],
-            self.formats[1][tensor] if joined else None, model.gate(tensor), model.error_stream(tensor), self.moment,
+            self.formats[1][tensor] - gate.added_frac, joined, gate, model.error_stream(tensor), self.moment,
             space.shared[i], space.scratch["error", self.worker][i],
         )  # fmt: skip
         return stage.input_error(call)

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from fxptrain.fixed.format import FxP
 from fxptrain.kernels.requantize import Activation, Gate
 from fxptrain.nn.layers.add import AddStage
-from fxptrain.nn.layers.contract import ForwardCall, LayerSpec, Roundings, Shape
+from fxptrain.nn.layers.contract import ForwardCall, Function, LayerSpec, Roundings, Shape
 from fxptrain.nn.layers.registry import register
 
 
@@ -18,10 +19,46 @@ class ActivationSpec(LayerSpec):
 
     def stage(self, layer: int, name: str, shapes: Sequence[Shape]) -> ActivationStage:
         """See `LayerSpec.stage`."""
-        made = ActivationStage(layer, name, shapes, shapes[0])
-        assert self.activation is not None
-        made.activation = self.activation
-        return made
+        assert self.function is not None
+        return ActivationStage(layer, name, shapes[0], self.function)
+
+
+class ActivationStage(AddStage):
+    """A sum of one tensor, activated: exact, in its input's format, unless its function adds fractional bits."""
+
+    def __init__(self, layer: int, name: str, shape: Shape, function: Function) -> None:
+        super().__init__(layer, name, (shape,), shape)
+        self.function, self.rounds = function, function.added_frac > 0
+
+    def absorb(self, layer: LayerSpec, shape: Shape) -> bool:
+        """The same function once more, where that changes nothing."""
+        return layer.function == self.function and not self.rounds
+
+    def forward(self, call: ForwardCall) -> Roundings:
+        """See `Stage.forward`; where nothing is rounded, nothing is reported."""
+        found = super().forward(call)
+        return found if self.rounds else found._replace(total=0)
+
+    def gate(self, saturation_mask: bool, behind: Gate) -> Gate:
+        """Where its function is open; where nothing is rounded, also that of its input."""
+        if self.rounds:
+            return super().gate(saturation_mask, behind)
+        return self.function.gate(self.y_form.format, behind._replace(added_frac=0))
+
+
+@dataclass(frozen=True)
+class Rectifier(Function):
+    """``max(x, 0)``."""
+
+    name: str = "relu"
+
+    def on_sums(self, shift: int, form: FxP) -> Activation:
+        """See `Function.on_sums`."""
+        return Activation(relu=True)
+
+    def gate(self, form: FxP, gate: Gate) -> Gate:
+        """Above zero."""
+        return gate._replace(low=max(gate.low, 0))
 
 
 @register
@@ -32,20 +69,6 @@ class ReLU(ActivationSpec):
     type: Literal["relu"] = "relu"
 
     @property
-    def activation(self) -> Activation:
+    def function(self) -> Function:
         """Rectified."""
-        return Activation(relu=True)
-
-
-class ActivationStage(AddStage):
-    """A sum of one tensor, activated: exact, in its input's format."""
-
-    rounds = False
-
-    def forward(self, call: ForwardCall) -> Roundings:
-        """See `Stage.forward`; nothing is rounded, so nothing is reported."""
-        return super().forward(call)._replace(total=0)
-
-    def gate(self, saturation_mask: bool, behind: Gate) -> Gate:
-        """That of its input, and where the activation is open."""
-        return behind._replace(low=max(behind.low, 0)) if self.relu else behind
+        return Rectifier()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -24,17 +24,10 @@ MOST_INPUTS = 16
 class Add(LayerSpec):
     """Sum of two or more tensors of one shape; ``inputs`` names them."""
 
+    least_inputs: ClassVar[int] = 2
+    most_inputs: ClassVar[int] = MOST_INPUTS
+
     type: Literal["add"] = "add"
-
-    @property
-    def least_inputs(self) -> int:
-        """Two."""
-        return 2
-
-    @property
-    def most_inputs(self) -> int:
-        """`MOST_INPUTS`."""
-        return MOST_INPUTS
 
     def stage(self, layer: int, name: str, shapes: Sequence[Shape]) -> AddStage:
         """See `LayerSpec.stage`."""

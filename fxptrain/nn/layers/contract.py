@@ -13,7 +13,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -32,10 +32,38 @@ Pair = tuple[int, int]
 Shape = tuple[int, int, int]
 Views = Mapping[str, npt.NDArray[Any]]
 NO_WINNERS = np.empty((0, 0, 0, 0), np.uint8)
-LINEAR = Activation(relu=False)
 INPUT = -1  # the number of the tensor that is the model's input; others have their stage's
 
 # What users write ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Function:
+    """A monotone function of each value, which acts on a sum before that is rounded; this one changes nothing.
+
+    Because it is monotone it commutes with max-pooling, and rounding with a given draw commutes with it.
+
+    Attributes
+    ----------
+    name : str
+        What tables show behind the name of the stage that absorbed it.
+    added_frac : int
+        Fractional bits that it adds to the sums, and to those of the error that comes back through it.
+    """
+
+    name: str = ""
+    added_frac: int = 0
+
+    def on_sums(self, shift: int, form: FxP) -> Activation:
+        """What kernels do to sums that are then shifted to `form` by so many bits to the right."""
+        return Activation(relu=False)
+
+    def gate(self, form: FxP, gate: Gate) -> Gate:
+        """Which of the errors that pass `gate` pass to an output in `form`."""
+        return gate
+
+
+IDENTITY = Function()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +78,15 @@ class LayerSpec(ABC):
         What other layers call it.
     input, inputs : str and tuple of str, optional
         Names of the layers it reads, ``input`` for the model's; left out: the layer written before it.
+
+    Attributes
+    ----------
+    least_inputs, most_inputs : int
+        How many tensors it may read.
     """
+
+    least_inputs: ClassVar[int] = 1
+    most_inputs: ClassVar[int] = 1
 
     type: str = ""
     name: str | None = None
@@ -64,23 +100,13 @@ class LayerSpec(ABC):
             return self.inputs
         return () if self.input is None else (self.input,)
 
-    @property
-    def least_inputs(self) -> int:
-        """How many tensors it reads at least."""
-        return 1
-
-    @property
-    def most_inputs(self) -> int:
-        """How many tensors it reads at most."""
-        return 1
-
     def view(self, shape: Shape) -> Shape | None:
         """The shape in which it hands on the very values it reads; None for a layer that computes."""
         return None
 
     @property
-    def activation(self) -> Activation | None:
-        """For a monotone function of each value by itself, what it does to a sum before that is rounded."""
+    def function(self) -> Function | None:
+        """What it computes of each value by itself, if that is all and the function is monotone."""
         return None
 
     @property
@@ -169,8 +195,8 @@ class ForwardCall(NamedTuple):
 class ErrorCall(NamedTuple):
     """Arrays of one input-error call: error at the output, and `out` at input x, number `slot` of the stage's.
 
-    `out` holds errors of `form`; or, if int64, exact sums of `sum_frac` fractional bits, to which this stage's are
-    added.
+    `out` holds errors of `form`; or, if it `joins` those of several readers, int64 sums of `sum_frac` fractional bits,
+    to which this stage's are added.
     """
 
     error: IntArray
@@ -180,7 +206,8 @@ class ErrorCall(NamedTuple):
     slot: int
     error_form: FxP
     form: FxP
-    sum_frac: int | None
+    sum_frac: int
+    joins: bool
     gate: Gate
     stream: int
     moment: Moment
@@ -234,7 +261,7 @@ class Stage(ABC):
 
     pools = False  # whether winners are recorded
     rounds = True  # whether the output has a format of its own, into which values are rounded
-    passes_activation = False  # whether an activation behind it may as well come before it
+    commutes = False  # whether a function of each value behind it may as well come before it
 
     def __init__(self, layer: int, name: str, in_shapes: Sequence[Shape], out_shape: Shape) -> None:
         self.layer, self.name, self.in_shapes, self.out_shape = layer, name, tuple(in_shapes), out_shape
@@ -242,7 +269,7 @@ class Stage(ABC):
         self.x_forms: tuple[TensorFormat, ...]
         self.y_form: TensorFormat
         self.error_scale: ErrorScale  # of the error at this stage's output
-        self.activation = LINEAR
+        self.function = IDENTITY
         self.parameters: tuple[ParameterArray, ...] = ()
 
     # Shapes and formats --------------------------------------------------------------------------------------------
@@ -274,17 +301,22 @@ class Stage(ABC):
         return tuple(form.format.frac_bits for form in forms)
 
     @property
-    def relu(self) -> bool:
-        """Whether the output is rectified."""
-        return self.activation.relu
+    def activation(self) -> Activation:
+        """What kernels do to the output's sums before they round them."""
+        return self.function.on_sums(self.shift, self.y_form.format)
+
+    @property
+    def title(self) -> str:
+        """Its name, and the function that it absorbed."""
+        return f"{self.name} + {self.function.name}" if self.function.name else self.name
 
     # What it absorbs -----------------------------------------------------------------------------------------------
 
     def absorb(self, layer: LayerSpec, shape: Shape) -> bool:
         """Take over a layer that follows, whose input has the shape; False where that would change a bit."""
-        if layer.activation is None or not self.rounds:
+        if layer.function is None or not self.rounds or self.function not in (IDENTITY, layer.function):
             return False
-        self.activation = layer.activation
+        self.function = layer.function
         return True
 
     # Sums ----------------------------------------------------------------------------------------------------------
@@ -296,17 +328,17 @@ class Stage(ABC):
 
     @property
     def sum_frac(self) -> int:
-        """Fractional bits of the output's sums, where it rounds."""
+        """Fractional bits of the output's sums before its function, where it rounds."""
         raise NotImplementedError
 
     @property
     def shift(self) -> int:
-        """Right shift from the sums to the output format."""
-        return self.sum_frac - self.y_form.format.frac_bits
+        """Right shift from the sums, with its function, to the output format."""
+        return self.sum_frac + self.function.added_frac - self.y_form.format.frac_bits
 
     @property
     def largest_sum(self) -> int:
-        """Bound of the output's sums, where it rounds."""
+        """Bound of the output's sums before its function, where it rounds."""
         raise NotImplementedError
 
     @property
@@ -415,17 +447,20 @@ class Stage(ABC):
     def error_site(self, call: ErrorCall) -> RoundSite:
         """Rounding site of an input error; of exact sums, only the shift to their grid is meant."""
         sum_frac = call.error_form.frac_bits + self.error_sum_frac
-        shift = min(sum_frac - (call.form.frac_bits if call.sum_frac is None else call.sum_frac), 62)
+        if call.joins:
+            shift = sum_frac - call.sum_frac
+        else:
+            shift = min(sum_frac + call.gate.added_frac - call.form.frac_bits, 62)
         return error_site(call.form, shift, call.stream, elements_of(self.in_shapes[call.slot]), call.moment)
 
     def gate(self, saturation_mask: bool, behind: Gate) -> Gate:
-        """Which errors pass to the output: those of values whose ReLU was open and, with the mask, not saturated.
+        """Which errors pass to the output: of values where its function was open and, with the mask, not saturated.
 
         `behind` is the gate of the first input, which holds for a stage that hands its values on.
         """
         form = self.y_form.format
-        low = 0 if self.relu else (form.min_raw if saturation_mask else form.min_raw - 1)
-        return Gate(low, form.max_raw if saturation_mask else form.max_raw + 1)
+        beyond = 0 if saturation_mask else 1
+        return self.function.gate(form, Gate(form.min_raw - beyond, form.max_raw + beyond))
 
 
 def elements_of(shape: Shape) -> int:

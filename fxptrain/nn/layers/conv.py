@@ -388,7 +388,8 @@ class ProductStage(WeightedStage):
             return fits_int32(largest << (bits[0] - 1), 30)
         terms, bias = self.taps * self.inner, 1 << (bits[1] - 1) if len(self.bias) else 0
         largest, bias = measured.results if measured else (terms << (bits[1] - 1), bias)
-        return fits_int32((largest << (bits[0] - 1)) + (bias << self.x_form.format.frac_bits), self.shift)
+        sums = (largest << (bits[0] - 1)) + (bias << self.x_form.format.frac_bits)
+        return fits_int32(sums << self.function.added_frac, self.shift)
 
     # Calls -------------------------------------------------------------------------------------------------------
 
@@ -492,7 +493,7 @@ class ProductStage(WeightedStage):
     def input_error(self, call: ErrorCall) -> Roundings:
         """See `Stage.input_error`."""
         scratch, site = call.scratch, self.error_site(call)
-        kind = np.int32 if self.error_narrow and site.shift <= 30 else np.int64
+        kind = np.int32 if self.error_narrow and site.shift <= 30 and not call.gate.added_frac else np.int64
         calls = [
             Call(
                 conv.conv2d_input_error, images.of(call.error), call.winners, images.of(call.x),

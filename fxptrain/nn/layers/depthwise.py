@@ -112,7 +112,7 @@ class DepthwiseStage(WeightedStage):
         x, weights = self.x_form.format, self.weights.form.format
         products = self.kernel[0] * self.kernel[1] << (x.total_bits + weights.total_bits - 2)
         bias = 1 << (weights.total_bits - 1 + max(x.frac_bits, 0)) if len(self.bias) else 0
-        narrow = x.frac_bits >= 0 and fits_int32(products + bias, self.shift)
+        narrow = x.frac_bits >= 0 and fits_int32((products + bias) << self.function.added_frac, self.shift)
         found: npt.NDArray[Any] = views["bias"].view(np.int32 if narrow else np.int64)[: self.in_shape[2]]
         return found
 

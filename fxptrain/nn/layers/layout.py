@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from fxptrain.errors import ShapeError
 from fxptrain.kernels import add
@@ -35,17 +35,10 @@ class Flatten(LayerSpec):
 class Concat(LayerSpec):
     """Two or more tensors of one height and width, their channels side by side; ``inputs`` names them."""
 
+    least_inputs: ClassVar[int] = 2
+    most_inputs: ClassVar[int] = MOST_INPUTS
+
     type: Literal["concat"] = "concat"
-
-    @property
-    def least_inputs(self) -> int:
-        """Two."""
-        return 2
-
-    @property
-    def most_inputs(self) -> int:
-        """`MOST_INPUTS`."""
-        return MOST_INPUTS
 
     def stage(self, layer: int, name: str, shapes: Sequence[Shape]) -> ConcatStage:
         """See `LayerSpec.stage`."""
@@ -58,7 +51,7 @@ class Concat(LayerSpec):
 
 
 class ConcatStage(JoiningStage):
-    """Channels side by side, every input requantized into the output's format by itself."""
+    """Channels side by side, requantized into the output's format."""
 
     def first_channel(self, slot: int) -> int:
         """Where the channels of an input lie among the output's."""
@@ -66,7 +59,7 @@ class ConcatStage(JoiningStage):
 
     @property
     def sum_frac(self) -> int:
-        """Fractional bits of the finest input: what is rounded furthest."""
+        """Fractional bits of the finest input, to whose grid all are brought."""
         return max(form.format.frac_bits for form in self.x_forms)
 
     @property
@@ -76,16 +69,19 @@ class ConcatStage(JoiningStage):
 
     @property
     def largest_sum(self) -> int:
-        """Bound of a value, lifted where the output is finer."""
-        y = self.y_form.format.frac_bits
-        return max(1 << (form.format.total_bits - 1 + max(y - form.format.frac_bits, 0)) for form in self.x_forms)
+        """Bound of a value on that grid."""
+        lifted = zip(self.x_forms, self._lifts, strict=True)
+        return max(1 << (form.format.total_bits - 1 + lift) for form, lift in lifted)
+
+    @property
+    def _lifts(self) -> tuple[int, ...]:
+        return tuple(self.sum_frac - form.format.frac_bits for form in self.x_forms)
 
     def forward(self, call: ForwardCall) -> Roundings:
         """See `Stage.forward`."""
-        scratch, y = call.scratch, self.y_form.format.frac_bits
-        shifts = tuple(form.format.frac_bits - y for form in self.x_forms)
+        scratch = call.scratch
         made = Call(
-            add.concat_forward, call.xs, shifts, self.activation, self.forward_site(call.moment), scratch["acc"],
+            add.concat_forward, call.xs, self._lifts, self.activation, self.forward_site(call.moment), scratch["acc"],
             scratch["draws"], call.y,
         )  # fmt: skip
         return Roundings([made], call.y.size)

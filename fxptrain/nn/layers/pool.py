@@ -125,7 +125,7 @@ class _PoolStage(Stage):
 class MaxPoolStage(_PoolStage):
     """Max-pooling that cannot be fused: overlapping windows, or nothing before it to fuse with. Exact, no rounding."""
 
-    pools, rounds, passes_activation = True, False, True
+    pools, rounds, commutes = True, False, True
 
     def __init__(self, layer: int, name: str, in_shape: Shape, *, size: Pair, stride: Pair) -> None:
         if size[0] * size[1] > MAX_WINDOW:
@@ -141,8 +141,8 @@ class MaxPoolStage(_PoolStage):
         return Row("maxpool", (w.h, w.w), (w.sh, w.sw), error_terms=self.meetings)
 
     def gate(self, saturation_mask: bool, behind: Gate) -> Gate:
-        """That of its input, whose values its own are."""
-        return behind
+        """That of its input, whose values its own are; what passing adds is added there."""
+        return behind._replace(added_frac=0)
 
     @property
     def error_sum_frac(self) -> int:

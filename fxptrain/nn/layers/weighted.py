@@ -27,9 +27,9 @@ class WindowSpec(LayerSpec):
 
     @classmethod
     def choices(cls, shapes: Sequence[Shape]) -> Mapping[str, Sequence[Any]]:
-        """Windows of up to five in each direction that fit any padding drawn."""
+        """Windows of up to five in each direction, some of them larger than the input without its padding."""
         (h, w, _), *_ = shapes
-        kernels = [(kh, kw) for kh in range(1, min(h, 5) + 1) for kw in range(1, min(w, 5) + 1)]
+        kernels = [(kh, kw) for kh in range(1, min(h + 1, 5) + 1) for kw in range(1, min(w + 1, 5) + 1)]
         steps = [(sh, sw) for sh in (1, 2, 3) for sw in (1, 2, 3)]
         paddings = [(ph, pw) for ph in range(3) for pw in range(3)]
         return {"kernel": kernels, "stride": steps, "padding": paddings, "bias": (True, False)}
@@ -57,7 +57,7 @@ class WeightedStage(Stage):
         self.pools, self.has_bias = pool != (1, 1), bias
 
     def absorb(self, layer: LayerSpec, shape: Shape) -> bool:
-        """Activations, and one max-pooling in windows side by side."""
+        """Functions of each value, and one max-pooling in windows side by side."""
         window = layer.window
         if window is None or self.pools or shape != self.out_shape:
             return super().absorb(layer, shape)

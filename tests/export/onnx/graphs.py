@@ -1,5 +1,7 @@
 """Models with parameters and formats of any kind, their graphs run by onnxruntime, and what the engine gives."""
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 
@@ -8,7 +10,7 @@ from fxptrain.export.onnx.model import build
 from fxptrain.nn import spec as s
 from fxptrain.nn.engine.inference import logits
 from fxptrain.nn.model import Model
-from fxptrain.run.evaluation import Run
+from fxptrain.run.evaluation import Run, untrained
 from tests.export.recipes import small_recipe
 from tests.extras import needs
 
@@ -36,7 +38,7 @@ def scramble(model: Model, seed: int, spread: int = 4) -> Model:
 def run_of(model: Model, *, real: bool = False) -> Run:
     """A model as a run, of pixels or of real numbers."""
     recipe = small_recipe(data__largest=1.0) if real else small_recipe()
-    return Run(recipe, model, (), None, {})
+    return replace(untrained(recipe, ()), model=model)
 
 
 def samples_of(model: Model, count: int, seed: int, *, real: bool = False) -> npt.NDArray[np.generic]:

@@ -53,7 +53,7 @@ def trained(kind: type[TrainingStep], model: Model, sizes: list[int], pixels: bo
 
 
 @given(
-    model_specs(max_side=6, max_channels=2),
+    model_specs(max_side=6, max_channels=2, graphs=False),
     st.one_of(format_specs(max_bits=8), format_specs(min_bits=9)),
     optimizer_specs(),
     st.lists(st.integers(1, 5), min_size=2, max_size=3),

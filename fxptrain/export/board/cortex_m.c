@@ -21,14 +21,21 @@ __attribute__((noinline)) static void fill(uint32_t *from, const uint32_t *to, u
     }
 }
 
+__attribute__((noinline)) static void copy(const uint32_t *source, uint32_t *from, const uint32_t *to)
+{
+    while (from < to) {
+        *(volatile uint32_t *)from++ = *source++;
+    }
+}
+
 void reset(void)
 {
     uint32_t *stack;
-    const uint32_t *source = &board_data_source;
-    uint32_t *target = &board_data_start;
-    while (target < &board_data_end) {
-        *target++ = *source++;
-    }
+#ifdef __ARM_FEATURE_MVE
+    *(volatile uint32_t *)0xE000ED88u |= 0x00F00000u; /* vector instructions, before the first of them */
+    __asm__ volatile("dsb\n\tisb");
+#endif
+    copy(&board_data_source, &board_data_start, &board_data_end);
     fill(&board_bss_start, &board_bss_end, 0);
     __asm__ volatile("mov %0, sp" : "=r"(stack));
     fill(&board_bss_end, stack - 16, PAINT); /* leaves room for the calls of this function */

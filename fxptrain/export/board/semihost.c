@@ -3,11 +3,12 @@
 
 #include "runner_io.h"
 
-enum { SYS_OPEN = 0x01, SYS_CLOSE = 0x02, SYS_WRITE = 0x05, SYS_READ = 0x06, SYS_EXIT_EXTENDED = 0x20 };
-enum { READ_BINARY = 1, WRITE_BINARY = 5 };
+enum { SYS_OPEN = 0x01, SYS_CLOSE = 0x02, SYS_WRITE = 0x05, SYS_READ = 0x06, SYS_SEEK = 0x0A, SYS_EXIT_EXTENDED = 0x20 };
+enum { READ_BINARY = 1, WRITE_BINARY = 5, CHANGE_BINARY = 7 };
 
-static int32_t vectors, results;
+static int32_t vectors, results, flash;
 
+#ifdef __arm__
 int32_t board_call(uint32_t operation, const void *argument)
 {
     register uint32_t r0 __asm__("r0") = operation;
@@ -15,6 +16,7 @@ int32_t board_call(uint32_t operation, const void *argument)
     __asm__ volatile("bkpt 0xAB" : "+r"(r0) : "r"(r1) : "memory");
     return (int32_t)r0;
 }
+#endif
 
 void board_exit(uint32_t code)
 {
@@ -47,6 +49,7 @@ void io_open(void)
 {
     vectors = open_file("vectors.bin", 11, READ_BINARY);
     results = open_file("results.bin", 11, WRITE_BINARY);
+    flash = open_file("flash.bin", 9, CHANGE_BINARY);
     board_start_ticks();
 }
 
@@ -58,6 +61,31 @@ void io_read(void *to, uint32_t bytes)
 void io_write(const void *from, uint32_t bytes)
 {
     transfer(SYS_WRITE, results, from, bytes, 4);
+}
+
+static void seek_flash(uint32_t at)
+{
+    const uint32_t block[2] = {(uint32_t)flash, at};
+    if (board_call(SYS_SEEK, block) != 0) {
+        board_exit(4);
+    }
+}
+
+void io_flash_read(uint32_t at, uint8_t *bytes, uint32_t count)
+{
+    const uint32_t block[3] = {(uint32_t)flash, (uint32_t)(uintptr_t)bytes, count};
+    uint32_t i;
+    for (i = 0; i < count; i++) {
+        bytes[i] = 0;
+    }
+    seek_flash(at);
+    (void)board_call(SYS_READ, block);
+}
+
+void io_flash_write(uint32_t at, const uint8_t *bytes, uint32_t count)
+{
+    seek_flash(at);
+    transfer(SYS_WRITE, flash, bytes, count, 4);
 }
 
 uint64_t io_ticks(void)

@@ -1,0 +1,112 @@
+"""Labels as people keep them, to class numbers: whole numbers of any type, truth values, one-hot rows, texts.
+
+What does not belong here: tables (`csv`), and other data's classes brought to a run's (`signature`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from fxptrain.data.dataset import MAX_CLASSES, Labels, check_labels
+from fxptrain.errors import DataError
+
+_ACCEPTED: Final = (
+    "Labels are class numbers from 0 (whole numbers of any type, or true and false), texts, or one-hot rows "
+    "(n, classes)."
+)
+
+
+def class_numbers(
+    arrays: Sequence[tuple[npt.NDArray[Any], str]],
+) -> tuple[list[Labels], tuple[str, ...] | None]:
+    """Class numbers of the labels of all splits of a file, and the classes' names where the labels are texts.
+
+    Parameters
+    ----------
+    arrays : sequence of (array, text)
+        Labels (n,), (n, 1) or one-hot (n, classes); the text begins error messages.
+
+    Returns
+    -------
+    list of int32 array (n,), and tuple of str or None
+        Texts are numbered in alphabetical order, those of the first array first of all to occur.
+
+    Raises
+    ------
+    DataError
+        If they are something else; the message says what is taken.
+
+    Examples
+    --------
+    >>> class_numbers([(np.array(["dog", "cat"]), "a"), (np.array(["dog"]), "b")])
+    ([array([1, 0], dtype=int32), array([1], dtype=int32)], ('cat', 'dog'))
+    >>> class_numbers([(np.eye(3)[[2, 0]], "a")])
+    ([array([2, 0], dtype=int32)], None)
+    """
+    flat = [(_one_axis(labels, where), where) for labels, where in arrays]
+    kinds = {labels.dtype.kind in "US" for labels, _ in flat}
+    if kinds == {True}:
+        return _numbered_texts(flat)
+    if kinds == {True, False}:
+        raise DataError(f"{flat[0][1]}: some labels are texts, those of {flat[1][1]} are not.")
+    return [_whole(labels, where) for labels, where in flat], None
+
+
+def _one_axis(labels: npt.NDArray[Any], where: str) -> npt.NDArray[Any]:
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        return labels[:, 0]
+    if labels.ndim == 2 and labels.dtype.kind in "biuf":
+        hot = labels != 0
+        wrong = np.flatnonzero((hot.sum(axis=1) != 1) | (labels.sum(axis=1) != 1))
+        if wrong.size:
+            raise DataError(
+                f"{where}: labels of shape {labels.shape} are not one-hot: row {wrong[0]} is no single 1 among zeros. "
+                f"{_ACCEPTED}"
+            )
+        return np.asarray(hot.argmax(axis=1))
+    if labels.ndim != 1 or labels.dtype.kind not in "biufUS":
+        raise DataError(f"{where}: labels are {labels.dtype} of shape {labels.shape}. {_ACCEPTED}")
+    return labels
+
+
+def _whole(labels: npt.NDArray[Any], where: str) -> Labels:
+    if labels.dtype.kind == "f":
+        wrong = np.flatnonzero(~np.isfinite(labels) | (labels != np.trunc(labels)))
+        if wrong.size:
+            raise DataError(
+                f"{where}: label {labels[wrong[0]]} of sample {wrong[0]} is no class number. {_ACCEPTED} "
+                "Values to be learned as such (regression) are not supported."
+            )
+    check_labels(labels, MAX_CLASSES, where)
+    return np.ascontiguousarray(labels, np.int32)
+
+
+def _numbered_texts(arrays: list[tuple[npt.NDArray[Any], str]]) -> tuple[list[Labels], tuple[str, ...]]:
+    decoded = [(_texts(labels, where), where) for labels, where in arrays]
+    names, numbers = np.unique(decoded[0][0], return_inverse=True)
+    found = [np.ascontiguousarray(numbers.reshape(-1), np.int32)]
+    if len(names) > MAX_CLASSES:
+        raise DataError(
+            f"{decoded[0][1]}: has {len(names)} different labels, more than {MAX_CLASSES}; are they classes?"
+        )
+    for labels, where in decoded[1:]:
+        foreign = np.setdiff1d(labels, names)
+        if foreign.size:
+            raise DataError(f"{where}: label {str(foreign[0])!r} does not occur in {decoded[0][1]}.")
+        found.append(np.searchsorted(names, labels).astype(np.int32))
+    return found, tuple(str(name) for name in names)
+
+
+def _texts(labels: npt.NDArray[Any], where: str) -> npt.NDArray[np.str_]:
+    try:
+        texts = np.strings.strip(labels.astype(np.str_))
+    except UnicodeDecodeError:
+        raise DataError(f"{where}: labels are bytes that are no ASCII text. Save them as texts.") from None
+    empty = np.flatnonzero(texts == "")
+    if empty.size:
+        raise DataError(f"{where}: label of sample {empty[0]} is empty. Fill it in or remove the sample.")
+    return texts

@@ -1,0 +1,93 @@
+"""``fxptrain readback``: what a board learned, as a run to evaluate, to predict with, to export again.
+
+What does not belong here: the bytes of a state (`state`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from fxptrain import __version__
+from fxptrain.errors import CheckpointError
+from fxptrain.export import state
+from fxptrain.export.c99 import network_of
+from fxptrain.export.layers import Network
+from fxptrain.export.source import read_source
+from fxptrain.run.checkpoint import write_checkpoint
+from fxptrain.run.directory import RunDirectory
+from fxptrain.run.progress import Position
+
+MAGIC = b"FXPS"
+HALF_ROUND = 1 << 31
+
+
+def newest(net: Network, mark: int, data: bytes) -> bytes:
+    """The newest whole state in a file, which may be a dump of memory with two slots.
+
+    Raises
+    ------
+    CheckpointError
+        If there is none; the message is about the first that begins.
+    """
+    found: bytes | None = None
+    first: CheckpointError | None = None
+    at = data.find(MAGIC)
+    while at >= 0:
+        try:
+            one = state.whole(net, mark, data[at:])
+            if found is None or 0 < (state.number_of(one) - state.number_of(found)) % (2 * HALF_ROUND) < HALF_ROUND:
+                found = one
+        except CheckpointError as error:
+            first = first or error
+        at = data.find(MAGIC, at + 1)
+    if found is None:
+        raise first or CheckpointError(f"There is no saved state in {len(data)} bytes: none begins with FXPS.")
+    return found
+
+
+def read_back(directory: str | Path, file: str | Path, out: str | Path) -> dict[str, Any]:
+    """Make a run of the state that a board saved.
+
+    Parameters
+    ----------
+    directory : path
+        The export, with ``--training``, that the board was built from.
+    file : path
+        Bytes of ``fxp_state_save``, ``fxp_state_write`` or a dump of the memory of ``fxp_state_keep``.
+    out : path
+        Run directory to make.
+
+    Returns
+    -------
+    dict
+        ``recipe``, ``run``, ``step`` and ``weights_sha256``.
+
+    Raises
+    ------
+    FxptrainError
+        If the export does not train, the bytes are no state of it, or the directory holds a run already.
+    """
+    run, options = read_source(Path(directory))
+    if not options.training:
+        raise CheckpointError(f"The export in {directory} does not train, so a board has no state of it to save.")
+    try:
+        data = Path(file).read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{file} cannot be read ({error.strerror or error}).") from error
+    net = network_of(run, options)
+    mark = state.fingerprint(net)
+    state.load(net, mark, newest(net, mark, data))
+    values = {
+        "fxptrain": __version__,
+        "model": run.model.state_numbers(),
+        "progress": asdict(Position(step=run.model.step)),
+        "classes": list(run.classes),
+    }
+    with RunDirectory(out) as made:
+        made.begin(run.recipe, resume=False)
+        write_checkpoint(made.checkpoint, values, run.model.state_arrays(), run.model.state_bits())
+        made.log(f"fxptrain {__version__}: read back from {Path(file).name} after step {run.model.step}")
+    facts = {"recipe": run.recipe.name, "run": str(made.path), "step": run.model.step}
+    return facts | {"weights_sha256": run.model.weights_sha256()}

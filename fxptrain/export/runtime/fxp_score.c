@@ -1,0 +1,71 @@
+/* What training did: loss and answers of labelled samples, and how tensors use their formats. */
+#include "fxp.h"
+#include "fxp_loss.h"
+#include "fxp_model.h"
+
+#if FXP_TRAINING
+
+static fxp_result score(fxp_model *model, fxp_inputs inputs, uint16_t label)
+{
+    fxp_result result = {0, 0, 0, 0, 0, FXP_OK};
+    const fxp_value *logits;
+    if (!fxp_ready(model)) {
+        result.status = FXP_NOT_READY;
+    } else if ((inputs.given == NULL) && (inputs.raw == NULL)) {
+        result.status = FXP_BAD_ARGUMENT;
+    } else if (label >= FXP_OUTPUTS) {
+        result.status = FXP_BAD_LABEL;
+    } else {
+        logits = fxp_logits_of(model, inputs);
+        if (logits == NULL) {
+            result.status = FXP_FULL;
+        } else {
+            int64_t *sums = (int64_t *)(void *)(model->arena + FXP_LOSS_AT);
+            result.loss_sum = fxp_loss_sums(logits, fxp_logit_frac(model), label, sums);
+            result.correct = (fxp_first_largest(logits) == (int32_t)label) ? 1 : 0;
+            result.samples = 1;
+        }
+    }
+    return result;
+}
+
+fxp_result fxp_score(fxp_model *model, const fxp_input *inputs, uint16_t label)
+{
+    return score(model, fxp_given(inputs), label);
+}
+
+fxp_result fxp_score_raw(fxp_model *model, const fxp_value *inputs, uint16_t label)
+{
+    return score(model, fxp_raw(inputs), label);
+}
+
+fxp_status fxp_usage_of(const fxp_model *model, int32_t stage, int32_t tensor, fxp_usage *usage)
+{
+    int32_t row;
+    if (!fxp_ready(model)) {
+        return FXP_NOT_READY;
+    }
+    if ((usage == NULL) || (stage < 0) || (stage >= FXP_STAGES) || (tensor < FXP_OF_OUTPUTS) || (tensor > FXP_OF_MOMENTUM)) {
+        return FXP_BAD_ARGUMENT;
+    }
+    row = fxp_stages[stage].y_form;
+    if (tensor != FXP_OF_OUTPUTS) {
+        if (fxp_stages[stage].w_form < 0) {
+            return FXP_NOTHING;
+        }
+        row = fxp_stages[stage].w_form + ((tensor == FXP_OF_MOMENTUM) ? 1 : 0);
+    }
+    usage->bits = fxp_form_starts[row].bits;
+    usage->frac = model->forms[row].frac;
+    usage->largest = model->forms[row].largest;
+    usage->saturated = model->forms[row].saturated;
+    usage->total = model->forms[row].total;
+    return FXP_OK;
+}
+
+uint32_t fxp_steps(const fxp_model *model)
+{
+    return fxp_ready(model) ? model->step : 0u;
+}
+
+#endif

@@ -1,0 +1,93 @@
+"""What the counters of a run mean, in words: lines for whoever watches, with a way out.
+
+What does not belong here: counting, and anything that training depends on.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Final
+
+from fxptrain.run.metrics import share
+
+SATURATED: Final = 0.01  # of a tensor's values: a line from here on
+DEAD: Final = 0.99  # of the updates that left a weight where it was
+STUCK: Final = 0.98  # of the loss of guessing
+CHANCE: Final = 1.2  # times the share of guessing
+
+
+def of_epoch(record: dict[str, Any], classes: int, loss: str, method: str) -> list[str]:
+    """Lines on a finished epoch, as its record in the metrics has it.
+
+    Parameters
+    ----------
+    record : dict
+        Of the epoch.
+    classes : int
+        How many there are.
+    loss, method : str
+        As in the recipe.
+
+    Examples
+    --------
+    >>> record = {"epoch": 1, "loss": 2.3, "accuracy": 0.1, "lr": 0.5, "tensors": []}
+    >>> of_epoch(record, 10, "cross-entropy", "sqpu")
+    ['the loss (2.30) has not left that of guessing, ln(10) = 2.30, in one epoch: try another --lr than 0.5.']
+    """
+    lines = []
+    guess = math.log(classes) if classes > 1 else 0.0
+    if record["epoch"] == 1 and loss == "cross-entropy" and record["loss"] >= STUCK * guess > 0:
+        lines.append(
+            f"the loss ({record['loss']:.2f}) has not left that of guessing, ln({classes}) = {guess:.2f}, in one "
+            f"epoch: try another --lr than {record['lr']:.3g}."
+        )
+    if record.get("lr_halved"):
+        lines.append(f"the validation loss no longer falls: the learning rate is halved, to {record['lr'] / 2:.3g}.")
+    if record.get("stopped"):
+        lines.append(f"stopped early after epoch {record['epoch']}: the validation loss no longer falls.")
+    return lines + of_tensors(record["tensors"], method)
+
+
+def of_tensors(tensors: list[dict[str, Any]], method: str) -> list[str]:
+    """Lines on tensors that are all zero, saturate, or whose weights do not move.
+
+    Stochastic rounding moves weights by updates that mostly round to nothing; half to even never does.
+
+    Examples
+    --------
+    >>> row = {"total": 1000, "saturated": 43, "max_raw": 127}
+    >>> of_tensors([row | {"name": "3.conv2d.output", "total_bits": 8}], "sqpu")
+    ['4.3% of the outputs of 3.conv2d saturate: try --set formats.activation_bits=10.']
+    """
+    lines = []
+    for tensor in tensors:
+        layer, _, kind = tensor["name"].rpartition(".")
+        what = {"output": "outputs", "error": "errors"}.get(kind, kind)
+        of = {"output": "activation", "error": "error", "momentum": "momentum"}.get(kind, "param")
+        saturated = share(tensor["saturated"], tensor["total"]) or 0.0
+        still = share(tensor.get("updates_to_zero", 0), tensor.get("updates", 0)) or 0.0
+        wider = f"try --set formats.{of}_bits={tensor['total_bits'] + 2}"
+        if tensor["total"] and tensor["max_raw"] == 0 and kind in ("output", "weights"):
+            lines.append(f"all {what} of {layer} are zero: nothing behind it can learn. Try a smaller --lr.")
+        elif saturated >= SATURATED:
+            lines.append(f"{saturated:.1%} of the {what} of {layer} saturate: {wider}.")
+        if still >= DEAD and method == "hteqpu":
+            lines.append(f"{still:.1%} of the updates of {layer} round to nothing: {wider}, or --method sqpu.")
+    return lines
+
+
+def of_result(accuracy: float, counts: list[int]) -> list[str]:
+    """A line where the test accuracy is that of guessing; `counts` are the test samples of each class.
+
+    Examples
+    --------
+    >>> of_result(0.11, [10, 10, 10, 10, 10, 10, 10, 10, 10, 10])
+    ['training ended at chance: 11.0% of 10 classes. Look at the learning rate, the labels, and `fxptrain info RUN`.']
+    """
+    present = sum(count > 0 for count in counts)
+    if present < 2 or accuracy > CHANCE / present:
+        return []
+    return [
+        f"training ended at chance: {accuracy:.1%} of {present} classes. Look at the learning rate, the labels, and "
+        "`fxptrain info RUN`."
+    ]

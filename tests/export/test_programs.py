@@ -1,0 +1,196 @@
+"""The C as a library that a user calls: several models, refusals, power failures, made-up states."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fxptrain.export.boards import BOARDS, COMPILER, EMULATOR, build_program, run_program
+from fxptrain.export.interface import Interface
+from fxptrain.nn.engine.inference import logits
+from fxptrain.nn.model import Model
+from fxptrain.recipe import load_recipe
+from tests.export.compiled import COMPILERS, judge
+from tests.export.programs import CHECKED, FOLDER, build, run, write_c
+from tests.export.recipes import run_of, small_recipe
+
+pytestmark = pytest.mark.skipif(not COMPILERS, reason="no C compiler")
+TOOLS = pytest.mark.skipif(not (shutil.which(COMPILER) and shutil.which(EMULATOR)), reason="no Arm compiler or QEMU")
+LEFT, RIGHT = Interface("left"), Interface("right", classes=("a", "b", "c"), pixels=False, means=(2.5,), stds=(0.5,))
+
+
+def small(**options: object) -> Model:
+    """A small fresh model."""
+    return run_of(small_recipe(**options)).model
+
+
+def symbols(objects: list[Path], kinds: str) -> set[str]:
+    """Names of some kinds (as of nm) that objects define."""
+    told = subprocess.run(["nm", *objects], capture_output=True, text=True, check=True).stdout
+    return {words[2] for words in map(str.split, told.splitlines()) if len(words) == 3 and words[1] in kinds}
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """One export that trains on pixels and one that predicts from real numbers, with prefixes."""
+    folder = tmp_path_factory.mktemp("pair")
+    wide = small(formats__param_bits=12, formats__activation_bits=12, training__seed=3)
+    return [write_c(small(), folder / "left", LEFT), write_c(wide, folder / "right", RIGHT, training=False)]
+
+
+def compiled(source: Path, *options: str) -> list[Path]:
+    """Objects of an export, beside its sources."""
+    subprocess.run(["gcc", "-std=c99", "-c", *options, *source.glob("*.c")], cwd=source, check=True)
+    return sorted(source.glob("*.o"))
+
+
+# Names -----------------------------------------------------------------------------------------------------------
+
+
+def test_two_models_run_side_by_side(pair: list[Path], tmp_path: Path) -> None:
+    """One trains while the other predicts; both give what they give alone, under the sanitizers."""
+    assert run(build("two_models.c", pair, tmp_path / "program")) == 0
+
+
+@TOOLS
+def test_two_models_run_in_one_firmware(pair: list[Path], tmp_path: Path) -> None:
+    """The same on an emulated Cortex-M4."""
+    sources = [FOLDER / "two_models.c", *(path for export in pair for path in sorted(export.glob("*.c")))]
+    image = build_program(BOARDS["cortex-m4"], sources, pair, tmp_path)
+    run_program(BOARDS["cortex-m4"], image, tmp_path)
+
+
+def test_prefixes_share_no_name(pair: list[Path]) -> None:
+    """Neither symbols nor guards, macros, types or files; and there is no variable at all."""
+    objects = [compiled(export, "-fno-pic") for export in pair]
+    outside = [symbols(found, "TRDBC") for found in objects]
+    assert outside[0].isdisjoint(outside[1])
+    assert all(name.startswith("left_") for name in outside[0])
+    assert symbols([*objects[0], *objects[1]], "DBCdbs") == set()
+    words = [
+        {w for path in export.glob("*.[ch]") for w in re.findall(r"#(?:define|ifndef) (\w+)", path.read_text())}
+        for export in pair
+    ]
+    local = {name for name in words[0] & words[1]}
+    assert all(not name.startswith(("FXP", "LEFT", "RIGHT")) for name in local)
+    assert all("fxp_" not in path.read_text() for export in pair for path in export.glob("*.[ch]"))
+
+
+def test_another_models_header_does_not_link(tmp_path: Path) -> None:
+    """Exports with one prefix, built as archives: a caller would get the other one's model, so nothing links."""
+    exports = [write_c(small(training__seed=seed), tmp_path / str(seed)) for seed in (1, 2)]
+    for export in exports:
+        user = export / "user.c"
+        user.write_text(
+            '#include "fxp.h"\nstatic fxp_model m; static uint64_t a[FXP_ARENA_WORDS];\n'
+            f"int start_{export.name}(void);\nint start_{export.name}(void) {{ return (int)fxp_init(&m, a); }}\n"
+        )
+        subprocess.run(["ar", "rcs", tmp_path / f"lib{export.name}.a", *compiled(export)], check=True)
+    main = tmp_path / "main.c"
+    main.write_text("int start_1(void); int start_2(void); int main(void) { return start_1() + start_2(); }\n")
+    command = ["gcc", main, tmp_path / "lib1.a", tmp_path / "lib2.a", "-o", tmp_path / "program"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "multiple definition" in done.stderr
+
+
+def test_what_is_not_called_is_not_linked(tmp_path: Path) -> None:
+    """From an archive of an export that trains, a program that predicts takes no training and no saving."""
+    export = write_c(small(), tmp_path / "export")
+    flags = ("-Os", "-ffunction-sections", "-fdata-sections")
+    subprocess.run(["ar", "rcs", tmp_path / "lib.a", *compiled(export, *flags)], check=True)
+    main = tmp_path / "main.c"
+    main.write_text(
+        '#include "fxp.h"\nstatic fxp_model m; static uint64_t a[FXP_ARENA_WORDS]; static fxp_input x[FXP_INPUTS];\n'
+        "int main(void) { return (int)fxp_init(&m, a) + (int)fxp_predict(&m, x, NULL); }\n"
+    )
+    program = tmp_path / "program"
+    command = ["gcc", "-std=c99", *flags, "-I", export, main, tmp_path / "lib.a", "-Wl,--gc-sections", "-o", program]
+    subprocess.run(command, check=True)
+    unused = r"fxp_(train|state|score|update|adapt|step|put|get|bytes|form_adapt|conv2d_(weight|input)|loss|exp2)"
+    assert [name for name in symbols([program], "TtRr") if re.match(unused, name)] == []
+
+
+# Calls -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("real", [False, True])
+def test_mistakes_of_a_caller_are_refused(real: bool, tmp_path: Path) -> None:
+    """Every status, and nothing changes."""
+    interface = Interface(pixels=not real, means=(0.5,))
+    assert run(build("refusals.c", [write_c(small(), tmp_path / "export", interface)], tmp_path / "program")) == 0
+
+
+def test_power_may_fail_at_any_moment(tmp_path: Path) -> None:
+    """The state before or the state after comes back, from memory that erases and writes like flash."""
+    export = write_c(small(), tmp_path / "export")
+    assert run(build("power_cut.c", [export], tmp_path / "program")) == 0
+
+
+@TOOLS
+def test_power_may_fail_on_a_board(tmp_path: Path) -> None:
+    """The same on an emulated Cortex-M4, at a hundred moments."""
+    export = write_c(small(), tmp_path / "export")
+    sources = [FOLDER / "power_cut.c", *sorted(export.glob("*.c"))]
+    image = build_program(BOARDS["cortex-m4"], sources, [export], tmp_path, ("-O2", "-DCUTS=100"))
+    run_program(BOARDS["cortex-m4"], image, tmp_path)
+
+
+@pytest.mark.parametrize("bits", [8, 6, 16])
+def test_made_up_states_do_no_harm(bits: int, tmp_path: Path) -> None:
+    """Thousands of changed states, most with a checksum that fits, under the sanitizers."""
+    model = small(formats__param_bits=bits, formats__activation_bits=bits, formats__adapt_every=1)
+    export = write_c(model, tmp_path / "export", freeze=bits == 6)
+    assert run(build("attack.c", [export], tmp_path / "program", (*CHECKED, "-DROUNDS=4000"))) == 0
+
+
+# Languages and compilers -----------------------------------------------------------------------------------------
+
+
+def test_it_is_cplusplus_too(tmp_path: Path) -> None:
+    """The C sources compiled as C++17, every warning an error: the same integers."""
+    model = small(formats__param_bits=6)
+    found = judge(model, tmp_path, packed=True, compiler="g++", standard="-std=c++17", options=("-O1",))
+    assert found.differences == []
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_real_inputs_are_quantized_in_integers(bits: int, tmp_path: Path) -> None:
+    """One scale for each channel, several binary points, values far outside: the C gives what its twin gives."""
+    channels = Interface("own", pixels=False, means=(0.0, 19.2, -1e6), stds=(1.0, 40.2, 3e-3))
+    recipe = small_recipe(
+        model__input_shape=[6, 6, 3], formats__activation_bits=bits, formats__param_bits=bits, data__name="made"
+    )
+    found = judge(run_of(recipe).model, tmp_path, interface=channels, raw=True, training=False)
+    assert found.differences == []
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (shutil.which("avr-gcc") and shutil.which("simavr")), reason="no AVR compiler or simulator")
+def test_an_arduino_mega_keeps_constants_in_flash(tmp_path: Path) -> None:
+    """The glyphs' CNN predicts in 8 KB of RAM with the same integers; no weight is in RAM."""
+    model = run_of(load_recipe("glyphs")).model
+    export = write_c(model, tmp_path / "export", training=False, batch=1)
+    command = ["avr-gcc", "-std=gnu99", "-Os", "-mmcu=atmega2560", "-ffunction-sections", "-fdata-sections"]
+    program, sources = tmp_path / "program.elf", [FOLDER / "avr.c", *export.glob("*.c")]
+    subprocess.run([*command, "-Wl,--gc-sections", "-I", export, *sources, "-o", program], check=True)
+    sizes = subprocess.run(["avr-size", program], capture_output=True, text=True, check=True).stdout.split()
+    assert int(sizes[7]) + int(sizes[8]) < 8192 - 1024
+    told = subprocess.run(
+        ["simavr", "-m", "atmega2560", "-f", "16000000", program],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    seed, pixels = 5, []
+    for _ in range(784):
+        seed = (seed * 1664525 + 1013904223) % 2**32
+        pixels.append(seed >> 24)
+    expected = logits(model, np.array(pixels, np.uint8).reshape(1, 28, 28, 1))[0].tolist()
+    answer = re.search(r"=((-?\d+ )+)", told.stdout + told.stderr)
+    assert answer is not None, told.stdout
+    assert [int(word) for word in answer[1].split()] == [expected.index(max(expected)), *expected]

@@ -1,0 +1,55 @@
+"""Functions of each value by itself, on accumulators before they are rounded, and how errors come back through them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .containers import Ints, exact, zeros
+
+
+def relu(x: Ints) -> Ints:
+    """``max(x, 0)``."""
+    x = exact(x)
+    out = zeros(x.shape)
+    for index in range(x.size):
+        out.reshape(-1)[index] = max(x.reshape(-1)[index], 0)
+    return out
+
+
+class Activation:
+    """The identity, which others refine: `apply` before the rounding, `is_open` and `back` by the rounded output."""
+
+    added_frac = 0  # what `back` adds to the fraction bits of an error's sums
+
+    def apply(self, acc: Ints, shift: int, frac: int) -> tuple[Ints, int]:
+        """Accumulators and the shift from them to the output, which has `frac` fraction bits."""
+        return exact(acc), shift
+
+    def is_open(self, y: int, frac: int) -> bool:
+        """Whether an error may pass to an output `y`."""
+        return True
+
+    def back(self, acc: int, y: int) -> int:
+        """What an error's sum becomes on its way back through an output `y`."""
+        return acc
+
+
+class Relu(Activation):
+    """``max(x, 0)``."""
+
+    def apply(self, acc: Ints, shift: int, frac: int) -> tuple[Ints, int]:
+        """Rectified."""
+        return relu(acc), shift
+
+    def is_open(self, y: int, frac: int) -> bool:
+        """Where it was positive."""
+        return y > 0
+
+
+IDENTITY, RELU = Activation(), Relu()
+KINDS = {"relu": lambda options: RELU}  # by the type of the layer, from its options
+
+
+def activation_of(kind: str, options: dict[str, Any]) -> Activation | None:
+    """The activation that a layer is; None for another kind of layer."""
+    return KINDS[kind](options) if kind in KINDS else None

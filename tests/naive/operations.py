@@ -1,0 +1,261 @@
+"""The linear operations that stages are made of, by name: their sums, the sums of their errors, their gradients.
+
+A new operation is a class here or in a file of its own, entered into `OPERATIONS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from . import conv, linear, pool
+from .containers import Ints, exact, zeros
+from .multiplier import Multiplier
+from .parameter import Parameter
+from .stage import add_bias
+
+Pair = tuple[int, int]
+SUM_BITS = 62
+
+
+@dataclass
+class Geometry:
+    """Numbers that an operation may have; `options` are all of the layer's, by name."""
+
+    size: Pair = (1, 1)
+    stride: Pair = (1, 1)
+    padding: Pair = (0, 0)
+    options: dict[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Input:
+    """A tensor that an operation reads: raw values (n, h, w, c) of so many bits, fraction bits of them."""
+
+    values: Ints
+    frac: int
+    bits: int
+
+
+class Operation:
+    """One input handed on as it is; others refine it."""
+
+    def sums(self, g: Geometry, parameters: Sequence[Parameter], inputs: list[Input]) -> tuple[Ints, int]:
+        """Accumulators and their fraction bits."""
+        return exact(inputs[0].values), inputs[0].frac
+
+    def input_error(
+        self, g: Geometry, parameters: Sequence[Parameter], error: Ints, shapes: list[tuple[int, ...]], slot: int
+    ) -> tuple[Ints, int]:
+        """Accumulators of the error by an input, and the bits they add to the error's fraction bits."""
+        return exact(error).reshape(shapes[slot]), 0
+
+    def gradients(self, g: Geometry, parameters: Sequence[Parameter], x: Ints, error: Ints) -> tuple[Ints, Ints]:
+        """Exact gradients by weights and bias."""
+        raise NotImplementedError
+
+    def finest(self, parameters: Sequence[Parameter], forms: list[tuple[int, int]]) -> int | None:
+        """Fraction bits that a moving output never passes, from those and the bits of the inputs; None: no limit."""
+        return None
+
+    def error_bound(
+        self, g: Geometry, parameters: Sequence[Parameter], x: tuple[int, ...], y: tuple[int, ...], bits: int
+    ) -> int:
+        """No sum of an input error is larger, for errors of so many bits."""
+        return 2 ** (bits - 1)
+
+
+class Weighted(Operation):
+    """Sums of products and a bias."""
+
+    def sums(self, g: Geometry, parameters: Sequence[Parameter], inputs: list[Input]) -> tuple[Ints, int]:
+        """Products, then the bias on their grid."""
+        bias = parameters[1].raw if len(parameters) > 1 else None
+        x = inputs[0]
+        return add_bias(self.products(g, x.values, parameters[0].raw), bias, parameters[0].form.frac, x.frac)
+
+    def products(self, g: Geometry, x: Ints, w: Ints) -> Ints:
+        """Sums of products, (n, oh, ow, co)."""
+        raise NotImplementedError
+
+    def finest(self, parameters: Sequence[Parameter], forms: list[tuple[int, int]]) -> int | None:
+        """Those of the products."""
+        return forms[0][0] + parameters[0].form.frac
+
+    def terms(self, w: Ints) -> int:
+        """Products in one sum of an input error, at most."""
+        return int(w.shape[0] * w.shape[1])
+
+    def error_bound(
+        self, g: Geometry, parameters: Sequence[Parameter], x: tuple[int, ...], y: tuple[int, ...], bits: int
+    ) -> int:
+        """As many products of the lowest numbers."""
+        return self.terms(parameters[0].raw) * 2 ** (bits - 1) * 2 ** (parameters[0].form.bits - 1)
+
+
+class Conv2d(Weighted):
+    """Convolution."""
+
+    def products(self, g: Geometry, x: Ints, w: Ints) -> Ints:
+        """Sums over the window and all channels."""
+        return conv.conv2d_forward(x, w, None, g.stride, g.padding)
+
+    def terms(self, w: Ints) -> int:
+        """Taps times outputs."""
+        return int(w.shape[0] * w.shape[1] * w.shape[3])
+
+    def input_error(
+        self, g: Geometry, parameters: Sequence[Parameter], error: Ints, shapes: list[tuple[int, ...]], slot: int
+    ) -> tuple[Ints, int]:
+        """The transposed convolution."""
+        w = parameters[0]
+        return conv.conv2d_input_error(error, w.raw, shapes[0], g.stride, g.padding), w.form.frac
+
+    def gradients(self, g: Geometry, parameters: Sequence[Parameter], x: Ints, error: Ints) -> tuple[Ints, Ints]:
+        """By weights and bias."""
+        kernel = parameters[0].raw.shape[:2]
+        return conv.conv2d_weight_gradient(x, error, kernel, g.stride, g.padding), conv.conv2d_bias_gradient(error)
+
+
+class DepthwiseConv2d(Weighted):
+    """Every channel by itself."""
+
+    def products(self, g: Geometry, x: Ints, w: Ints) -> Ints:
+        """Sums over the window."""
+        return conv.depthwise_forward(x, w, None, g.stride, g.padding)
+
+    def input_error(
+        self, g: Geometry, parameters: Sequence[Parameter], error: Ints, shapes: list[tuple[int, ...]], slot: int
+    ) -> tuple[Ints, int]:
+        """The transposed convolution of every channel."""
+        w = parameters[0]
+        return conv.depthwise_input_error(error, w.raw, shapes[0], g.stride, g.padding), w.form.frac
+
+    def gradients(self, g: Geometry, parameters: Sequence[Parameter], x: Ints, error: Ints) -> tuple[Ints, Ints]:
+        """By weights and bias."""
+        kernel = parameters[0].raw.shape[:2]
+        return conv.depthwise_weight_gradient(x, error, kernel, g.stride, g.padding), conv.conv2d_bias_gradient(error)
+
+
+class Linear(Weighted):
+    """Matrix product with the flattened sample."""
+
+    def products(self, g: Geometry, x: Ints, w: Ints) -> Ints:
+        """Sums over all inputs."""
+        return linear.linear_forward(x.reshape(x.shape[0], -1), w).reshape(x.shape[0], 1, 1, -1)
+
+    def terms(self, w: Ints) -> int:
+        """Outputs."""
+        return int(w.shape[1])
+
+    def input_error(
+        self, g: Geometry, parameters: Sequence[Parameter], error: Ints, shapes: list[tuple[int, ...]], slot: int
+    ) -> tuple[Ints, int]:
+        """The transposed product."""
+        w, shape = parameters[0], shapes[0]
+        return linear.linear_input_error(error.reshape(shape[0], -1), w.raw).reshape(shape), w.form.frac
+
+    def gradients(self, g: Geometry, parameters: Sequence[Parameter], x: Ints, error: Ints) -> tuple[Ints, Ints]:
+        """By weights and bias."""
+        n = x.shape[0]
+        flat = error.reshape(n, -1)
+        return linear.linear_weight_gradient(x.reshape(n, -1), flat), linear.linear_bias_gradient(flat)
+
+
+class AvgPool2d(Operation):
+    """Means of windows."""
+
+    def window(self, g: Geometry, shape: tuple[int, ...]) -> tuple[Pair, Pair]:
+        """Size and stride on an input (n, h, w, c)."""
+        return g.size, g.stride
+
+    def sums(self, g: Geometry, parameters: Sequence[Parameter], inputs: list[Input]) -> tuple[Ints, int]:
+        """Sums of windows times the multiplier."""
+        x = inputs[0]
+        acc, shift = pool.avgpool2d_forward(x.values, *self.window(g, x.values.shape))
+        return acc, x.frac + shift
+
+    def input_error(
+        self, g: Geometry, parameters: Sequence[Parameter], error: Ints, shapes: list[tuple[int, ...]], slot: int
+    ) -> tuple[Ints, int]:
+        """Every error times the multiplier, to its whole window."""
+        return pool.avgpool2d_input_error(error, shapes[0], *self.window(g, shapes[0]))
+
+    def error_bound(
+        self, g: Geometry, parameters: Sequence[Parameter], x: tuple[int, ...], y: tuple[int, ...], bits: int
+    ) -> int:
+        """As many errors as windows can meet in one input."""
+        (h, w), _ = self.window(g, x)
+        return min(h * w, y[1] * y[2]) * Multiplier.from_ratio(1, h * w).mantissa * 2 ** (bits - 1)
+
+
+class GlobalAvgPool(AvgPool2d):
+    """One window of the size of the map."""
+
+    def window(self, g: Geometry, shape: tuple[int, ...]) -> tuple[Pair, Pair]:
+        """All of it."""
+        return (shape[1], shape[2]), (1, 1)
+
+
+def align(fracs: Sequence[int], bounds: Sequence[int]) -> int:
+    """The finest grid on which numbers up to their bounds can be added up in int64, one bit left for the rounding."""
+    finest = max(fracs)
+    pairs = list(zip(fracs, bounds, strict=True))
+    while any((len(fracs) * bound).bit_length() + finest - frac > SUM_BITS for frac, bound in pairs):
+        finest -= 1
+    return finest
+
+
+def brought(values: Ints, by: int) -> Ints:
+    """``values * 2**by``, floored where `by` is negative."""
+    return exact(values) * 2**by if by >= 0 else exact(values) // 2**-by
+
+
+class Add(Operation):
+    """Sum of all inputs on one grid."""
+
+    def finest(self, parameters: Sequence[Parameter], forms: list[tuple[int, int]]) -> int | None:
+        """Those of the grid."""
+        return align([frac for frac, _ in forms], [2 ** (bits - 1) for _, bits in forms])
+
+    def sums(self, g: Geometry, parameters: Sequence[Parameter], inputs: list[Input]) -> tuple[Ints, int]:
+        """Exact but for addends finer than the grid."""
+        frac = align([x.frac for x in inputs], [2 ** (x.bits - 1) for x in inputs])
+        total = zeros(inputs[0].values.shape)
+        for x in inputs:
+            total = total + brought(x.values, frac - x.frac)
+        return total, frac
+
+
+class Concat(Operation):
+    """Channels of all inputs side by side, on the finest grid."""
+
+    def finest(self, parameters: Sequence[Parameter], forms: list[tuple[int, int]]) -> int | None:
+        """Those of the finest input."""
+        return max(frac for frac, _ in forms)
+
+    def sums(self, g: Geometry, parameters: Sequence[Parameter], inputs: list[Input]) -> tuple[Ints, int]:
+        """Exact."""
+        frac = max(x.frac for x in inputs)
+        return np.concatenate([brought(x.values, frac - x.frac) for x in inputs], axis=3), frac
+
+    def input_error(
+        self, g: Geometry, parameters: Sequence[Parameter], error: Ints, shapes: list[tuple[int, ...]], slot: int
+    ) -> tuple[Ints, int]:
+        """The input's own channels."""
+        first = sum(shape[3] for shape in shapes[:slot])
+        return exact(error)[..., first : first + shapes[slot][3]], 0
+
+
+OPERATIONS: dict[str, Operation] = {
+    "identity": Operation(),
+    "conv2d": Conv2d(),
+    "depthwise-conv2d": DepthwiseConv2d(),
+    "linear": Linear(),
+    "avgpool2d": AvgPool2d(),
+    "global-avgpool": GlobalAvgPool(),
+    "add": Add(),
+    "concat": Concat(),
+}
