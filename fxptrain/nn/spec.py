@@ -64,7 +64,8 @@ class OptimizerSpec:
     With `momentum_units` ``gradient`` an update is ``m <- R(mu m + G/B + lambda w)``, ``w <- R(w - gamma m)``. With
     ``weight`` it is ``m <- R(mu m + gamma (G/B + lambda w))``, ``w <- w - m``: one rounding where the momentum is on
     the parameters' grid (`FormatSpec.momentum_frac`), which is the paper's count. `decay_of` ``magnitude`` has ``|w|``
-    in the place of ``w``, the paper's equation 7 read literally.
+    in the place of ``w``, the paper's equation 7 read literally. `working_rounding` is how STE's weights are rounded
+    from their 32-bit copies after every step; the paper has inference's.
     """
 
     method: Literal["sqpu", "hteqpu", "ste"] = "sqpu"
@@ -75,3 +76,4 @@ class OptimizerSpec:
     saturation_mask: bool = True
     forward_rounding: RoundingName = "stochastic"
     error_rounding: RoundingName = "stochastic"
+    working_rounding: RoundingName = "half-even"
