@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import shutil
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from fxptrain.data import Dataset, load_data
 from fxptrain.errors import RecipeError
 from fxptrain.recipe import Recipe, make_recipe
 from fxptrain.run.directory import RunDirectory
+from fxptrain.run.evaluation import notes_log
 from fxptrain.run.metrics import headroom_bits, read_metrics, share
 from fxptrain.run.progress import Progress
 from fxptrain.run.training import RunResult, train
@@ -58,7 +60,8 @@ def run_cell(config: dict[str, Any], directory: Path, watch: Watch | None = None
         from fxptrain.experiments.float32 import train_float32
 
         return train_float32(recipe, data, directory)
-    run = train(recipe, data=data, out=directory, resume=True, threads=1, progress=watch)
+    with _untold():
+        run = train(recipe, data=data, out=directory, resume=True, threads=1, progress=watch)
     result = _result(run, read_metrics(RunDirectory(directory).metrics))
     timing = {"host": socket.gethostname()} | {name: run.summary[name] for name in ("seconds", "images_per_second")}
     return result, timing
@@ -67,10 +70,23 @@ def run_cell(config: dict[str, Any], directory: Path, watch: Watch | None = None
 def integer_result(recipe: Recipe, data: Dataset) -> dict[str, Any]:
     """What a cell of the integer engine gives, of a training that leaves no files."""
     records: list[dict[str, Any]] = []
-    run = train(
-        recipe, data=data, threads=1, progress=lambda told: records.extend([told.record] if told.record else [])
-    )
+
+    def keep(told: Progress) -> None:
+        records.extend([told.record] if told.record else [])
+
+    with _untold():
+        run = train(recipe, data=data, threads=1, progress=keep)
     return _result(run, records)
+
+
+@contextmanager
+def _untold() -> Iterator[None]:
+    """No advice to users: in a sweep what does not train is a result."""
+    before, notes_log.disabled = notes_log.disabled, True
+    try:
+        yield
+    finally:
+        notes_log.disabled = before
 
 
 def _result(run: RunResult, records: list[dict[str, Any]]) -> dict[str, Any]:
