@@ -88,6 +88,7 @@ class Model:
         self.rule = UpdateRule(
             optimizer.method, Multiplier.from_real(optimizer.momentum), Multiplier.from_real(optimizer.weight_decay),
             weight_units=optimizer.momentum_units == "weight", magnitude=optimizer.decay_of == "magnitude",
+            working_stochastic=optimizer.working_rounding == "stochastic",
         )  # fmt: skip
         self.graph = build_graph(model)
         self.stages: list[Stage] = self.graph.stages

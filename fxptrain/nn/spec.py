@@ -113,6 +113,8 @@ class OptimizerSpec:
         lambda; it becomes a `Multiplier`.
     decay_of : {"weight", "magnitude"}
         ``magnitude`` has ``|w|`` in the place of ``w``, the paper's equation 7 read literally.
+    working_rounding : {"stochastic", "half-even"}
+        How STE's working weights are rounded from their 32-bit copies after every step; the paper has inference's.
     saturation_mask : bool
         Whether errors stop where the activation saturated.
     forward_rounding, error_rounding : {"stochastic", "half-even"}
@@ -131,3 +133,4 @@ class OptimizerSpec:
     saturation_mask: bool = True
     forward_rounding: RoundingName = "stochastic"
     error_rounding: RoundingName = "stochastic"
+    working_rounding: RoundingName = "half-even"

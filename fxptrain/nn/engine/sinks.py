@@ -129,7 +129,7 @@ class UpdateSink(Sink):
         """Count what the updates reported."""
         for stage in self.model.stages:
             for parameter in stage.parameters:
-                parameter.note(self.reports[id(parameter)])
+                parameter.note(self.reports[id(parameter)], self.model.seed, self.model.step)
 
 
 class Accumulator(Sink):

@@ -44,6 +44,8 @@ class UpdateRule:
         Whether the momentum is what is taken off the weights.
     magnitude : bool
         Whether the decay is of ``|w|``.
+    working_stochastic : bool
+        Whether STE's working weights are rounded stochastically.
     """
 
     method: str
@@ -51,6 +53,7 @@ class UpdateRule:
     decay: Multiplier
     weight_units: bool = False
     magnitude: bool = False
+    working_stochastic: bool = False
 
     @property
     def stochastic(self) -> bool:
@@ -198,13 +201,14 @@ class ParameterArray:
             seed,
             self._stream(Site.WEIGHT_INIT),
         )
-        self._refresh_working()
+        self._refresh_working(Site.WEIGHT_REGRID, seed, 0)
 
-    def _refresh_working(self) -> None:
-        """STE: working weights are the master copy requantized."""
+    def _refresh_working(self, site: Site, seed: int, step: int) -> None:
+        """STE: working weights are the master copy requantized; its own update, half to even, takes no draws."""
         if self.master is not None:
             form = self.form.format
-            narrow(self.master, self._extra, form.min_raw, form.max_raw, self.flat)
+            draws = self.rule.working_stochastic, seed, self._stream(site), step
+            narrow(self.master, self._extra, form.min_raw, form.max_raw, *draws, self.flat)
 
     def site(self, moment: UpdateMoment) -> UpdateSite:
         """Everything the update kernel needs besides the arrays and the step; the same object until it changes."""
@@ -257,9 +261,9 @@ class ParameterArray:
         target = self.flat if self.master is None else self.master
         return Call(update, site, target, self.momentum, runs, gradient, draws)
 
-    def note(self, reports: list[tuple[int, ...]]) -> None:
-        """Count what the calls of one step returned, each with its number of parameters; refresh working weights."""
-        self._refresh_working()
+    def note(self, reports: list[tuple[int, ...]], seed: int, step: int) -> None:
+        """Count what the calls of a step returned, each with its number of parameters; refresh working weights."""
+        self._refresh_working(Site.WEIGHT, seed, step)
         drop = self._extra if self.rule.master else 0
         momentum_drop = MASTER_BITS - self.momentum_form.format.total_bits if self.rule.master else 0
         over = momentum_over = largest = momentum_largest = updates = 0
@@ -305,7 +309,7 @@ class ParameterArray:
                 self._stream(Site.WEIGHT_MOMENTUM_REGRID),
                 step,
             )
-        self._refresh_working()
+        self._refresh_working(Site.WEIGHT_REGRID, seed, step)
 
     def arrays(self) -> dict[str, IntArray]:
         """Every array of the state by name."""
