@@ -206,13 +206,14 @@ def import_cells(directory: Path, files: tuple[Path, ...], as_json: bool) -> Non
 
 @experiment.command(short_help="Write tables, figures and report of a directory again.")
 @directory_argument
-def report(directory: Path) -> None:
-    """Write DIRECTORY/report.html, tables/, figures/ and findings.md from the store, finished or not."""
+@click.option("--out", type=click.Path(path_type=Path), metavar="FOLDER", help="Where to (DIRECTORY).")
+def report(directory: Path, out: Path | None) -> None:
+    """Write report.html, tables/, figures/, findings.md and statements.md from the store, finished or not."""
     from fxptrain.experiments.page import write_report
     from fxptrain.experiments.store import Store
 
     with Store(directory, existing=True) as store:
-        click.echo(str(write_report(store)))
+        click.echo(str(write_report(store, out)))
 
 
 def _status(store: Store, sweep: Sweep) -> dict[str, Any]:

@@ -36,6 +36,7 @@ from fxptrain.cli.options import (
     threads_option,
     training_options,
 )
+from fxptrain.cli.report import compare, page_of, report
 from fxptrain.errors import CheckpointError, FxptrainError, RecipeError
 from fxptrain.names import file_name, one_line, shortened
 from fxptrain.run.stopping import Stopped, listening
@@ -92,17 +93,18 @@ def cli(wish: Wish | None, debug: bool) -> None:
 @click.option("--epochs", type=int, metavar="N")
 @training_options
 @threads_option
-@click.option("--lean/--fast", default=None, help="In little memory (fast if --memory-limit allows): same bits.")
+@click.option("--lean/--fast", default=None, help="In least memory (else as fast as --memory-limit allows): same bits.")
 @click.option(
     "--memory-limit",
     metavar="BYTES",
     help="Do not start what is planned to take more, data included, as 2MiB.",
 )
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Run directory (runs/NAME-TIME).")
+@click.option("--report", "with_page", is_flag=True, help="Write RUN/report.html at the end, as `fxptrain report`.")
 @click.option("--resume", is_flag=True, help="Go on with the run in --out, to the bits of a run never stopped.")
 @json_option
 def train(
-    recipe: str | None, out: Path | None, resume: bool, threads: int | None, lean: bool | None,
+    recipe: str | None, out: Path | None, with_page: bool, resume: bool, threads: int | None, lean: bool | None,
     memory_limit: str | None, as_json: bool, **given: Any,
 ) -> None:  # fmt: skip
     """Train RECIPE: one of the shipped ones (see `fxptrain info`) or a TOML file; `glyphs` by default.
@@ -125,12 +127,15 @@ def train(
         with world() as group, _progress() as bar:
             ranks = group.size
             limit = bytes_allowed(memory_limit)
-            plan = planned_run(chosen, threads, lean, limit, group.size)  # refuses before anything is fetched
+            plan, _ = planned_run(chosen, threads, lean, limit, group.size)  # refuses before anything is fetched
             _fetch(chosen.data.name)
             task = prepare(chosen, like=remembered(out) if resume else None, limit=limit - plan["planned"])
-            plan = planned_run(task.recipe, threads, lean, limit, group.size, task.data_bytes)  # now with its data
+            plan, setting = planned_run(
+                task.recipe, threads, lean, limit, group.size, task.data_bytes
+            )  # now with its data
             result = run_training(
-                task, out=out, resume=resume, threads=threads, group=group, lean=plan["mode"] == "lean",
+                task, out=out, resume=resume, threads=threads, group=group, lean=setting.lean,
+                schedule=setting.schedule,
                 progress=None if group.rank or (as_json and not sys.stderr.isatty()) else bar,
                 started=None if group.rank or as_json else lambda: announce(plan),
             )  # fmt: skip
@@ -141,7 +146,10 @@ def train(
         way = f"{launcher}fxptrain train --resume --out {shlex.quote(str(out))}"
         raise Stopped(getattr(error, "number", signal.SIGINT), way) from None
     if not group.rank:
-        click.echo(json.dumps(result.summary | {"memory": plan}) if as_json else summary_text(result.summary))
+        page = {"report": str(page_of(out))} if with_page else {}
+        click.echo(json.dumps(result.summary | {"memory": plan} | page) if as_json else summary_text(result.summary))
+        if page and not as_json:
+            click.echo(f"{'report':20} {page['report']}")
 
 
 @cli.command(short_help="Test accuracy of a run.")
@@ -158,7 +166,8 @@ def evaluate(run: Path, data: str | None, best: bool, threads: int | None, as_js
     names that the run knows; what it does not know is refused.
     """
     from fxptrain.data.reading import Reading
-    from fxptrain.run import evaluation, report
+    from fxptrain.run import evaluation
+    from fxptrain.run import report as texts
 
     loaded = evaluation.load_run(run, best=best)
     _fetch(data or loaded.recipe.data.name)
@@ -169,7 +178,7 @@ def evaluate(run: Path, data: str | None, best: bool, threads: int | None, as_js
         click.echo(json.dumps(summary))
     else:
         columns = shutil.get_terminal_size().columns
-        click.echo(report.summary_text(summary) + "\n\n" + report.confusion_text(summary, columns))
+        click.echo(texts.summary_text(summary) + "\n\n" + texts.confusion_text(summary, columns))
 
 
 @cli.command(short_help="What a recipe or a run is made of; the list of recipes.")
@@ -181,14 +190,14 @@ def info(run_or_recipe: str | None, bits: int | None, as_json: bool) -> None:
 
     Of a run also how its tensors used their formats in the last epoch. Without an argument: the shipped recipes.
     """
-    from fxptrain.run import report
+    from fxptrain.run import report as texts
 
     if run_or_recipe is None:
-        recipes = report.recipes()
-        click.echo(json.dumps(recipes) if as_json else report.recipes_text(recipes))
+        recipes = texts.recipes()
+        click.echo(json.dumps(recipes) if as_json else texts.recipes_text(recipes))
         return
-    found = report.facts(run_or_recipe, {} if bits is None else recipe_options({"bits": bits}))
-    click.echo(json.dumps(found) if as_json else report.text(found))
+    found = texts.facts(run_or_recipe, {} if bits is None else recipe_options({"bits": bits}))
+    click.echo(json.dumps(found) if as_json else texts.text(found))
 
 
 @cli.command(short_help="Classes of new samples.")
@@ -256,6 +265,8 @@ def _progress() -> Any:
 
 
 cli.add_command(new)
+cli.add_command(report)
+cli.add_command(compare)
 cli.add_command(experiment)
 cli.add_command(memory)
 cli.add_command(export)

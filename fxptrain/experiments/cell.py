@@ -6,18 +6,22 @@ What does not belong here: which cells there are, and where results go.
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from fxptrain.data import Dataset, load_data
+from fxptrain.data.reading import Reading
 from fxptrain.errors import RecipeError
 from fxptrain.experiments.workplace import private
 from fxptrain.memory.fit import within
 from fxptrain.memory.plan import Setting
 from fxptrain.recipe import Recipe, make_recipe
 from fxptrain.run.directory import RunDirectory
+from fxptrain.run.evaluation import notes_log
+from fxptrain.run.inputs import reading_of
 from fxptrain.run.metrics import headroom_bits, read_metrics, share, tensors_of
 from fxptrain.run.progress import Progress
 from fxptrain.run.training import RunResult, train
@@ -33,9 +37,9 @@ CURVE = ("epoch", "lr", "loss", "accuracy", "validation_loss", "validation_accur
 
 
 @lru_cache(maxsize=1)
-def _data(name: str) -> Dataset:
+def _data(name: str, reading: Reading) -> Dataset:
     """Data that the cells of a worker share."""
-    return load_data(name)
+    return load_data(name, reading)
 
 
 def run_cell(config: dict[str, Any], directory: Path, watch: Watch | None = None) -> Outcome:
@@ -57,12 +61,13 @@ def run_cell(config: dict[str, Any], directory: Path, watch: Watch | None = None
     """
     recipe, directory = recipe_of(config), private(directory)
     within(Setting.of(recipe), machine_bytes(), either=False)
-    data = _data(recipe.data.name)
+    data = _data(recipe.data.name, reading_of(recipe))
     if config["engine"] == "float32":
         from fxptrain.experiments.float32 import train_float32
 
         return train_float32(recipe, data, directory)
-    run = train(recipe, data=data, out=directory, resume=True, threads=1, progress=watch)
+    with _untold():
+        run = train(recipe, data=data, out=directory, resume=True, threads=1, progress=watch)
     where = RunDirectory(directory).metrics
     result = _result(run, read_metrics(where), where)
     timing = {"host": socket.gethostname()} | {name: run.summary[name] for name in ("seconds", "images_per_second")}
@@ -72,10 +77,23 @@ def run_cell(config: dict[str, Any], directory: Path, watch: Watch | None = None
 def integer_result(recipe: Recipe, data: Dataset) -> dict[str, Any]:
     """What a cell of the integer engine gives, of a training that leaves no files."""
     records: list[dict[str, Any]] = []
-    run = train(
-        recipe, data=data, threads=1, progress=lambda told: records.extend([told.record] if told.record else [])
-    )
+
+    def keep(told: Progress) -> None:
+        records.extend([told.record] if told.record else [])
+
+    with _untold():
+        run = train(recipe, data=data, threads=1, progress=keep)
     return _result(run, records, Path("the run"))
+
+
+@contextmanager
+def _untold() -> Iterator[None]:
+    """No advice to users: in a sweep what does not train is a result."""
+    before, notes_log.disabled = notes_log.disabled, True
+    try:
+        yield
+    finally:
+        notes_log.disabled = before
 
 
 def _result(run: RunResult, records: list[dict[str, Any]], where: Path) -> dict[str, Any]:

@@ -11,12 +11,14 @@ import re
 import textwrap
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from importlib import import_module
 from typing import Any
 
 from fxptrain.errors import FxptrainError
 from fxptrain.experiments import paper, tables
 from fxptrain.experiments.grid import UNUSED
+from fxptrain.experiments.statements_counts import memory_factor
 from fxptrain.experiments.store import Row, Sweep
 from fxptrain.experiments.tables import Heat, Summary
 
@@ -51,15 +53,22 @@ def draw_all(sweep: Sweep, rows: list[Row]) -> dict[str, Any]:
     """All figures of a sweep by file name; the caller saves and closes them."""
     pyplot = load_pyplot()
     with pyplot.rc_context(STYLE):
-        best, last = (tables.heat(sweep, rows, measure) for measure in (tables.best_accuracy, tables.last_accuracy))
+        measures = (tables.best_accuracy, tables.last_accuracy, tables.peak_accuracy)
+        best, last, peak = (tables.heat(sweep, rows, measure) for measure in measures)
         figures = {f"accuracy-{name}": _heat_figure(pyplot, sweep, best, name) for name in ("maximum", "mean", "sd")}
+        if any(peak.values.values()):
+            what = "validation accuracy of the best epoch"
+            for statistic, title in (("maximum", ""), ("mean", "-mean"), ("sd", "-sd")):
+                figures[f"accuracy-peak{title}"] = _heat_figure(pyplot, sweep, peak, statistic, what)
         figures["last-mean"] = _heat_figure(pyplot, sweep, last, "mean", "accuracy after the last epoch")
         figures["best-and-worst"] = _best_and_worst(pyplot, sweep, best)
         figures["learning-curves"] = _curves(pyplot, sweep, rows, best)
         memory = tables.heat(sweep, rows, tables.memory_factor)
         if any(memory.values.values()):
             figures["memory"] = _heat_figure(pyplot, sweep, memory, "mean", "memory factor (STE = 100)")
-            figures["accuracy-by-memory"] = _by_memory(pyplot, sweep, best, memory)
+            figures["accuracy-by-memory"] = _by_memory(pyplot, sweep, rows, peak if any(peak.values.values()) else best)
+            if sweep.name == "base":
+                figures["memory-by-width"] = _memory_by_width(pyplot, sweep)
         for quantity, title in (("zero_update_share", "updates that round to zero"), ("saturated_share", "saturation")):
             shares = tables.tensor_heat(sweep, rows, quantity)
             told = _worth_telling(shares)
@@ -94,8 +103,15 @@ def _titled(figure: Any, sweep: Sweep, title: str) -> None:
 Value = Callable[[Summary], float | None]
 
 
-def _heat_axes(axes: Any, table: Heat, panel: str, value: Value, span: tuple[float, float]) -> Any:
-    """One heat map with its values in the cells."""
+def _unstated(row: str, column: str) -> None:
+    """What the paper states of places where it states nothing."""
+
+
+def _heat_axes(
+    axes: Any, table: Heat, panel: str, value: Value, span: tuple[float, float],
+    stated: Callable[[str, str], str | None] = _unstated,
+) -> Any:  # fmt: skip
+    """One heat map with its values in the cells, and in brackets what the paper states of them."""
     rows, columns = table.rows_of(panel), table.columns_of(panel)
     cells = [[table.at(panel, row, column) for column in columns] for row in rows]
     numbers = [[math.nan if c is None or value(c) is None else 100 * (value(c) or 0.0) for c in line] for line in cells]
@@ -104,7 +120,11 @@ def _heat_axes(axes: Any, table: Heat, panel: str, value: Value, span: tuple[flo
         for x, number in enumerate(line):
             dark = not math.isnan(number) and (number - span[0]) < 0.55 * (span[1] - span[0])
             text = "-" if math.isnan(number) else f"{number:.1f}"
-            axes.text(x, y, text, ha="center", va="center", fontsize=7, color="white" if dark else "black")
+            word = stated(rows[y], columns[x])
+            text = f"{text}\n({word})" if word else text
+            axes.text(
+                x, y, text, ha="center", va="center", fontsize=6 if word else 7, color="white" if dark else "black"
+            )
     axes.set_xticks(range(len(columns)), columns, rotation=30 if max(map(len, columns)) > 6 else 0)
     axes.set_yticks(range(len(rows)), ["" if row == UNUSED else row for row in rows])
     axes.tick_params(length=0)
@@ -129,12 +149,14 @@ def _heat_figure(pyplot: Any, sweep: Sweep, table: Heat, statistic: str, what: s
     numbers = [100 * number for number in everything if number is not None] or [0.0]
     span = (min(numbers), max(*numbers, min(numbers) + 1)) if len(numbers) > 1 else (numbers[0], numbers[0] + 1)
     for axes, panel in zip(grid[0], panels, strict=True):
-        image = _heat_axes(axes, table, panel, value, span)
+        stated = partial(paper.at, sweep.name, panel) if statistic == "maximum" else _unstated
+        image = _heat_axes(axes, table, panel, value, span, stated)
         axes.set_title(panel)
         axes.set_xlabel(view["columns"])
     grid[0][0].set_ylabel(view["rows"])
     figure.colorbar(image, ax=list(grid[0]), label="%", fraction=0.04)
-    _titled(figure, sweep, f"{statistic} {what}" if what.startswith("accuracy") else what)
+    told = "; in brackets: the paper" if statistic == "maximum" and sweep.name in paper.SWEEPS else ""
+    _titled(figure, sweep, f"{statistic} {what}{told}" if "accuracy" in what else what)
     return figure
 
 
@@ -197,23 +219,50 @@ def _curves(pyplot: Any, sweep: Sweep, rows: list[Row], table: Heat) -> Any:
     return figure
 
 
-def _by_memory(pyplot: Any, sweep: Sweep, best: Heat, memory: Heat) -> Any:
-    """Accuracy against the memory factor, a point for each place."""
-    figure, axes = pyplot.subplots(figsize=(6.5, 4.2), layout="constrained")
-    rows = best.rows
-    for k, panel in enumerate(best.panels):
-        for i, row in enumerate(rows):
-            places = [(panel, row, column) for column in best.columns if (panel, row, column) in memory.values]
-            points = [(m.mean, 100 * b.mean) for p in places if (m := memory.at(*p)) and (b := best.at(*p))]
-            if points:
-                axes.plot(
-                    *zip(*points, strict=True), MARKERS[k % len(MARKERS)], color=COLOURS[i % len(COLOURS)],
-                    markersize=5, label=f"{panel} {row}", alpha=0.85,
-                )  # fmt: skip
-    axes.set_xlabel("memory by the paper's accounting, STE at the same widths = 1")
-    axes.set_ylabel("mean test accuracy, %")
-    axes.legend(fontsize=6, ncols=2, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+def _by_memory(pyplot: Any, sweep: Sweep, rows: list[Row], best: Heat) -> Any:
+    """Accuracy against the bytes of training: by the paper's accounting and as planned here, a point for each place."""
+    figure, sides = pyplot.subplots(1, 2, figsize=(10.5, 4.4), layout="constrained", sharey=True)
+    names = ("parameters, momentum and saved inputs (the paper's accounting), MB", "all bytes of a training step, MB")
+    for axes, measure, name in zip(sides, (tables.paper_megabytes, tables.planned_megabytes), names, strict=True):
+        memory = tables.heat(sweep, rows, measure)
+        for k, panel in enumerate(best.panels):
+            for i, row in enumerate(best.rows):
+                places = [(panel, row, column) for column in best.columns]
+                points = [(m.mean, 100 * b.maximum) for p in places if (m := memory.at(*p)) and (b := best.at(*p))]
+                if points:
+                    axes.plot(
+                        *zip(*points, strict=True), MARKERS[k % len(MARKERS)], color=COLOURS[i % len(COLOURS)],
+                        markersize=5, label=f"{panel} {row}", alpha=0.85,
+                    )  # fmt: skip
+        axes.set_xscale("log")
+        axes.set_xlabel(name)
+    sides[0].set_ylabel("best accuracy, %")
+    handles, labels = sides[0].get_legend_handles_labels()
+    if handles:
+        figure.legend(handles, labels, fontsize=6, frameon=False, loc="outside right center")
     _titled(figure, sweep, "accuracy against memory")
+    return figure
+
+
+def _memory_by_width(pyplot: Any, sweep: Sweep) -> Any:
+    """Memory of SQPU over STE's by batch size, a line for each width, with what the paper states of it."""
+    figure, axes = pyplot.subplots(figsize=(6.5, 3.8), layout="constrained")
+    batches = [1 << power for power in range(11)]
+    for i, bits in enumerate((32, 24, 16, 12, 8)):
+        factors = [memory_factor(bits, batch) for batch in batches]
+        axes.plot(
+            batches, factors, color=COLOURS[i], marker=MARKERS[i], markersize=4, linewidth=1, label=f"{bits} bits"
+        )
+    for bits, stated in ((16, "0.57"), (12, "below 0.5")):
+        factor = memory_factor(bits, 16)
+        axes.plot(16, factor, "kD", markersize=5, fillstyle="none")
+        axes.annotate(f"{factor:.4f} (paper: {stated})", (16, factor), (6, -12), textcoords="offset points", fontsize=7)
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(batches, [str(batch) for batch in batches])
+    axes.set_xlabel("batch")
+    axes.set_ylabel("memory, STE = 1")
+    axes.legend(frameon=False)
+    _titled(figure, sweep, "memory by width and batch, the paper's accounting")
     return figure
 
 

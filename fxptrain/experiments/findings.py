@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from fxptrain.experiments import open_questions, tables
+from fxptrain.experiments.evidence import Sweeps
 from fxptrain.experiments.grid import UNUSED
 from fxptrain.experiments.open_questions import CHANCE, CLOSE
 from fxptrain.experiments.paper import SWEEPS
@@ -19,7 +20,6 @@ from fxptrain.memory.plan import paper_bytes
 from fxptrain.recipe import load_recipe
 from fxptrain.run.evaluation import build_model
 
-Sweeps = dict[str, tuple[Sweep, list[Row]]]
 MOST, MANY = 0.9, 2 / 3
 
 

@@ -123,13 +123,15 @@ class Cell:
 
     @property
     def config(self) -> dict[str, Any]:
-        """What identifies the cell, JSON-able; a float32 run has no formats and no method."""
+        """What identifies the cell, JSON-able, without what plays no part: of float32 the formats and the method."""
         table = self.recipe.table()
         table.pop("description", None)
         if self.engine == "float32":
             table.pop("formats", None)
             kept = ("momentum", "weight_decay")
             table["optimizer"] = {key: table["optimizer"][key] for key in kept}
+        elif self.recipe.optimizer.method != "ste":
+            table["optimizer"].pop("working_rounding")
         return {"engine": self.engine, "recipe": table}
 
     @property

@@ -6,6 +6,7 @@ What does not belong here: the numbers (`tables`), the pictures (`figures`) and 
 from __future__ import annotations
 
 import base64
+from collections import Counter
 from dataclasses import replace
 from functools import partial
 from html import escape
@@ -15,31 +16,46 @@ from string import Template
 
 from fxptrain import __version__
 from fxptrain.experiments import paper, tables
+from fxptrain.experiments.evidence import Sweeps
 from fxptrain.experiments.findings import Finding, findings
 from fxptrain.experiments.paper import Beside
+from fxptrain.experiments.statements import Statement, statements
 from fxptrain.experiments.store import Row, Store, Sweep
 from fxptrain.experiments.tables import Heat, Summary, percent
 from fxptrain.names import file_name, one_line
 from fxptrain.run.checkpoint import write_atomically
 
 CAUTION = "Verdicts are about the runs listed here, at their size and number of seeds, and about nothing larger."
+MEASURED = (
+    "Accuracies are the highest validation accuracy of any epoch and seed, which is most likely what the paper states. "
+    "A sentence on several places holds where none contradicts it and half of them have run."
+)
 TEMPLATE = Path(__file__).parent / "page.html"
-MEASURES = (("best epoch", tables.best_accuracy), ("last epoch", tables.last_accuracy))
+MEASURES = (
+    ("test accuracy, best epoch", tables.best_accuracy),
+    ("test accuracy, last epoch", tables.last_accuracy),
+    ("highest validation accuracy of any epoch", tables.peak_accuracy),
+)
 COMPARED = {"maximum", "mean"}  # statistics beside which the paper's figures stand
 NAMES = {"sd": "Standard deviation of"}
 
 
-def write_report(store: Store) -> Path:
-    """Write ``tables/``, ``figures/``, ``findings.md`` and ``report.html`` beside the store.
+def write_report(store: Store, directory: Path | None = None) -> Path:
+    """Write ``tables/``, ``figures/``, ``findings.md``, ``statements.md`` and ``report.html``.
 
     Without matplotlib there are no figures; the report says so.
+
+    Parameters
+    ----------
+    directory : Path, optional
+        Where to; beside the store if left out.
 
     Returns
     -------
     Path
         The HTML file.
     """
-    directory = store.directory
+    directory = directory or store.directory
     parts, latest, names = [], {}, set[str]()
     for sweep in store.sweeps():
         rows = store.rows(sweep)
@@ -52,9 +68,12 @@ def write_report(store: Store) -> Path:
         parts.append(_section(sweep, rows, _pictures(directory / "figures", name, sweep, rows)))
     found, figures = findings(latest), paper.beside(_accuracies(latest))
     _write(directory / "findings.md", _findings_markdown(found, figures, [sweep for sweep, _ in latest.values()]))
+    judged = list(statements(latest)) if latest.keys() & set(paper.SWEEPS) else []
+    _write(directory / "statements.md", _statements_markdown(judged, latest))
     text = Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
-        version=__version__, findings=_findings_html(found), beside=_beside_html(figures), sections="\n".join(parts)
-    )
+        version=__version__, findings=_findings_html(found), beside=_beside_html(figures),
+        statements=_statements_html(judged), sections="\n".join(parts),
+    )  # fmt: skip
     _write(directory / "report.html", text)
     return directory / "report.html"
 
@@ -64,7 +83,7 @@ def _accuracies(latest: dict[str, tuple[Sweep, list[Row]]]) -> dict[str, Heat]:
     found = {}
     for name in paper.SWEEPS:
         if name in latest:
-            best, last = (tables.heat(*latest[name], measure) for _, measure in MEASURES)
+            best, last = (tables.heat(*latest[name], m) for m in (tables.best_accuracy, tables.last_accuracy))
             floats = {place: values for place, values in last.values.items() if place[0] == "float32"}
             found[name] = replace(best, values=best.values | floats)
     return found
@@ -105,7 +124,7 @@ def _markdown(sweep: Sweep, rows: list[Row]) -> str:
         for statistic in tables.STATISTICS:
             stated = _stated(sweep) if statistic in COMPARED else ()
             name = NAMES.get(statistic, statistic.capitalize())
-            parts += [f"## {name} test accuracy, {title}, %", tables.to_markdown(table, statistic, *stated)]
+            parts += [f"## {name} {title}, %", tables.to_markdown(table, statistic, *stated)]
     return "\n\n".join(parts)
 
 
@@ -144,6 +163,26 @@ def _findings_markdown(found: list[Finding], figures: list[Beside], sweeps: list
     return "\n".join(lines) + "\n"
 
 
+def _statements_markdown(judged: list[Statement], latest: Sweeps) -> str:
+    """Every sentence of the paper by section."""
+    counts = Counter(statement.judged.verdict for statement in judged)
+    lines = ["# The paper's statements, one by one, on true integers", ""]
+    for sweep, rows in latest.values():
+        lines.append(f"- {sweep.name}: {_reduction(sweep)} {_state(rows)}")
+    lines += [
+        "",
+        f"{len(judged)} statements: {', '.join(f'{n} {verdict}' for verdict, n in sorted(counts.items()))}. {MEASURED}",
+    ]
+    for section in dict.fromkeys(statement.section for statement in judged):
+        lines += ["", f"## {section}", "", "| the paper | here | verdict |", "|---|---|---|"]
+        lines += [
+            f"| {s.text} | {s.judged.measured} | **{s.judged.verdict}** |".replace("|w|", "abs w")
+            for s in judged
+            if s.section == section
+        ]
+    return "\n".join(lines) + "\n"
+
+
 # HTML ----------------------------------------------------------------------------------------------------------------
 
 
@@ -156,12 +195,14 @@ def _section(sweep: Sweep, rows: list[Row], pictures: dict[str, bytes]) -> str:
     for title, svg in pictures.items():
         source = base64.b64encode(svg).decode()
         words = escape(title.replace("-", " "))
+        number = paper.FIGURES.get((sweep.name, title))
+        words += f" (the paper's figure {number})" if number else ""
         parts.append(f'<figure><img alt="{words}" src="data:image/svg+xml;base64,{source}"><figcaption>{words}. '
                      f"{escape(_reduction(sweep))}</figcaption></figure>")  # fmt: skip
     for title, measure in MEASURES:
         table = tables.heat(sweep, rows, measure)
         body = "\n".join(_table(table, panel, *_stated(sweep)) for panel in table.panels)
-        parts.append(f"<details><summary>Numbers: test accuracy, {title}, %</summary>\n{body}\n</details>")
+        parts.append(f"<details><summary>Numbers: {title}, %</summary>\n{body}\n</details>")
     failed = [row for row in rows if row.state == "failed"]
     if failed:
         told = (f"{', '.join(row.coordinates.values())}: {row.error or ''}" for row in failed)
@@ -195,6 +236,20 @@ def _beside_html(figures: list[Beside]) -> str:
     head = "<tr><th>its figures</th><th>the paper</th><th>here</th></tr>"
     note = f'<p class="reduction">Column {escape(paper.NOTE)}</p>'
     return f'<div class="scroll"><table class="words">{head}{rows}</table></div>{note}'
+
+
+def _statements_html(judged: list[Statement]) -> str:
+    head = "<tr><th>The paper</th><th>here</th><th>verdict</th></tr>"
+    parts = [f"<p>{MEASURED}</p>"]
+    for section in dict.fromkeys(statement.section for statement in judged):
+        rows = "".join(
+            f'<tr><td>{escape(s.text)}</td><td data-head="here">{escape(s.judged.measured)}</td>'
+            f'<td data-head="verdict"><strong>{escape(s.judged.verdict)}</strong></td></tr>'
+            for s in judged
+            if s.section == section
+        )
+        parts.append(f'<h3>{escape(section)}</h3><div class="scroll"><table class="words">{head}{rows}</table></div>')
+    return "\n".join(parts)
 
 
 def _findings_html(found: list[Finding]) -> str:

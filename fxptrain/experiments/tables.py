@@ -9,15 +9,15 @@ import csv
 import io
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cache
 from statistics import fmean, stdev
 from typing import Any
 
 from fxptrain.experiments.cell import recipe_of
 from fxptrain.experiments.grid import UNUSED
 from fxptrain.experiments.store import Row, Sweep
-from fxptrain.memory.plan import paper_bytes
+from fxptrain.memory.plan import Setting, paper_bytes, plan
 from fxptrain.names import one_line
-from fxptrain.run.evaluation import build_model
 
 Place = tuple[str, str, str]  # panel, row, column
 Measure = Callable[[Row], float | None]
@@ -79,6 +79,14 @@ def best_accuracy(row: Row) -> float | None:
     return result.get("test_accuracy") if best is None else best
 
 
+def peak_accuracy(row: Row) -> float | None:
+    """Highest validation accuracy of any epoch: what the paper most likely states."""
+    curve = (row.result or {}).get("curve", [])
+    return max(
+        (epoch["validation_accuracy"] for epoch in curve if epoch["validation_accuracy"] is not None), default=None
+    )
+
+
 def last_accuracy(row: Row) -> float | None:
     """Test accuracy of the last epoch."""
     return (row.result or {}).get("test_accuracy")
@@ -91,8 +99,11 @@ def unmoved_share(row: Row) -> float | None:
     return fmean(shares) if shares else None
 
 
-def _ordered(rows: Iterable[Row], axis: str) -> list[str]:
-    return [label for label in dict.fromkeys(row.coordinates[axis] for row in rows) if label != UNUSED]
+def _ordered(sweep: Sweep, rows: Iterable[Row], axis: str) -> list[str]:
+    """Labels of an axis that occur, in the grid's order."""
+    there = {row.coordinates[axis] for row in rows}
+    values = next(found["values"] for found in sweep.definition["axes"] if found["name"] == axis)
+    return [value["label"] for value in values if value["label"] in there]
 
 
 def heat(sweep: Sweep, rows: list[Row], measure: Measure) -> Heat:
@@ -103,23 +114,54 @@ def heat(sweep: Sweep, rows: list[Row], measure: Measure) -> Heat:
         value = measure(row)
         place = (row.coordinates[view["panels"]], row.coordinates[view["rows"]], row.coordinates[view["columns"]])
         values.setdefault(place, []).extend([] if value is None else [value])
-    panels, lines, columns = (_ordered(rows, view[name]) for name in ("panels", "rows", "columns"))
+    panels, lines, columns = (_ordered(sweep, rows, view[name]) for name in ("panels", "rows", "columns"))
     return Heat(panels, lines, columns, values)
 
 
 def memory_factor(row: Row) -> float | None:
-    """Bytes of the cell by the paper's accounting over those of STE at the same widths; None of other engines."""
-    if row.config["engine"] != "integer":
+    """Bytes of a finished cell by the paper's accounting over STE's at the same widths; None of other engines."""
+    setting = _setting(row)
+    return None if setting is None else _paper(setting, setting.optimizer.method) / _paper(setting, "ste")
+
+
+def paper_megabytes(row: Row) -> float | None:
+    """Parameters, momentum and saved inputs of a finished cell by the paper's accounting; None of other engines."""
+    setting = _setting(row)
+    return None if setting is None else _paper(setting, setting.optimizer.method) / 1e6
+
+
+def planned_megabytes(row: Row) -> float | None:
+    """All that a training step of a finished cell allocates on one thread; None of other engines."""
+    setting = _setting(row)
+    return None if setting is None else _planned(setting) / 1e6
+
+
+def _setting(row: Row) -> Setting | None:
+    """What decides the bytes of a cell; None of one that has not finished (its formats may be refused)."""
+    if row.config["engine"] != "integer" or row.result is None:
         return None
     recipe = recipe_of(row.config)
-    model, batch = build_model(recipe), recipe.training.batch_size
-    return paper_bytes(model, recipe.optimizer.method, batch) / paper_bytes(model, "ste", batch)
+    training = recipe.training
+    return Setting(
+        model=recipe.model, formats=recipe.formats, optimizer=recipe.optimizer,
+        batch_size=training.batch_size, micro_batch=training.micro_batch,
+    )  # fmt: skip
+
+
+@cache
+def _paper(setting: Setting, method: str) -> int:
+    return paper_bytes(setting.build(), method, setting.batch_size)
+
+
+@cache
+def _planned(setting: Setting) -> int:
+    return plan(setting).total
 
 
 def tensor_heat(sweep: Sweep, rows: list[Row], quantity: str) -> dict[tuple[str, str], Heat]:
     """A share counted per tensor, by panel and row of the view: tensors as rows, the view's columns as columns."""
     view = sweep.definition["view"]
-    columns = _ordered(rows, view["columns"])
+    columns = _ordered(sweep, rows, view["columns"])
     found: dict[tuple[str, str], dict[Place, list[float]]] = {}
     for row in rows:
         key = (row.coordinates[view["panels"]], row.coordinates[view["rows"]])

@@ -6,14 +6,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from fxptrain.errors import FormatError
+from fxptrain.data import Normalization
+from fxptrain.data.scaling import ChannelScales
 from fxptrain.export.layers import Network
 from fxptrain.export.names import DEFAULT_PREFIX, c_string, in_comment, unique_identifiers
 from fxptrain.export.tables import GENERATED, ROM, array, guarded
@@ -21,60 +22,7 @@ from fxptrain.fixed.format import FxP
 from fxptrain.fixed.multiplier import Multiplier
 from fxptrain.run.evaluation import Run
 
-MANTISSA_BITS, CENTRED_BITS, REAL_BITS, OFFSET_BITS = 30, 32, 61, 60  # of runtime/fxp_quantize.c
-COARSEST, FINEST = -30, 61  # grids
 LEAST_SHIFT = 11  # a rate with a mantissa of 15 bits and this shift is just under 16
-
-
-@dataclass(frozen=True)
-class Scale:
-    """How real numbers become raw integers: ``(x + offset) * mantissa * 2^-shift``, x and offset with `grid` bits."""
-
-    offset: int
-    mantissa: int
-    shift: int
-    grid: int
-
-    @classmethod
-    def of(cls, mean: float, std: float, form: FxP) -> Scale:
-        """The scale nearest to ``(x - mean) / std`` in the input's format.
-
-        Raises
-        ------
-        FormatError
-            If mean and standard deviation are too far apart for 64-bit integers.
-        """
-        centre, spread = Fraction(mean), Fraction(std)
-        span = ((1 << (form.total_bits - 1)) + 1) * spread / Fraction(2) ** form.frac_bits  # beyond it all saturates
-        grid = min(CENTRED_BITS - _exponent(span), FINEST)
-        grid = min(grid, OFFSET_BITS - _exponent(abs(centre))) if centre else grid
-        factor = Fraction(2) ** (form.frac_bits - grid) / spread
-        shift = MANTISSA_BITS - _exponent(factor)
-        mantissa = round(factor * Fraction(2) ** shift)
-        if mantissa == 1 << MANTISSA_BITS:
-            mantissa, shift = mantissa >> 1, shift - 1
-        if not 1 <= shift <= REAL_BITS or grid < COARSEST:
-            raise FormatError(
-                f"Inputs with mean {mean} and standard deviation {std} cannot be quantized to {form} in 64-bit "
-                "integers. Shift or scale them before training, so that the mean is not that far away."
-            )
-        return cls(-round(centre * Fraction(2) ** grid), mantissa, shift, grid)
-
-    def raw(self, value: int, frac: int, form: FxP) -> int:
-        """Raw integer of ``value * 2^-frac``: the rule of ``fxp_quantize_input``."""
-        x = _saturated(round(value * Fraction(2) ** (self.grid - frac)), 1 << REAL_BITS)
-        centred = _saturated(x + self.offset, 1 << CENTRED_BITS)
-        return min(max(round(Fraction(centred * self.mantissa, 1 << self.shift)), form.min_raw), form.max_raw)
-
-
-def _exponent(value: Fraction) -> int:
-    """The smallest e with value < 2^e."""
-    e = value.numerator.bit_length() - value.denominator.bit_length()
-    return e + (value >= Fraction(2) ** e)
-
-
-def _saturated(value: int, limit: int) -> int:
-    return min(max(value, -limit), limit)
 
 
 @dataclass(frozen=True)
@@ -91,6 +39,8 @@ class Interface:
         Whether inputs are pixels, by way of a table; else real numbers.
     means, stds : tuple of float
         One for all inputs, or one for each channel.
+    known : ChannelScales, optional
+        Integers that scale every channel, where the run has them; else they are made of means and stds.
     """
 
     prefix: str = DEFAULT_PREFIX
@@ -98,26 +48,37 @@ class Interface:
     pixels: bool = True
     means: tuple[float, ...] = (0.0,)
     stds: tuple[float, ...] = (1.0,)
+    known: ChannelScales | None = None
 
-    def scales(self, form: FxP) -> list[Scale]:
-        """How real inputs are quantized to `form`: one for all, or one for each channel."""
-        return [Scale.of(mean, std, form) for mean, std in zip(self.means, self.stds, strict=True)]
+    def scales(self, form: FxP) -> ChannelScales:
+        """How inputs are quantized to `form`: one scale for all, or one for each channel."""
+        norms = [Normalization(mean, std) for mean, std in zip(self.means, self.stds, strict=True)]
+        return self.known or ChannelScales.of(norms, form, pixels=self.pixels)
 
     def quantized(self, values: npt.NDArray[np.int32], frac: int, form: FxP) -> npt.NDArray[Any]:
-        """Raw integers (..., c) of ``values * 2^-frac`` as the exported C makes them."""
-        scales = self.scales(form)
-        flat = values.reshape(-1).tolist()
-        found = [scales[i % len(scales)].raw(value, frac, form) for i, value in enumerate(flat)]
+        """Raw integers (..., c) of ``values * 2^-frac`` by the definition of a channel's scale."""
+        channels, flat = self.scales(form).channels, values.reshape(-1).tolist()
+        exact = [Fraction(value, 1 << frac) for value in flat]
+        found = [channels[i % len(channels)].raw(x, form) for i, x in enumerate(exact)]
         return np.array(found, form.dtype).reshape(values.shape)
+
+    def table(self, net: Network) -> npt.NDArray[Any]:
+        """Raw integers of pixels 0 to 255: one table for all, or one for each channel, (channels, 256)."""
+        if self.known is None:
+            return net.model.table.reshape(1, 256)
+        pixels = np.repeat(np.arange(256)[:, None], len(self.known.channels), axis=1)
+        return np.ascontiguousarray(self.known.quantize(pixels).T)
 
 
 def interface_of(run: Run, prefix: str = DEFAULT_PREFIX) -> Interface:
-    """The interface of a run: a recipe whose data have a `largest` was trained on real numbers."""
-    data = run.recipe.data
-    means, stds = (np.atleast_1d(np.array(given)) for given in (data.mean or 0.0, data.std or 1.0))
-    means, stds = np.broadcast_arrays(means, stds)
-    real = tuple(map(float, means)), tuple(map(float, stds))
-    return Interface(prefix, run.classes, data.largest is None, *real)
+    """The interface of a run."""
+    rule = run.inputs
+    norms = rule.norms[:1] if len(set(rule.norms)) == 1 else rule.norms
+    known = rule.scales
+    if known is not None and len(set(known.channels)) == 1:
+        known = replace(known, channels=known.channels[:1])
+    means, stds = tuple(norm.mean for norm in norms), tuple(norm.std for norm in norms)
+    return Interface(prefix, run.signature.classes, rule.pixels, means, stds, known)
 
 
 # Text ------------------------------------------------------------------------------------------------------------
@@ -127,7 +88,7 @@ def header(net: Network, interface: Interface, rate: Multiplier, identity: int) 
     """``fxp_interface.h``: constants of inputs and classes, and the mark that ties a caller to this model's code."""
     h, w, c = net.model.spec.input_shape
     stored = "uint8_t" if interface.pixels else "fxp_value"
-    scales = net.model.table.size // 256 if interface.pixels else len(interface.means)
+    scales = len(interface.table(net)) if interface.pixels else len(interface.scales(net.value).channels)
     lines = [
         f"/* A caller that includes one model's header and links another one's code does not link. */\n"
         f"#define fxp_init fxp_init_{identity:08x}",
@@ -188,9 +149,9 @@ def tables(net: Network, interface: Interface) -> str:
     parts = [GENERATED, '#include "fxp_types.h"\n']
     if interface.pixels:
         comment = f"raw input of pixels 0 to 255: {net.value}"
-        parts.append(array("fxp_value", "fxp_input_table", net.model.table, comment, static=False, space=ROM))
+        parts.append(array("fxp_value", "fxp_input_table", interface.table(net), comment, static=False, space=ROM))
     else:
-        rows = [f"{{{s.offset}, {s.mantissa}, {s.shift}, {s.grid}}}" for s in interface.scales(net.value)]
+        rows = ["{{{}, {}, {}, {}}}".format(*row) for row in interface.scales(net.value).numbers()]
         body = ",\n    ".join(rows)
         parts.append(f"const fxp_input_scale fxp_input_scales[FXP_INPUT_SCALES] = {{\n    {body}\n}};\n")
     return "\n".join(parts)
@@ -198,4 +159,6 @@ def tables(net: Network, interface: Interface) -> str:
 
 def table_bytes(net: Network, interface: Interface) -> int:
     """Bytes of constants of `tables`."""
-    return net.model.table.size * net.value.dtype.itemsize if interface.pixels else 24 * len(interface.means)
+    if interface.pixels:
+        return interface.table(net).size * net.value.dtype.itemsize
+    return 16 * len(interface.scales(net.value).channels)

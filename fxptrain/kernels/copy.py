@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from fxptrain._jit import kernel, native
-from fxptrain.fixed.rounding import shift_half_even
+from fxptrain.fixed.draws import threefry2x32
+from fxptrain.fixed.rounding import shift_half_even, shift_stochastic
 
 
 @kernel
@@ -35,10 +36,14 @@ def add_runs(gradient, runs, total):
 
 
 @kernel
-def narrow(wide, shift, low, high, out):
-    """Flat `wide` half to even by `shift` bits into `out`, saturated: STE's working weights."""
+def narrow(wide, shift, low, high, stochastic, seed, stream, step, out):
+    """Flat `wide` rounded by `shift` bits into `out`, saturated: STE's working weights."""
+    words = np.uint32(0), np.uint32(0)
     for i in range(wide.size):
-        value = shift_half_even(np.int64(wide[i]), shift)
+        if stochastic and i & 1 == 0:
+            words = threefry2x32(np.uint32(seed), np.uint32(stream), np.uint32(step), np.uint32(i >> 1))
+        wider = np.int64(wide[i])
+        value = shift_stochastic(wider, shift, words[i & 1]) if stochastic else shift_half_even(wider, shift)
         out[i] = min(max(value, np.int64(low)), np.int64(high))
 
 

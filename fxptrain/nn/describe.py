@@ -13,7 +13,19 @@ from fxptrain.nn.state.formats import Counts
 
 
 def layer_table(model: Model) -> list[dict[str, Any]]:
-    """One row a stage: shapes, formats, parameters, multiply-accumulates of a sample, bytes of the parameter state."""
+    """One row a stage: shapes, formats, parameters, multiply-accumulates of a sample, bytes of the parameter state.
+
+    Parameters
+    ----------
+    model : Model
+        Trained or fresh.
+
+    Returns
+    -------
+    list of dict
+        ``layer``, ``input`` and ``output`` (h, w, c), ``parameter_format``, ``momentum_format`` and ``output_format``
+        (FxP, None without parameters), ``parameters``, ``macs``, ``bytes``.
+    """
     rows = []
     for stage in model.stages:
         weights = stage.parameters[0].form.format if stage.parameters else None
@@ -49,7 +61,18 @@ def _row(name: str, form: FxP, counts: Counts, changes: int) -> dict[str, Any]:
 def telemetry(model: Model, *, reset: bool = False) -> list[dict[str, Any]]:
     """Counters of every tensor since the last reset: saturated values, largest raw value, format changes, dead updates.
 
-    Weights also report `updates` and `updates_to_zero`: updates with momentum that left a weight where it was.
+    Parameters
+    ----------
+    model : Model
+        In training or trained.
+    reset : bool
+        Start counting anew.
+
+    Returns
+    -------
+    list of dict
+        One a tensor. Weights also report `updates` and `updates_to_zero`: updates with momentum that left a weight
+        where it was.
     """
     rows = []
     for stage in model.stages:

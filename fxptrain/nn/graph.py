@@ -2,8 +2,8 @@
 
 A *tensor* is what a stage writes; its number is its stage's, and `INPUT` (-1) is the model's input. Stages stand in an
 order in which every one comes after those it reads; their *layer* numbers are those of the specification, so that the
-order of running moves no draws. Absorbing is exact (rounding is monotone), so it changes no bit; see the README on the
-arithmetic. What does not belong here: formats and parameters (`model`).
+order of running moves no draws. Absorbing is exact (rounding is monotone), so it changes no bit; see
+`fixed/ARITHMETIC.md`. What does not belong here: formats and parameters (`model`).
 """
 
 from __future__ import annotations
@@ -21,14 +21,30 @@ MODEL_INPUT = "input"  # what layers call the model's input
 
 
 class Reading(NamedTuple):
-    """What a layer reads: the tensor, and the shape in which it is handed on."""
+    """What a layer reads.
+
+    Parameters
+    ----------
+    tensor : int
+        Number of the stage that writes it, or `INPUT`.
+    shape : (h, w, c)
+        In which it is handed on.
+    """
 
     tensor: int
     shape: Shape
 
 
 class Reader(NamedTuple):
-    """Who reads a tensor: a stage, and which of its inputs it is."""
+    """Who reads a tensor.
+
+    Parameters
+    ----------
+    stage : int
+        Number of the stage.
+    slot : int
+        Which of its inputs the tensor is.
+    """
 
     stage: int
     slot: int
@@ -182,6 +198,16 @@ class _Builder:
 
 def build_graph(model: ModelSpec) -> Graph:
     """Executable stages of a model.
+
+    Parameters
+    ----------
+    model : ModelSpec
+        Layers, in any order that has no circle.
+
+    Returns
+    -------
+    Graph
+        One stage for every layer that computes and that no stage before it has absorbed.
 
     Raises
     ------

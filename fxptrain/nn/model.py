@@ -37,7 +37,12 @@ MAX_SEED = 0xFFFFFFFF
 class InputScale:
     """How inputs become real numbers: ``(x - mean) / std``, where x is ``pixel / 255`` or a real number as it is.
 
-    Pixels have a largest value; for other inputs `largest` says which magnitude, after that, their format must hold.
+    Parameters
+    ----------
+    mean, std : float
+        See above; `std` above zero.
+    largest : float, optional
+        For inputs that are no pixels: the largest magnitude, after that, which their format must hold.
     """
 
     mean: float = 0.0
@@ -58,12 +63,22 @@ class Model:
 
     Attributes
     ----------
+    graph : Graph
+        The stages and who reads whom; a tensor has the number of the stage that writes it.
     stages : list of Stage
         What forward runs, in order.
     input_form : TensorFormat
-        Format of the input; `table` (256,) maps pixels to raw integers in it.
+        Format of the input.
+    table : int array (256,), raw in `input_form`
+        What every pixel value becomes.
+    rule : UpdateRule
+        The optimizer's constants as integers.
     step : int
         Finished training steps; part of every draw.
+    seed : int
+        0 to 2**32 - 1; part of every draw.
+    calibrated : bool
+        Whether a first batch has set the scales of the errors and the format of the momentum.
     """
 
     def __init__(self, model: s.ModelSpec, formats: s.FormatSpec, optimizer: s.OptimizerSpec, seed: int) -> None:
@@ -73,6 +88,7 @@ class Model:
         self.rule = UpdateRule(
             optimizer.method, Multiplier.from_real(optimizer.momentum), Multiplier.from_real(optimizer.weight_decay),
             weight_units=optimizer.momentum_units == "weight", magnitude=optimizer.decay_of == "magnitude",
+            working_stochastic=optimizer.working_rounding == "stochastic",
         )  # fmt: skip
         self.graph = build_graph(model)
         self.stages: list[Stage] = self.graph.stages
@@ -92,6 +108,19 @@ class Model:
         seed: int = 0,
     ) -> Model:
         """A freshly initialized model.
+
+        Parameters
+        ----------
+        model : ModelSpec
+            Layers.
+        formats : FormatSpec
+            Bits, and in mode ``fixed`` binary points.
+        optimizer : OptimizerSpec
+            Method, momentum, decay and roundings.
+        input_scale : InputScale, optional
+            How inputs become real numbers; left out: pixels, as ``pixel / 255``.
+        seed : int
+            0 to 2**32 - 1; of the initial values and of all later draws.
 
         Raises
         ------
@@ -124,7 +153,18 @@ class Model:
         self.table = quantize(scale.real(), form)[0]
 
     def expect(self, inputs: npt.NDArray[np.generic]) -> tuple[int, int]:
-        """Note, and return, what the raw inputs that come next lie in: pixels the table's, others a power of two."""
+        """Note, and return, what the raw inputs that come next lie in: pixels the table's, others a power of two.
+
+        Parameters
+        ----------
+        inputs : uint8 or int array (n, h, w, c)
+            Pixels, or raw in `input_form`.
+
+        Returns
+        -------
+        (int, int)
+            Smallest and largest raw value that occurs, at most.
+        """
         if inputs.dtype == np.uint8:
             known = self._table_extent
         else:
@@ -161,7 +201,7 @@ class Model:
             form.format = form.format.with_frac(max(form.format.frac_bits, 0))
 
     def form_of(self, tensor: int) -> TensorFormat:
-        """Format of a tensor."""
+        """Format of a tensor: a stage's number, or `INPUT`."""
         return self.input_form if tensor == INPUT else self.stages[tensor].y_form
 
     def gate(self, tensor: int) -> Gate:
@@ -260,7 +300,14 @@ class Model:
     # State -------------------------------------------------------------------------------------------------------
 
     def state_arrays(self) -> dict[str, IntArray]:
-        """Every integer array of the training state, by ``<layer>.<array>``."""
+        """Every integer array of the training state, by ``<layer>.<array>``.
+
+        Returns
+        -------
+        dict of str to int array
+            ``weights`` and ``bias`` in their extents, raw in the stage's parameter format; ``weights_momentum`` and
+            ``bias_momentum`` flat, raw in its momentum format; for ``ste`` ``..._master``, flat int32.
+        """
         return {
             f"{stage.layer}.{name}": array
             for stage in self.stages
@@ -293,7 +340,20 @@ class Model:
         }
 
     def load_state(self, arrays: dict[str, IntArray], numbers: dict[str, Any]) -> None:
-        """Take over a state of the same model; raises `CheckpointError` where it does not fit."""
+        """Take over a state of the same model.
+
+        Parameters
+        ----------
+        arrays : dict of str to int array
+            As `state_arrays` returns.
+        numbers : dict
+            As `state_numbers` returns.
+
+        Raises
+        ------
+        CheckpointError
+            Where they do not fit.
+        """
         require_alike(numbers, self.state_numbers(), "model")
         for name in ("step", "seed"):
             if not 0 <= numbers[name] <= MAX_SEED:

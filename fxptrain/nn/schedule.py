@@ -52,7 +52,13 @@ def half_cosine(step: int, steps: int) -> tuple[int, int]:
 
 
 def scaled_with_batch(rate: Multiplier, batch_size: int) -> Multiplier:
-    """Learning rate given for a batch of 1024, scaled linearly to `batch_size`."""
+    """Learning rate given for a batch of 1024, scaled linearly to `batch_size`.
+
+    Examples
+    --------
+    >>> scaled_with_batch(Multiplier.from_real(1.0), 64).real
+    0.0625
+    """
     return _times_ratio(rate, batch_size, REFERENCE_BATCH)
 
 
@@ -120,7 +126,18 @@ class Schedule:
         self.record = Record()
 
     def rate(self, step: int) -> Multiplier:
-        """Learning rate of step number `step`, counted from 0 over the whole training."""
+        """Learning rate of a step.
+
+        Parameters
+        ----------
+        step : int
+            Counted from 0 over the whole training.
+
+        Returns
+        -------
+        Multiplier
+            With what `end_epoch` has halved taken into account.
+        """
         base = self.base
         for _ in range(self.halvings):
             base = base.halved()
@@ -154,6 +171,13 @@ class Schedule:
 
 class EarlyStopping:
     """End of training: no improvement of the validation loss for `patience` epochs, after `minimum_epochs` at least.
+
+    Parameters
+    ----------
+    patience : int
+        Epochs without a lower validation loss.
+    minimum_epochs : int
+        Epochs before which training never ends.
 
     Examples
     --------

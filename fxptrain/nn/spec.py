@@ -28,7 +28,25 @@ RoundingName = Literal["stochastic", "half-even"]
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSpec:
-    """Layers on samples of shape (h, w, c): one after the other, or as a graph by their names (`nn.graph`)."""
+    """Layers on samples of shape (h, w, c): one after the other, or as a graph by their names (`nn.graph`).
+
+    Parameters
+    ----------
+    name : str
+        Of the model; messages and exports use it.
+    input_shape : (h, w, c)
+        Shape of a sample.
+    layers : tuple of LayerSpec
+        In the order in which they are written, which is what their numbers, and so their draws, come from.
+    loss : {"cross-entropy", "squared-error"}
+        What training makes small; the last layer's outputs are one for each class.
+
+    Examples
+    --------
+    >>> layers = (Conv2d(channels=4, kernel=(3, 3)), ReLU(), Flatten(), Linear(features=10))
+    >>> ModelSpec(name="tiny", input_shape=(8, 8, 1), layers=layers).loss
+    'cross-entropy'
+    """
 
     name: str
     input_shape: Shape
@@ -42,8 +60,27 @@ class FormatSpec:
 
     Mode ``auto`` gives each tensor its own frac_bits, chosen at the start and adapted every `adapt_every` steps.
     Mode ``fixed`` uses one parameter format and one activation format for all layers. The momentum, being in gradient
-    units, has its own format; without `momentum_frac` it is chosen from the first batch and stays; ``"param"`` is the
-    parameters' own binary point, as in the paper, and moves with it.
+    units, has its own format in either.
+
+    Parameters
+    ----------
+    mode : {"auto", "fixed"}
+        See above.
+    param_bits : int
+        Bits of weights and biases.
+    activation_bits : int
+        Bits of the input and of every layer's output.
+    momentum_bits : int, optional
+        Bits of the momentum; left out: `param_bits`.
+    error_bits : int
+        Bits of the errors going back, 2 to 16; their scales move by a rule of their own (`ErrorScale`).
+    param_frac, activation_frac : int, optional
+        frac_bits of all parameters, and of all activations; mode ``fixed`` needs them.
+    momentum_frac : int or "param", optional
+        frac_bits of the momentum. Left out: chosen from the first batch, and adapted in mode ``auto``. ``"param"``: the
+        parameters' own, as in the paper, and moved with theirs.
+    adapt_every : int
+        Steps between two adaptations in mode ``auto``.
     """
 
     mode: Literal["auto", "fixed"] = "auto"
@@ -61,10 +98,31 @@ class FormatSpec:
 class OptimizerSpec:
     """How gradients become updates, and which roundings training uses.
 
-    With `momentum_units` ``gradient`` an update is ``m <- R(mu m + G/B + lambda w)``, ``w <- R(w - gamma m)``. With
-    ``weight`` it is ``m <- R(mu m + gamma (G/B + lambda w))``, ``w <- w - m``: one rounding where the momentum is on
-    the parameters' grid (`FormatSpec.momentum_frac`), which is the paper's count. `decay_of` ``magnitude`` has ``|w|``
-    in the place of ``w``, the paper's equation 7 read literally.
+    Parameters
+    ----------
+    method : {"sqpu", "hteqpu", "ste"}
+        R below is stochastic for ``sqpu``, half to even for ``hteqpu``; ``ste`` keeps 32-bit master copies, rounded
+        half to even, from which the working weights are made.
+    momentum : float
+        mu; it becomes a `Multiplier`.
+    momentum_units : {"gradient", "weight"}
+        ``gradient``: an update is ``m <- R(mu m + G/B + lambda w)``, ``w <- R(w - gamma m)``. ``weight``: it is
+        ``m <- R(mu m + gamma (G/B + lambda w))``, ``w <- w - m``: one rounding where the momentum is on the parameters'
+        grid (`FormatSpec.momentum_frac`), which is the paper's count.
+    weight_decay : float
+        lambda; it becomes a `Multiplier`.
+    decay_of : {"weight", "magnitude"}
+        ``magnitude`` has ``|w|`` in the place of ``w``, the paper's equation 7 read literally.
+    working_rounding : {"stochastic", "half-even"}
+        How STE's working weights are rounded from their 32-bit copies after every step; the paper has inference's.
+    saturation_mask : bool
+        Whether errors stop where the activation saturated.
+    forward_rounding, error_rounding : {"stochastic", "half-even"}
+        Of outputs and of errors in training; inference always rounds half to even.
+
+    Notes
+    -----
+    G is the exact gradient, summed over a batch of B samples; gamma is the learning rate of the step.
     """
 
     method: Literal["sqpu", "hteqpu", "ste"] = "sqpu"
@@ -75,3 +133,4 @@ class OptimizerSpec:
     saturation_mask: bool = True
     forward_rounding: RoundingName = "stochastic"
     error_rounding: RoundingName = "stochastic"
+    working_rounding: RoundingName = "half-even"

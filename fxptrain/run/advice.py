@@ -16,7 +16,7 @@ STUCK: Final = 0.98  # of the loss of guessing
 CHANCE: Final = 1.2  # times the share of guessing
 
 
-def of_epoch(record: dict[str, Any], classes: int, loss: str, method: str) -> list[str]:
+def of_epoch(record: dict[str, Any], classes: int, loss: str, method: str, *, last: bool) -> list[str]:
     """Lines on a finished epoch, as its record in the metrics has it.
 
     Parameters
@@ -27,11 +27,13 @@ def of_epoch(record: dict[str, Any], classes: int, loss: str, method: str) -> li
         How many there are.
     loss, method : str
         As in the recipe.
+    last : bool
+        Whether no epoch follows. Before, formats may still move, so what saturates is not told.
 
     Examples
     --------
     >>> record = {"epoch": 1, "loss": 2.3, "accuracy": 0.1, "lr": 0.5, "tensors": []}
-    >>> of_epoch(record, 10, "cross-entropy", "sqpu")
+    >>> of_epoch(record, 10, "cross-entropy", "sqpu", last=False)
     ['the loss (2.30) has not left that of guessing, ln(10) = 2.30, in one epoch: try another --lr than 0.5.']
     """
     lines = []
@@ -45,7 +47,8 @@ def of_epoch(record: dict[str, Any], classes: int, loss: str, method: str) -> li
         lines.append(f"the validation loss no longer falls: the learning rate is halved, to {record['lr'] / 2:.3g}.")
     if record.get("stopped"):
         lines.append(f"stopped early after epoch {record['epoch']}: the validation loss no longer falls.")
-    return lines + of_tensors(record["tensors"], method)
+    found = of_tensors(record["tensors"], method)
+    return lines + (found if last else [line for line in found if line.startswith("all ")])
 
 
 def of_tensors(tensors: list[dict[str, Any]], method: str) -> list[str]:
@@ -62,8 +65,10 @@ def of_tensors(tensors: list[dict[str, Any]], method: str) -> list[str]:
     lines = []
     for tensor in tensors:
         layer, _, kind = tensor["name"].rpartition(".")
+        if kind == "momentum":  # loses nothing by a few saturated values
+            continue
         what = {"output": "outputs", "error": "errors"}.get(kind, kind)
-        of = {"output": "activation", "error": "error", "momentum": "momentum"}.get(kind, "param")
+        of = {"output": "activation", "error": "error"}.get(kind, "param")
         saturated = share(tensor["saturated"], tensor["total"]) or 0.0
         still = share(tensor.get("updates_to_zero", 0), tensor.get("updates", 0)) or 0.0
         wider = f"try --set formats.{of}_bits={tensor['total_bits'] + 2}"

@@ -45,7 +45,7 @@ def facts(run_or_recipe: str, changes: dict[str, Any]) -> dict[str, Any]:
         if directory.has_checkpoint:
             run = load_run(run_or_recipe)
             tensors = _last_tensors(directory)
-            about = {"progress": run.progress, "result": _result(directory), "tensors": tensors}
+            about = {"progress": run.progress, "result": outcome(directory), "tensors": tensors}
             return describe(run) | _of_model(run.recipe, run.model) | about | {"data": run.signature.values()}
         return _of_recipe(directory.recipe())
     return _of_recipe(load_recipe(run_or_recipe).changed(changes))
@@ -73,9 +73,16 @@ def _plain(value: Any) -> Any:
     return f"FxP({value.total_bits}, {value.frac_bits})" if isinstance(value, FxP) else value
 
 
-def _result(directory: RunDirectory) -> dict[str, Any]:
+def _epochs(directory: RunDirectory) -> list[dict[str, Any]]:
+    """Records of the finished epochs; none of a run that has not got so far."""
+    if not directory.metrics.is_file():
+        return []
+    return [record for record in read_metrics(directory.metrics) if record.get("event") == "epoch"]
+
+
+def outcome(directory: RunDirectory) -> dict[str, Any]:
     """Accuracies and losses of the last epoch, and of the test split where the run is finished."""
-    epochs = [record for record in read_metrics(directory.metrics) if record.get("event") == "epoch"]
+    epochs = _epochs(directory)
     keys = ("loss", "accuracy", "validation_loss", "validation_accuracy")
     found = {key: epochs[-1][key] for key in keys if key in epochs[-1]} if epochs else {}
     if directory.result.is_file():
@@ -87,7 +94,7 @@ def _result(directory: RunDirectory) -> dict[str, Any]:
 
 def _last_tensors(directory: RunDirectory) -> list[dict[str, Any]]:
     """Telemetry of the last finished epoch, with the shares that people look at."""
-    epochs = [record for record in read_metrics(directory.metrics) if record.get("event") == "epoch"]
+    epochs = _epochs(directory)
     return [tensor_shares(tensor) for tensor in (tensors_of(epochs[-1], directory.metrics) if epochs else [])]
 
 
@@ -124,7 +131,9 @@ def text(found: dict[str, Any]) -> str:
         progress = found["progress"]
         parts.append(f"{progress['epoch']} epochs, {progress['step']} steps, weights {found['weights_sha256']}")
     if found.get("result"):
-        parts += [f"{name.replace('_', ' ')} {_measured(name, value)}" for name, value in found["result"].items()]
+        words = {"loss": "training loss", "accuracy": "training accuracy"}
+        named = [(words.get(name, name.replace("_", " ")), name, value) for name, value in found["result"].items()]
+        parts += [f"{title} {_measured(name, value)}" for title, name, value in named]
         parts += [f"note: {line}" for line in of_tensors(found["tensors"], found["method"])]
     if found.get("tensors"):
         parts += ["", _tensors_text(found["tensors"])]

@@ -44,6 +44,7 @@ def options_of(cell: Cell) -> tuple[Any, ...]:
     """What the paper's tables say of a cell."""
     formats, optimizer, training = cell.recipe.formats, cell.recipe.optimizer, cell.recipe.training
     assert (formats.mode, formats.activation_bits) == ("fixed", formats.param_bits)
+    assert optimizer.method != "ste" or optimizer.working_rounding == optimizer.forward_rounding
     widths = (formats.param_bits, formats.param_frac, formats.activation_frac)
     return (*widths, optimizer.forward_rounding, training.batch_size, optimizer.method, training.seed)
 
@@ -120,7 +121,11 @@ def test_medium_can_be_held_against_the_paper() -> None:
         }
         assert int(cells[0].coordinates["format"].split(",")[0]) in (8, 16)
         assert cells[0].recipe.optimizer.forward_rounding == "stochastic"
-    assert sizes == {"base": 79, "stability": 160, "lr-scaling": 132}
+    assert sizes == {
+        "base": 79 + 5,
+        "stability": 160 + 3,
+        "lr-scaling": 132,
+    }  # and STE with weights rounded half to even
     wide = {(c.coordinates["batch"], c.coordinates["seed"]) for c in load_grid("stability").cells("medium")
             if c.coordinates["format"] == "8,5,3"}  # fmt: skip
     assert wide == set(product(("1", "2", "4", "16", "64", "256", "1024"), "01"))
@@ -130,7 +135,7 @@ def test_ours_are_in_no_scale_that_does_not_name_them() -> None:
     """Values beside the paper's: in the grid, not in `full`, and told in the line on what a scale leaves out."""
     grid = load_grid("stability")
     ours = {value.label for axis in grid.axes for value in axis.values if value.ours}
-    assert ours == {"8 auto", "6 auto", "4 auto"}
+    assert ours == {"8 auto", "6 auto", "4 auto", "ste hte"}
     assert not ours & {value.label for value in grid.kept(FULL)["format"]}
     assert "3 of 8 values of format and 2 of ours, 5 of 11 values of batch" in grid.reduction("small")
 
@@ -160,6 +165,15 @@ def test_an_own_grid(tmp_path: Path) -> None:
     assert len(half) == 4
     assert half[0].recipe.training.epochs == 1
     assert grid.reduction("half") == "scale half: epochs 1 (full: 2), 1 of 2 values of seed. For a look."
+
+
+def test_what_plays_no_part_is_in_no_key() -> None:
+    """How STE's weights are rounded makes other cells of STE, and no others of the other methods."""
+    cells = {(c.coordinates["method"], c.coordinates["rounding"]): c for c in load_grid("base").cells("smoke")}
+    for method, others in (("sqpu", False), ("ste", True)):
+        recipe = cells[method, "stochastic"].recipe
+        other = Cell({}, "integer", recipe.changed({"optimizer.working_rounding": "half-even"}))
+        assert (other.key != cells[method, "stochastic"].key) == others
 
 
 def test_engines_may_ignore_axes() -> None:

@@ -147,15 +147,17 @@ def test_report(filled: tuple[Store, Sweep, list[Row]]) -> None:
     """One HTML file that loads nothing from elsewhere, with findings, tables, pictures and failures, all escaped."""
     store, sweep, _ = filled
     path = write_report(store)
+    assert write_report(store, store.directory / "elsewhere").read_bytes() == path.read_bytes()
     text = path.read_text(encoding="utf-8")
     assert sweep.reduction in text
     assert "no &lt;reason&gt;" in text
+    assert "<h2>Statement by statement</h2>" in text
     assert "<script" not in text
     assert "http" not in text
     files = {p.relative_to(store.directory).as_posix() for p in store.directory.rglob("*") if p.is_file()}
-    assert {"findings.md", "tables/stability-smoke.csv", "tables/stability-smoke.md"} <= files
+    assert {"findings.md", "statements.md", "tables/stability-smoke.csv", "tables/stability-smoke.md"} <= files
     if find_spec("matplotlib") is not None:
-        assert text.count("data:image/svg+xml;base64,") == 9  # saturation is too small to be drawn
+        assert text.count("data:image/svg+xml;base64,") == 12  # saturation is too small to be drawn
         assert {f"figures/stability-smoke-accuracy-mean.{kind}" for kind in ("png", "svg")} <= files
         picture = (store.directory / "figures" / "stability-smoke-accuracy-mean.svg").read_text(encoding="utf-8")
         assert "training images 128 (full: all)" in picture

@@ -21,9 +21,9 @@ from fxptrain.export.names import (
 )
 from fxptrain.export.source import Options
 from fxptrain.export.targets import export_run
-from fxptrain.run.evaluation import Run
+from fxptrain.run.evaluation import untrained
 from tests.export.compiled import COMPILERS
-from tests.export.recipes import run_of, small_recipe
+from tests.export.recipes import small_recipe
 
 HOSTILE = (
     "../../x", "/etc/passwd", "a\nldflags=-x", "*/ int x; /*", 'q"); system("x', "??/", "\\", "%s%n", "$(reboot)",
@@ -82,16 +82,10 @@ def test_only_the_runtimes_names_change() -> None:
 @pytest.mark.parametrize("kind", ["c", "arduino", "header"])
 def test_hostile_names_compile(kind: str, tmp_path: Path) -> None:
     """A model and classes with the names of the list: every source compiles as C and C++, no file is outside."""
-    run = run_of(small_recipe())
     for number in range(0, len(HOSTILE), 3):
         names = HOSTILE[number : number + 3] if number + 3 <= len(HOSTILE) else HOSTILE[-3:]
-        recipe = run.recipe.model_copy(
-            update={
-                "description": names[0],
-                "model": run.recipe.model.__class__(**{**vars(run.recipe.model), "name": names[1] or "x"}),
-            }
-        )
-        made = export_run(Run(recipe, run.model, tuple(names), None, {}), kind, tmp_path / str(number), Options())
+        recipe = small_recipe(description=names[0], model__name=names[1] or "x")
+        made = export_run(untrained(recipe, tuple(names)), kind, tmp_path / str(number), Options())
         folder = tmp_path / str(number)
         assert {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} == set(
             made["files"]

@@ -18,7 +18,7 @@ from .draws import draw_array
 from .layer import Stage
 from .loss import integer_cross_entropy
 from .operations import Input, align, brought
-from .parameter import Parameter, Rule, Words, momentum_frac_that_fits
+from .parameter import VALUE, VALUE_REGRID, Parameter, Rule, Words, momentum_frac_that_fits
 from .rounding import requantize_array
 from .stage import StageOutput, fused_stage, gated
 
@@ -237,4 +237,8 @@ class NaiveModel:
 
     def _parameter_words(self, parameter: Parameter, rule: Rule) -> Words:
         layer = next(stage.layer for stage in self.stages if any(parameter is own for own in stage.parameters))
-        return lambda kind: self.words(layer, kind, parameter.raw.shape, stochastic=rule.stochastic)
+        working = parameter.master is not None and rule.working_stochastic
+        return lambda kind: self.words(
+            layer, kind, parameter.raw.shape,
+            stochastic=rule.stochastic or (working and kind in map(parameter.kind, (VALUE, VALUE_REGRID))),
+        )  # fmt: skip

@@ -30,6 +30,7 @@ class Rule:
     stochastic: bool  # SQPU: yes; HTEQPU and STE: no
     magnitude: bool = False  # the decay is of |w|
     weight_units: bool = False  # the momentum is what is taken off the weights
+    working_stochastic: bool = False  # STE's working weights are rounded so
 
 
 @dataclass
@@ -78,25 +79,29 @@ class Parameter:
             sums.reshape(-1)[i] = weight_sum(
                 target.reshape(-1)[i], self.momentum.reshape(-1)[i], frac_w=frac_w, frac_m=frac_m, gamma=gamma
             )
-        updated, over = requantize_array(sums, GUARD, bits, words(self.kind(VALUE)))
+        words_of_value = words(self.kind(VALUE))
+        updated, over = requantize_array(sums, GUARD, bits, words_of_value if self.master is None else None)
         self.form.note(over, target.size, min(largest(updated) // 2**extra, 2 ** (self.form.bits - 1) - 1))
         self.momentum_form.note(momentum_over, target.size, largest(self.momentum) // 2**momentum_extra)
-        self._set(updated)
+        self._set(updated, words_of_value)
 
-    def _set(self, updated: Ints) -> None:
+    def _set(self, updated: Ints, words: Ints | None) -> None:
         """Take over new weights; with STE they are the master copy, from which the working weights follow."""
         if self.master is None:
             self.raw = updated
         else:
             self.master = updated
-            self.raw = requantize_array(updated, self.extra(self.form), self.form.bits)[0]
+            self.raw = requantize_array(updated, self.extra(self.form), self.form.bits, words)[0]
 
     def regrid(self, change: int, momentum_change: int, words: Words) -> None:
         """Move to grids finer by so many bits; the forms have moved already."""
+        draws = words(self.kind(VALUE_REGRID))
+        target = self.raw if self.master is None else self.master
+        moved = target
         if change:
-            target = self.raw if self.master is None else self.master
-            draws = words(self.kind(VALUE_REGRID))
-            self._set(regrid(target, 0, change, self.form.bits + self.extra(self.form), draws))
+            bits = self.form.bits + self.extra(self.form)
+            moved = regrid(target, 0, change, bits, draws if self.master is None else None)
+        self._set(moved, draws)
         if momentum_change:
             draws = words(self.kind(MOMENTUM_REGRID))
             bits = self.momentum_form.bits + self.extra(self.momentum_form)

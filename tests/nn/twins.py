@@ -148,6 +148,7 @@ def rule_of(model: Model, rate: naive.Multiplier) -> naive.Rule:
         stochastic=model.optimizer.method == "sqpu",
         magnitude=model.optimizer.decay_of == "magnitude",
         weight_units=model.optimizer.momentum_units == "weight",
+        working_stochastic=model.optimizer.working_rounding == "stochastic",
     )  # fmt: skip
 
 

@@ -19,9 +19,9 @@ def record(**changes: Any) -> dict[str, Any]:
 
 def test_a_healthy_run_is_told_nothing() -> None:
     """No line without a reason."""
-    assert of_epoch(record(), 10, "cross-entropy", "sqpu") == []
-    assert of_epoch(record(epoch=2, loss=2.31), 10, "cross-entropy", "sqpu") == []
-    assert of_epoch(record(loss=2.31), 10, "squared-error", "sqpu") == []
+    assert of_epoch(record(), 10, "cross-entropy", "sqpu", last=True) == []
+    assert of_epoch(record(epoch=2, loss=2.31), 10, "cross-entropy", "sqpu", last=True) == []
+    assert of_epoch(record(loss=2.31), 10, "squared-error", "sqpu", last=True) == []
     assert of_result(0.9, [5, 5]) == of_result(1.0, [10, 0]) == []
 
 
@@ -39,8 +39,15 @@ def test_a_healthy_run_is_told_nothing() -> None:
 )  # fmt: skip
 def test_what_is_told(changes: dict[str, Any], line: str) -> None:
     """Each sign has its line, with a way out."""
-    (told,) = of_epoch(record(**changes), 10, "cross-entropy", "sqpu")
+    (told,) = of_epoch(record(**changes), 10, "cross-entropy", "sqpu", last=True)
     assert line in told
+
+
+def test_formats_in_motion() -> None:
+    """What saturates before the end is not told, as formats may still move; what is dead is."""
+    tensors = [tensor("0.conv2d.output", saturated=50), tensor("1.linear.output", max_raw=0)]
+    (told,) = of_epoch(record(tensors=tensors), 10, "cross-entropy", "sqpu", last=False)
+    assert told.startswith("all outputs of 1.linear are zero")
 
 
 def test_chance() -> None:

@@ -87,7 +87,8 @@ uint64_t fxp_get(fxp_bytes *bytes, int32_t count)
 int32_t fxp_get_signed(fxp_bytes *bytes, size_t count)
 {
     const int64_t value = (int64_t)fxp_get(bytes, (int32_t)count);
-    const int64_t half = (int64_t)1 << (8u * count - 1u);
+    const int32_t bits = (count >= 4u) ? 32 : ((count >= 2u) ? 16 : 8);
+    const int64_t half = (int64_t)1 << (bits - 1);
     return (int32_t)((value < half) ? value : (value - 2 * half));
 }
 

@@ -1,4 +1,4 @@
-/* The loops that multiply: everything else in the runtime is bookkeeping around these few.
+/* The loops that multiply on the way back; those of the forward pass are in fxp_forward_dot.h.
  *
  * Bounds: the generator proves from the formats that a sum fits its type (fxp_forward_sum and so on in fxp_config.h) and
  * chooses int32 where it does, int64 else.
@@ -7,13 +7,6 @@
 #define FXP_DOT_H
 
 #include "fxp_types.h"
-
-/* sums[j] = sum of x[i] * w_j[i], i < count: two output channels read each input once. */
-void fxp_dot_pair(const fxp_value *x, FXP_ROM fxp_param *w0, FXP_ROM fxp_param *w1, int32_t count, fxp_forward_sum sums[2]);
-
-/* The same for two inputs at once: sums[2 j + k] = sum of x_j[i] * w_k[i]. */
-void fxp_dot_quad(const fxp_value *x0, const fxp_value *x1, FXP_ROM fxp_param *w0, FXP_ROM fxp_param *w1, int32_t count,
-                  fxp_forward_sum sums[4]);
 
 #if FXP_TRAINING
 /* sums[i] += error * w[i]: an error goes back through the weights of its channel. */

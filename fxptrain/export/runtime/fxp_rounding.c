@@ -48,6 +48,7 @@ fxp_site fxp_site_at(int32_t shift, int32_t stochastic, int32_t bits, uint32_t s
     site.draws = fxp_draws_at(stream, step);
     site.saturated = 0;
     site.largest = 0;
+    site.uncounted = 0;
     return site;
 }
 

@@ -15,6 +15,16 @@ static inline int64_t fxp_shift_right(int64_t value, int32_t shift)
 #endif
 }
 
+/* The same in 32 bits, 0 <= shift <= 31. */
+static inline int32_t fxp_shift_right_32(int32_t value, int32_t shift)
+{
+#if ((-1) >> 1) == (-1)
+    return value >> shift;
+#else
+    return (value < 0) ? ~(~value >> shift) : (value >> shift);
+#endif
+}
+
 /* value * 2^shift, saturated at the ends of int64. */
 int64_t fxp_shift_left(int64_t value, int32_t shift);
 
@@ -36,7 +46,8 @@ typedef struct {
     int32_t high;
     fxp_draws draws;
     uint32_t saturated;
-    int32_t largest; /* absolute raw result */
+    int32_t largest;   /* absolute raw result */
+    int32_t uncounted; /* 1: nobody wants to know what happened, and it need not be kept */
 } fxp_site;
 
 fxp_site fxp_site_at(int32_t shift, int32_t stochastic, int32_t bits, uint32_t stream, uint32_t step);

@@ -16,7 +16,7 @@ from fxptrain.kernels.requantize import RoundSite
 from fxptrain.nn.engine.plans import StagePlans, remembered
 from fxptrain.nn.engine.share import ForwardShare
 from fxptrain.nn.engine.threads import Team, shares
-from fxptrain.nn.engine.workspace import Workspace
+from fxptrain.nn.engine.workspace import Workspace, plan_memory
 from fxptrain.nn.layers.contract import Moment
 from fxptrain.nn.layers.images import SAMPLE_BLOCK
 from fxptrain.nn.model import Model
@@ -66,7 +66,8 @@ class Inference:
         self.team = Team(max(1, min(threads, batch)))
         self._macs = sum(stage.macs for stage in model.stages)
         self.chunk = max(1, min(CHUNK * self.team.size, batch))
-        self.space = Workspace(model, self.chunk, self.team.size, training=False)
+        arenas = plan_memory(model, self.chunk, self.team.size, training=False)
+        self.space = Workspace(model, arenas, self.team.size)
         self._programs: dict[Hashable, tuple[list[ForwardShare], Program]] = {}
         self._extent = model.expect(NO_PIXELS)
         self._prepare()
@@ -136,7 +137,14 @@ class Inference:
     ) -> tuple[int, int]:  # fmt: skip
         """Sum of the losses (16 fractional bits) and number of correct classes over all samples.
 
-        Into `classes` (n,), where it is given, goes the class of the largest logit, the first of equal ones.
+        Parameters
+        ----------
+        inputs : uint8 or raw int array (n, h, w, c)
+            Pixels, or raw integers in the model's input format.
+        labels : int32 array (n,)
+            Class numbers.
+        classes : int64 array (n,), optional
+            Where the class of the largest logit goes, the first of equal ones.
         """
         last = self.model.stages[-1]
         function: Any = loss.cross_entropy if self.model.spec.loss == "cross-entropy" else loss.squared_error
@@ -152,12 +160,43 @@ class Inference:
 
 
 def logits(model: Model, inputs: npt.NDArray[np.generic], threads: int = 1) -> npt.NDArray[np.int32]:
-    """`Inference.logits` of a model as it is now."""
+    """`Inference.logits` of a model as it is now.
+
+    Parameters
+    ----------
+    model : Model
+        Its parameters stay as they are.
+    inputs : uint8 or raw int array (n, h, w, c)
+        Pixels, or raw integers in the model's input format.
+    threads : int
+        They change no bit.
+
+    Returns
+    -------
+    int32 array (n, outputs), raw in the last layer's output format
+    """
     return Inference(model, len(inputs), threads).logits(inputs)
 
 
 def evaluate(
     model: Model, inputs: npt.NDArray[np.generic], labels: npt.NDArray[np.int32], threads: int = 1
 ) -> tuple[int, int]:
-    """`Inference.evaluate` of a model as it is now."""
+    """`Inference.evaluate` of a model as it is now.
+
+    Parameters
+    ----------
+    model : Model
+        Its parameters stay as they are.
+    inputs : uint8 or raw int array (n, h, w, c)
+        Pixels, or raw integers in the model's input format.
+    labels : int32 array (n,)
+        Class numbers.
+    threads : int
+        They change no bit.
+
+    Returns
+    -------
+    (int, int)
+        Sum of the losses (16 fractional bits), and how many samples are right.
+    """
     return Inference(model, len(inputs), threads).evaluate(inputs, labels)

@@ -12,7 +12,7 @@ from fxptrain.errors import ShapeError
 from fxptrain.kernels import add
 from fxptrain.kernels.call import Call
 from fxptrain.nn.layers.alignment import Alignment, align
-from fxptrain.nn.layers.contract import ErrorCall, ForwardCall, LayerSpec, Roundings, Shape, Stage
+from fxptrain.nn.layers.contract import ErrorCall, ForwardCall, LayerSpec, Roundings, Row, Shape, Stage
 from fxptrain.nn.layers.registry import register
 from fxptrain.nn.state.arena import Buffer
 
@@ -22,7 +22,22 @@ MOST_INPUTS = 16
 @register
 @dataclass(frozen=True, kw_only=True)
 class Add(LayerSpec):
-    """Sum of two or more tensors of one shape; ``inputs`` names them."""
+    """Sum of two or more tensors of one shape, brought to one grid, rounded once.
+
+    Parameters
+    ----------
+    inputs : tuple of str
+        Names of the layers it reads, two to sixteen.
+
+    Notes
+    -----
+    Inputs and output are (n, h, w, c); each input is raw in its own format, the output in one of its own.
+
+    Examples
+    --------
+    >>> Add(inputs=("input", "b")).sources
+    ('input', 'b')
+    """
 
     least_inputs: ClassVar[int] = 2
     most_inputs: ClassVar[int] = MOST_INPUTS
@@ -83,7 +98,11 @@ class JoiningStage(Stage):
 
 
 class AddStage(JoiningStage):
-    """A sum of tensors on one grid, rounded once."""
+    """A sum of tensors on one grid, rounded once: ``y = requantize(sum of x_k 2**lift_k)``."""
+
+    def row(self) -> Row:
+        """See `Stage.row`."""
+        return Row("add")
 
     @property
     def alignment(self) -> Alignment:

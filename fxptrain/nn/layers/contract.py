@@ -13,6 +13,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -23,6 +24,7 @@ from fxptrain.fixed.format import FxP
 from fxptrain.kernels.call import Call, run_calls
 from fxptrain.kernels.requantize import Activation, Gate, RoundSite
 from fxptrain.kernels.update_site import Runs
+from fxptrain.nn.layers.storage import NOTHING, Storage
 from fxptrain.nn.state.arena import Buffer
 from fxptrain.nn.state.formats import ErrorScale, TensorFormat
 from fxptrain.nn.state.parameters import IntArray, ParameterArray
@@ -116,7 +118,16 @@ class LayerSpec(ABC):
 
     @abstractmethod
     def stage(self, layer: int, name: str, shapes: Sequence[Shape]) -> Stage:
-        """The stage of a layer that computes; `layer` is its number in the model, `shapes` those of its inputs.
+        """The stage of a layer that computes; formats and parameters it gets from the model.
+
+        Parameters
+        ----------
+        layer : int
+            Its number in the model as written; its streams of draws come from it.
+        name : str
+            What messages call it.
+        shapes : sequence of (h, w, c)
+            Of a sample of every input.
 
         Raises
         ------
@@ -154,7 +165,10 @@ class Report(NamedTuple):
 
 
 class Roundings(NamedTuple):
-    """Calls that write a tensor of `total` rounded values; each returns (saturated values, largest absolute one)."""
+    """Calls that write a tensor of `total` rounded values; they return (saturated values, largest absolute one).
+
+    Others among them, which return nothing, make ready what those need.
+    """
 
     calls: list[Call]
     total: int  # 0: nothing is rounded, nothing reported
@@ -163,12 +177,8 @@ class Roundings(NamedTuple):
         """What the calls returned when they were made last."""
         if not self.total:
             return Report(0, 0, 0)
-        first, *others = self.calls
-        saturated, largest = first.results
-        for call in others:
-            more, peak = call.results
-            saturated, largest = saturated + more, max(largest, peak)
-        return Report(saturated, self.total, largest)
+        found = [results for call in self.calls if (results := call.results)]
+        return Report(sum(over for over, _ in found), self.total, max(peak for _, peak in found))
 
     def run(self, step: int) -> Report:
         """Make the calls, here and now."""
@@ -177,7 +187,11 @@ class Roundings(NamedTuple):
 
 
 class ForwardCall(NamedTuple):
-    """Arrays of one forward call: inputs (n, h, w, ci), y (n, oh, ow, co) and the winners, raw; memory to work in."""
+    """Arrays of one forward call, and memory to work in (`Stage.shared`, `Stage.scratch`).
+
+    `xs` are int arrays (n, h, w, ci), raw in `Stage.x_forms`; `y` is (n, oh, ow, co), raw in `Stage.y_form`; `winners`
+    are uint8 (n, oh, ow, co), which entry of its window won, or empty where nothing is pooled.
+    """
 
     xs: tuple[IntArray, ...]
     y: IntArray
@@ -195,6 +209,8 @@ class ForwardCall(NamedTuple):
 class ErrorCall(NamedTuple):
     """Arrays of one input-error call: error at the output, and `out` at input x, number `slot` of the stage's.
 
+    `error` is int (n, oh, ow, co), raw in `error_form`, `winners` as forward wrote them, x (n, h, w, ci), raw in its
+    tensor's format, like `out` in shape.
     `out` holds errors of `form`; or, if it `joins` those of several readers, int64 sums of `sum_frac` fractional bits,
     to which this stage's are added.
     """
@@ -215,6 +231,72 @@ class ErrorCall(NamedTuple):
     scratch: Views
 
 
+class Budgets(NamedTuple):
+    """Bytes that a block's packed weights, or its gradient, may take in each phase."""
+
+    forward: int
+    error: int
+    gradient: int
+
+
+class Kept(NamedTuple):
+    """How tensors of the batch are kept that blocks read and write; errors are plain.
+
+    Calls are handed `samples` samples of plain tensors, and all others whole: theirs are the samples from `first` on.
+    """
+
+    x: Storage
+    y: Storage = NOTHING
+    winners: Storage = NOTHING
+    first: int = 0
+    samples: int = 0
+
+
+class Work(NamedTuple):
+    """Planned time, in multiply-accumulates that take as long: of all samples, and of packing weights."""
+
+    samples: int
+    packing: int
+
+
+class Blocks(ABC):
+    """A stage that runs in blocks of channels: each one's weights are packed just before they are needed.
+
+    Scratch memory holds one block of a phase, shared memory only what `Stage.proofs` found.
+    """
+
+    @abstractmethod
+    def scratch(self, phase: str, kept: Kept) -> list[Buffer]:
+        """Buffers one thread needs in a phase."""
+
+    @abstractmethod
+    def table_bytes(self, backward: bool) -> int:
+        """Bytes of the offset tables that the kernels read; `backward`: also in the input error."""
+
+    @abstractmethod
+    def forward(self, call: ForwardCall, kept: Kept) -> Roundings:
+        """See `Stage.forward`."""
+
+    @abstractmethod
+    def input_error(self, call: ErrorCall, kept: Kept) -> Roundings:
+        """See `Stage.input_error`."""
+
+    @abstractmethod
+    def work(self, kept: Kept, backward: bool) -> Work:
+        """Planned time of a batch; `backward`: with the input error."""
+
+    @abstractmethod
+    def gradient_blocks(self) -> list[GradientBlock]:
+        """See `Stage.blocks`."""
+
+    @abstractmethod
+    def gradient(
+        self, block: GradientBlock, x: IntArray, error: IntArray, winners: npt.NDArray[np.uint8], scratch: Views,
+        kept: Kept, *, more: bool = False,
+    ) -> tuple[list[Call], IntArray]:  # fmt: skip
+        """See `Stage.gradient`; `more` adds to the gradient of samples before."""
+
+
 @dataclass(frozen=True)
 class GradientBlock:
     """A part of one parameter array whose gradient is computed at once.
@@ -229,10 +311,26 @@ class GradientBlock:
 
 
 class Row(NamedTuple):
-    """A stage as the C runtime sees it.
+    """A stage as the C runtime sees it, in plain numbers; what it reads and writes says the graph.
 
-    `kind` names its functions; a sum has `taps` products of weights; `error_terms` bounds how many errors times a
-    weight (or the mean's mantissa) meet in one sum of an input error.
+    Parameters
+    ----------
+    kind : str
+        Names its files and its functions (``fxp_<kind>_forward``).
+    kernel, stride, padding : pair of int
+        Of its window on the input.
+    pool : pair of int
+        Windows of sums of which the largest is kept.
+    weights : tuple of int
+        Extents in the order in which a sum reads them, the output channels first.
+    patches : int
+        How many copies of what the kernel sees one output gathers; none where it reads the input itself.
+    panel : int
+        Output channels whose packed weights are unpacked at a time.
+    error_terms : int
+        How many errors times a weight (or the mean's mantissa) meet in one sum of an input error, at most.
+    mean : (int, int)
+        Mantissa and shift of what sums without weights are multiplied by.
     """
 
     kind: str
@@ -240,9 +338,16 @@ class Row(NamedTuple):
     stride: Pair = (1, 1)
     padding: Pair = (0, 0)
     pool: Pair = (1, 1)
-    taps: int = 0
-    error_terms: int = 0
-    mean: tuple[int, int] = (0, 0)
+    weights: tuple[int, ...] = ()
+    patches: int = 0
+    panel: int = 0
+    error_terms: int = 1
+    mean: tuple[int, int] = (1, 0)
+
+    @property
+    def taps(self) -> int:
+        """Weights of one output channel."""
+        return prod(self.weights[1:]) if self.weights else 0
 
 
 class Stage(ABC):
@@ -257,10 +362,12 @@ class Stage(ABC):
     in_shapes : sequence of (h, w, c)
         One for every input.
     out_shape : (h, w, c)
+        Of its output, behind all that it absorbs.
     """
 
     pools = False  # whether winners are recorded
     rounds = True  # whether the output has a format of its own, into which values are rounded
+    reads_packed = False  # whether its parameters may be packed bit by bit
     commutes = False  # whether a function of each value behind it may as well come before it
 
     def __init__(self, layer: int, name: str, in_shapes: Sequence[Shape], out_shape: Shape) -> None:
@@ -431,8 +538,31 @@ class Stage(ABC):
     def gradient(
         self, block: GradientBlock, x: IntArray, error: IntArray, winners: npt.NDArray[np.uint8], scratch: Views
     ) -> tuple[list[Call], IntArray]:
-        """Exact gradient of a block over all samples: calls that write it, and where: flat, in scratch memory."""
+        """Exact gradient of a block over all samples: calls that write it, and where: flat, in scratch memory.
+
+        x is (n, h, w, ci), raw in `x_form`, `error` (n, oh, ow, co), raw in its scale's format. The gradient has the
+        error's fractional bits and, of weights, the input's.
+        """
         raise NotImplementedError
+
+    # Blocks of channels --------------------------------------------------------------------------------------------
+
+    def in_blocks(self, batch: int, budgets: Budgets) -> Blocks | None:
+        """The stage in blocks of channels, which may be packed tensors' only; None where it cannot be cut."""
+        return None
+
+    @property
+    def winner_bits(self) -> int:
+        """Bits that tell the winner of a window, where a stage in blocks writes it."""
+        return 8
+
+    def proofs(self, views: Views, backward: bool) -> list[Call]:
+        """Calls that learn from the parameters what samples may prove of their sums; `prepare` makes them, too."""
+        return []
+
+    def proof_buffers(self, backward: bool) -> list[Buffer]:
+        """Those of the buffers of `shared` that `measure` and `proofs` need."""
+        return []
 
     # Rounding sites ------------------------------------------------------------------------------------------------
 

@@ -10,14 +10,14 @@ from fxptrain.errors import ShapeError
 from fxptrain.kernels import add
 from fxptrain.kernels.call import Call
 from fxptrain.nn.layers.add import MOST_INPUTS, JoiningStage
-from fxptrain.nn.layers.contract import ForwardCall, LayerSpec, Roundings, Shape, Stage, elements_of
+from fxptrain.nn.layers.contract import ForwardCall, LayerSpec, Roundings, Row, Shape, Stage, elements_of
 from fxptrain.nn.layers.registry import register
 
 
 @register
 @dataclass(frozen=True, kw_only=True)
 class Flatten(LayerSpec):
-    """(n, h, w, c) to (n, h * w * c), row-major."""
+    """(n, h, w, c) to (n, 1, 1, h * w * c), row-major; nothing is computed."""
 
     type: Literal["flatten"] = "flatten"
 
@@ -33,7 +33,18 @@ class Flatten(LayerSpec):
 @register
 @dataclass(frozen=True, kw_only=True)
 class Concat(LayerSpec):
-    """Two or more tensors of one height and width, their channels side by side; ``inputs`` names them."""
+    """Two or more tensors of one height and width, their channels side by side.
+
+    Parameters
+    ----------
+    inputs : tuple of str
+        Names of the layers it reads, two to sixteen, in the order of their channels.
+
+    Notes
+    -----
+    Inputs (n, h, w, c_k), each raw in its own format; output (n, h, w, sum of c_k) in one of its own, into which every
+    input is requantized by itself.
+    """
 
     least_inputs: ClassVar[int] = 2
     most_inputs: ClassVar[int] = MOST_INPUTS
@@ -52,6 +63,10 @@ class Concat(LayerSpec):
 
 class ConcatStage(JoiningStage):
     """Channels side by side, requantized into the output's format."""
+
+    def row(self) -> Row:
+        """See `Stage.row`."""
+        return Row("concat")
 
     def first_channel(self, slot: int) -> int:
         """Where the channels of an input lie among the output's."""

@@ -32,7 +32,15 @@ from fxptrain.nn.state.arena import Buffer
 
 @dataclass(frozen=True, kw_only=True)
 class _PoolSpec(LayerSpec):
-    """Windows; the stride defaults to the size; windows that do not fit are dropped."""
+    """Windows; those that do not fit are dropped.
+
+    Parameters
+    ----------
+    size : (int, int)
+        Extents of a window along height and width.
+    stride : (int, int), optional
+        Its steps; left out: the size, so that windows lie side by side.
+    """
 
     size: Pair
     stride: Pair | None = None
@@ -48,7 +56,19 @@ class _PoolSpec(LayerSpec):
 @register
 @dataclass(frozen=True, kw_only=True)
 class MaxPool2d(_PoolSpec):
-    """Largest value of each window; stride defaults to the size; windows that do not fit are dropped."""
+    """Largest value of each window: (n, h, w, c) to (n, oh, ow, c), exact.
+
+    Parameters
+    ----------
+    size : (int, int)
+        Extents of a window along height and width, at most 256 elements.
+    stride : (int, int), optional
+        Its steps; left out: the size. Windows that do not fit are dropped.
+
+    Notes
+    -----
+    Of equal values the first in row-major order wins, and alone gets the error.
+    """
 
     type: Literal["maxpool2d"] = "maxpool2d"
 
@@ -65,7 +85,15 @@ class MaxPool2d(_PoolSpec):
 @register
 @dataclass(frozen=True, kw_only=True)
 class AvgPool2d(_PoolSpec):
-    """Mean of each window; stride defaults to the size; windows that do not fit are dropped."""
+    """Mean of each window: (n, h, w, c) to (n, oh, ow, c), the sum times a multiplier for 1 / count, rounded once.
+
+    Parameters
+    ----------
+    size : (int, int)
+        Extents of a window along height and width.
+    stride : (int, int), optional
+        Its steps; left out: the size. Windows that do not fit are dropped.
+    """
 
     type: Literal["avgpool2d"] = "avgpool2d"
 
@@ -77,7 +105,7 @@ class AvgPool2d(_PoolSpec):
 @register
 @dataclass(frozen=True, kw_only=True)
 class GlobalAvgPool(LayerSpec):
-    """Mean over all positions of each channel."""
+    """Mean over all positions of each channel: (n, h, w, c) to (n, 1, 1, c), rounded once."""
 
     type: Literal["global-avgpool"] = "global-avgpool"
 

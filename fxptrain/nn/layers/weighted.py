@@ -18,7 +18,17 @@ FEWER_BITS = "Use fewer bits for the weights, activations or errors."
 
 @dataclass(frozen=True, kw_only=True)
 class WindowSpec(LayerSpec):
-    """Options of a convolution's window, with zero padding at both sides of each axis."""
+    """Options of a convolution's window.
+
+    Parameters
+    ----------
+    kernel, stride : (int, int)
+        Extents of the window, and its steps, along height and width.
+    padding : (int, int)
+        Zeros at both sides of each axis.
+    bias : bool
+        Whether every output channel has one.
+    """
 
     kernel: Pair
     stride: Pair = (1, 1)
@@ -40,7 +50,14 @@ class WeightedStage(Stage):
 
     Parameters
     ----------
+    layer, name
+        As of `Stage`.
+    in_shape : (h, w, c)
+        Of its only input.
+    channels : int
+        Of the output.
     kernel, stride, padding : pair of int
+        As of `WindowSpec`.
     pool : pair of int
         Windows of outputs, side by side, of which the largest is kept.
     bias : bool
@@ -78,6 +95,13 @@ class WeightedStage(Stage):
     def bias(self) -> IntArray:
         """The biases, or nothing."""
         return self.parameters[1].flat if len(self.parameters) > 1 else self.weights.flat[:0]
+
+    @property
+    def biases(self) -> tuple[IntArray, int | None, int]:
+        """The array that holds the biases, the bits of each where it is packed, and their number."""
+        if len(self.parameters) < 2:
+            return self.weights.stored[0][:0], None, 0
+        return *self.parameters[1].stored, self.out_shape[2]
 
     @property
     def weight_format(self) -> FxP:

@@ -20,7 +20,16 @@ FOREVER = 1 << 30
 class Buffer:
     """One array of the step: its extent and the moments between which it holds something.
 
-    `kind` is what a memory table groups by: saved, index, error, scratch, panel, gradient, table ...
+    Parameters
+    ----------
+    name : str
+        Unique in an arena.
+    kind : str
+        What a memory table groups by: saved, index, error, scratch, panel, gradient, table ...
+    shape, dtype
+        Of the array.
+    first, last : int
+        Moments; two buffers share bytes only if they have none in common.
     """
 
     name: str
@@ -43,7 +52,17 @@ class Buffer:
 
 @dataclass(frozen=True)
 class Plan:
-    """Where every buffer lies, and how many bytes the arena has."""
+    """Where every buffer lies.
+
+    Parameters
+    ----------
+    buffers : tuple of Buffer
+        All of an arena.
+    offsets : tuple of int
+        First byte of each.
+    total : int
+        Bytes of the arena.
+    """
 
     buffers: tuple[Buffer, ...]
     offsets: tuple[int, ...]
@@ -61,7 +80,15 @@ class Plan:
 
 
 def lay_out(buffers: Iterable[Buffer]) -> Plan:
-    """Place buffers greedily, largest first, each at the lowest offset free during its whole lifetime."""
+    """Place buffers greedily, largest first, each at the lowest offset free during its whole lifetime.
+
+    Examples
+    --------
+    >>> buffers = [Buffer("a", "saved", (64,), "int8", 0, 1), Buffer("b", "saved", (64,), "int8", 2, 3)]
+    >>> plan = lay_out(buffers)
+    >>> plan.offsets, plan.total
+    ((0, 0), 64)
+    """
     ordered = sorted(buffers, key=lambda buffer: (-buffer.room, buffer.first, buffer.name))
     offsets: list[int] = []
     for index, buffer in enumerate(ordered):

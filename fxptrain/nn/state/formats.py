@@ -20,7 +20,15 @@ CALM_STEPS = 64
 
 @dataclass(slots=True)
 class Counts:
-    """What a tensor's roundings reported since the last reset."""
+    """What a tensor's roundings reported since the last reset.
+
+    Parameters
+    ----------
+    saturated, total : int
+        Values that saturated, and all.
+    largest : int
+        Largest absolute raw value.
+    """
 
     saturated: int = 0
     total: int = 0
@@ -39,8 +47,24 @@ class TensorFormat:
     """Format of one tensor, with counters for its adaptation and for telemetry.
 
     In mode ``auto``, `adapt` gives one bit of range when more than 2**-12 of the values saturated, and takes one when
-    the largest stayed under a quarter of the range. `known`, if not None, are the smallest and largest raw values
-    that occur.
+    the largest stayed under a quarter of the range.
+
+    Parameters
+    ----------
+    name : str
+        Of the tensor, in checkpoints and tables.
+    format : FxP
+        As it is now.
+    adaptive : bool
+        Whether `adapt` may move it.
+    max_frac, min_frac : int
+        How fine and how coarse it may become.
+    interval, epoch : Counts
+        Since the last adaptation, and since the last reset of the telemetry.
+    changes : int
+        How often it moved, since that reset.
+    known : (int, int), optional
+        Smallest and largest raw value that occurs, if that is known.
     """
 
     name: str
@@ -59,7 +83,15 @@ class TensorFormat:
         return self.known or (self.format.min_raw, self.format.max_raw)
 
     def note(self, saturated: int, total: int, largest: int) -> None:
-        """Count one call's report."""
+        """Count one call's report.
+
+        Parameters
+        ----------
+        saturated, total : int
+            Values that saturated, and all.
+        largest : int
+            Largest absolute raw value.
+        """
         for counts in (self.interval, self.epoch):
             counts.saturated += saturated
             counts.total += total
@@ -119,6 +151,30 @@ class ErrorScale:
 
     When the largest sum of a step does not fit, the scale rises to fit it from the next step on; when `CALM_STEPS`
     steps in a row would have fitted a scale finer by a bit, it falls by one bit.
+
+    Parameters
+    ----------
+    name : str
+        Of the error, in checkpoints and tables.
+    bits : int
+        Total bits of the errors.
+    frac : int
+        Their fractional bits, unless the sums of a step have fewer (`at`).
+    calm : int
+        Steps in a row that would have fitted a finer scale.
+    epoch : Counts
+        Since the last reset of the telemetry.
+    changes : int
+        How often the scale moved, since that reset.
+
+    Examples
+    --------
+    >>> scale = ErrorScale("error", bits=8, frac=10)
+    >>> scale.at(sum_frac=20)
+    FxP(8, 10)
+    >>> scale.note(largest=127 << 12, sum_frac=20)  # needs two bits more range
+    >>> scale.frac
+    8
     """
 
     name: str
@@ -138,7 +194,20 @@ class ErrorScale:
         return _format(self.bits, min(self.frac, sum_frac))
 
     def fitting(self, largest: int, sum_frac: int) -> int:
-        """The finest frac_bits at which an absolute sum `largest` (with `sum_frac` bits) does not saturate."""
+        """The finest frac_bits at which a sum does not saturate.
+
+        Parameters
+        ----------
+        largest : int
+            Its absolute raw value.
+        sum_frac : int
+            Its fractional bits.
+
+        Returns
+        -------
+        int
+            -60 to 60.
+        """
         if largest == 0:
             return MAX_ERROR_FRAC
         shift = largest.bit_length() - self.max_raw.bit_length()
@@ -147,7 +216,15 @@ class ErrorScale:
         return max(min(sum_frac - shift, MAX_ERROR_FRAC), -MAX_ERROR_FRAC)
 
     def note(self, largest: int, sum_frac: int) -> None:
-        """Apply the rule to the largest absolute sum of a finished step."""
+        """Apply the rule to the largest absolute sum of a finished step.
+
+        Parameters
+        ----------
+        largest : int
+            Its absolute raw value, before the rounding.
+        sum_frac : int
+            Its fractional bits.
+        """
         fitting = self.fitting(largest, sum_frac)
         before = self.frac
         self.calm = self.calm + 1 if fitting > self.frac else 0

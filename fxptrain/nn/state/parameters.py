@@ -32,9 +32,20 @@ NO_DRAWS = np.empty(0, np.uint32)
 
 @dataclass(frozen=True)
 class UpdateRule:
-    """The optimizer's constants: method, momentum factor and weight decay; and how the last two are meant.
+    """The optimizer's constants, as integers.
 
-    With `weight_units` the momentum is what is taken off the weights; with `magnitude` the decay is of ``|w|``.
+    Parameters
+    ----------
+    method : {"sqpu", "hteqpu", "ste"}
+        See `OptimizerSpec`.
+    momentum, decay : Multiplier
+        Momentum factor and weight decay.
+    weight_units : bool
+        Whether the momentum is what is taken off the weights.
+    magnitude : bool
+        Whether the decay is of ``|w|``.
+    working_stochastic : bool
+        Whether STE's working weights are rounded stochastically.
     """
 
     method: str
@@ -42,6 +53,7 @@ class UpdateRule:
     decay: Multiplier
     weight_units: bool = False
     magnitude: bool = False
+    working_stochastic: bool = False
 
     @property
     def stochastic(self) -> bool:
@@ -55,7 +67,19 @@ class UpdateRule:
 
 
 class UpdateMoment(NamedTuple):
-    """How strong an update is, its seed, and what the gradient looks like: its fraction and magnitude bits."""
+    """How strong an update is, its seed, and what the gradient looks like.
+
+    Parameters
+    ----------
+    seed : int
+        Of the model.
+    rate : Multiplier
+        Learning rate.
+    batch : int
+        Samples that the gradient is summed over.
+    gradient_frac, gradient_bits : int
+        Fractional bits of the gradient, and the most bits of its magnitude.
+    """
 
     seed: int
     rate: Multiplier
@@ -84,8 +108,23 @@ class ParameterArray:
         ``weights`` or ``bias``; used in checkpoints.
     shape : tuple of int
         Extents; the flat index is the draw index.
-    sites : mapping
-        Rounding sites (momentum, value, initialization, regrids).
+    layer : int
+        Number of the layer, which the streams of draws come from.
+    form, momentum_form : TensorFormat
+        Formats of the values and of the momentum; weights and bias of a layer share both.
+    rule : UpdateRule
+        How gradients become updates.
+
+    Attributes
+    ----------
+    values : int array of the shape, raw in `form`
+        What the layer computes with; `flat` is a view of it.
+    momentum : int array (size,), raw in `momentum_form`
+        For ``ste`` int32, with as many more fractional bits.
+    master : int32 array (size,) or None
+        For ``ste`` the values with all fractional bits that 32 bits leave.
+    still, updates : int
+        Updates with momentum that left a parameter where it was, and all, since the last reset.
     """
 
     _site: tuple[Any, UpdateSite] | None = None  # the last one and what it was made of: few steps change that
@@ -107,6 +146,11 @@ class ParameterArray:
         self.master: IntArray | None = np.zeros(prod(shape), np.int32) if rule.master else None
         self.still = 0
         self.updates = 0
+
+    @property
+    def stored(self) -> tuple[npt.NDArray[Any], int | None]:
+        """The flat array that kernels read the weights from, and the bits of each where it is packed."""
+        return self.flat, None
 
     @property
     def _value_format(self) -> FxP:
@@ -135,7 +179,15 @@ class ParameterArray:
         return stream(self.layer, twins[site] if self.is_bias else site)
 
     def initialize(self, fan_in: int, seed: int) -> None:
-        """Uniform in +-1/sqrt(fan_in), rounded onto the grid; stochastically for SQPU, so that no layer starts dead."""
+        """Uniform in +-1/sqrt(fan_in), rounded onto the grid; stochastically for SQPU, so that no layer starts dead.
+
+        Parameters
+        ----------
+        fan_in : int
+            Products in one sum of the layer's output.
+        seed : int
+            Of the model.
+        """
         bound = Multiplier.from_ratio(isqrt((1 << 60) // fan_in), 1 << 30)
         form = self._value_format
         target = self.flat if self.master is None else self.master
@@ -149,13 +201,14 @@ class ParameterArray:
             seed,
             self._stream(Site.WEIGHT_INIT),
         )
-        self._refresh_working()
+        self._refresh_working(Site.WEIGHT_REGRID, seed, 0)
 
-    def _refresh_working(self) -> None:
-        """STE: working weights are the master copy requantized."""
+    def _refresh_working(self, site: Site, seed: int, step: int) -> None:
+        """STE: working weights are the master copy requantized; its own update, half to even, takes no draws."""
         if self.master is not None:
             form = self.form.format
-            narrow(self.master, self._extra, form.min_raw, form.max_raw, self.flat)
+            draws = self.rule.working_stochastic, seed, self._stream(site), step
+            narrow(self.master, self._extra, form.min_raw, form.max_raw, *draws, self.flat)
 
     def site(self, moment: UpdateMoment) -> UpdateSite:
         """Everything the update kernel needs besides the arrays and the step; the same object until it changes."""
@@ -187,17 +240,30 @@ class ParameterArray:
         )
 
     def update(self, site: UpdateSite, runs: Runs, gradient: IntArray, draws: npt.NDArray[np.uint32]) -> Call:
-        """A call that updates the parameters in `runs`.
+        """A call that updates some parameters.
 
-        `gradient` is flat; `draws` (2, block) is scratch. The site is the call's first argument. It returns what
-        `kernels.update.update` does.
+        Parameters
+        ----------
+        site : UpdateSite
+            The call's first argument, which another step replaces.
+        runs : Runs
+            Where the gradient belongs in the flat parameters.
+        gradient : int array (runs.size,), at least
+            Exact, flat.
+        draws : uint32 array (2, BLOCK)
+            Scratch.
+
+        Returns
+        -------
+        Call
+            It returns what `kernels.update.update` does.
         """
         target = self.flat if self.master is None else self.master
         return Call(update, site, target, self.momentum, runs, gradient, draws)
 
-    def note(self, reports: list[tuple[int, ...]]) -> None:
-        """Count what the calls of one step returned, each with its number of parameters; refresh working weights."""
-        self._refresh_working()
+    def note(self, reports: list[tuple[int, ...]], seed: int, step: int) -> None:
+        """Count what the calls of a step returned, each with its number of parameters; refresh working weights."""
+        self._refresh_working(Site.WEIGHT, seed, step)
         drop = self._extra if self.rule.master else 0
         momentum_drop = MASTER_BITS - self.momentum_form.format.total_bits if self.rule.master else 0
         over = momentum_over = largest = momentum_largest = updates = 0
@@ -210,7 +276,15 @@ class ParameterArray:
         self.momentum_form.note(momentum_over, updates, momentum_largest >> momentum_drop)
 
     def regrid(self, change: int, momentum_change: int, seed: int, step: int) -> None:
-        """Move to a grid finer by `change` bits (coarser if negative); the formats have already changed."""
+        """Move to another grid; the formats have already changed.
+
+        Parameters
+        ----------
+        change, momentum_change : int
+            By how many bits the grids of values and momentum became finer; coarser if negative, rounded once.
+        seed, step : int
+            Of the draws.
+        """
         value, momentum = self._value_format, self._momentum_format
         target = self.flat if self.master is None else self.master
         if change:
@@ -235,7 +309,7 @@ class ParameterArray:
                 self._stream(Site.WEIGHT_MOMENTUM_REGRID),
                 step,
             )
-        self._refresh_working()
+        self._refresh_working(Site.WEIGHT_REGRID, seed, step)
 
     def arrays(self) -> dict[str, IntArray]:
         """Every array of the state by name."""
@@ -252,7 +326,20 @@ class ParameterArray:
         return found | ({f"{self.name}_master": MASTER_BITS} if wide else {})
 
     def load(self, arrays: dict[str, IntArray], prefix: str) -> None:
-        """Copy arrays of `arrays` back; raises `CheckpointError` where shape, dtype or a value's bits differ."""
+        """Copy arrays back.
+
+        Parameters
+        ----------
+        arrays : dict of str to int array
+            By `prefix` and the names of `arrays`.
+        prefix : str
+            What stands before the names.
+
+        Raises
+        ------
+        CheckpointError
+            Where shape, dtype or a value's bits differ.
+        """
         widths = self.widths()
         for name, array in self.arrays().items():
             found = arrays.get(f"{prefix}{name}")

@@ -30,5 +30,18 @@ class Site(enum.IntEnum):
 
 
 def stream(layer: int, site: Site) -> int:
-    """Stream id of rounding site `site` of layer number `layer`."""
+    """Stream id of a rounding site.
+
+    Parameters
+    ----------
+    layer : int
+        Its number in the model's specification.
+    site : Site
+        What is rounded.
+
+    Examples
+    --------
+    >>> stream(2, Site.WEIGHT)
+    35
+    """
     return KINDS_PER_LAYER * layer + int(site)

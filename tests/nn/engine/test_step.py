@@ -93,7 +93,9 @@ def test_the_papers_way_of_updating(mode: str, method: str) -> None:
     """The momentum in weight units on the parameters' grid, which it follows, and a decay by magnitude."""
     fracs = {"param_frac": 6, "activation_frac": 4} if mode == "fixed" else {"adapt_every": 1}
     formats = s.FormatSpec(mode=mode, momentum_frac="param", momentum_bits=10, **fracs)
-    optimizer = s.OptimizerSpec(method=method, momentum_units="weight", weight_decay=0.01, decay_of="magnitude")
+    optimizer = s.OptimizerSpec(
+        method=method, momentum_units="weight", weight_decay=0.01, decay_of="magnitude", working_rounding="stochastic"
+    )
     spec = s.ModelSpec(name="odd", input_shape=(5, 5, 3), layers=CONV_THEN_LINEAR)
     model = Model.build(spec, formats, optimizer, seed=3)
     compare(model, np.random.default_rng(0), [4] * 5)

@@ -1,0 +1,292 @@
+#include "fxp_conv.h"
+
+#include <string.h>
+
+#include "fxp_dot.h"
+#include "fxp_forward_dot.h"
+#include "fxp_packed.h"
+#include "fxp_quick.h"
+
+#if FXP_USE_CONV
+
+fxp_fracs fxp_conv_fracs(const fxp_model *model, const fxp_stage *stage)
+{
+    return fxp_weighted_fracs(model, stage);
+}
+
+/* Copy values that do not overlap, four at a time: the compiler makes one load and one store of them. */
+static inline void copy(fxp_value *to, const fxp_value *from, int32_t count)
+{
+    int32_t left = count;
+#ifdef __GNUC__
+    for (; left >= 4; left -= 4) {
+        __builtin_memcpy(to, from, 4 * sizeof(fxp_value));
+        to += 4;
+        from += 4;
+    }
+#endif
+    for (; left > 0; left--) {
+        *to++ = *from++;
+    }
+}
+
+/* Copy what the kernel sees at `at` to `patch` (kh, kw, ci), zeros in the padding. */
+static void gather(const fxp_stage *s, const fxp_value *x, fxp_position at, fxp_value *patch)
+{
+    const fxp_range rows = fxp_inside(at.h, s->kh, s->h);
+    const fxp_range columns = fxp_inside(at.w, s->kw, s->w);
+    const int32_t run = s->kw * s->ci;
+    const int32_t seen = (columns.last - columns.first) * s->ci;
+    int32_t kh;
+    if ((seen < run) || (rows.last - rows.first < s->kh)) {
+        memset(patch, 0, (size_t)(s->kh * run) * sizeof(fxp_value));
+    }
+    for (kh = rows.first; kh < rows.last; kh++) {
+        copy(patch + kh * run + columns.first * s->ci, x + ((at.h + kh) * s->w + at.w + columns.first) * s->ci, seen);
+    }
+}
+
+/* Largest sum of a pooling window so far, and which entry it came from. */
+typedef struct {
+    fxp_forward_sum best;
+    int32_t winner;
+} peak;
+
+static inline void keep_larger(peak *so_far, fxp_forward_sum sum, int32_t t)
+{
+    if ((t == 0) || (sum > so_far->best)) { /* the first on ties */
+        so_far->best = sum;
+        so_far->winner = t;
+    }
+}
+
+static inline void end_peak(const fxp_forward *pass, fxp_quick quick, const peak *found, int32_t c, int32_t at)
+{
+    fxp_end(pass, quick, pass->y, found->best, c, at);
+    if (pass->winners != NULL) {
+        pass->winners[at] = (uint8_t)found->winner;
+    }
+}
+
+/* Channels c and `other` (which may be the same), whose weights are w0 and w1, of one output with a pooling window. */
+static void pooled_pair(const fxp_forward *pass, fxp_quick quick, FXP_ROM fxp_param *w0, FXP_ROM fxp_param *w1, int32_t c,
+                        int32_t other, int32_t at)
+{
+    const fxp_stage *s = pass->stage;
+    const int32_t taps = s->taps, windows = s->pool_h * s->pool_w;
+    const int32_t start0 = fxp_quick_start(quick, c), start1 = fxp_quick_start(quick, other);
+    const fxp_value *patch = pass->patches;
+    peak first = {0, 0}, second = {0, 0};
+    int32_t t;
+    for (t = 0; t < windows; t += 2) {
+        const int32_t more = (t + 1 < windows) ? 1 : 0;
+        const fxp_sums sums = fxp_dot_2x2(patch, patch + more * taps, w0, w1, taps, start0, start1);
+        keep_larger(&first, sums.of[0], t);
+        keep_larger(&second, sums.of[1], t);
+        keep_larger(&first, sums.of[2], t + more);
+        keep_larger(&second, sums.of[3], t + more);
+        patch += 2 * taps;
+    }
+    end_peak(pass, quick, &first, c, at);
+    if (other != c) {
+        end_peak(pass, quick, &second, other, at + 1);
+    }
+}
+
+static void pooled(const fxp_forward *pass, fxp_quick quick, FXP_ROM fxp_param *weights, int32_t first, int32_t last)
+{
+    const fxp_stage *s = pass->stage;
+    const int32_t taps = s->taps, windows = s->pool_h * s->pool_w;
+    int32_t oh, ow, t, c;
+    for (oh = 0; oh < s->oh; oh++) {
+        for (ow = 0; ow < s->ow; ow++) {
+            const int32_t at = (oh * s->ow + ow) * s->co;
+            for (t = 0; t < windows; t++) {
+                gather(s, pass->x, fxp_input_position(s, oh, ow, t), pass->patches + t * taps);
+            }
+            for (c = first; c < last; c += 2) {
+                const int32_t more = (c + 1 < last) ? 1 : 0;
+                FXP_ROM fxp_param *w = weights + (c - first) * taps;
+                pooled_pair(pass, quick, w, w + more * taps, c, c + more, at + c);
+            }
+        }
+    }
+}
+
+/* All channels of one output from its patch, four at a time. */
+static void one_patch(const fxp_forward *pass, fxp_quick quick, const fxp_value *patch, FXP_ROM fxp_param *weights,
+                      int32_t first, int32_t last, int32_t at)
+{
+    const int32_t taps = pass->stage->taps;
+    fxp_value *y = pass->y;
+    FXP_ROM fxp_param *w = weights;
+    int32_t c;
+    for (c = first; c + 4 <= last; c += 4) {
+        fxp_sums sums;
+        sums.of[0] = fxp_quick_start(quick, c);
+        sums.of[1] = fxp_quick_start(quick, c + 1);
+        sums.of[2] = fxp_quick_start(quick, c + 2);
+        sums.of[3] = fxp_quick_start(quick, c + 3);
+        sums = fxp_dot_1x4(patch, w, taps, sums);
+        fxp_end(pass, quick, y, sums.of[0], c, at + c);
+        fxp_end(pass, quick, y, sums.of[1], c + 1, at + c + 1);
+        fxp_end(pass, quick, y, sums.of[2], c + 2, at + c + 2);
+        fxp_end(pass, quick, y, sums.of[3], c + 3, at + c + 3);
+        w += 4 * taps;
+    }
+    for (; c < last; c++) {
+        const int32_t start = fxp_quick_start(quick, c);
+        const fxp_sums sums = fxp_dot_2x2(patch, patch, w, w, taps, start, start);
+        fxp_end(pass, quick, y, sums.of[0], c, at + c);
+        w += taps;
+    }
+}
+
+/* All channels of two neighbouring outputs, two at a time. */
+static void two_patches(const fxp_forward *pass, fxp_quick quick, const fxp_value *x0, const fxp_value *x1,
+                        FXP_ROM fxp_param *weights, int32_t first, int32_t last, int32_t at)
+{
+    const int32_t taps = pass->stage->taps, co = pass->stage->co;
+    fxp_value *y = pass->y;
+    FXP_ROM fxp_param *w = weights;
+    int32_t c;
+    for (c = first; c + 2 <= last; c += 2) {
+        const fxp_sums sums = fxp_dot_2x2(x0, x1, w, w + taps, taps, fxp_quick_start(quick, c), fxp_quick_start(quick, c + 1));
+        fxp_end(pass, quick, y, sums.of[0], c, at + c);
+        fxp_end(pass, quick, y, sums.of[1], c + 1, at + c + 1);
+        fxp_end(pass, quick, y, sums.of[2], c, at + co + c);
+        fxp_end(pass, quick, y, sums.of[3], c + 1, at + co + c + 1);
+        w += 2 * taps;
+    }
+    if (c < last) {
+        const int32_t start = fxp_quick_start(quick, c);
+        const fxp_sums sums = fxp_dot_2x2(x0, x1, w, w, taps, start, start);
+        fxp_end(pass, quick, y, sums.of[0], c, at + c);
+        fxp_end(pass, quick, y, sums.of[2], c, at + co + c);
+    }
+}
+
+/* A kernel of 1 x 1 needs no patches: it reads the input where it lies, two positions at a time. */
+static void pointwise(const fxp_forward *pass, fxp_quick quick, FXP_ROM fxp_param *weights, int32_t first, int32_t last)
+{
+    const fxp_stage *s = pass->stage;
+    int32_t oh, ow;
+    for (oh = 0; oh < s->oh; oh++) {
+        const fxp_value *x = pass->x + oh * s->sh * s->w * s->ci;
+        const int32_t step = s->sw * s->ci;
+        int32_t at = oh * s->ow * s->co;
+        for (ow = 0; ow + 2 <= s->ow; ow += 2) {
+            two_patches(pass, quick, x, x + step, weights, first, last, at);
+            x += 2 * step;
+            at += 2 * s->co;
+        }
+        if (ow < s->ow) {
+            one_patch(pass, quick, x, weights, first, last, at);
+        }
+    }
+}
+
+static void unpooled(const fxp_forward *pass, fxp_quick quick, FXP_ROM fxp_param *weights, int32_t first, int32_t last)
+{
+    const fxp_stage *s = pass->stage;
+    int32_t oh, ow;
+    for (oh = 0; oh < s->oh; oh++) {
+        for (ow = 0; ow < s->ow; ow++) {
+            gather(s, pass->x, fxp_input_position(s, oh, ow, 0), pass->patches);
+            one_patch(pass, quick, pass->patches, weights, first, last, (oh * s->ow + ow) * s->co);
+        }
+    }
+}
+
+/* Output channels first <= c < last, whose weights begin at `weights`. */
+static void forward_panel(const fxp_forward *pass, FXP_ROM fxp_param *weights, int32_t first, int32_t last)
+{
+    const fxp_stage *s = pass->stage;
+    const int32_t padded = (s->pad_h != 0) || (s->pad_w != 0);
+    const fxp_quick quick = fxp_quick_of(pass, s->taps);
+    if (s->pool_h * s->pool_w > 1) {
+        pooled(pass, quick, weights, first, last);
+    } else if ((s->kh == s->h) && (s->kw == s->w) && !padded) { /* a linear layer sees its whole input */
+        one_patch(pass, quick, pass->x, weights, first, last, 0);
+    } else if ((s->kh == 1) && (s->kw == 1) && !padded) {
+        pointwise(pass, quick, weights, first, last);
+    } else {
+        unpooled(pass, quick, weights, first, last);
+    }
+}
+
+void fxp_conv_forward(const fxp_forward *pass)
+{
+    const fxp_stage *s = pass->stage;
+#if FXP_PACKED
+    if (pass->weights == NULL) { /* a panel is unpacked once a sample; patches are gathered for every panel */
+        const int32_t taps = s->taps;
+        int32_t c;
+        for (c = 0; c < s->co; c += s->panel) {
+            const int32_t channels = (s->co - c < s->panel) ? (s->co - c) : s->panel;
+            fxp_unpack_weights(s->weights, c, channels, taps, pass->panel);
+            forward_panel(pass, pass->panel, c, c + channels);
+        }
+        return;
+    }
+#endif
+    forward_panel(pass, pass->weights, 0, s->co);
+}
+
+#if FXP_TRAINING && FXP_BACK_CONV
+
+void fxp_conv_input_error(const fxp_backward *pass, fxp_error_sum *sums)
+{
+    const fxp_stage *s = pass->stage;
+    const fxp_error *error = pass->error;
+    const uint8_t *winner = pass->winners;
+    int32_t oh, ow, c, kh;
+    for (oh = 0; oh < s->oh; oh++) {
+        for (ow = 0; ow < s->ow; ow++) {
+            for (c = 0; c < s->co; c++) {
+                const int32_t t = (winner == NULL) ? 0 : *winner++;
+                const fxp_error e = *error++;
+                if (e != 0) {
+                    const fxp_position at = fxp_input_position(s, oh, ow, t);
+                    const fxp_range rows = fxp_inside(at.h, s->kh, s->h);
+                    const fxp_range columns = fxp_inside(at.w, s->kw, s->w);
+                    const int32_t count = (columns.last - columns.first) * s->ci;
+                    for (kh = rows.first; kh < rows.last; kh++) {
+                        fxp_add_weights(sums + ((at.h + kh) * s->w + at.w + columns.first) * s->ci,
+                                        pass->weights + ((c * s->kh + kh) * s->kw + columns.first) * s->ci, e, count);
+                    }
+                }
+            }
+        }
+    }
+}
+
+#endif
+
+#if FXP_TRAINING && FXP_GRADIENT_CONV
+
+void fxp_conv_weight_gradient(const fxp_backward *pass, int32_t c, fxp_gradient_sum *sums)
+{
+    const fxp_stage *s = pass->stage;
+    int32_t oh, ow, kh;
+    for (oh = 0; oh < s->oh; oh++) {
+        for (ow = 0; ow < s->ow; ow++) {
+            const int32_t element = (oh * s->ow + ow) * s->co + c;
+            const fxp_error e = pass->error[element];
+            if (e != 0) {
+                const fxp_position at = fxp_input_position(s, oh, ow, (pass->winners == NULL) ? 0 : pass->winners[element]);
+                const fxp_range rows = fxp_inside(at.h, s->kh, s->h);
+                const fxp_range columns = fxp_inside(at.w, s->kw, s->w);
+                const int32_t count = (columns.last - columns.first) * s->ci;
+                for (kh = rows.first; kh < rows.last; kh++) {
+                    fxp_add_inputs(sums + (kh * s->kw + columns.first) * s->ci,
+                                   pass->x + ((at.h + kh) * s->w + at.w + columns.first) * s->ci, e, count);
+                }
+            }
+        }
+    }
+}
+
+#endif
+
+#endif

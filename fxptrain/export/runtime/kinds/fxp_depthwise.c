@@ -1,0 +1,268 @@
+#include "fxp_depthwise.h"
+
+#include "fxp_packed.h"
+#include "fxp_quick.h"
+
+#define FXP_IN_LANES (FXP_MVE && (FXP_VALUE_BITS <= 8) && (FXP_PARAM_BITS <= 8) && (FXP_FORWARD_SUM_BITS == 32))
+
+#if FXP_USE_DEPTHWISE
+
+#if FXP_IN_LANES
+#include <arm_mve.h>
+#endif
+
+fxp_fracs fxp_depthwise_fracs(const fxp_model *model, const fxp_stage *stage)
+{
+    return fxp_weighted_fracs(model, stage);
+}
+
+/* Sum of one channel over the kernel's taps inside the input. */
+static fxp_forward_sum sum_of(const fxp_forward *pass, FXP_ROM fxp_param *weights, int32_t c, fxp_position at)
+{
+    const fxp_stage *s = pass->stage;
+    const fxp_range rows = fxp_inside(at.h, s->kh, s->h);
+    const fxp_range columns = fxp_inside(at.w, s->kw, s->w);
+    fxp_forward_sum sum = 0;
+    int32_t kh, kw;
+    for (kh = rows.first; kh < rows.last; kh++) {
+        FXP_ROM fxp_param *w = weights + (c * s->kh + kh) * s->kw;
+        for (kw = columns.first; kw < columns.last; kw++) {
+            sum += (fxp_forward_sum)pass->x[((at.h + kh) * s->w + at.w + kw) * s->ci + c] * w[kw];
+        }
+    }
+    return sum;
+}
+
+static void finish_channel(const fxp_forward *pass, FXP_ROM fxp_param *weights, int32_t oh, int32_t ow, int32_t c)
+{
+    const fxp_stage *s = pass->stage;
+    const int32_t at = (oh * s->ow + ow) * s->co + c;
+    fxp_forward_sum best = sum_of(pass, weights, c, fxp_input_position(s, oh, ow, 0));
+    int32_t t, winner = 0;
+    for (t = 1; t < s->pool_h * s->pool_w; t++) {
+        const fxp_forward_sum sum = sum_of(pass, weights, c, fxp_input_position(s, oh, ow, t));
+        if (sum > best) {
+            best = sum;
+            winner = t;
+        }
+    }
+    fxp_finish(pass, best, c, at);
+    if (pass->winners != NULL) {
+        pass->winners[at] = (uint8_t)winner;
+    }
+}
+
+/* The taps of a kernel inside the input, at one position of all channels. */
+typedef struct {
+    int32_t x_at, x_row, w_at, rows, columns;
+} taps_inside;
+
+static taps_inside inside(const fxp_stage *s, fxp_position at)
+{
+    const fxp_range rows = fxp_inside(at.h, s->kh, s->h);
+    const fxp_range columns = fxp_inside(at.w, s->kw, s->w);
+    taps_inside taps;
+    taps.x_at = ((at.h + rows.first) * s->w + at.w + columns.first) * s->ci;
+    taps.x_row = s->w * s->ci;
+    taps.w_at = rows.first * s->kw + columns.first;
+    taps.rows = rows.last - rows.first;
+    taps.columns = columns.last - columns.first;
+    return taps;
+}
+
+/* A row of two or three taps of a kernel that is three wide. */
+static inline fxp_forward_sum in_row(const fxp_value *x, FXP_ROM fxp_param *w, int32_t step, int32_t columns)
+{
+    fxp_forward_sum sum = (fxp_forward_sum)x[0] * w[0] + (fxp_forward_sum)x[step] * w[1];
+    if (columns == 3) {
+        sum += (fxp_forward_sum)x[2 * step] * w[2];
+    }
+    return sum;
+}
+
+/* All channels at one position with so many rows and columns of a 3 x 3 kernel inside: constants where this is inlined. */
+FXP_INLINE void three_by_three(const fxp_forward *pass, fxp_quick quick, FXP_ROM fxp_param *w, const fxp_value *x,
+                               int32_t row, int32_t at, int32_t rows, int32_t columns)
+{
+    const int32_t step = pass->stage->ci, channels = pass->stage->co;
+    fxp_value *y = pass->y;
+    int32_t c;
+    for (c = 0; c < channels; c++) {
+        fxp_forward_sum sum = fxp_quick_start(quick, c);
+        sum += in_row(x, w, step, columns);
+        sum += in_row(x + row, w + 3, step, columns);
+        if (rows == 3) {
+            sum += in_row(x + 2 * row, w + 6, step, columns);
+        }
+        fxp_end(pass, quick, y, sum, c, at + c);
+        x++;
+        w += 9;
+    }
+}
+
+static fxp_forward_sum some(const fxp_value *x, FXP_ROM fxp_param *w, const taps_inside *taps, const fxp_stage *s)
+{
+    fxp_forward_sum sum = 0;
+    int32_t kh, kw;
+    for (kh = 0; kh < taps->rows; kh++) {
+        const fxp_value *from = x;
+        for (kw = 0; kw < taps->columns; kw++) {
+            sum += (fxp_forward_sum)*from * w[kw];
+            from += s->ci;
+        }
+        x += taps->x_row;
+        w += s->kw;
+    }
+    return sum;
+}
+
+#if FXP_IN_LANES
+
+/* Four channels at a time with the vectors of Cortex-M55, whatever the kernel. */
+static void in_lanes(const fxp_forward *pass, fxp_quick quick, const fxp_value *x, FXP_ROM fxp_param *w,
+                     const taps_inside *taps, int32_t at)
+{
+    const fxp_stage *s = pass->stage;
+    const uint32_t count = (uint32_t)(s->kh * s->kw);
+    const uint32x4_t apart = vmulq_n_u32(vidupq_n_u32(0, 1), count);
+    int32_t c, kh, kw;
+    for (c = 0; c < s->co; c += 4) {
+        const mve_pred16_t lanes = vctp32q((uint32_t)(s->co - c));
+        const fxp_value *row = x + c;
+        const fxp_param *weight = w + c * (int32_t)count;
+        int32x4_t sum = vdupq_n_s32(0), value;
+        if (quick.bias != NULL) {
+            sum = vmlaq_n_s32(sum, vldrbq_z_s32(quick.bias + c, lanes), quick.unit);
+        }
+        for (kh = 0; kh < taps->rows; kh++) {
+            const fxp_value *from = row;
+            for (kw = 0; kw < taps->columns; kw++) {
+                const int32x4_t factor = vldrbq_gather_offset_z_s32(weight + kw, apart, lanes);
+                sum = vaddq_s32(sum, vmulq_s32(vldrbq_z_s32(from, lanes), factor));
+                from += s->ci;
+            }
+            row += taps->x_row;
+            weight += s->kw;
+        }
+        value = vaddq_s32(sum, vandq_s32(vshlq_r_s32(sum, -quick.shift), vdupq_n_s32(1))); /* halves to even */
+        value = vshlq_r_s32(vaddq_n_s32(value, quick.half - 1), -quick.shift);
+        value = vminq_s32(vmaxq_s32(value, vdupq_n_s32(quick.low)), vdupq_n_s32(FXP_MAX_RAW(FXP_VALUE_BITS)));
+        vstrbq_p_s32(pass->y + at + c, value, lanes);
+    }
+}
+
+#endif
+
+/* All channels at one position, without pooling: where the taps are is found once. */
+static void finish_position(const fxp_forward *pass, fxp_quick quick, FXP_ROM fxp_param *weights, int32_t oh, int32_t ow)
+{
+    const fxp_stage *s = pass->stage;
+    const taps_inside taps = inside(s, fxp_input_position(s, oh, ow, 0));
+    const int32_t at = (oh * s->ow + ow) * s->co, count = s->kh * s->kw, row = taps.x_row;
+    const fxp_value *x = pass->x + taps.x_at;
+    FXP_ROM fxp_param *w = weights + taps.w_at;
+    int32_t c;
+#if FXP_IN_LANES
+    if (quick.possible) {
+        in_lanes(pass, quick, x, w, &taps, at);
+        return;
+    }
+#endif
+    switch (((s->kh == 3) && (s->kw == 3)) ? (10 * taps.rows + taps.columns) : 0) {
+    case 33:
+        three_by_three(pass, quick, w, x, row, at, 3, 3);
+        break;
+    case 32:
+        three_by_three(pass, quick, w, x, row, at, 3, 2);
+        break;
+    case 23:
+        three_by_three(pass, quick, w, x, row, at, 2, 3);
+        break;
+    case 22:
+        three_by_three(pass, quick, w, x, row, at, 2, 2);
+        break;
+    default:
+        for (c = 0; c < s->co; c++) {
+            fxp_end(pass, quick, pass->y, fxp_quick_start(quick, c) + some(x + c, w + c * count, &taps, s), c, at + c);
+        }
+        break;
+    }
+}
+
+void fxp_depthwise_forward(const fxp_forward *pass)
+{
+    const fxp_stage *s = pass->stage;
+    FXP_ROM fxp_param *weights = pass->weights;
+    const int32_t is_pooled = s->pool_h * s->pool_w > 1;
+    const fxp_quick quick = fxp_quick_of(pass, s->kh * s->kw);
+    int32_t oh, ow, c;
+#if FXP_PACKED
+    if (weights == NULL) { /* all of them: they are few */
+        fxp_unpack_weights(s->weights, 0, s->co, s->taps, pass->panel);
+        weights = pass->panel;
+    }
+#endif
+    for (oh = 0; oh < s->oh; oh++) {
+        for (ow = 0; ow < s->ow; ow++) {
+            for (c = 0; (c < s->co) && is_pooled; c++) {
+                finish_channel(pass, weights, oh, ow, c);
+            }
+            if (!is_pooled) {
+                finish_position(pass, quick, weights, oh, ow);
+            }
+        }
+    }
+}
+
+#if FXP_TRAINING && FXP_BACK_DEPTHWISE
+
+void fxp_depthwise_input_error(const fxp_backward *pass, fxp_error_sum *sums)
+{
+    const fxp_stage *s = pass->stage;
+    const int32_t count = s->oh * s->ow * s->co;
+    int32_t element, kh, kw;
+    for (element = 0; element < count; element++) {
+        const fxp_error_sum e = pass->error[element];
+        if (e != 0) {
+            const int32_t c = element % s->co, place = element / s->co;
+            const fxp_position at = fxp_input_position(s, place / s->ow, place % s->ow,
+                                                       (pass->winners == NULL) ? 0 : pass->winners[element]);
+            const fxp_range rows = fxp_inside(at.h, s->kh, s->h);
+            const fxp_range columns = fxp_inside(at.w, s->kw, s->w);
+            for (kh = rows.first; kh < rows.last; kh++) {
+                for (kw = columns.first; kw < columns.last; kw++) {
+                    sums[((at.h + kh) * s->w + at.w + kw) * s->ci + c] += e * pass->weights[(c * s->kh + kh) * s->kw + kw];
+                }
+            }
+        }
+    }
+}
+
+#endif
+
+#if FXP_TRAINING && FXP_GRADIENT_DEPTHWISE
+
+void fxp_depthwise_weight_gradient(const fxp_backward *pass, int32_t c, fxp_gradient_sum *sums)
+{
+    const fxp_stage *s = pass->stage;
+    int32_t place, kh, kw;
+    for (place = 0; place < s->oh * s->ow; place++) {
+        const int32_t element = place * s->co + c;
+        const fxp_gradient_sum e = pass->error[element];
+        if (e != 0) {
+            const fxp_position at = fxp_input_position(s, place / s->ow, place % s->ow,
+                                                       (pass->winners == NULL) ? 0 : pass->winners[element]);
+            const fxp_range rows = fxp_inside(at.h, s->kh, s->h);
+            const fxp_range columns = fxp_inside(at.w, s->kw, s->w);
+            for (kh = rows.first; kh < rows.last; kh++) {
+                for (kw = columns.first; kw < columns.last; kw++) {
+                    sums[kh * s->kw + kw] += e * pass->x[((at.h + kh) * s->w + at.w + kw) * s->ci + c];
+                }
+            }
+        }
+    }
+}
+
+#endif
+
+#endif

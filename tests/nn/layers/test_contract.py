@@ -1,0 +1,132 @@
+"""Every registered layer keeps the contract: its integers are the oracle's, alone and in a model, however it is run.
+
+A layer from outside the package is judged by the same tests, and refused by name where it has no form.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from fxptrain.errors import RecipeError, ShapeError
+from fxptrain.fixed.format import FxP
+from fxptrain.memory.plan import Setting, measure, plan
+from fxptrain.nn import spec as s
+from fxptrain.nn.engine import threads
+from fxptrain.nn.engine.inference import logits
+from fxptrain.nn.layers.registry import layer_kinds, register, type_of, unregister
+from fxptrain.nn.model import Model
+from fxptrain.recipe import make_recipe
+from fxptrain.testing.layers import layer_specs
+from tests.nn.engine.test_step import compare
+from tests.nn.foreign import Negate, known
+from tests.nn.single import Formats, Single
+
+SHAPE = (5, 4, 3)
+KINDS = [*layer_kinds(), "negate"]
+OPTIONS = [{}, {"threads": 2}, {"micro_batch": 2}]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def a_foreign_layer() -> Iterator[None]:
+    """It is registered like any other; and threads work however little there is to do."""
+    with known(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(threads, "SHARE", 1)
+        yield
+
+
+@pytest.mark.parametrize("name", [name for name in KINDS if name not in ("flatten", "add", "concat")])
+@given(data=st.data(), stochastic=st.booleans(), mask=st.booleans(), relu=st.booleans(), seed=st.integers(0, 2**32 - 1))
+@settings(max_examples=5, suppress_health_check=list(HealthCheck))
+def test_alone(name: str, data: st.DataObject, stochastic: bool, mask: bool, relu: bool, seed: int) -> None:
+    """Forward, saturation, input error and gradient of one stage in guarded memory."""
+    layer = data.draw(layer_specs(SHAPE, [layer_kinds()[name]]))
+    x, w = FxP(8, 4), FxP(8, 7)
+    own = layer.stage(0, "one", [SHAPE]).rounds
+    formats = Formats(x=x, y=FxP(8, 3) if own else x, w=w, error=FxP(8, 9), input_error=FxP(8, 10))
+    single = Single((layer,), SHAPE, formats, seed)
+    single.check(3, stochastic=stochastic, mask=mask, producer_relu=relu, threads=2)
+
+
+def model_of(layer: s.LayerSpec, formats: s.FormatSpec, optimizer: s.OptimizerSpec, seed: int = 0) -> Model:
+    """A layer between a convolution and a linear one."""
+    first = s.Conv2d(channels=SHAPE[2], kernel=(3, 3), padding=(1, 1), name="first")
+    spec = s.ModelSpec(name="one", input_shape=SHAPE, layers=(first, layer, s.Linear(features=3)))
+    return Model.build(spec, formats, optimizer, seed=seed)
+
+
+def an_example(name: str, data: st.DataObject) -> s.LayerSpec:
+    """A layer of a kind."""
+    kind = layer_kinds()[name]
+    return kind(inputs=("first", "input")) if kind.least_inputs > 1 else data.draw(layer_specs(SHAPE, [kind]))
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("name", KINDS)
+@given(data=st.data())
+@settings(max_examples=1, suppress_health_check=list(HealthCheck))
+def test_in_a_model(name: str, options: dict[str, int], data: st.DataObject) -> None:
+    """Training steps of a whole model, on threads and in pieces."""
+    model = model_of(an_example(name, data), s.FormatSpec(adapt_every=2), s.OptimizerSpec(weight_decay=0.001))
+    compare(model, np.random.default_rng(0), [3, 4, 2], **options)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_planned_is_measured(name: str) -> None:
+    """The byte plan knows every buffer."""
+    kind = layer_kinds()[name]
+    choices = {key: next(iter(values)) for key, values in kind.choices([SHAPE]).items()}
+    layer = kind(inputs=("first", "input")) if kind.least_inputs > 1 else kind(**choices)
+    model = model_of(layer, s.FormatSpec(), s.OptimizerSpec())
+    setting = Setting(model=model.spec, formats=model.formats, optimizer=model.optimizer, batch_size=4)
+    assert measure(setting).total == plan(setting).total
+
+
+def test_a_recipe_may_name_it() -> None:
+    """A foreign layer stands in a recipe, round trip included; without it the recipe is refused with its name."""
+    layers = [{"type": "negate"}, {"type": "linear", "features": 2}]
+    table = {"model": {"name": "x", "input_shape": [2, 2, 1], "layers": layers}}
+    recipe = make_recipe(table)
+    assert recipe.model.layers[0] == Negate()
+    assert make_recipe(recipe.table()) == recipe
+    unregister(Negate)
+    try:
+        with pytest.raises(RecipeError, match=r"`model.layers\[0\].type` \(='negate'\) is no kind of layer"):
+            make_recipe(table)
+    finally:
+        register(Negate)
+
+
+def test_it_is_evaluated() -> None:
+    """Minus a convolution is what a convolution with the weights' signs turned gives, but for saturation."""
+    fixed = {"param_frac": 9, "activation_frac": 4}
+    formats = s.FormatSpec(mode="fixed", param_bits=10, activation_bits=16, **fixed)
+    model = model_of(Negate(), formats, s.OptimizerSpec())
+    x = np.random.default_rng(0).integers(0, 256, (3, *SHAPE), np.uint8)
+    before = logits(model, x)
+    for parameter in model.stages[0].parameters:
+        parameter.values[...] = -parameter.values
+    for parameter in model.stages[-1].parameters[:1]:
+        parameter.values[...] = -parameter.values
+    assert abs(logits(model, x) - before).max() <= 1  # ties of half to even fall the same way on both sides of zero
+
+
+def test_a_name_is_taken_once() -> None:
+    """Two kinds of layers of one name are refused."""
+
+    class Impostor(Negate):
+        pass
+
+    with pytest.raises(RecipeError, match="'negate'\\) of Impostor names another kind"):
+        register(Impostor)
+    assert type_of(Impostor) == "negate"
+
+
+@pytest.mark.parametrize("name", ["add", "concat"])
+def test_shapes_that_cannot_be_joined(name: str) -> None:
+    """The message names the layer and the shapes."""
+    kind = layer_kinds()[name]
+    with pytest.raises(ShapeError, match=r"Layer 'x': its inputs have the shapes \(2, 2, 1\), \(3, 2, 1\)"):
+        kind().stage(0, "x", [(2, 2, 1), (3, 2, 1)])
