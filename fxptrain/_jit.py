@@ -29,7 +29,7 @@ from numba import types
 from numba.core import codegen
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import CPUDispatcher, cpu_target
-from numba.extending import intrinsic
+from numba.extending import intrinsic, overload
 from platformdirs import user_cache_path
 
 from fxptrain.errors import FxptrainError
@@ -167,6 +167,12 @@ def native(function: F) -> F:
     made = _compiled(function, no_cpython_wrapper=True)
     made.__class__ = _Native
     return made
+
+
+def by_type(function: F) -> Callable[[F], F]:
+    """Decorates what, asked with the types of a call's arguments, returns the code of a function for them."""
+    options = {"nogil": True, "error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    return overload(function, jit_options=options)  # type: ignore[no-any-return]
 
 
 class _Kernel(CPUDispatcher):  # type: ignore[misc]

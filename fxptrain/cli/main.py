@@ -132,7 +132,7 @@ def train(
             task = prepare(chosen, like=remembered(out) if resume else None, limit=limit - plan["planned"])
             plan, setting = planned_run(
                 task.recipe, threads, lean, limit, group.size, task.data_bytes
-            )  # now with its data
+            )  # with its data, now
             result = run_training(
                 task, out=out, resume=resume, threads=threads, group=group, lean=setting.lean,
                 schedule=setting.schedule,

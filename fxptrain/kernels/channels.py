@@ -11,15 +11,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numba import types
-from numba.extending import overload
 
-from fxptrain._jit import native
+from fxptrain._jit import by_type, native
 from fxptrain.fixed.draws import fill_draws
 from fxptrain.kernels.bits import pack_run, unpack
 from fxptrain.kernels.requantize import finish_row, mask_row, pool_windows, round_row
 from fxptrain.kernels.word import size_of
 
-OPTIONS = {"nogil": True, "error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 ZERO = np.int64(0)
 SHORT = 32  # channels: for shorter blocks, draws are made for a whole row and picked out
 
@@ -70,7 +68,7 @@ def image_of(array, n, stored):
     """An array that holds image `n`, and its number there; see `Stored`."""
 
 
-@overload(image_of, jit_options=OPTIONS)
+@by_type(image_of)
 def _image_of(array, n, stored):
     def plain(array, n, stored):
         return array, n
@@ -86,7 +84,7 @@ def beside(array, n, stored):
     """Of a plain array beside one that is stored so: what holds image `n` at the number that `image_of` tells."""
 
 
-@overload(beside, jit_options=OPTIONS)
+@by_type(beside)
 def _beside(array, n, stored):
     def whole(array, n, stored):
         return array

@@ -43,7 +43,16 @@ def test_text(capsys: pytest.CaptureFixture[str], recipe: str) -> None:
     """People see methods and layers."""
     assert main(["memory", recipe, "--micro-batch", "4"]) == 0
     text = capsys.readouterr().out
-    for part in ("sqpu", "float32", "0.conv2d", "accumulator", "micro-batches of 4", "fast mode", "total"):
+    for part in (
+        "sqpu",
+        "float32",
+        "0.conv2d",
+        "accumulator",
+        "micro-batches of 4",
+        "1 thread, fast",
+        "in blocks of",
+        "total",
+    ):
         assert part in text
 
 
