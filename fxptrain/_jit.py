@@ -119,7 +119,9 @@ def cache_directory() -> Path:
 def _refuse_what_cannot_compile() -> None:
     """Raise where Numba does not compile, or finds no files to keep a cache of."""
     if numba_config.DISABLE_JIT:
-        raise FxptrainError("NUMBA_DISABLE_JIT is set, and kernels cannot run uncompiled; unset it.")
+        raise FxptrainError(
+            "`NUMBA_DISABLE_JIT` (=1) switches Numba's compiler off; fxptrain's kernels run only compiled. Unset it."
+        )
     if not Path(__file__).is_file():
         raise FxptrainError("fxptrain cannot run from a zip file or an unextracted wheel; install it with pip.")
 
@@ -191,10 +193,6 @@ class _Native(_Kernel):
 
 
 def _compiled(function: F, **options: bool) -> F:
-    if numba_config.DISABLE_JIT:
-        raise FxptrainError(
-            "`NUMBA_DISABLE_JIT` (=1) switches Numba's compiler off; fxptrain's kernels run only compiled. Unset it."
-        )
     before = numba_config.CACHE_DIR
     numba_config.CACHE_DIR = os.fspath(cache_directory())  # read by Numba while it decorates, restored at once
     try:

@@ -93,7 +93,7 @@ def cli(wish: Wish | None, debug: bool) -> None:
 @click.option("--epochs", type=int, metavar="N")
 @training_options
 @threads_option
-@click.option("--lean/--fast", default=None, help="In little memory (fast if --memory-limit allows): same bits.")
+@click.option("--lean/--fast", default=None, help="In least memory (else as fast as --memory-limit allows): same bits.")
 @click.option(
     "--memory-limit",
     metavar="BYTES",
@@ -127,12 +127,15 @@ def train(
         with world() as group, _progress() as bar:
             ranks = group.size
             limit = bytes_allowed(memory_limit)
-            plan = planned_run(chosen, threads, lean, limit, group.size)  # refuses before anything is fetched
+            plan, _ = planned_run(chosen, threads, lean, limit, group.size)  # refuses before anything is fetched
             _fetch(chosen.data.name)
             task = prepare(chosen, like=remembered(out) if resume else None, limit=limit - plan["planned"])
-            plan = planned_run(task.recipe, threads, lean, limit, group.size, task.data_bytes)  # now with its data
+            plan, setting = planned_run(
+                task.recipe, threads, lean, limit, group.size, task.data_bytes
+            )  # now with its data
             result = run_training(
-                task, out=out, resume=resume, threads=threads, group=group, lean=plan["mode"] == "lean",
+                task, out=out, resume=resume, threads=threads, group=group, lean=setting.lean,
+                schedule=setting.schedule,
                 progress=None if group.rank or (as_json and not sys.stderr.isatty()) else bar,
                 started=None if group.rank or as_json else lambda: announce(plan),
             )  # fmt: skip

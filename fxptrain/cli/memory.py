@@ -15,6 +15,7 @@ from fxptrain.cli.options import format_options, json_option, recipe_options, se
 from fxptrain.sizes import MAX_THREADS, machine_bytes
 
 if TYPE_CHECKING:
+    from fxptrain.memory.plan import Setting
     from fxptrain.recipe import Recipe
 
 
@@ -77,10 +78,10 @@ def bytes_allowed(limit: str | None) -> int:
 
 def planned_run(
     recipe: Recipe, threads: int | None, lean: bool | None, limit: int, ranks: int = 1, data: int = 0
-) -> dict[str, Any]:
-    """The plan of a run, of one of its processes; raises where it and its data exceed the limit, naming the way out.
+) -> tuple[dict[str, Any], Setting]:
+    """The plan of a run, of one of its processes, and what it runs by; raises where it and its data exceed the limit.
 
-    Without a choice of mode, the fast one, or the lean one where only that is within the limit.
+    Without a choice of `lean`, it runs by the fastest schedule that is within the limit. The message names the way out.
     """
     from fxptrain.memory.fit import within
     from fxptrain.memory.plan import Setting
@@ -88,12 +89,11 @@ def planned_run(
 
     setting = Setting.of(recipe, threads=threads or available_threads(), lean=bool(lean), ranks=ranks)
     chosen, planned = within(setting, limit, either=lean is None, data=data)
-    mode = "lean" if chosen.lean else "fast"
-    return {"planned": planned, "data": data, "mode": mode, "threads": chosen.threads}
+    return {"planned": planned, "data": data, "mode": chosen.mode, "threads": chosen.threads}, chosen
 
 
 def announce(plan: dict[str, Any]) -> None:
     """Print the plan of a run."""
     threads = f"{plan['threads']} thread{'s' if plan['threads'] > 1 else ''}"
     data = f"data {plan['data']:,} bytes"
-    click.echo(f"Memory: {plan['planned']:,} bytes planned ({plan['mode']} mode, {threads}), {data}")
+    click.echo(f"Memory: {plan['planned']:,} bytes planned ({plan['mode']}, {threads}), {data}")

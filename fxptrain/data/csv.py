@@ -10,27 +10,24 @@ from __future__ import annotations
 import csv
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from fxptrain.data.columns import GAPS, Layout, layout_of, listed, number
 from fxptrain.data.dataset import MAX_CLASSES, Inputs, Parts
 from fxptrain.data.reading import Reading
 from fxptrain.errors import DataError
 from fxptrain.sizes import check_bytes, regular_size
 
 SHORTEST_CELL: Final = 2  # bytes: a digit and a comma
-LABEL_NAMES: Final = ("label", "class", "target")
 NO_LABEL: Final = Reading()
-_GAPS: Final = ("", "na", "n/a", "nan", "null", "none", "?", "-")
-_NAMELESS: Final = ("", "unnamed: 0")  # how pandas writes an index, and how it reads one back
 _FLOAT32_MAX: Final = float(np.finfo(np.float32).max)
 _INT32_MAX: Final = 2.0**31 - 128  # the largest float32 below 2**31
-_SHOWN: Final = 12  # names of columns in a message
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,26 +41,6 @@ class _Table:
     codes: npt.NDArray[np.int64]
     labels: list[str]
     notes: list[str]
-
-
-@dataclass
-class _Layout:
-    """Which columns are what, told from the first row; `names` are None where there is no header."""
-
-    width: int
-    names: list[str] | None
-    skip: bool
-    label: int | None = None
-    ignored: set[int] = field(default_factory=set)
-    order: list[int] | None = None  # of the features; None: as they stand
-    index: bool = False  # the first column may be one
-    notes: list[str] = field(default_factory=list)
-
-    def features(self) -> list[int]:
-        """Columns of the features, in order."""
-        if self.order is not None:
-            return self.order
-        return [i for i in range(self.width) if i != self.label and i not in self.ignored]
 
 
 def read_csv(
@@ -109,8 +86,8 @@ def read_csv(
         tables.append(_read(test, reading, tables[0].columns, limit, labelled=True))
     if len({table.features.shape[1] for table in tables}) > 1 or (tables[0].columns is None and tables[-1].columns):
         raise DataError(
-            f"{tables[1].path}: has {tables[1].features.shape[1]} features ({_listed(tables[1].columns)}), "
-            f"{train.name} has {tables[0].features.shape[1]} ({_listed(tables[0].columns)})."
+            f"{tables[1].path}: has {tables[1].features.shape[1]} features ({listed(tables[1].columns)}), "
+            f"{train.name} has {tables[0].features.shape[1]} ({listed(tables[0].columns)})."
         )
     numbers, classes, texts = _number_labels(tables)
     splits = {
@@ -159,7 +136,7 @@ def _read_table(path: Path, file: IO[str], reading: Reading, columns: Sequence[s
     lines: Iterator[str] = (line for line in file if not _skipped(line))
     first = next(lines, "")
     cells = [cell.strip() for cell in next(csv.reader([first]), [])]
-    layout = _layout(path, cells, reading, columns, labelled)
+    layout = layout_of(path, cells, reading, columns, labelled)
     start = next(lines, None) if layout.skip else first
     if not start and layout.names is None:  # nothing follows: the row is a sample after all
         layout.skip, start = False, first
@@ -222,150 +199,17 @@ def _whole(features: Inputs) -> Inputs:
     return features
 
 
-# Columns ---------------------------------------------------------------------------------------------------------
-
-
-def _layout(path: Path, cells: list[str], reading: Reading, columns: Sequence[str] | None, labelled: bool) -> _Layout:
-    """What the first row says."""
-    if not cells:
-        raise DataError(f"{path}: has no rows of data.")
-    if labelled and len(cells) < 2:
-        other = next((name for mark, name in ((";", "semicolons"), ("\t", "tabs")) if mark in cells[0]), None)
-        hint = f" It has {other}: save it with commas." if other else ""
-        raise DataError(
-            f"{path}: has a single column; a label and one feature or more are expected, with commas.{hint}"
-        )
-    if _is_header(cells, reading):
-        layout = _Layout(len(cells), cells, skip=True)
-        if cells[0].lower() in _NAMELESS:
-            layout.index = True
-        _choose_named(path, layout, reading, columns, labelled)
-        return layout
-    layout = _Layout(len(cells), None, skip=False)
-    if reading.header is None and _is_numbered(cells):
-        layout.skip = True
-        layout.index = cells[0] == ""
-        layout.notes.append(
-            f"{path}: its first row, {', '.join(cells[:3])} ..., is taken for column numbers, not for a sample; "
-            "--no-header says otherwise."
-        )
-    if labelled:
-        _choose_by_place(path, layout, reading, strict=columns is None)
-    wanted = None if columns is None else len(columns)
-    found = len(layout.features()) - layout.index
-    if wanted is not None and found != wanted:
-        raise DataError(
-            f"{path}: has {found} columns of features and no header; the model reads {wanted} "
-            f"({_listed(columns)}).{' Is the label left in?' if not labelled and found == wanted + 1 else ''}"
-        )
-    return layout
-
-
-def _is_header(cells: list[str], reading: Reading) -> bool:
-    """The rule for the first row, see `read_csv`."""
-    if reading.header is not None:
-        return reading.header
-    lowered = [cell.lower() for cell in cells]
-    if any(name in lowered for name in LABEL_NAMES):
-        return True
-    if reading.label is not None and reading.label in cells and _number(reading.label) is None:
-        return True
-    named = lowered[1:] if lowered[0] in _NAMELESS else lowered
-    return bool(named) and all(_number(cell) is None and cell not in _GAPS for cell in named)
-
-
-def _is_numbered(cells: list[str]) -> bool:
-    """Whether a row is the header that pandas writes for columns without names."""
-    counted = cells[1:] if cells[0] == "" else cells
-    return len(counted) > 1 and counted == [str(i) for i in range(len(counted))]
-
-
-def _choose_named(path: Path, layout: _Layout, reading: Reading, columns: Sequence[str] | None, labelled: bool) -> None:
-    """Label and features by their names."""
-    names = layout.names or []
-    double = next((name for i, name in enumerate(names) if name in names[:i]), None)
-    if double is not None:
-        raise DataError(f"{path}: two columns are called {double!r}; give each a name of its own.")
-    layout.label = _label_place(path, names, reading.label, labelled)
-    if not labelled and layout.label is not None:  # whatever stands there
-        layout.ignored.add(layout.label)
-        layout.label = None
-    if columns is None:
-        return
-    missing = [name for name in columns if name not in names]
-    if missing:
-        raise DataError(
-            f"{path}: has no column {', '.join(map(repr, missing[:_SHOWN]))}; trained on are {_listed(columns)}, "
-            f"the table has {_listed(names)}."
-        )
-    layout.order = [names.index(name) for name in columns]
-    others = [i for i in range(len(names)) if i not in layout.order and i != layout.label]
-    unknown = [names[i] for i in others if i not in layout.ignored and not (i == 0 and layout.index)]
-    if unknown:
-        layout.notes.append(f"{path}: left out, as it is not trained on: {_listed(unknown)}.")
-    layout.ignored.update(others)
-    layout.index = False
-
-
-def _label_place(path: Path, names: list[str], wanted: str | None, labelled: bool) -> int | None:
-    if wanted is not None:
-        if wanted in names:
-            return names.index(wanted)
-        if labelled:
-            raise DataError(f"{path}: has no column {wanted!r} for the label; its columns are {_listed(names)}.")
-    known = [i for i, name in enumerate(names) if name.lower() in LABEL_NAMES]
-    if len(known) == 1 or not labelled:
-        return known[0] if len(known) == 1 else None
-    way_out = "Say which column holds the labels: --label NAME (data.label in a recipe)"
-    if known:
-        raise DataError(f"{path}: {_listed([names[i] for i in known])} could each be the label. {way_out}.")
-    raise DataError(
-        f"{path}: none of its columns ({_listed(names)}) is called label, class or target. {way_out}; --no-header if "
-        "the first row is a sample."
-    )
-
-
-def _choose_by_place(path: Path, layout: _Layout, reading: Reading, *, strict: bool) -> None:
-    """The label of a table without a header: the first column, or the one with a number."""
-    if reading.label is None or not (strict or _number(reading.label)):
-        layout.label = int(layout.index)
-        layout.notes.append(f"{path}: has no header; its first column is taken for the label (--label N: another).")
-        return
-    number = _number(reading.label)
-    if number is None or not number.is_integer() or not 1 <= number <= layout.width:
-        raise DataError(
-            f"{path}: has no header, so the label cannot be called {reading.label!r}; give the number of its column, 1 "
-            f"to {layout.width}."
-        )
-    layout.label = int(number) - 1
-
-
-def _listed(names: Iterable[str] | None) -> str:
-    if names is None:
-        return "without names"
-    names = list(names)
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(name or "(no name)" for name in names[:_SHOWN]) + more
-
-
 # Cells -----------------------------------------------------------------------------------------------------------
 
 
 def _code(text: str, codes: dict[str, int]) -> float:
     label = text.strip()
-    if label.lower() in _GAPS or len(codes) > MAX_CLASSES:
+    if label.lower() in GAPS or len(codes) > MAX_CLASSES:
         raise ValueError("no label" if len(codes) <= MAX_CLASSES else f"more than {MAX_CLASSES} different labels")
     return codes.setdefault(label, len(codes))
 
 
-def _number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
-
-
-def _diagnose(path: Path, layout: _Layout) -> str | None:
+def _diagnose(path: Path, layout: Layout) -> str | None:
     """Say where the first bad cell is; None if all are good."""
     labels: set[str] = set()
     with path.open(encoding="utf-8-sig", newline="") as file:
@@ -390,18 +234,18 @@ def _diagnose(path: Path, layout: _Layout) -> str | None:
     return None
 
 
-def _place(layout: _Layout, place: int | None) -> str:
+def _place(layout: Layout, place: int | None) -> str:
     """Number of a column from 1, and its name."""
     assert place is not None
     return f"{place + 1} ({layout.names[place]})" if layout.names is not None else str(place + 1)
 
 
 def _problem(cell: str, *, is_label: bool) -> str | None:
-    value = _number(cell)
+    value = number(cell)
     if not cell.strip():
         return "is empty. Fill it in or remove the row."
     if is_label:
-        return f"{cell.strip()!r} is no label. Fill it in or remove the row." if cell.strip().lower() in _GAPS else None
+        return f"{cell.strip()!r} is no label. Fill it in or remove the row." if cell.strip().lower() in GAPS else None
     if value is None:
         return f"{cell.strip()!r} is no number. Fill in one, or remove the row or the column."
     if not (math.isfinite(value) and abs(value) <= _FLOAT32_MAX):
@@ -412,7 +256,7 @@ def _problem(cell: str, *, is_label: bool) -> str | None:
 def _number_labels(tables: list[_Table]) -> tuple[list[npt.NDArray[np.int64]], tuple[str, ...], bool]:
     """Class number of each label text of each table, the names of the classes, and whether they were texts."""
     known = tables[0].labels
-    if all(_number(text) is not None for table in tables for text in table.labels):
+    if all(number(text) is not None for table in tables for text in table.labels):
         numbers = [np.array([_class_number(text, table.path) for text in table.labels]) for table in tables]
         return numbers, tuple(str(i) for i in range(int(numbers[0].max()) + 1)), False
     classes = sorted(known)

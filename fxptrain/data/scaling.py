@@ -15,13 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from fxptrain.data.normalization import PIXEL_MAX, Normalization
-from fxptrain.errors import CheckpointError, DataError, FxptrainError
+from fxptrain.errors import CheckpointError, DataError, FormatError
 from fxptrain.fixed.format import FxP
-from fxptrain.fixed.multiplier import Multiplier
 
-OFFSET_BITS: Final = 30  # of an offset's magnitude; what lies on the grid has 31
-MAX_SHIFT: Final = 62
-_GRID_MAX: Final = 2**31 - 1
+MANTISSA_BITS, CENTRED_BITS, REAL_BITS, OFFSET_BITS = 30, 32, 61, 60  # of export/runtime/fxp_quantize.c
+COARSEST, FINEST = -30, 61  # grids
 _ROWS: Final = 1024  # rows converted at once: bounds the temporary copies
 
 Raw = npt.NDArray[np.signedinteger[Any]]
@@ -29,46 +27,41 @@ Raw = npt.NDArray[np.signedinteger[Any]]
 
 @dataclass(frozen=True)
 class ChannelScale:
-    """Four integers that say what a channel's numbers become.
+    """Four integers that say what a channel's numbers become, here and in ``fxp_quantize_input`` on a board.
 
     They are::
 
-        t   = saturate32(round(x * 2**prescale))
-        raw = saturate(round((t - offset) * mantissa * 2**-shift))
+        t   = saturate(round(x * 2**grid), 61 bits)
+        raw = saturate(round(saturate(t + offset, 32 bits) * mantissa * 2**-shift))
 
-    Both roundings are half to even. For a whole number x and a prescale >= 0 the first one is an exact left shift. So
-    ``(x - mean) / std`` is computed in the input's format, on a grid of 2**-30 of what the format reaches from the mean
-    (of the mean itself where that is larger), with ``1 / std`` as a multiplier of 15 bits.
+    All roundings are half to even. For a whole number x and a grid >= 0 the first one is an exact left shift. So
+    ``(x - mean) / std`` is computed in the input's format, with the mean on the grid and ``1 / std`` as a multiplier of
+    30 bits.
 
     Parameters
     ----------
-    prescale : int
-        Binary places of the grid.
     offset : int
-        The mean on the grid, at most 2**30 in magnitude.
+        The mean on the grid, negative; at most 60 bits.
     mantissa : int
-        0 to 2**15 - 1, so that ``(t - offset) * mantissa`` needs 48 bits.
+        30 bits, so that its product with what is left of the number fits in int64.
     shift : int
-        To the right, at most 62; negative to the left.
-
-    Notes
-    -----
-    Whatever the format holds fits on the grid: with ``|mean| * 2**prescale`` and the format's reach below 2**30, it is
-    below 2**31. So only what saturates anyway saturates there.
+        To the right, 1 to 61.
+    grid : int
+        Binary places of the grid: what the format reaches from the mean has 32 bits on it.
 
     Examples
     --------
     >>> scale = ChannelScale.of(Normalization(mean=100.0, std=4.0), FxP(8, 5))
     >>> scale
-    ChannelScale(prescale=23, offset=838860800, mantissa=16384, shift=34)
+    ChannelScale(offset=-13421772800, mantissa=536870912, shift=53, grid=27)
     >>> scale.raw(104, FxP(8, 5)), scale.raw(104.25, FxP(8, 5)), scale.raw(1000, FxP(8, 5))
     (32, 34, 127)
     """
 
-    prescale: int
     offset: int
     mantissa: int
     shift: int
+    grid: int
 
     @classmethod
     def of(cls, norm: Normalization, form: FxP, *, pixels: bool = False) -> Self:
@@ -76,36 +69,41 @@ class ChannelScale:
 
         Raises
         ------
-        DataError
-            If the deviation is so small or so large beside the format that 62 bits of shift do not reach.
+        FormatError
+            If mean and standard deviation are too far apart for 64-bit integers.
         """
         unit = PIXEL_MAX if pixels else 1
-        mean, std = Fraction(norm.mean) * unit, Fraction(norm.std) * unit
-        reach = std * Fraction(2) ** (form.total_bits - 1 - form.frac_bits)
-        prescale = OFFSET_BITS - 1 - _exponent(max(abs(mean), reach))
-        factor = Fraction(2) ** (form.frac_bits - prescale) / std
-        try:
-            multiplier = Multiplier.from_ratio(factor.numerator, factor.denominator)
-        except FxptrainError:
-            multiplier = None
-        if multiplier is None or abs(multiplier.shift) > MAX_SHIFT:
-            raise DataError(
-                f"`std` (={norm.std:g}) is too small beside `mean` (={norm.mean:g}), or too far from what inputs in "
-                f"{form} hold: no shift of 62 bits reaches. Give the inputs another scale or format."
+        centre, spread = Fraction(norm.mean) * unit, Fraction(norm.std) * unit
+        span = ((1 << (form.total_bits - 1)) + 1) * spread / Fraction(2) ** form.frac_bits  # beyond it all saturates
+        grid = min(CENTRED_BITS - _exponent(span), FINEST)
+        grid = min(grid, OFFSET_BITS - _exponent(abs(centre))) if centre else grid
+        factor = Fraction(2) ** (form.frac_bits - grid) / spread
+        shift = MANTISSA_BITS - _exponent(factor)
+        mantissa = round(factor * Fraction(2) ** shift)
+        if mantissa == 1 << MANTISSA_BITS:
+            mantissa, shift = mantissa >> 1, shift - 1
+        if not 1 <= shift <= REAL_BITS or grid < COARSEST:
+            raise FormatError(
+                f"Inputs with mean {norm.mean} and standard deviation {norm.std} cannot be quantized to {form} in "
+                "64-bit integers. Shift or scale them before training, so that the mean is not that far away."
             )
-        return cls(prescale, round(mean * Fraction(2) ** prescale), multiplier.mantissa, multiplier.shift)
+        return cls(-round(centre * Fraction(2) ** grid), mantissa, shift, grid)
 
-    def raw(self, x: float | Fraction, form: FxP) -> int:
+    def raw(self, x: Fraction | float, form: FxP) -> int:
         """Raw integer of one number, by the definition."""
-        grid = min(max(round(Fraction(x) * Fraction(2) ** self.prescale), -_GRID_MAX - 1), _GRID_MAX)
-        value = round(Fraction((grid - self.offset) * self.mantissa) / Fraction(2) ** self.shift)
-        return min(max(value, form.min_raw), form.max_raw)
+        real = _saturated(round(Fraction(x) * Fraction(2) ** self.grid), 1 << REAL_BITS)
+        centred = _saturated(real + self.offset, 1 << CENTRED_BITS)
+        return min(max(round(Fraction(centred * self.mantissa, 1 << self.shift)), form.min_raw), form.max_raw)
 
 
-def _exponent(x: Fraction) -> int:
-    """Floor of the base-2 logarithm of a positive number, exactly."""
-    found = x.numerator.bit_length() - x.denominator.bit_length()
-    return found if x >= Fraction(2) ** found else found - 1
+def _exponent(value: Fraction) -> int:
+    """The smallest e with value < 2^e."""
+    e = value.numerator.bit_length() - value.denominator.bit_length()
+    return e + (value >= Fraction(2) ** e)
+
+
+def _saturated(value: int, limit: int) -> int:
+    return min(max(value, -limit), limit)
 
 
 @dataclass(frozen=True)
@@ -152,22 +150,20 @@ class ChannelScales:
         return raw
 
     def _rows(self, inputs: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
-        prescale, offset, mantissa, shift = np.array([astuple(channel) for channel in self.channels], np.int64).T
+        offset, mantissa, shift, grid = np.array([astuple(channel) for channel in self.channels], np.int64).T
         values = inputs.astype(np.float64)
         if self.pixels and inputs.dtype.kind == "f":
             values *= PIXEL_MAX
         with np.errstate(over="ignore"):  # what overflows saturates
-            grid = np.rint(np.ldexp(values, prescale.astype(np.int32)))  # a power of two: one rounding
-        acc = (np.clip(grid, -_GRID_MAX - 1, _GRID_MAX).astype(np.int64) - offset) * mantissa
-        right, left = np.maximum(shift, 0), np.maximum(-shift, 0)
-        half = np.where(right > 0, (np.int64(1) << np.maximum(right - 1, 0)) - 1 + ((acc >> right) & 1), 0)
-        rounded = (acc + half) >> right
-        low, high = -(-self.form.min_raw >> left), self.form.max_raw >> left  # more, a left shift takes out of range
-        fitting = np.clip(rounded, low, high) << left
-        return np.where(rounded > high, self.form.max_raw, np.where(rounded < low, self.form.min_raw, fitting))
+            real = np.rint(np.ldexp(values, grid.astype(np.int32)))  # a power of two: one rounding
+        limit = float(1 << REAL_BITS)
+        moved = np.clip(real, -limit, limit).astype(np.int64) + offset
+        acc = np.clip(moved, -(1 << CENTRED_BITS), 1 << CENTRED_BITS) * mantissa  # at most 62 bits
+        rounded = (acc + (np.int64(1) << (shift - 1)) - 1 + ((acc >> shift) & 1)) >> shift
+        return np.asarray(np.clip(rounded, self.form.min_raw, self.form.max_raw))
 
     def numbers(self) -> list[list[int]]:
-        """Plain integers: prescale, offset, mantissa, shift of every channel, for checkpoints and exports."""
+        """Plain integers: offset, mantissa, shift, grid of every channel, for checkpoints and exports."""
         return [list(astuple(channel)) for channel in self.channels]
 
     @classmethod
@@ -184,9 +180,9 @@ class ChannelScales:
             for channel in channels:
                 if not (
                     abs(channel.offset) <= 1 << OFFSET_BITS
-                    and 0 <= channel.mantissa < 1 << 15
-                    and abs(channel.shift) <= MAX_SHIFT
-                    and abs(channel.prescale) < 1 << 11
+                    and 0 <= channel.mantissa < 1 << MANTISSA_BITS
+                    and 1 <= channel.shift <= REAL_BITS
+                    and COARSEST <= channel.grid <= FINEST
                 ):
                     raise ValueError(str(channel))
         except (TypeError, ValueError) as error:

@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from fxptrain.data import Dataset, load_data
+from fxptrain.data.reading import Reading
 from fxptrain.errors import RecipeError
 from fxptrain.experiments.workplace import private
 from fxptrain.memory.fit import within
 from fxptrain.memory.plan import Setting
 from fxptrain.recipe import Recipe, make_recipe
 from fxptrain.run.directory import RunDirectory
+from fxptrain.run.inputs import reading_of
 from fxptrain.run.metrics import headroom_bits, read_metrics, share, tensors_of
 from fxptrain.run.progress import Progress
 from fxptrain.run.training import RunResult, train
@@ -33,9 +35,9 @@ CURVE = ("epoch", "lr", "loss", "accuracy", "validation_loss", "validation_accur
 
 
 @lru_cache(maxsize=1)
-def _data(name: str) -> Dataset:
+def _data(name: str, reading: Reading) -> Dataset:
     """Data that the cells of a worker share."""
-    return load_data(name)
+    return load_data(name, reading)
 
 
 def run_cell(config: dict[str, Any], directory: Path, watch: Watch | None = None) -> Outcome:
@@ -57,7 +59,7 @@ def run_cell(config: dict[str, Any], directory: Path, watch: Watch | None = None
     """
     recipe, directory = recipe_of(config), private(directory)
     within(Setting.of(recipe), machine_bytes(), either=False)
-    data = _data(recipe.data.name)
+    data = _data(recipe.data.name, reading_of(recipe))
     if config["engine"] == "float32":
         from fxptrain.experiments.float32 import train_float32
 

@@ -20,7 +20,7 @@ from fxptrain.export.names import renamed
 from fxptrain.export.plan import Layout, plan
 from fxptrain.export.source import Options, prepare_directory, write_export
 from fxptrain.export.state import state_bytes_of
-from fxptrain.export.tables import config, data, table_bytes
+from fxptrain.export.tables import config, data, kinds, table_bytes
 from fxptrain.fixed.multiplier import Multiplier
 from fxptrain.names import one_line
 from fxptrain.nn.describe import layer_table
@@ -32,7 +32,8 @@ HEADERS = (".h", ".c")
 def runtime_files() -> dict[str, str]:
     """The hand-written C by file name."""
     folder = resources.files("fxptrain.export") / "runtime"
-    found = {item.name: item.read_text(encoding="utf-8") for item in folder.iterdir() if item.name.endswith(HEADERS)}
+    items = [*folder.iterdir(), *(folder / "kinds").iterdir()]
+    found = {item.name: item.read_text(encoding="utf-8") for item in items if item.name.endswith(HEADERS)}
     return dict(sorted(found.items()))
 
 
@@ -58,6 +59,7 @@ def c_files(net: Network, rate: Multiplier, interface: Interface | None = None) 
     files = runtime_files() | {
         "fxp_config.h": config(net, plan(net), rate),
         "fxp_data.c": data(net),
+        "fxp_kinds.c": kinds(net),
         "fxp_interface.c": tables(net, chosen),
     }
     identity = zlib.crc32("".join(files[name] for name in sorted(files)).encode())

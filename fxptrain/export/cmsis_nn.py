@@ -7,6 +7,7 @@ What does not belong here: the files (`cmsis_files`).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -14,13 +15,17 @@ import numpy as np
 import numpy.typing as npt
 
 from fxptrain.errors import FormatError
+from fxptrain.export.asked import Asked
 from fxptrain.export.layers import Layer, Network, rows
+from fxptrain.nn.layers.contract import Pair, Shape, windows_of
 from fxptrain.nn.layers.conv import ProductStage
-from fxptrain.nn.spec import Pair
+from fxptrain.nn.layers.depthwise import DepthwiseStage
+from fxptrain.nn.layers.pool import AveragePoolStage, MaxPoolStage
 
 NARROW, WIDE, WEIGHTS = 8, 16, 8  # bits of the values of the s8 and s16 kernels, and of the weights of both
 ACCUMULATOR = {NARROW: 32, WIDE: 48}  # bits of sums: int32, and what arm_nn_requantize_s64 takes
 LAST_SHIFT = 31  # shift of a multiplier with 31 fractional bits
+CALLS = Asked[Callable[..., list["Call"]]]("The CMSIS-NN export")  # of (network, layer, bits)
 
 
 class Scale(NamedTuple):
@@ -127,11 +132,10 @@ def _bias(net: Network, layer: Layer) -> npt.NDArray[np.int64] | None:
     return bias.flat.astype(np.int64) << np.int64(frac)
 
 
-def _product(net: Network, layer: Layer, bits: int) -> Call:
-    """A convolution, depthwise convolution or linear layer, without its pooling."""
-    stage, weights = layer.stage, layer.parameter("weights")
-    assert weights is not None
-    depthwise, linear = layer.kind == "depthwise", isinstance(stage, ProductStage) and stage.linear
+@CALLS.register(ProductStage, DepthwiseStage)
+def _product(net: Network, layer: Layer, bits: int) -> list[Call]:
+    """A convolution, depthwise convolution or linear layer, and its pooling."""
+    stage, row, weights = layer.stage, layer.row, layer.stage.parameters[0]
     channels, bias = stage.out_shape[2], _bias(net, layer)
     stored = rows(weights, weights.flat, layer.taps)
     sums = np.abs(stored.astype(np.int64)).reshape(channels, -1).sum(1) * -net.value.min_raw
@@ -139,22 +143,24 @@ def _product(net: Network, layer: Layer, bits: int) -> Call:
     drop = weights.form.format.frac_bits + stage.x_form.format.frac_bits - stage.y_form.format.frac_bits
     scale = scale_of(stage.name, 1, drop, bits, bound)
     low, high = _bounds(net, layer)
-    if linear:
+    if weights.values.ndim == 2:
         shapes = Dims(1, 1, 1, stage.in_elements), Dims(stage.in_elements, 1, 1, channels), Dims(1, 1, 1, channels)
-        return Call(stage.name, "LINEAR", f"arm_fully_connected_s{bits}", *shapes, (1, 1), (0, 0), low, high, scale, stored, bias)  # fmt: skip  # noqa: E501
-    out = [
-        (extent + 2 * pad - k) // step + 1
-        for extent, pad, k, step in zip(stage.in_shape[:2], layer.padding, layer.kernel, layer.stride, strict=True)
-    ]
+        return [Call(stage.name, "LINEAR", f"arm_fully_connected_s{bits}", *shapes, (1, 1), (0, 0), low, high, scale, stored, bias)]  # fmt: skip  # noqa: E501
+    out = windows_of(stage.in_shape, row.kernel, row.stride, row.padding)
+    depthwise = len(row.weights) == 3
     kind, kernel = ("DEPTHWISE", "arm_depthwise_conv_wrapper") if depthwise else ("CONV", "arm_convolve_wrapper")
-    seen = Dims(1, *layer.kernel, channels) if depthwise else Dims(channels, *layer.kernel, stage.in_shape[2])
-    return Call(
+    seen = Dims(1, *row.kernel, channels) if depthwise else Dims(channels, *row.kernel, stage.in_shape[2])
+    call = Call(
         stage.name, kind, f"{kernel}_s{bits}", Dims(1, *stage.in_shape), seen, Dims(1, out[0], out[1], channels),
-        layer.stride, layer.padding, low, high, scale, weights.flat if depthwise else stored, bias,
+        row.stride, row.padding, low, high, scale, weights.flat if depthwise else stored, bias,
     )  # fmt: skip
+    if row.pool == (1, 1):
+        return [call]
+    name = f"{stage.name}, pooling"
+    return [call, _pooling(net, name, bits, call.output, stage.out_shape, row.pool, row.pool)]
 
 
-def _maxpool(net: Network, name: str, bits: int, x: Dims, y: tuple[int, int, int], size: Pair, stride: Pair) -> Call:
+def _pooling(net: Network, name: str, bits: int, x: Dims, y: Shape, size: Pair, stride: Pair) -> Call:
     form = net.value
     return Call(
         name, "MAXPOOL", f"arm_max_pool_s{bits}", x, Dims(1, *size, 1), Dims(1, *y), stride, (0, 0),
@@ -162,17 +168,23 @@ def _maxpool(net: Network, name: str, bits: int, x: Dims, y: tuple[int, int, int
     )  # fmt: skip
 
 
-def _mean(net: Network, layer: Layer, bits: int) -> Call:
+@CALLS.register(MaxPoolStage)
+def _maxpool(net: Network, layer: Layer, bits: int) -> list[Call]:
+    stage, row = layer.stage, layer.row
+    return [_pooling(net, stage.name, bits, Dims(1, *stage.in_shape), stage.out_shape, row.kernel, row.stride)]
+
+
+@CALLS.register(AveragePoolStage)
+def _mean(net: Network, layer: Layer, bits: int) -> list[Call]:
     """A depthwise convolution of ones whose scale holds the division."""
-    stage, (mantissa, shift) = layer.stage, layer.multiplier
-    count, channels = layer.kernel[0] * layer.kernel[1], stage.out_shape[2]
-    drop = stage.x_form.format.frac_bits + shift - stage.y_form.format.frac_bits
-    scale = scale_of(stage.name, mantissa, drop, bits, count * -net.value.min_raw)
-    return Call(
+    stage, row = layer.stage, layer.row
+    count, channels = row.kernel[0] * row.kernel[1], stage.out_shape[2]
+    scale = scale_of(stage.name, row.mean[0], stage.shift, bits, count * -net.value.min_raw)
+    return [Call(
         stage.name, "DEPTHWISE", f"arm_depthwise_conv_wrapper_s{bits}", Dims(1, *stage.in_shape),
-        Dims(1, *layer.kernel, channels), Dims(1, *stage.out_shape), layer.stride, (0, 0), *_bounds(net, layer),
+        Dims(1, *row.kernel, channels), Dims(1, *stage.out_shape), row.stride, (0, 0), *_bounds(net, layer),
         scale, np.ones(count * channels, np.int8),
-    )  # fmt: skip
+    )]  # fmt: skip
 
 
 def calls_of(net: Network) -> list[Call]:
@@ -180,21 +192,12 @@ def calls_of(net: Network) -> list[Call]:
 
     Raises
     ------
+    RecipeError
+        If there is no call for a kind of layer; the message names it. A model that branches has one.
     FormatError
         If CMSIS-NN has no kernel for a layer's widths or scale.
     """
     bits, found = value_bits(net), list[Call]()
     for layer in net.layers:
-        stage = layer.stage
-        if layer.kind == "avgpool":
-            found.append(_mean(net, layer, bits))
-        elif layer.kind == "maxpool":
-            size, stride = layer.kernel, layer.stride
-            found.append(_maxpool(net, stage.name, bits, Dims(1, *stage.in_shape), stage.out_shape, size, stride))
-        else:
-            call = _product(net, layer, bits)
-            found.append(call)
-            if layer.pool != (1, 1):
-                name = f"{stage.name}, pooling"
-                found.append(_maxpool(net, name, bits, call.output, stage.out_shape, layer.pool, layer.pool))
+        found += CALLS.of(net.model, layer.stage)(net, layer, bits)
     return found

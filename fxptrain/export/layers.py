@@ -1,19 +1,23 @@
-"""A model as the C runtime sees it: geometry, widths, storage types, parameters in the runtime's layout.
+"""A model as the C runtime sees it: geometry, widths, storage types, who reads what, parameters in its layout.
 
-What does not belong here: where arrays lie in memory (`plan`) and how C is written (`tables`).
+What does not belong here: when and where arrays live in memory (`plan`) and how C is written (`tables`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
+from importlib import resources
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fxptrain.errors import FormatError, RecipeError
+from fxptrain.export.asked import RELU, check_function
 from fxptrain.fixed.format import FxP
-from fxptrain.nn.layers.contract import Pair, Row, Stage
+from fxptrain.nn.graph import Reader
+from fxptrain.nn.layers.contract import INPUT, Row, Shape, Stage
 from fxptrain.nn.layers.registry import lacks
 from fxptrain.nn.model import Model
 from fxptrain.nn.state.formats import TensorFormat
@@ -21,8 +25,6 @@ from fxptrain.nn.state.parameters import ParameterArray
 
 INT32_LIMIT = 1 << 31
 LOSS_FRACS = range(-13, 34)
-FUNCTIONS = ("", "relu")  # what stages may have absorbed
-KINDS = {"conv": "FXP_CONV", "depthwise": "FXP_DEPTHWISE", "maxpool": "FXP_MAXPOOL", "avgpool": "FXP_AVGPOOL"}
 
 
 @dataclass(frozen=True)
@@ -33,39 +35,9 @@ class Layer:
     row: Row
 
     @property
-    def kind(self) -> str:
-        """Which functions of the runtime compute it."""
-        return self.row.kind
-
-    @property
-    def kernel(self) -> Pair:
-        """What one output sees of a map."""
-        return self.row.kernel
-
-    @property
-    def stride(self) -> Pair:
-        """Steps from one output to the next."""
-        return self.row.stride
-
-    @property
-    def padding(self) -> Pair:
-        """Zeros at both ends of each axis."""
-        return self.row.padding
-
-    @property
-    def pool(self) -> Pair:
-        """Windows of sums of which the largest is kept."""
-        return self.row.pool
-
-    @property
     def taps(self) -> int:
         """Weights of one output channel."""
         return self.row.taps
-
-    @property
-    def multiplier(self) -> tuple[int, int]:
-        """Mantissa and shift of an average pool."""
-        return self.row.mean
 
     @property
     def positions(self) -> int:
@@ -73,23 +45,27 @@ class Layer:
         return self.stage.out_shape[0] * self.stage.out_shape[1]
 
     @property
-    def whole(self) -> bool:
-        """Whether the kernel sees the whole input, so that no patch is gathered."""
-        return self.kernel == self.stage.in_shape[:2] and self.pool == (1, 1) and self.padding == (0, 0)
+    def relu(self) -> bool:
+        """Whether it rectifies."""
+        return self.stage.function.name == RELU
 
     def parameter(self, name: str) -> ParameterArray | None:
         """The weights or the bias."""
         return next((found for found in self.stage.parameters if found.name == name), None)
 
 
-def _layer(model: Model, stage: Stage) -> Layer:
+def runtime_kinds() -> list[str]:
+    """Kinds of stages that the runtime has functions for: one file each."""
+    folder = resources.files("fxptrain.export") / "runtime" / "kinds"
+    names = (item.name for item in folder.iterdir())
+    return sorted(name.removeprefix("fxp_").removesuffix(".c") for name in names if name.endswith(".c"))
+
+
+def _layer(model: Model, stage: Stage, kinds: Container[str]) -> Layer:
     row = stage.row()
-    if row is None:
+    if row is None or row.kind not in kinds:
         raise lacks("The C runtime", model.spec.layers[stage.layer])
-    if stage.function.name not in FUNCTIONS:
-        raise RecipeError(
-            f"Layer {stage.title!r}: exports know no {stage.function.name!r}. Use a ReLU, or leave it out."
-        )
+    check_function(stage)
     return Layer(stage, row)
 
 
@@ -128,16 +104,14 @@ class Network:
     def __init__(self, model: Model, *, training: bool, batch: int = 1, freeze: int = 0, packed: bool = False) -> None:
         """Check and collect; nothing is written."""
         self.model, self.training, self.batch, self.freeze, self.packed = model, training, batch, freeze, packed
-        if not model.graph.is_chain:
-            raise RecipeError(f"Model {model.spec.name!r} branches; exports take chains of layers.")
-        self.layers = [_layer(model, stage) for stage in model.stages]
+        self.layers = [_layer(model, stage, runtime_kinds()) for stage in model.stages]
         parametric = [i for i, layer in enumerate(self.layers) if layer.stage.parameters]
         if training:
             self._check_training(parametric)
         if packed:
             self._check_packed()
         self.first_trained = parametric[freeze] if training else len(self.layers)
-        frac = self.forms[self._y_form(len(self.layers) - 1)].format.frac_bits
+        frac = self.layers[-1].stage.y_form.format.frac_bits
         if frac not in LOSS_FRACS:
             raise FormatError(
                 f"The logits have {frac} fractional bits; the loss takes {LOSS_FRACS[0]} to {LOSS_FRACS[-1]}."
@@ -178,6 +152,33 @@ class Network:
                 f"`packed` saves nothing: weights of {self.param.total_bits} bits fill their bytes. Leave it out."
             )
 
+    # Graph -------------------------------------------------------------------------------------------------------
+
+    @property
+    def tensors(self) -> range:
+        """Numbers of all tensors: the input's, and those of the stages that write them."""
+        return range(INPUT, len(self.layers))
+
+    def shape_of(self, tensor: int) -> Shape:
+        """Shape in which a tensor is written."""
+        return self.model.spec.input_shape if tensor == INPUT else self.layers[tensor].stage.out_shape
+
+    def readers_of(self, tensor: int) -> tuple[Reader, ...]:
+        """Who reads a tensor, in running order."""
+        if tensor != INPUT:
+            return self.model.graph.readers[tensor]
+        inputs = ((i, enumerate(layer.stage.inputs)) for i, layer in enumerate(self.layers))
+        return tuple(Reader(i, slot) for i, slots in inputs for slot, read in slots if read == INPUT)
+
+    def hands_back(self, stage: int) -> list[int]:
+        """The tensors whose errors a stage hands back: those that it reads and that come out of trained stages."""
+        return [tensor for tensor in self.layers[stage].stage.inputs if tensor >= self.first_trained]
+
+    def batched(self, tensor: int) -> bool:
+        """Whether a tensor is kept for the whole batch: training reads it, or it is what the loss reads."""
+        readers = self.readers_of(tensor)
+        return self.training and (not readers or readers[-1].stage >= self.first_trained)
+
     # Formats -----------------------------------------------------------------------------------------------------
 
     @property
@@ -194,9 +195,6 @@ class Network:
     def form_row(self, form: TensorFormat) -> int:
         """Row of a format."""
         return next(i for i, found in enumerate(self.forms) if found is form)
-
-    def _y_form(self, i: int) -> int:
-        return self.form_row(self.layers[i].stage.y_form)
 
     def frozen_form(self, form: TensorFormat) -> bool:
         """Whether a format belongs to parameters that are not trained."""
@@ -239,7 +237,7 @@ class Network:
         return layer.taps << (self.value.total_bits + self.param.total_bits - 2)
 
     def _error_bound(self, layer: Layer) -> int:
-        factor = max(layer.multiplier[0], 1) if not layer.stage.parameters else 1 << (self.param.total_bits - 1)
+        factor = 1 << (self.param.total_bits - 1) if layer.stage.parameters else layer.row.mean[0]
         return layer.row.error_terms * factor << (self.error.total_bits - 1)
 
     def _gradient_bound(self, layer: Layer) -> int:

@@ -1,23 +1,24 @@
-"""Where every array of the exported runtime lies: one arena, planned like the engine's (`state.arena`), for one thread.
+"""When and where every array of the exported runtime lives: one arena, planned like the engine's (`state.arena`).
 
-Moments: stage i of S runs forward at i, sample by sample; the loss is at S; the input error of stage i at
-``S + 2 (S - i) - 1`` and its gradients and update right after, at ``S + 2 (S - i)``. Because a layer is updated as soon
-as its input error is known, an error map lives for two layers only.
+Moments: stage i of S runs forward at i, sample by sample; then come the backward actions, one a moment, each for the
+whole batch. An error is made from the errors of all readers of its tensor, with their weights; so a stage is updated as
+soon as all errors that it hands back are made, and what it was updated from is free again. The forward pass may be
+repeated from the first trained stage on (to calibrate), so what that reads of the stages before stays to the end.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import prod
+from typing import NamedTuple
 
 import numpy as np
 
 from fxptrain.export.layers import Layer, Network
+from fxptrain.nn.layers.contract import elements_of
 from fxptrain.nn.state.arena import FOREVER, Buffer, lay_out
 
 ALIGNMENT = 8
 NOWHERE = 0xFFFFFFFF
-PANEL = 8  # output channels
 
 
 class Place(Buffer):
@@ -42,29 +43,70 @@ class Layout:
         return self.offsets.get(name, NOWHERE)
 
 
-def _forward(net: Network, i: int) -> list[Place]:
-    """Input and scratch of a stage; the input of a trained stage is kept for the whole batch."""
-    layer, stage, stages = net.layers[i], net.layers[i].stage, len(net.layers)
-    dtype = net.value.dtype
-    if i >= net.first_trained:
-        found = [Place(f"{i}.x", "saved", (net.batch, stage.in_elements), dtype, 0, stages + 2 * (stages - i))]
-    else:
-        found = [Place(f"{i}.x", "value", (stage.in_elements,), dtype, max(i - 1, 0), i)]
-    if net.packed and stage.parameters and i < net.first_trained:
-        found.append(Place(f"{i}.panel", "scratch", (panel(layer), layer.taps), net.param.dtype, i, i))
-    if layer.kind == "conv" and not layer.whole:
-        found.append(Place(f"{i}.scratch", "scratch", (prod(layer.pool), layer.taps), dtype, i, i))
+class Action(NamedTuple):
+    """One thing that the backward pass does: make the error at a stage's output, or update the stage."""
+
+    stage: int
+    updates: bool
+
+
+def backward_actions(net: Network) -> list[Action]:
+    """What training does after the forward pass, in order."""
+    found: list[Action] = []
+    waiting = [i for i in range(len(net.layers) - 1, net.first_trained - 1, -1) if net.layers[i].stage.parameters]
+    for made in range(len(net.layers) - 1, net.first_trained - 1, -1):
+        found.append(Action(made, updates=False))
+        ready = [i for i in waiting if i >= made and all(tensor >= made for tensor in net.hands_back(i))]
+        found += [Action(i, updates=True) for i in ready]
+        waiting = [i for i in waiting if i not in ready]
     return found
 
 
-def panel(layer: Layer) -> int:
-    """How many output channels' packed weights are unpacked at a time.
+class _Moments:
+    """When things happen."""
 
-    Two where every weight is used once; else more, because a panel's patches are gathered anew. Depthwise layers are
-    small.
-    """
-    channels = layer.stage.out_shape[2]
-    return channels if layer.kind == "depthwise" else min(channels, 2 if layer.whole else PANEL)
+    def __init__(self, net: Network) -> None:
+        self.net = net
+        first = len(net.layers)
+        self.of = {action: first + i for i, action in enumerate(backward_actions(net) if net.training else [])}
+        self.end = first + max(len(self.of) - 1, 0)
+
+    def made(self, tensor: int) -> int:
+        """When a tensor's error is made."""
+        return self.of[Action(tensor, updates=False)]
+
+    def done(self, stage: int) -> int:
+        """When a trained stage was updated and has handed back all errors: what it was given is not needed any more."""
+        moments = [self.made(tensor) for tensor in (stage, *self.net.hands_back(stage))]
+        return max([*moments, self.of.get(Action(stage, updates=True), 0)])
+
+    def values(self, tensor: int) -> tuple[int, int]:
+        """From when to when a tensor's values live."""
+        net, readers = self.net, self.net.readers_of(tensor)
+        born = max(tensor, 0)
+        if not net.batched(tensor):
+            return born, readers[-1].stage if readers else self.end
+        if tensor < net.first_trained:
+            return 0, self.end
+        updates = [self.of.get(Action(reader.stage, updates=True), 0) for reader in readers]
+        return 0, max(self.made(tensor), *updates, 0)
+
+
+def _values(net: Network, moments: _Moments, tensor: int) -> Place:
+    """A tensor; those of a batch lie side by side."""
+    first, last = moments.values(tensor)
+    samples, kind = (net.batch, "saved") if net.batched(tensor) else (1, "value")
+    return Place(f"{tensor}.values", kind, (samples, elements_of(net.shape_of(tensor))), net.value.dtype, first, last)
+
+
+def _scratch(net: Network, i: int, layer: Layer) -> list[Place]:
+    """What forward of a stage works in: patches, and unpacked weights that are not trained."""
+    found = []
+    if net.packed and layer.stage.parameters and i < net.first_trained:
+        found.append(Place(f"{i}.panel", "scratch", (layer.row.panel, layer.taps), net.param.dtype, i, i))
+    if layer.row.patches:
+        found.append(Place(f"{i}.scratch", "scratch", (layer.row.patches, layer.taps), net.value.dtype, i, i))
+    return found
 
 
 def _parameters(net: Network, i: int, layer: Layer) -> list[Place]:
@@ -76,37 +118,34 @@ def _parameters(net: Network, i: int, layer: Layer) -> list[Place]:
     return found
 
 
-def _backward(net: Network, i: int) -> list[Place]:
+def _backward(net: Network, moments: _Moments, i: int) -> list[Place]:
     """What training of a stage takes besides its input."""
-    layer, stage, stages = net.layers[i], net.layers[i].stage, len(net.layers)
-    update = stages + 2 * (stages - i)
-    born = stages if i == stages - 1 else stages + 2 * (stages - i - 1) - 1
+    layer, made, done = net.layers[i], moments.made(i), moments.done(i)
+    stage, readers = layer.stage, net.readers_of(i)
     outputs = (net.batch, stage.out_elements)
-    found = [Place(f"{i}.error", "error", outputs, net.error.dtype, born, update), *_parameters(net, i, layer)]
+    found = [Place(f"{i}.error", "error", outputs, net.error.dtype, made, done), *_parameters(net, i, layer)]
     if stage.pools:
-        found.append(Place(f"{i}.winners", "index", outputs, np.uint8, 0, update))
-    if i > net.first_trained:
+        found.append(Place(f"{i}.winners", "index", outputs, np.uint8, 0, done))
+    if readers:
         sums = f"i{net.sum_bits('error') // 8}"
-        found.append(Place(f"{i}.input_sums", "scratch", (stage.in_elements,), sums, update - 1, update - 1))
+        found.append(Place(f"{i}.sums", "scratch", (stage.out_elements,), sums, made, made))
+    else:
+        found.append(Place("loss", "scratch", (stage.out_elements,), np.int64, made, made))
+    if len(readers) > 1:
+        found.append(Place(f"{i}.joined", "scratch", (stage.out_elements,), np.int64, made, made))
     if stage.parameters:
-        sums = f"i{net.sum_bits('gradient') // 8}"
+        sums, updated = f"i{net.sum_bits('gradient') // 8}", moments.of[Action(i, updates=True)]
         channels = min(2, stage.out_shape[2])
-        found.append(Place(f"{i}.gradient", "gradient", (channels, layer.taps), sums, update, update))
+        found.append(Place(f"{i}.gradient", "gradient", (channels, layer.taps), sums, updated, updated))
     return found
 
 
 def plan(net: Network) -> Layout:
     """Lay out the arena of an export."""
-    stages = len(net.layers)
-    buffers = [place for i in range(stages) for place in _forward(net, i)]
-    outputs = net.layers[-1].stage.out_elements
-    samples = net.batch if net.training else 1
-    buffers.append(
-        Place("logits", "saved", (samples, outputs), net.value.dtype, 0 if net.training else stages - 1, stages)
-    )
-    if net.training:
-        buffers += [place for i in range(net.first_trained, stages) for place in _backward(net, i)]
-        buffers.append(Place("loss", "scratch", (outputs,), np.int64, stages, stages))
+    moments = _Moments(net)
+    buffers = [_values(net, moments, tensor) for tensor in net.tensors]
+    buffers += [place for i, layer in enumerate(net.layers) for place in _scratch(net, i, layer)]
+    buffers += [place for i in range(net.first_trained, len(net.layers)) for place in _backward(net, moments, i)]
     found = lay_out(buffers)
     offsets = {buffer.name: at for buffer, at in zip(found.buffers, found.offsets, strict=True)}
     kinds: dict[str, int] = {}

@@ -36,9 +36,11 @@ def _arrays(net: Network) -> Iterator[tuple[str, Layer, ParameterArray, npt.NDAr
 
 def fingerprint(net: Network) -> int:
     """CRC-32 of all that a saved state must agree on: shapes, widths, inputs, and everything that is not trained."""
-    shape = [[layer.kind, *layer.stage.in_shape, *layer.stage.out_shape, *layer.kernel] for layer in net.layers]
+    shape = [[layer.row.kind, *layer.stage.in_shape, *layer.stage.out_shape, *layer.row.kernel] for layer in net.layers]
     widths = [net.value.total_bits, net.param.total_bits, net.momentum.total_bits, net.error.total_bits]
     facts = [shape, widths, net.value.frac_bits, net.freeze, net.model.seed, net.model.spec.loss]
+    if not net.model.graph.is_chain:
+        facts.append([layer.stage.inputs for layer in net.layers])
     crc = zlib.crc32(json.dumps(facts).encode())
     crc = zlib.crc32(net.model.table.astype("<i4").tobytes(), crc)
     for layer in net.layers[: net.first_trained]:

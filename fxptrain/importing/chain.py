@@ -18,7 +18,6 @@ from fxptrain.nn.layers.contract import Shape
 from fxptrain.sizes import check_elements
 
 Reals = npt.NDArray[np.float64]
-PARAMETRIC = (s.Conv2d, s.DepthwiseConv2d, s.Linear)
 
 
 @dataclass
@@ -46,6 +45,11 @@ class FloatLayer:
     bias: Reals | None = None
     order: npt.NDArray[np.int64] | None = None
     scale: Any = 1.0
+
+    @property
+    def depthwise(self) -> bool:
+        """Whether every output channel reads one input channel: its weights are (kh, kw, c)."""
+        return self.weights is not None and self.weights.ndim == 3
 
 
 @dataclass
@@ -107,7 +111,7 @@ class Chain:
     def last_parametric(self) -> FloatLayer | None:
         """The last layer, where it has weights."""
         found = self.layers[-1] if self.layers else None
-        return found if found is not None and isinstance(found.spec, PARAMETRIC) else None
+        return found if found is not None and found.weights is not None else None
 
     def flatten(self, node: Any) -> None:
         """(n, c, h, w) to (n, c * h * w): the engine's flat order is (h, w, c)."""
@@ -124,8 +128,9 @@ class Chain:
         """The model, with a bias wherever the floats have one."""
         layers = []
         for layer in self.layers:
-            if isinstance(layer.spec, PARAMETRIC):
-                layer.spec = replace(layer.spec, bias=layer.bias is not None and bool(layer.bias.any()))
+            if layer.weights is not None:
+                options: dict[str, Any] = {"bias": layer.bias is not None and bool(layer.bias.any())}
+                layer.spec = replace(layer.spec, **options)
             layers.append(layer.spec)
         if not layers:
             raise ShapeError("The model has no layers.")

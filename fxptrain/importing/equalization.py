@@ -17,7 +17,6 @@ from itertools import pairwise
 import numpy as np
 
 from fxptrain.importing.chain import Chain, FloatLayer, Reals
-from fxptrain.nn import spec as s
 
 PASSES = 10  # over all pairs of neighbours; each undoes a little of the one before
 
@@ -53,5 +52,5 @@ def _equalize_pair(between: list[FloatLayer], reader: FloatLayer) -> None:
 def _by_input(reader: FloatLayer, channels: int) -> Reals:
     """Weights as (positions, channels of the layer that is read, outputs)."""
     assert reader.weights is not None
-    outputs = 1 if isinstance(reader.spec, s.DepthwiseConv2d) else reader.weights.shape[-1]
+    outputs = 1 if reader.depthwise else reader.weights.shape[-1]
     return reader.weights.reshape(-1, channels, outputs)

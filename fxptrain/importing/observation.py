@@ -38,11 +38,14 @@ class Observed:
     ----------
     saturating : int array
         How many values would saturate at each of `FRACS`.
+    lost : float array
+        Sum of the squared errors of those values, at each of `FRACS`.
     squares : float array (h, w, c)
         Sum of the squares of each element.
     """
 
     saturating: npt.NDArray[np.int64]
+    lost: Reals
     squares: Reals
     samples: int = 0
     values: int = 0
@@ -50,15 +53,17 @@ class Observed:
     @classmethod
     def nothing(cls, shape: Shape) -> Observed:
         """Before the first sample."""
-        return cls(np.zeros(len(FRACS), np.int64), np.zeros(shape))
+        return cls(np.zeros(len(FRACS), np.int64), np.zeros(len(FRACS)), np.zeros(shape))
 
     def add(self, values: Reals, bits: int) -> None:
         """Measure some samples (n, h, w, c)."""
-        limit = FxP(bits, 0).max_raw + 0.5
-        _, exponents = np.frexp(np.abs(values).ravel() / limit)
-        fitting = np.where(values.ravel() == 0, len(FRACS), -exponents - FRACS[0] + 1)  # in how many of FRACS it fits
-        counts = np.bincount(np.clip(fitting, 0, len(FRACS)), minlength=len(FRACS) + 1)
-        self.saturating += np.cumsum(counts)[:-1]
+        sizes = np.sort(np.abs(values, dtype=np.float64).ravel())
+        steps = 2.0 ** -np.array(FRACS)
+        most = FxP(bits, 0).max_raw * steps
+        first = np.searchsorted(sizes, most + steps / 2, side="right")  # of those that saturate
+        sums, powers = (np.append(np.cumsum(part[::-1])[::-1], 0.0)[first] for part in (sizes, sizes**2))
+        self.saturating += sizes.size - first
+        self.lost += np.maximum(powers - 2 * most * sums + (sizes.size - first) * most**2, 0.0)
         self.squares += (values**2).sum(axis=0)
         self.samples += len(values)
         self.values += values.size
@@ -67,6 +72,13 @@ class Observed:
         """The most fractional bits with which no more than 2**-12 of the values saturate: the rule of mode ``auto``."""
         fitting = self.saturating << SATURATED_SHARE_BITS <= self.values
         return FRACS[max(int(np.count_nonzero(fitting)) - 1, 0)]
+
+    def grid(self) -> int:
+        """The fractional bits of the least expected squared error, of saturation and rounding, up to `finest`."""
+        steps = 2.0 ** -np.array(FRACS)
+        errors = self.lost + (self.values - self.saturating) * steps**2 / 12
+        allowed = FRACS.index(self.finest()) + 1
+        return FRACS[int(np.argmin(errors[:allowed]))]
 
     def mean_squares(self) -> Reals:
         """Mean of the squares of each element (h, w, c)."""

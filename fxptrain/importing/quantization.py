@@ -11,7 +11,6 @@ from fxptrain.fixed.convert import dequantize, quantize
 from fxptrain.fixed.format import FxP
 from fxptrain.importing.chain import Chain, FloatLayer, Reals
 from fxptrain.importing.observation import FRACS, Observed
-from fxptrain.nn import spec as s
 from fxptrain.nn.layers.contract import Stage
 from fxptrain.nn.model import Model
 
@@ -37,12 +36,11 @@ def set_parameters(model: Model, chain: Chain, observed: list[Observed]) -> None
             _set_weights(stage, layer, observed[stage.layer].mean_squares())
         if stage.rounds:
             end = stages[i + 1].layer if i + 1 < len(stages) else len(chain.layers)
-            _set_output(stage, observed[end].finest())
+            _set_output(stage, observed[end].grid())
 
 
-def _set_output(stage: Stage, finest: int) -> None:
-    """The finest grid that holds the outputs, but none finer than the sums (the rule of mode ``auto``)."""
-    frac = finest
+def _set_output(stage: Stage, frac: int) -> None:
+    """A grid for the outputs, but none finer than the sums (the rule of mode ``auto``)."""
     if stage.parameters:
         frac = min(frac, stage.x_form.format.frac_bits + stage.parameters[0].form.format.frac_bits)
     form = stage.y_form
@@ -77,9 +75,9 @@ def _fitting(largest: float, bits: int) -> int:
 def _input_squares(layer: FloatLayer, squares: Reals) -> Reals:
     """Mean squares of a layer's inputs, of the shape of its weights or one that broadcasts to it."""
     channels: Reals = squares.mean(axis=(0, 1))
-    if isinstance(layer.spec, s.Linear):
+    if layer.weights is not None and layer.weights.ndim == 2:
         return squares.reshape(-1, 1)
-    return channels if isinstance(layer.spec, s.DepthwiseConv2d) else channels[:, None]
+    return channels if layer.depthwise else channels[:, None]
 
 
 def _expected_error(form: FxP, weights: Reals, bias: Reals, inputs: Reals) -> float:

@@ -37,6 +37,14 @@ def poke(packed, base, index, bits, value):
 
 
 @native
+def value_of(values, index, bits):
+    """Signed value `index` (uint64) of a flat array, packed in so many bits, or plain (None)."""
+    if bits is not None:
+        return peek(values, 0, np.int64(index), bits, True)
+    return values[index]
+
+
+@native
 def read(values, index, bits):
     """Signed value `index` of a flat array, plain (0 bits) or packed."""
     return np.int64(values[index]) if bits == 0 else peek(values, 0, index, bits, True)

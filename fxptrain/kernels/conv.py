@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fxptrain._jit import native, prefer_wide_vectors
+from fxptrain.kernels.channels import beside, finish_errors, finish_outputs, image_of
 from fxptrain.kernels.dot import ADD, NO_PICKS, ONE, UNBOUNDED, ZERO, flip_of, group_of, product
 from fxptrain.kernels.norms import largest_square, longest_chain
 from fxptrain.kernels.pack import (
@@ -75,12 +76,14 @@ def padded_size(image):
 
 @native
 def conv2d_forward(
-    x, panels, bias, chains, lift, activation, g, chain, tables, site, padded, acc, best, draws, y, winners
+    x, stored, panels, bias, chains, lift, activation, g, chain, tables, site, padded, acc, best, draws, place, y,
+    winners,
 ):  # fmt: skip
     """Convolution, pooling, bias, activation, one requantization, fused: x (n, h, w, ci) to y (n, oh, ow, co) pooled.
 
     `bias` (columns) is aligned with the sums and takes off again what flipped x add. A sample for which one of `chains`
     (or None) is proved to stay in int32 takes one plane of int16 instead of one for every digit.
+    `stored` says how x lies and `place` where y goes (see `channels`), if it is not plain or not whole: None.
     Bound: `chain` is built from the operand widths; `acc` is int32 only where every sum and bias is proved to fit.
     """
     image, group = g.image, group_of(padded)
@@ -92,13 +95,17 @@ def conv2d_forward(
     flat_y, flat_winners = y.reshape(y.size), winners.reshape(winners.size)
     saturated, largest = 0, 0
     padded[:] = flip_of(padded)
-    for n in range(x.shape[0]):
+    images = x.shape[0]
+    if stored is not None:
+        images = stored.images
+    for n in range(images):
+        source, at = image_of(x, n, stored)
         digits, flush = chain.row_digits, chain.flush
         if chains is not None:
-            span = longest_chain(x, n, chains, acc)
+            span = longest_chain(source, at, chains, acc)
             if span > 0:
                 digits, flush = WHOLE, span // chains.run * groups if span >= chains.run else span // group
-        pad_sample(x, n, ZERO, image, digits, plane, padded)
+        pad_sample(source, at, ZERO, image, digits, plane, padded)
         for first in range(0, pooled_rows, g.block):
             rows = min(g.block, pooled_rows - first)
             for p in range(digits.planes):
@@ -109,9 +116,17 @@ def conv2d_forward(
                         (ONE, g.kh, groups), flush, bias, acc, ZERO, tables.forward_out,
                         lift + p * digits.bits + q * chain.column_digits.bits, p + q > 0, NO_PICKS,
                     )  # fmt: skip
-            windows, element = rows * pooled_width, (n * pooled_rows + first) * pooled_width * g.co
-            pool_windows(acc, ZERO, tables.windows, g.columns, windows, g.co, activation, best, flat_winners, element)
-            over, peak = finish_row(best, windows * g.co, site, site.first + element, draws, flat_y, element)
+            if place is not None:
+                over, peak = finish_outputs(
+                    acc, n, first, rows, pooled_width, g, tables.windows, activation, place, site, best, draws, flat_y,
+                    flat_winners,
+                )  # fmt: skip
+            else:
+                windows, element = rows * pooled_width, (n * pooled_rows + first) * pooled_width * g.co
+                pool_windows(
+                    acc, ZERO, tables.windows, g.columns, windows, g.co, activation, best, flat_winners, element
+                )  # fmt: skip
+                over, peak = finish_row(best, windows * g.co, site, site.first + element, draws, flat_y, element)
             saturated += over
             largest = max(largest, peak)
     return saturated, largest
@@ -119,8 +134,8 @@ def conv2d_forward(
 
 @native
 def conv2d_input_error(
-    error, winners, x, panels, start, room, gate, g, chain, tables, site, spread, lists, acc, best,
-    draws, out,
+    error, winners, won, x, stored, panels, start, room, gate, g, chain, tables, site, spread, lists, acc, best,
+    draws, place, out,
 ):  # fmt: skip
     """Input error: every output error times the kernel, added where it came from; then `finish_error`.
 
@@ -128,6 +143,7 @@ def conv2d_input_error(
     With scratch `lists` (else empty) only the groups of errors that are not zero are multiplied, see `sparse`; `panels`
     are flipped then, not the errors.
     A sample whose errors at no position have a sum of squares above `room` (one, or empty, or None) takes one plane.
+    `won` and `stored` say how winners and x lie, and `place` where `out` goes (see `channels`), or None.
     Returns (values that saturated, largest absolute sum).
     """
     image, group = g.image, group_of(spread)
@@ -148,7 +164,8 @@ def conv2d_input_error(
         if room is not None:  # noqa: SIM102 - a question of its own, or what depends on it is compiled for None, too
             if room.size > 0 and largest_square(flat_error, n * pooled * g.co, pooled, g.co) <= room[0]:
                 digits, flush = WHOLE, UNBOUNDED
-        unpool_error(error, winners, n, g, digits, even, flip, spread)
+        won_at, at = image_of(winners, n, won)
+        unpool_error(beside(error, n, won), won_at, at, g, digits, even, flip, spread)
         acc[:size] = 0
         for i in range(min(size, start.size)):  # a loop: to assign a slice takes Numba two seconds more to compile
             acc[i] = start[i]
@@ -170,10 +187,16 @@ def conv2d_input_error(
                             g.run_columns, (ZERO, ZERO, group * g.run_columns), (ONE, ONE, length), flush, acc, acc,
                             kh * stride, tables.error_out, lift, ADD, NO_PICKS,
                         )  # fmt: skip
+        inputs, image_at = image_of(x, n, stored)
         for h in range(image.h):
-            element = (n * image.h + h) * row
-            inside = (h + image.ph) * stride + image.pw * image.c
-            over, peak = finish_error(acc, inside, element, row, flat_x, gate, site, best, draws, flat_out)
+            inside, line = (h + image.ph) * stride + image.pw * image.c, n * image.h + h
+            if place is not None:
+                over, peak = finish_errors(
+                    acc, inside, line * image.w * place.channels, image.w, image.c, inputs, image_at * image.h + h,
+                    gate, place, site, best, draws, flat_out,
+                )  # fmt: skip
+            else:
+                over, peak = finish_error(acc, inside, line * row, row, flat_x, gate, site, best, draws, flat_out)
             saturated += over
             largest = max(largest, peak)
     return saturated, largest

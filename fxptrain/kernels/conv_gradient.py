@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from fxptrain._jit import kernel, native
+from fxptrain._jit import native
+from fxptrain.kernels.channels import beside, image_of
 from fxptrain.kernels.conv import padded_size
 from fxptrain.kernels.dot import ADD, NO_PICKS, ONE, UNBOUNDED, ZERO, flip_of, group_of, product
 from fxptrain.kernels.instructions import CHOICES, PICKS
@@ -28,10 +29,10 @@ def _gradient_order(g, group, picked):
     return g.oh_used, (g.ow_used + group - 1) // group, 1, group
 
 
-@kernel
+@native
 def conv2d_weight_gradient(
-    x, error, winners, first, g, chain, tables, batch, padded, words, grouped, spread, picks, squares, start, add,
-    gradient,
+    x, stored, error, winners, won, first, g, chain, tables, batch, padded, words, grouped, spread, picks, squares,
+    start, add, gradient,
 ):  # fmt: skip
     """Weight gradient of input channels ``first .. first + g.image.c``, exact, over all samples.
 
@@ -42,7 +43,8 @@ def conv2d_weight_gradient(
     windows, see `windows`.
 
     Samples whose squares prove, with scratch `squares` (ci or co; or None), that int32 holds their gradients take
-    one plane of int16: they lie at the front, the others at the back.
+    one plane of int16: they lie at the front, the others at the back. `stored` (of the channels wanted only) and `won`
+    say how x and winners lie, see `channels`, or are None.
     """
     image, group, picked = g.image, group_of(spread), picks.size > 0
     stride, skip = (image.w + 2 * image.pw) * image.c, g.sw * image.c
@@ -58,12 +60,17 @@ def conv2d_weight_gradient(
     b_strides = (spread_size, across * g.columns * group, g.columns * group)
     padded[:] = flip_of(padded)
     spread[: batch * spread_size] = 0
-    for n in range(0, x.shape[0], batch):
+    images = error.shape[0]
+    for n in range(0, images, batch):
         front, back, sum_x, sum_error = ZERO, batch, ZERO, ZERO
-        for s in range(n, min(n + batch, x.shape[0])):
+        for s in range(n, min(n + batch, images)):
             digits, at = chain.row_digits, front
+            inputs, image_at = image_of(x, s, stored)
+            begin = ZERO if inputs.shape[3] == image.c else first
             if squares is not None:
-                square_x, square_error = sample_squares(x, s, first, image.c, error, squares)
+                square_x, square_error = sample_squares(
+                    inputs, image_at, begin, image.c, beside(error, s, stored), squares
+                )
                 if fits_beside(square_x, square_error):
                     digits, sum_x, sum_error = WHOLE, sum_x + square_x, sum_error + square_error
             if digits.planes == 1:
@@ -71,19 +78,20 @@ def conv2d_weight_gradient(
             else:
                 back -= 1
                 at = back
-            pad_sample(x, s, first, image, digits, slack, padded)
+            pad_sample(inputs, image_at, begin, image, digits, slack, padded)
             for p in range(digits.planes):
                 plane, target = padded[p * slack :], size * (p * batch + at) * single
                 if picked:
                     group_choices(plane, single, offsets, choices, words, grouped, target)
                 else:
                     group_positions(plane, single, offsets, grouped, target)
+            (places, error_at), errors = image_of(winners, s, won), beside(error, s, won)
             if picked:
-                pick_winners(error, winners, s, g.columns, at * spread_size, spread, picks)
+                pick_winners(errors, places, error_at, g.columns, at * spread_size, spread, picks)
             elif windows:
-                unpool_error_windows(error, winners, s, g.columns, at * spread_size, spread)
+                unpool_error_windows(errors, places, error_at, g.columns, at * spread_size, spread)
             else:
-                unpool_error_groups(error, winners, s, g, g.columns, at * spread_size, spread)
+                unpool_error_groups(errors, places, error_at, g, g.columns, at * spread_size, spread)
         for part in range(planes + 1):  # what takes one plane, then the others' planes
             p, at, samples, flush = max(part - 1, 0), back, batch - back, chain.flush
             if part == 0:
@@ -117,7 +125,15 @@ def bias_gradient(error, factor, gradient):
             gradient[c] *= factor
 
 
-@kernel
+@native
+def add_to_rows(row, rows, channels, gradient):
+    """Add a row to all `rows` of the gradient (rows, channels)."""
+    for r in range(rows):
+        for c in range(channels):
+            gradient[r * channels + c] += row[c]
+
+
+@native
 def add_bias_gradient(error, gradient):
     """Sum of error (n, oh, ow, co) over samples and positions, added to ``gradient[:co]``."""
     channels = error.shape[3]

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fxptrain._jit import native, prefer_wide_vectors
+from fxptrain.kernels.bits import value_of
 from fxptrain.kernels.dot import ONE
 
 LIMIT = (1 << 31) - 1
@@ -45,9 +46,20 @@ def largest_column_square(values, first, rows, skip, length, squares):
 
 
 @native
-def room_beside(w, rows, channels, room):
-    """To `room`: the largest sum of squares that the other operand of any row of weights (rows, channels) may have."""
-    room[0] = ROOM // max(largest_square(w, 0, rows, channels), 1)
+def room_beside(w, bits, rows, channels, room):
+    """To `room`: the largest sum of squares that the other operand of any row of weights (rows, channels) may have.
+
+    Flat weights have `bits` bits each, or are plain (None).
+    """
+    prefer_wide_vectors()
+    largest = np.int64(1)
+    for row in range(rows):
+        first, total = np.uint64(row * channels), np.int64(0)
+        for c in range(np.uint64(channels)):
+            value = np.int64(value_of(w, first + c, bits))
+            total += value * value
+        largest = max(largest, total)
+    room[0] = ROOM // largest
 
 
 class Chains(NamedTuple):
@@ -68,7 +80,7 @@ class Chains(NamedTuple):
 
 
 @native
-def _sum_units(w, rows, channels, unit, low, high, sums):
+def _sum_units(w, bits, rows, channels, unit, low, high, sums):
     """Running sums over the units of weights (rows, channels), from zeros on, (1 + rows / unit, channels).
 
     Of every weight the largest product with ``low .. high``, or its square where these are alike.
@@ -82,9 +94,9 @@ def _sum_units(w, rows, channels, unit, low, high, sums):
         for c in range(channels):  # a loop, as to assign a slice takes Numba two seconds more to compile
             total[c] = before[c]
         for row in range(first, first + unit):
-            line = w[row * channels : (row + 1) * channels]
-            for c in range(channels):
-                value = np.int64(line[c])
+            begin = np.uint64(row * channels)
+            for c in range(np.uint64(channels)):
+                value = np.int64(value_of(w, begin + c, bits))
                 total[c] += value * value if squared else max(value * low, value * high)
 
 
@@ -104,15 +116,15 @@ def _largest_of_chains(sums, units, channels, span, stretch):
 
 
 @native
-def room_of_chains(w, rows, channels, chains, sums):
-    """Fill ``chains.room`` by the weights (rows, channels) of all kernel rows.
+def room_of_chains(w, bits, rows, channels, chains, sums):
+    """Fill ``chains.room`` by the weights (rows, channels) of all kernel rows, of `bits` bits each or plain (None).
 
     `sums` (1 + rows / unit, channels) is scratch.
     """
     units, known = rows // chains.unit, chains.low < chains.high
     for way in range(1 + known):  # sums upwards, then downwards
         low, high = (-chains.high, -chains.low) if way else (chains.low, chains.high)
-        _sum_units(w, rows, channels, chains.unit, low, high, sums)
+        _sum_units(w, bits, rows, channels, chains.unit, low, high, sums)
         for level in range(chains.room.size):
             span, stretch = chains.spans[level], max(chains.spans[level], chains.run)
             largest = _largest_of_chains(sums, units, channels, span // chains.unit, stretch // chains.unit)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from fxptrain.errors import FxptrainError
 from fxptrain.memory.plan import MemoryPlan, Setting, plan
+from fxptrain.nn.engine.curve import curve
 
 WIDTHS = (16, 12, 8, 6, 4)
 LARGEST_BATCH = 1 << 16
@@ -25,8 +26,8 @@ class Fitted:
 def fit(asked: Setting, limit: int) -> Fitted:
     """The setting nearest to `asked` whose plan is at most `limit` bytes.
 
-    Given up in this order: speed (`Setting.lean`), processing the batch in one piece, the batch size (by halves), the
-    widths. So no accuracy is given up where time suffices.
+    Given up in this order: speed (as little as needed, `nn.engine.curve`), processing the batch in one piece, the batch
+    size (by halves), the widths. So no accuracy is given up where time suffices.
 
     Raises
     ------
@@ -41,9 +42,9 @@ def fit(asked: Setting, limit: int) -> Fitted:
         if least > limit:
             continue
         for candidate in _batches(narrowed, limit):
-            found = plan(candidate)
-            if found.total <= limit:
-                return Fitted(candidate, found, _given_up(asked, candidate), _largest_batch(candidate, limit))
+            if plan(candidate).total <= limit:
+                chosen = candidate if candidate.lean == asked.lean else _fastest(candidate, limit)
+                return Fitted(chosen, plan(chosen), _given_up(asked, chosen), _largest_batch(chosen, limit))
     raise FxptrainError(
         f"Nothing fits into {limit:,} bytes: {asked.model.name} takes {smallest:,} at batch 1 and the narrowest "
         "formats. Use a smaller model."
@@ -51,7 +52,7 @@ def fit(asked: Setting, limit: int) -> Fitted:
 
 
 def within(asked: Setting, limit: int, *, either: bool, data: int = 0) -> tuple[Setting, int]:
-    """The setting and its planned bytes; with `either`, in the lean mode where only that is within the limit.
+    """The setting and its planned bytes; with `either`, by the fastest schedule that is within the limit.
 
     The limit is for the step and for `data`, the bytes of the data set.
 
@@ -60,12 +61,15 @@ def within(asked: Setting, limit: int, *, either: bool, data: int = 0) -> tuple[
     FxptrainError
         If it exceeds the limit; the message says what would fit.
     """
-    settings = [asked, replace(asked, lean=True)] if either else [asked]
-    totals = []
-    for setting in settings:
-        totals.append(plan(setting).total)
-        if totals[-1] + data <= limit:
-            return setting, totals[-1]
+    total = plan(asked).total
+    if total + data <= limit:
+        return asked, total
+    if either:
+        least = replace(asked, lean=True)
+        total = plan(least).total
+        chosen = _fastest(least, limit - data)
+        if total + data <= limit or chosen != least:
+            return chosen, plan(chosen).total
     try:
         way_out = "Use what fits: " + "; ".join(fit(asked, limit - data).given_up) + "."
     except FxptrainError as error:
@@ -73,7 +77,17 @@ def within(asked: Setting, limit: int, *, either: bool, data: int = 0) -> tuple[
     if data >= limit:
         way_out = "Use fewer samples (--limit N)."
     held = f" and the data {data:,}" if data else ""
-    raise FxptrainError(f"Training is planned to take {min(totals):,} bytes{held}, more than {limit:,}. {way_out}")
+    raise FxptrainError(f"Training is planned to take {total:,} bytes{held}, more than {limit:,}. {way_out}")
+
+
+def _fastest(least: Setting, limit: int) -> Setting:
+    """By the fastest schedule that is within the limit, or else as it is."""
+    model = least.build()
+    for point in curve(model, least.piece, least.threads, pieces=least.summed):
+        setting = replace(least, lean=False, schedule=point.schedule)
+        if plan(setting, model).total <= limit:
+            return setting
+    return least
 
 
 def _widths(asked: Setting) -> Iterator[Setting]:
@@ -104,8 +118,8 @@ def _batches(asked: Setting, limit: int) -> Iterator[Setting]:
 
 def _given_up(asked: Setting, found: Setting) -> tuple[str, ...]:
     lines = []
-    if found.lean and not asked.lean:
-        lines.append("speed: layer by layer in blocks (--lean)")
+    if (found.lean, found.schedule) != (asked.lean, asked.schedule):
+        lines.append(f"speed: {found.mode} (--memory-limit, or the least: --lean)")
     if found.micro_batch is not None and found.micro_batch != asked.micro_batch:
         lines.append(f"one piece: micro-batches of {found.micro_batch}, same bits (--micro-batch {found.micro_batch})")
     if found.batch_size != asked.batch_size:

@@ -18,10 +18,11 @@ import numpy as np
 from fxptrain.errors import FxptrainError
 from fxptrain.fixed.multiplier import Multiplier
 from fxptrain.names import shown
-from fxptrain.nn.engine.lean import training_step
-from fxptrain.nn.engine.lean_plan import plan_lean
-from fxptrain.nn.engine.packed import packs_parameters
-from fxptrain.nn.engine.workspace import plan_memory, state_buffers
+from fxptrain.nn.engine.curve import smallest
+from fxptrain.nn.engine.layout import Layout
+from fxptrain.nn.engine.schedule import FAST, Schedule
+from fxptrain.nn.engine.step import training_step
+from fxptrain.nn.engine.workspace import state_buffers
 from fxptrain.nn.model import Model
 from fxptrain.nn.spec import FormatSpec, ModelSpec, OptimizerSpec
 from fxptrain.nn.state.arena import Buffer, Plan
@@ -53,7 +54,9 @@ class Setting:
     threads : int
         Every thread has scratch memory of its own.
     lean : bool
-        Layer by layer and block by block in less memory, see `nn.engine.lean`; the bits are the same.
+        By the schedule that takes least memory, see `nn.engine.curve`; the bits are the same.
+    schedule : Schedule, optional
+        Another one than the fastest or, with `lean`, the smallest.
     pixels : bool
         Whether a batch is handed in as pixels, not as raw integers.
     ranks : int
@@ -67,6 +70,7 @@ class Setting:
     micro_batch: int | None = None
     threads: int = 1
     lean: bool = False
+    schedule: Schedule | None = None
     pixels: bool = True
     ranks: int = 1
 
@@ -89,6 +93,11 @@ class Setting:
     def summed(self) -> bool:
         """Whether gradients of several pieces or processes are added up."""
         return self.piece < self.batch_size or self.ranks > 1
+
+    @property
+    def mode(self) -> str:
+        """The schedule in words."""
+        return str(self.schedule) if self.schedule is not None else "lean" if self.lean else str(FAST)
 
     def build(self) -> Model:
         """A fresh model; the bytes do not depend on its seed or input scale."""
@@ -187,24 +196,23 @@ def plan(setting: Setting, model: Model | None = None) -> MemoryPlan:
         If the model cannot be built or its sums cannot be proved exact.
     """
     model = model or setting.build()
-    arenas, tables = _arenas(setting, model)
-    packs = setting.lean and packs_parameters(model, setting.threads)
+    layout = _layout(setting, model)
+    arenas, tables = layout.arenas(), [layout.table_bytes(i) for i in range(len(model.stages))]
     fixed = state_buffers(
-        model, setting.batch_size, tables, arenas=len(arenas), pieces=setting.summed, packs=packs, pixels=setting.pixels
-    )
+        model, setting.batch_size, tables, arenas=len(arenas), pieces=setting.summed, packs=layout.packs_parameters,
+        pixels=setting.pixels,
+    )  # fmt: skip
     parts = [Part(_layer(buffer), buffer.kind, buffer.bytes) for buffer in fixed]
     for arena in arenas:
         parts += _arena_parts(arena)
     return MemoryPlan(tuple(parts))
 
 
-def _arenas(setting: Setting, model: Model) -> tuple[list[Plan], list[int]]:
-    """The arenas of a step, and the bytes of every stage's tables."""
-    if setting.lean:
-        lean, arena = plan_lean(model, setting.piece, setting.threads)
-        return [arena], [lean.table_bytes(i) for i in range(len(model.stages))]
-    tables = [stage.table_bytes(setting.threads) for stage in model.stages]
-    return plan_memory(model, setting.piece, setting.threads, training=True, pieces=setting.summed), tables
+def _layout(setting: Setting, model: Model) -> Layout:
+    """What a step keeps, and for how long."""
+    if setting.lean and setting.schedule is None:
+        return smallest(model, setting.piece, setting.threads)
+    return Layout(model, setting.piece, setting.threads, setting.schedule or FAST, pieces=setting.summed)
 
 
 def _layer(buffer: Buffer) -> str:
@@ -265,8 +273,9 @@ def measure(setting: Setting, steps: int = 2) -> Measured:
         before = _array_bytes()
         model = setting.build()
         step = training_step(
-            model, setting.batch_size, micro_batch=setting.micro_batch, threads=setting.threads, lean=setting.lean
-        )
+            model, setting.batch_size, micro_batch=setting.micro_batch, threads=setting.threads, lean=setting.lean,
+            schedule=setting.schedule,
+        )  # fmt: skip
         inputs, labels = made_up_batch(model, setting.batch_size, pixels=setting.pixels)
         step.run(inputs, labels, rate)
         transient = 0
@@ -284,7 +293,7 @@ def compile_kernels(setting: Setting) -> None:
     """Run one step, so that compiling is over when measuring starts."""
     model = setting.build()
     small = min(setting.batch_size, 2 * setting.threads)
-    step = training_step(model, small, threads=setting.threads, lean=setting.lean)
+    step = training_step(model, small, threads=setting.threads, lean=setting.lean, schedule=setting.schedule)
     step.run(*made_up_batch(model, small, pixels=setting.pixels), Multiplier.from_real(2.0**-10))
 
 

@@ -95,8 +95,7 @@ def _kinds(axes: Any, setting: Setting, batches: Sequence[int]) -> None:
         names = [f"{batch:,}\n{sum(found.values()) / KB:,.0f} kB" for batch, found in zip(batches, plans, strict=True)]
         axes.bar(names, heights, bottom=below, label=kind, color=f"C{number % 10}", hatch="//" if number > 9 else None)
         below = [low + height for low, height in zip(below, heights, strict=True)]
-    mode = "lean" if setting.lean else "fast"
-    title = f"{setting.optimizer.method}, {setting.formats.param_bits} bits, {mode} mode: what the bytes hold"
+    title = f"{setting.optimizer.method}, {setting.formats.param_bits} bits, {setting.mode}: what the bytes hold"
     axes.set(xlabel="batch size", ylabel="% of all bytes", title=title, ylim=(0, 100))
     handles, labels = axes.get_legend_handles_labels()
     axes.legend(handles[::-1], labels[::-1], fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))

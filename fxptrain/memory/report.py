@@ -11,10 +11,10 @@ from typing import Any
 from fxptrain.memory.fit import Fitted
 from fxptrain.memory.plan import METHODS, MemoryPlan, Setting, measure, paper_bytes, plan
 from fxptrain.names import one_line
+from fxptrain.nn.engine.curve import curve
 from fxptrain.run.report import table
 
 FLOAT = "float32"
-MARK = {True: "lean", False: "fast"}
 
 
 def memory_facts(setting: Setting, *, measured: bool = True) -> dict[str, Any]:
@@ -24,7 +24,7 @@ def memory_facts(setting: Setting, *, measured: bool = True) -> dict[str, Any]:
     -------
     dict
         ``paper``, ``planned`` and ``measured`` of the setting itself, ``methods`` with the same for all of them, and
-        ``modes`` with the planned totals of the fast and the lean way.
+        ``modes`` with the planned totals of the fast and the lean way, and ``curve`` with all in between.
     """
     model = setting.build()
     chosen = setting.optimizer.method
@@ -41,11 +41,25 @@ def memory_facts(setting: Setting, *, measured: bool = True) -> dict[str, Any]:
         "batch_size": setting.batch_size,
         "micro_batch": setting.micro_batch,
         "threads": setting.threads,
-        "mode": MARK[setting.lean],
+        "mode": setting.mode,
         **methods[chosen],
-        "modes": {MARK[lean]: plan(replace(setting, lean=lean)).total for lean in (False, True)},
+        "modes": {name: plan(replace(setting, lean=name == "lean", schedule=None)).total for name in ("fast", "lean")},
+        "curve": curve_facts(setting),
         "methods": methods,
     }
+
+
+def curve_facts(setting: Setting) -> list[dict[str, Any]]:
+    """Planned bytes and relative time of every schedule that no other beats in both, the fastest first."""
+    model = setting.build()
+    return [
+        {
+            "schedule": str(point.schedule),
+            "bytes": plan(replace(setting, lean=False, schedule=point.schedule), model).total,
+            "time": round(point.time, 2),
+        }
+        for point in curve(model, setting.piece, setting.threads, pieces=setting.summed)
+    ]
 
 
 def _method_facts(setting: Setting, ste: int, *, measured: bool) -> dict[str, Any]:
@@ -75,7 +89,7 @@ def fit_facts(asked: Setting, fitted: Fitted, limit: int) -> dict[str, Any]:
         "activation_bits": found.formats.activation_bits,
         "batch_size": found.batch_size,
         "micro_batch": found.micro_batch,
-        "mode": MARK[found.lean],
+        "mode": found.mode,
         "planned": plan_facts(fitted.plan),
         "asked": plan(asked).total,
         "given_up": list(fitted.given_up),
@@ -96,7 +110,7 @@ def memory_text(found: dict[str, Any]) -> str:
     fast, lean = found["modes"]["fast"], found["modes"]["lean"]
     threads = f"{found['threads']} thread{'s' if found['threads'] > 1 else ''}"
     parts = [
-        f"{_title(found)}, {found['error_bits']}-bit errors, {threads}, {found['mode']} mode",
+        f"{_title(found)}, {found['error_bits']}-bit errors, {threads}, {found['mode']}",
         "",
         table(heads, rows),
         "",
@@ -104,6 +118,12 @@ def memory_text(found: dict[str, Any]) -> str:
         layers_text(found["planned"]["by_layer"], found["planned"]["by_kind"]),
         "",
         f"Bytes of the training step, without data set and interpreter: fast {fast:,}, lean {lean:,}; the same bits.",
+        "Between them (`--memory-limit` takes the fastest that fits):",
+        table(
+            ["schedule", "planned", "planned time"],
+            [[point["schedule"], f"{point['bytes']:,}", f"{point['time']:.2f}"] for point in found["curve"]],
+        ),
+        "",
         "Every byte counts once: where buffers share it in turn, for the first kind in the order of the columns.",
     ]
     if found["measured"] is not None:
@@ -137,7 +157,7 @@ def layers_text(by_layer: dict[str, dict[str, int]], by_kind: dict[str, int]) ->
 def fit_text(found: dict[str, Any]) -> str:
     """What ``fxptrain memory --fit`` prints."""
     parts = [
-        f"{_title(found)}, {found['mode']} mode: {found['planned']['total']:,} of {found['limit']:,} bytes",
+        f"{_title(found)}, {found['mode']}: {found['planned']['total']:,} of {found['limit']:,} bytes",
         "",
         layers_text(found["planned"]["by_layer"], found["planned"]["by_kind"]),
         "",

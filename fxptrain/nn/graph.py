@@ -21,14 +21,30 @@ MODEL_INPUT = "input"  # what layers call the model's input
 
 
 class Reading(NamedTuple):
-    """What a layer reads: the tensor, and the shape in which it is handed on."""
+    """What a layer reads.
+
+    Parameters
+    ----------
+    tensor : int
+        Number of the stage that writes it, or `INPUT`.
+    shape : (h, w, c)
+        In which it is handed on.
+    """
 
     tensor: int
     shape: Shape
 
 
 class Reader(NamedTuple):
-    """Who reads a tensor: a stage, and which of its inputs it is."""
+    """Who reads a tensor.
+
+    Parameters
+    ----------
+    stage : int
+        Number of the stage.
+    slot : int
+        Which of its inputs the tensor is.
+    """
 
     stage: int
     slot: int

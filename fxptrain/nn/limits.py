@@ -24,6 +24,13 @@ MIN_ERROR_BITS, MAX_ERROR_BITS = 2, 16  # kernels read errors as int16
 def check_limits(model: s.ModelSpec, formats: s.FormatSpec) -> None:
     """Raise where a format or an input is beyond what the kernels are made for.
 
+    Parameters
+    ----------
+    model : ModelSpec
+        Its loss limits the activations' binary point.
+    formats : FormatSpec
+        Widths and binary points.
+
     Raises
     ------
     FormatError, ShapeError

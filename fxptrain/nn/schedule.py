@@ -52,7 +52,13 @@ def half_cosine(step: int, steps: int) -> tuple[int, int]:
 
 
 def scaled_with_batch(rate: Multiplier, batch_size: int) -> Multiplier:
-    """Learning rate given for a batch of 1024, scaled linearly to `batch_size`."""
+    """Learning rate given for a batch of 1024, scaled linearly to `batch_size`.
+
+    Examples
+    --------
+    >>> scaled_with_batch(Multiplier.from_real(1.0), 64).real
+    0.0625
+    """
     return _times_ratio(rate, batch_size, REFERENCE_BATCH)
 
 

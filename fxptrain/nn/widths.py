@@ -42,7 +42,17 @@ def _check_output(stage: Stage) -> None:
 
 
 def largest_loss(loss: Loss, form: FxP, samples: int, classes: int) -> int:
-    """Bound of all that `kernels.loss` computes of so many samples with outputs in `form`: the sum, or one square."""
+    """Bound of all that `kernels.loss` computes: the sum over samples, or one square.
+
+    Parameters
+    ----------
+    loss : {"cross-entropy", "squared-error"}
+        Which loss.
+    form : FxP
+        Format of the outputs.
+    samples, classes : int
+        How many there are.
+    """
     if loss == "cross-entropy":
         behind = (1 << form.total_bits) - 1
         return samples * (_moved(behind, LOSS_FRAC - form.frac_bits) + LOG_BOUND)
@@ -69,6 +79,15 @@ def _check_loss(loss: Loss, form: FxP, samples: int, classes: int) -> None:
 
 def check_widths(stages: Sequence[Stage], loss: Loss, batch: int) -> None:
     """Raise where a sum of a batch of that size cannot be proved to stay exact.
+
+    Parameters
+    ----------
+    stages : sequence of Stage
+        With formats and parameters.
+    loss : {"cross-entropy", "squared-error"}
+        What is computed of the last stage's outputs.
+    batch : int
+        Samples.
 
     Raises
     ------

@@ -65,8 +65,10 @@ def of_tensors(tensors: list[dict[str, Any]], method: str) -> list[str]:
     lines = []
     for tensor in tensors:
         layer, _, kind = tensor["name"].rpartition(".")
+        if kind == "momentum":  # loses nothing by a few saturated values
+            continue
         what = {"output": "outputs", "error": "errors"}.get(kind, kind)
-        of = {"output": "activation", "error": "error", "momentum": "momentum"}.get(kind, "param")
+        of = {"output": "activation", "error": "error"}.get(kind, "param")
         saturated = share(tensor["saturated"], tensor["total"]) or 0.0
         still = share(tensor.get("updates_to_zero", 0), tensor.get("updates", 0)) or 0.0
         wider = f"try --set formats.{of}_bits={tensor['total_bits'] + 2}"

@@ -24,8 +24,9 @@ from fxptrain.errors import CheckpointError
 from fxptrain.names import shown
 from fxptrain.nn.describe import telemetry
 from fxptrain.nn.engine import inference
-from fxptrain.nn.engine.lean import training_step
 from fxptrain.nn.engine.ranks import Group
+from fxptrain.nn.engine.schedule import Schedule
+from fxptrain.nn.engine.step import training_step
 from fxptrain.nn.schedule import EarlyStopping
 from fxptrain.recipe import Recipe, load_recipe
 from fxptrain.run import advice, stopping
@@ -45,6 +46,7 @@ from fxptrain.run.metrics import MetricsFile, mean_loss, read_metrics, share
 from fxptrain.run.progress import NANOSECONDS, Position, Progress, ProgressBar, epoch_line
 from fxptrain.run.task import Task, prepare
 
+SETTLED = 5  # looks at the formats after which they say something
 _State = tuple[dict[str, Any], Arrays]
 
 
@@ -65,7 +67,7 @@ def train(
     recipe: Recipe | Task | str | Path, *, data: Dataset | str | None = None, out: str | Path | None = None,
     resume: bool = False, threads: int | None = None, limit: int | None = None,
     progress: Callable[[Progress], None] | bool | None = None, group: Group | None = None, lean: bool = False,
-    started: Callable[[], None] | None = None,
+    schedule: Schedule | None = None, started: Callable[[], None] | None = None,
 ) -> RunResult:  # fmt: skip
     """Train a recipe's model.
 
@@ -80,8 +82,9 @@ def train(
     resume : bool
         Go on with the run in `out` where its last checkpoint stands (from the start if it has none). The result has
         the same bits as a run that was never stopped.
-    threads, lean : int and bool, optional
-        By default all cores, and fast rather than in little memory (`nn.engine.lean`); the bits are the same anyway.
+    threads, lean, schedule : int, bool and Schedule, optional
+        By default all cores, and as fast as it goes; `lean` takes least memory, a schedule (`nn.engine.curve`)
+        something between. The bits are the same anyway.
     limit : int, optional
         Train on that many samples only (``data.limit`` of the recipe).
     progress : callable or bool, optional
@@ -114,7 +117,7 @@ def train(
     directory = None if out is None or group.rank else RunDirectory(out)
     with directory or nullcontext(), closing(ProgressBar()) as bar:
         told = bar if progress is True else progress or None
-        loop = Loop(task, directory, threads or available_threads(), told, group, lean)
+        loop = Loop(task, directory, threads or available_threads(), told, group, lean, schedule)
         loop.begin(resume)
         loop.tell_notes()
         if started is not None:
@@ -144,7 +147,7 @@ class Loop:
 
     def __init__(
         self, task: Task, directory: RunDirectory | None, threads: int, progress: Callable[[Progress], None] | None,
-        group: Group, lean: bool,
+        group: Group, lean: bool, schedule: Schedule | None = None,
     ) -> None:  # fmt: skip
         self.task, self.recipe, self.directory = task, task.recipe, directory
         self.threads, self.progress, self.group = threads, progress, group
@@ -153,8 +156,9 @@ class Loop:
         self.rule = InputRule.of(self.recipe, self.model)
         self.batches = list(batches(len(task.train), training.batch_size))
         self.step = training_step(
-            self.model, training.batch_size, micro_batch=training.micro_batch, threads=threads, group=group, lean=lean
-        )
+            self.model, training.batch_size, micro_batch=training.micro_batch, threads=threads, group=group, lean=lean,
+            schedule=schedule,
+        )  # fmt: skip
         self.schedule = task.schedule(len(self.batches) * training.epochs)
         self.stopping = None if early is None else EarlyStopping(**asdict(early))
         self.position = Position()
@@ -249,7 +253,10 @@ class Loop:
         if self.metrics is not None and self.directory is not None:
             self.metrics.append(record)
             self.directory.log(epoch_line(record, self.recipe.training.epochs))
-        recipe, last = self.recipe, position.stopped or position.epoch == self.recipe.training.epochs
+        recipe, formats = self.recipe, self.recipe.formats
+        last = position.stopped or position.epoch == recipe.training.epochs
+        if formats.mode == "auto" and position.step < SETTLED * formats.adapt_every:
+            last = False  # too short for formats to have found their place
         classes, method = len(self.task.classes), recipe.optimizer.method
         self._note(advice.of_epoch(record, classes, recipe.model.loss, method, last=last))
         if position.best_epoch == position.epoch:

@@ -80,7 +80,7 @@ def test_plot_needs_its_extra(capsys: pytest.CaptureFixture[str], recipe: str, t
 
 
 def test_the_limit_of_train(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    """The plan is printed first; what exceeds the limit is refused with the way out, or trained in the lean mode."""
+    """The plan is printed first; beyond the limit, training is refused, or goes by the fastest schedule that fits."""
     options = ["--epochs", "1", "--limit", "64", "--threads", "1", "--set", "data.validation=0"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("fxptrain.run.training.train", pytest.fail)
@@ -89,7 +89,7 @@ def test_the_limit_of_train(capsys: pytest.CaptureFixture[str], tmp_path: Path) 
     assert main(["memory", "glyphs", "--json"]) == 0
     modes = json.loads(capsys.readouterr().out.splitlines()[-1])["modes"]
     assert main(["train", "glyphs", *options, "--out", str(tmp_path / "text")]) == 0
-    begin = f"Memory: {modes['fast']:,} bytes planned (fast mode, 1 thread), data "
+    begin = f"Memory: {modes['fast']:,} bytes planned (fast, 1 thread), data "
     said = capsys.readouterr().out
     data = int(said.removeprefix(begin).partition(" ")[0].replace(",", ""))
     assert said.startswith(f"{begin}{data:,} bytes\n")
@@ -97,9 +97,13 @@ def test_the_limit_of_train(capsys: pytest.CaptureFixture[str], tmp_path: Path) 
     assert data == (64 + len(glyphs.test)) * (28 * 28 + 4)
     limit = str((modes["lean"] + modes["fast"]) // 2 + data)
     hashes = set()
-    for extra, mode in (([], "fast"), (["--lean"], "lean"), (["--memory-limit", limit], "lean")):
+    for extra, mode in (([], "fast"), (["--lean"], "lean"), (["--memory-limit", limit], "between")):
         found = run(capsys, "train", "glyphs", *options, *extra, "--out", str(tmp_path / f"run{len(extra)}"))
-        assert found["memory"] == {"planned": modes[mode], "data": data, "mode": mode, "threads": 1}
+        if mode == "between":
+            assert modes["lean"] < found["memory"]["planned"] <= int(limit) - data
+            assert found["memory"]["mode"].startswith("layer by layer")
+        else:
+            assert found["memory"] == {"planned": modes[mode], "data": data, "mode": mode, "threads": 1}
         hashes.add(found["weights_sha256"])
     assert len(hashes) == 1
 

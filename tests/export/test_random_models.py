@@ -35,7 +35,7 @@ def packs(model: Model) -> bool:
 
 
 @given(
-    model_specs(max_side=6, graphs=False),
+    model_specs(max_side=6),
     format_specs(min_bits=2, max_bits=32),
     optimizer_specs(),
     st.integers(0, 2**32 - 1),
@@ -52,7 +52,7 @@ def test_training_gives_the_same_integers(model_spec, format_spec, optimizer_spe
     assert found.differences == []
 
 
-@given(model_specs(graphs=False), format_specs(min_bits=2, max_bits=32), optimizer_specs(), st.integers(0, 2**32 - 1))
+@given(model_specs(), format_specs(min_bits=2, max_bits=32), optimizer_specs(), st.integers(0, 2**32 - 1))
 @settings(max_examples=EXAMPLES // 2, suppress_health_check=list(HealthCheck))
 def test_inference_gives_the_same_integers(model_spec, format_spec, optimizer_spec, seed) -> None:
     """Exports without training, models trained by any method."""

@@ -12,7 +12,7 @@ INTRINSIC_FILES = {
     *("fxptrain/kernels/by_address.py", "fxptrain/kernels/dot.py", "fxptrain/kernels/word.py"),
     *("fxptrain/kernels/sparse.py", "fxptrain/kernels/transpose.py", "fxptrain/fixed/threefry.py"),
 }
-MAX_LINES = 600  # a file that long holds two things; shorter ones are a matter of taste
+MAX_LINES = 700  # a file that long holds two things; shorter ones are a matter of taste
 
 
 def test_only_jit_compiles() -> None:

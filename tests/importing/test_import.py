@@ -148,3 +148,46 @@ def test_formats_in_mode_fixed_are_refused(tmp_path: Path) -> None:
     with pytest.raises(FxptrainError, match=r"`formats\.mode` must be 'auto'"):
         import_onnx(path, data_for((8, 9, 2)), tmp_path / "run", Request(fixed))
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float64])
+def test_files_of_other_floats(kind: type, tmp_path: Path) -> None:
+    """A file that reads float16 or float64 is fed that, and becomes the model that onnxruntime computes."""
+    import onnx
+    from onnx import helper, numpy_helper
+
+    rng = np.random.default_rng(0)
+    weights, bias = rng.standard_normal((6, CLASSES)).astype(kind), rng.standard_normal(CLASSES).astype(kind)
+    code = helper.np_dtype_to_tensor_dtype(np.dtype(kind))
+    graph = helper.make_graph(
+        [helper.make_node("Gemm", ["x", "w", "b"], ["y"])], "g",
+        [helper.make_tensor_value_info("x", code, ["n", 6])],
+        [helper.make_tensor_value_info("y", code, ["n", CLASSES])],
+        [numpy_helper.from_array(weights, "w"), numpy_helper.from_array(bias, "b")],
+    )  # fmt: skip
+    path = tmp_path / "other.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), str(path))
+    data = data_for((1, 1, 6), pixels=False)
+    request = Request({"formats.param_bits": 16, "formats.activation_bits": 16})
+    assert import_onnx(path, data, tmp_path / "run", request)["same_class"] == 1.0
+
+
+def test_a_file_that_reads_integers_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
+    """One line that names the type; no run directory stays."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    graph = helper.make_graph(
+        [helper.make_node("Gemm", ["x", "w"], ["y"])], "g",
+        [helper.make_tensor_value_info("x", TensorProto.INT32, ["n", 6])],
+        [helper.make_tensor_value_info("y", TensorProto.INT32, ["n", CLASSES])],
+        [numpy_helper.from_array(np.ones((6, CLASSES), np.int32), "w")],
+    )  # fmt: skip
+    path = tmp_path / "whole.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), str(path))
+    with pytest.raises(
+        FxptrainError, match=r"onnxruntime cannot run the model|must be one of tensor\(float\)"
+    ) as caught:
+        import_onnx(path, data_for((1, 1, 6), pixels=False), tmp_path / "run")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run").exists()

@@ -31,6 +31,28 @@ def test_the_finest_format_is_counted_right(bits: int, scale: float) -> None:
     assert np.allclose(observed.mean_squares(), (values**2).mean(axis=0))
 
 
+@pytest.mark.parametrize("bits", [6, 8, 12, 16])
+@pytest.mark.parametrize("tail", [1.0, 40.0])
+def test_outputs_get_the_grid_of_least_error(bits: int, tail: float) -> None:
+    """What saturates is weighed against what rounding costs: wide formats saturate nothing, narrow ones what pays."""
+    values = np.random.default_rng(1).laplace(size=(4000, 1, 1, 3))
+    values[0] *= tail
+    observed = Observed.nothing((1, 1, 3))
+    for part in np.split(values, 4):
+        observed.add(part, bits)
+    most = FxP(bits, 0).max_raw
+    errors = []
+    for frac in FRACS:
+        kept = np.minimum(np.abs(values), most * 2.0**-frac)
+        saturating = np.abs(values) > (most + 0.5) * 2.0**-frac
+        lost = ((np.abs(values) - kept) ** 2)[saturating].sum()
+        errors.append(lost + (~saturating).sum() * 2.0 ** (-2 * frac) / 12)
+    allowed = errors[: FRACS.index(observed.finest()) + 1]
+    assert observed.grid() == FRACS[int(np.argmin(allowed))]
+    if bits == 16:
+        assert observed.saturating[FRACS.index(observed.grid())] == 0
+
+
 def fitted(weights: np.ndarray, bias: np.ndarray | None, squares: np.ndarray, bits: int = 8) -> Model:
     """A linear layer of these floats as integers."""
     spec = s.Linear(features=weights.shape[1], bias=bias is not None)

@@ -54,7 +54,7 @@ def test_room_for_the_other_operand(data, rows, channels) -> None:
     """The largest sum of squares with which no product of the roots leaves int32."""
     w, room = data.draw(arrays(rows, channels)), np.zeros(1, np.int64)
     own = max(squares(row) for row in w)
-    room_beside(w.ravel(), rows, channels, room)
+    room_beside(w.ravel(), None, rows, channels, room)
     assert own * int(room[0]) <= LIMIT**2 < max(own, 1) * (int(room[0]) + 1)
 
 
@@ -74,7 +74,7 @@ def test_room_of_chains(data, kernel_rows, units, unit, channels) -> None:
     spans = [rows * run for rows in range(kernel_rows, 0, -1)] + [unit * part for part in range(units - 1, 0, -1)]
     low, high = data.draw(st.sampled_from([(0, 0), (-3, 20000), (-(2**15), 2**15 - 1), (0, 700)]))
     chains = norms.Chains(tuple(spans), np.zeros(len(spans), np.int64), run, unit, low, high)
-    room_of_chains(w.ravel(), kernel_rows * run, channels, chains, np.empty(w.size + w.shape[1], np.int64))
+    room_of_chains(w.ravel(), None, kernel_rows * run, channels, chains, np.empty(w.size + w.shape[1], np.int64))
     for span, room in zip(spans, chains.room.tolist(), strict=True):
         cut = [chain[:, c].tolist() for chain in chains_of(w, kernel_rows, run, span) for c in range(channels)]
         if low == high:
@@ -93,7 +93,7 @@ def test_the_longest_chain_stays_in_int32(data, kernel_rows, units, unit, scale)
     w, x = data.draw(arrays(kernel_rows * run, 2)), data.draw(arrays(1, kernel_rows + 1, units + 1, unit)) >> scale
     spans = [rows * run for rows in range(kernel_rows, 0, -1)] + [unit * part for part in range(units - 1, 0, -1)]
     chains = norms.Chains(tuple(spans), np.zeros(len(spans), np.int64), run, unit, 0, 0)
-    room_of_chains(w.ravel(), kernel_rows * run, 2, chains, np.empty(w.size + w.shape[1], np.int64))
+    room_of_chains(w.ravel(), None, kernel_rows * run, 2, chains, np.empty(w.size + w.shape[1], np.int64))
     span = longest_chain(x, 0, chains, np.empty(units + 1, np.int64))
     assert span in (0, *spans)
     for top, left in ((top, left) for top in range(2) for left in range(2) if span):

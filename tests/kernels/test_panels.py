@@ -45,7 +45,7 @@ def test_forward_panels(taps: int, run: int, channels: int, digits: Digits, kind
     group = 4 // np.dtype(kind).itemsize
     groups, columns = -(-run // group), -(-channels // COLUMN_MULTIPLE) * COLUMN_MULTIPLE
     out = np.full((digits.planes, taps, groups, columns, group), 77, kind)
-    pack_forward(w.reshape(-1), taps, run, channels, columns, digits, out.reshape(-1))
+    pack_forward(w.reshape(-1), None, taps, run, channels, 0, channels, columns, digits, out.reshape(-1))
     found = recombined(out[:, :, :, :channels], digits).transpose(0, 1, 3, 2).reshape(taps, -1, channels)
     assert found[:, :run].tolist() == w.tolist()
     assert not found[:, run:].any()
@@ -67,7 +67,7 @@ def test_transposed_panels(taps: int, run: int, channels: int, digits: Digits, k
     out = np.full((digits.planes, taps, groups, columns, group), 77, kind)
     flip = np.int8(-128 if kind is np.int8 and flipped else 0)
     word = int(np.full(4, flip).view(np.int32)[0])
-    pack_transposed(w.reshape(-1), taps, run, channels, columns, digits, word, out.reshape(-1))
+    pack_transposed(w.reshape(-1), None, taps, 1, run, 0, run, channels, columns, digits, word, out.reshape(-1))
     found = recombined(out ^ flip if flipped else out, digits).transpose(0, 2, 1, 3).reshape(taps, columns, -1)
     assert found[:, :run, :channels].tolist() == w.tolist()
     assert not found[:, run:].any()
@@ -82,12 +82,12 @@ def test_panel_sums(taps, run, channels) -> None:
     columns, run_columns = (-(-count // COLUMN_MULTIPLE) * COLUMN_MULTIPLE for count in (channels, run))
     zero, ones = np.zeros(1, np.int64), np.zeros(4, np.int8)
     packed = np.zeros(taps * -(-run // 4) * columns * 4, np.int8)
-    pack_forward(w.reshape(-1), taps, run, channels, columns, WHOLE, packed)
+    pack_forward(w.reshape(-1), None, taps, run, channels, 0, channels, columns, WHOLE, packed)
     sums = np.full(columns, 99, np.int32)
     panel_sums(packed, taps, -(-run // 4), columns, False, zero, ones, sums)
     assert sums[:channels].tolist() == w.astype(np.int64).sum(axis=(0, 1)).tolist()
     packed = np.zeros(taps * -(-channels // 4) * run_columns * 4, np.int8)
-    pack_transposed(w.reshape(-1), taps, run, channels, run_columns, WHOLE, 0, packed)
+    pack_transposed(w.reshape(-1), None, taps, 1, run, 0, run, channels, run_columns, WHOLE, 0, packed)
     sums = np.full(taps * run_columns, 99, np.int32)
     panel_sums(packed, taps, -(-channels // 4), run_columns, True, zero, ones, sums)
     assert sums.reshape(taps, run_columns)[:, :run].tolist() == w.astype(np.int64).sum(axis=2).tolist()
@@ -97,7 +97,7 @@ def test_largest_sums() -> None:
     """Largest sum of magnitudes that one output, and one input error, adds up; the largest bias."""
     w = random_weights(3, 4, 5, 8)
     magnitudes, sums = np.abs(w.astype(np.int64)), np.empty(12, np.int64)
-    found = largest_output_sum(w.reshape(-1), 12, 5, np.array([3, -9], np.int8), sums)
+    found = largest_output_sum(w.reshape(-1), None, 12, 5, np.array([3, -9], np.int8), None, 2, sums)
     assert found == (magnitudes.sum(axis=(0, 1)).max(), 9)
-    assert largest_output_sum(w.reshape(-1), 12, 5, np.empty(0, np.int8), sums)[1] == 0
-    assert largest_input_sum(w.reshape(-1), 3, 4, 5, sums) == magnitudes.sum(axis=(0, 2)).max()
+    assert largest_output_sum(w.reshape(-1), None, 12, 5, np.empty(0, np.int8), None, 0, sums)[1] == 0
+    assert largest_input_sum(w.reshape(-1), None, 3, 4, 5, sums) == magnitudes.sum(axis=(0, 2)).max()

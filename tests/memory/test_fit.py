@@ -7,6 +7,7 @@ import pytest
 from fxptrain.errors import FxptrainError
 from fxptrain.memory.fit import fit, within
 from fxptrain.memory.plan import Setting, plan
+from fxptrain.nn.engine.curve import curve
 from tests.small import small_recipe
 
 
@@ -24,9 +25,10 @@ def test_nothing_is_given_up_where_all_fits() -> None:
 
 
 def test_speed_goes_first() -> None:
-    """A byte less makes it lean."""
+    """A byte less makes it the next one on the curve."""
     found = fit(asked(), plan(asked()).total - 1)
-    assert found.setting == replace(asked(), lean=True)
+    _, second, *_ = curve(asked().build(), 64, 1)
+    assert found.setting == replace(asked(), schedule=second.schedule)
     assert [line.split(":")[0] for line in found.given_up] == ["speed"]
 
 
@@ -47,10 +49,14 @@ def test_pieces_then_batch_then_widths() -> None:
 
 
 def test_within() -> None:
-    """As asked where it fits, in the lean mode where that helps, else with a way out; the data count."""
+    """As asked where it fits, else by the fastest schedule that does, else with a way out; the data count."""
     fast, lean = plan(asked()).total, plan(asked(lean=True)).total
     assert within(asked(), fast, either=True) == (asked(), fast)
-    assert within(asked(), lean, either=True) == (asked(lean=True), lean)
+    for limit in range(lean, fast, (fast - lean) // 5):
+        chosen, total = within(asked(), limit, either=True)
+        assert plan(chosen).total == total <= limit
+        points = [p for p in curve(asked().build(), 64, 1) if plan(asked(schedule=p.schedule)).total <= limit]
+        assert chosen.schedule == min(points, key=lambda point: point.time).schedule
     with pytest.raises(FxptrainError, match=r"planned to take .* bytes, more than .*--lean"):
         within(asked(), fast - 1, either=False)
     with pytest.raises(FxptrainError, match="Nothing fits into 10 bytes"):

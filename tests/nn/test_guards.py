@@ -16,15 +16,15 @@ from hypothesis import strategies as st
 
 from fxptrain.fixed.multiplier import Multiplier
 from fxptrain.nn import spec as s
-from fxptrain.nn.engine import lean_plan, packed
 from fxptrain.nn.engine.inference import Inference
-from fxptrain.nn.engine.lean import LeanStep
-from fxptrain.nn.engine.packed import PackedParameter
+from fxptrain.nn.engine.schedule import FAST, Schedule
 from fxptrain.nn.engine.step import TrainingStep
 from fxptrain.nn.model import Model
+from fxptrain.nn.state import packed
 from fxptrain.nn.state.arena import ALIGNMENT, Plan
+from fxptrain.nn.state.packed import PackedParameter
 from fxptrain.testing import format_specs, model_specs, optimizer_specs
-from tests.nn.engine.test_lean import ODD, WIDE
+from tests.nn.engine.test_schedules import ODD, RESIDUAL, WIDE
 
 GUARD, PATTERN = 2048, 0xA7  # bytes on both sides of a view, and what they hold
 Guards = dict[str, np.ndarray]
@@ -87,22 +87,23 @@ def samples(model: Model, size: int, pixels: bool, seed: int) -> tuple[Any, Any]
     st.booleans(),
     st.sampled_from([1, 500, 1600, 4000]),
     st.sampled_from([{}, {"micro_batch": 2}, {"threads": 2}]),
-    st.sampled_from([LeanStep, LeanStep, TrainingStep]),
+    st.booleans(),
 )
-@example(WIDE, s.FormatSpec(param_bits=5, activation_bits=7), s.OptimizerSpec(), [9, 2], True, 1, {}, LeanStep)
-@example(WIDE, s.FormatSpec(param_bits=12, activation_bits=12), s.OptimizerSpec(), [9, 4], False, 700, {}, LeanStep)
-@example(WIDE, s.FormatSpec(param_bits=10, activation_bits=6), s.OptimizerSpec(), [3, 9], True, 4000, {}, LeanStep)
-@example(ODD, s.FormatSpec(param_bits=9, activation_bits=11), s.OptimizerSpec(), [9, 5], True, 1600, {}, LeanStep)
+@example(WIDE, s.FormatSpec(param_bits=5, activation_bits=7), s.OptimizerSpec(), [9, 2], True, 1, {}, True)
+@example(WIDE, s.FormatSpec(param_bits=12, activation_bits=12), s.OptimizerSpec(), [9, 4], False, 700, {}, True)
+@example(WIDE, s.FormatSpec(param_bits=10, activation_bits=6), s.OptimizerSpec(), [3, 9], True, 4000, {}, True)
+@example(ODD, s.FormatSpec(param_bits=9, activation_bits=11), s.OptimizerSpec(), [9, 5], True, 1600, {}, True)
+@example(RESIDUAL, s.FormatSpec(param_bits=9, activation_bits=11), s.OptimizerSpec(), [9, 5], True, 1600, {}, True)
 @settings(max_examples=16)
 def test_steps_stay_within_their_views(
-    model_spec, format_spec, optimizer_spec, sizes, pixels, budget, options, kind
+    model_spec, format_spec, optimizer_spec, sizes, pixels, budget, options, layers
 ) -> None:
-    """Training steps of both modes, at widths that are packed, on odd shapes, in blocks of any size."""
+    """Training steps by all schedules, at widths that are packed, on odd shapes, in blocks of any size."""
     model = Model.build(model_spec, format_spec, optimizer_spec, seed=3)
     with guarded_arenas() as guards, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lean_plan, "BUDGETS", (budget,))
         patch.setattr(packed, "LINE_BYTES", 0)  # pack even where it does not pay
-        step = kind(model, max(sizes), **options)
+        schedule = Schedule(layers=True, budget=budget, packed=True) if layers else FAST
+        step = TrainingStep(model, max(sizes), schedule=schedule, **options)
         guard_parameters(model, guards)
         for number, size in enumerate(sizes):
             step.run(*samples(model, size, pixels, number), Multiplier.from_real(0.05))

@@ -89,7 +89,7 @@ def _rate(step: Any, batch: int) -> int:
 def _engine(trainee: Trainee, batch: int) -> Any:
     from fxptrain.fixed.multiplier import Multiplier
     from fxptrain.memory.plan import Setting, plan
-    from fxptrain.nn.engine.lean import training_step
+    from fxptrain.nn.engine.step import training_step
     from fxptrain.run.evaluation import build_model
     from tools.bench_suite.fxptrain_library import recipe_of
     from tools.bench_suite.samples import make_samples

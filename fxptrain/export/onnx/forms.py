@@ -5,21 +5,30 @@ The one place that decides it; `layers` only follows.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from fxptrain.errors import FormatError
+from fxptrain.export.asked import Asked
 from fxptrain.export.onnx.graph import MAX_SUM
+from fxptrain.nn.layers.activation import ActivationStage
+from fxptrain.nn.layers.add import AddStage
 from fxptrain.nn.layers.contract import Stage
 from fxptrain.nn.layers.conv import ProductStage
 from fxptrain.nn.layers.depthwise import DepthwiseStage
+from fxptrain.nn.layers.layout import ConcatStage
 from fxptrain.nn.layers.pool import AveragePoolStage, MaxPoolStage
+from fxptrain.nn.layers.weighted import WeightedStage
+from fxptrain.nn.model import Model
 
 FLOAT_BITS = 24  # integers up to 2**24 are exact in float32
 INT32_LIMIT, INT32_SHIFT = 1 << 31, 29  # 2**(shift + 1) is a constant of the graph
 
 QUANTIZED, INT32, INT64 = "quantized", "int32", "int64"
+FORMS = Asked[Callable[[Any], str]]("The ONNX writer")
 
 
 @dataclass(frozen=True)
@@ -38,29 +47,53 @@ class Sums:
     bound: int
 
 
-def sums_of(stage: ProductStage | DepthwiseStage) -> Sums:
+def sums_of(stage: WeightedStage) -> Sums:
     """Sums of a layer with parameters, bounded by the true magnitudes of its weights."""
     weights = stage.parameters[0]
-    frac_x, x_bits = stage.x_form.format.frac_bits, stage.x_form.format.total_bits
-    channels = stage.out_shape[2]
-    lift = max(-frac_x, 0)
-    bias = [0] * channels
-    if len(stage.parameters) > 1:
-        bias = [int(value) << max(frac_x, 0) for value in stage.parameters[1].flat]
+    x_bits, channels, lift = stage.x_form.format.total_bits, stage.out_shape[2], stage.product_lift
+    bias = [int(value) << stage.bias_lift for value in stage.bias] or [0] * channels
     magnitudes = np.abs(weights.flat.astype(np.int64)).reshape(-1, channels).sum(axis=0)
     reach = [int(m) << (x_bits - 1 + lift) for m in magnitudes]
     bound = max(r + abs(b) for r, b in zip(reach, bias, strict=True))
-    if bound > MAX_SUM:
-        raise FormatError(
-            f"Layer {stage.name!r}: its sums reach 2**{bound.bit_length()}; in an ONNX graph they must stay within "
-            f"2**{MAX_SUM.bit_length() - 1}. Use fewer bits, or export to C."
-        )
-    shift = weights.form.format.frac_bits + max(frac_x, 0) - stage.y_form.format.frac_bits
-    return Sums(lift, tuple(bias), shift, bound)
+    _within(stage, bound)
+    return Sums(lift, tuple(bias), stage.shift, bound)
 
 
-def form_of(stage: Stage) -> str:
-    """``quantized`` where QLinearConv is proved exact, else the integer type of the sums.
+def form_of(model: Model, stage: Stage) -> str:
+    """``quantized`` where the operators of 8-bit models are proved exact, else the integer type of the sums.
+
+    Raises
+    ------
+    RecipeError
+        If the writer does not know the kind of stage.
+    FormatError
+        If not even int64 holds its sums.
+    """
+    return FORMS.of(model, stage)(stage)
+
+
+@FORMS.register(MaxPoolStage, ActivationStage)
+def _exact(stage: Stage) -> str:
+    """Values stay what they are."""
+    return QUANTIZED if stage.x_form.format.total_bits <= 8 else INT32
+
+
+@FORMS.register(AveragePoolStage)
+def _mean(stage: Stage) -> str:
+    return INT64
+
+
+@FORMS.register(AddStage, ConcatStage)
+def _joined(stage: Stage) -> str:
+    """The narrowest type in which all inputs meet."""
+    bound = _within(stage, stage.largest_sum)
+    shifts = [stage.sum_frac - form.format.frac_bits for form in stage.x_forms]
+    return _integers(bound, min(stage.shift, *(stage.shift - shift for shift in shifts)), stage.shift)
+
+
+@FORMS.register(ProductStage, DepthwiseStage)
+def product_form(stage: WeightedStage) -> str:
+    """QLinearConv where that is exact.
 
     Notes
     -----
@@ -70,19 +103,29 @@ def form_of(stage: Stage) -> str:
     saturate in any case. Weights and activations are stored as uint8 around 128: signed weights would go through
     instructions that saturate at 16 bits (vpmaddubsw) on x86 processors without VNNI.
     """
-    if isinstance(stage, MaxPoolStage):
-        return QUANTIZED if stage.x_form.format.total_bits <= 8 else INT32
-    if isinstance(stage, AveragePoolStage):
-        return INT64
-    assert isinstance(stage, ProductStage | DepthwiseStage)
     sums = sums_of(stage)
     if _quantizes(stage, sums):
         return QUANTIZED
-    fits = sums.lift == 0 and 0 <= sums.shift <= INT32_SHIFT and sums.bound + (1 << sums.shift) < INT32_LIMIT
+    return INT64 if sums.lift else _integers(sums.bound, sums.shift, sums.shift)
+
+
+def _integers(bound: int, least: int, most: int) -> str:
+    """The integer type for sums that are shifted to the right by `least` to `most`."""
+    fits = least >= 0 and most <= INT32_SHIFT and bound + (1 << most) < INT32_LIMIT
     return INT32 if fits else INT64
 
 
-def _quantizes(stage: ProductStage | DepthwiseStage, sums: Sums) -> bool:
+def _within(stage: Stage, bound: int) -> int:
+    """A bound of sums, which int64 must hold."""
+    if bound > MAX_SUM:
+        raise FormatError(
+            f"Layer {stage.name!r}: its sums reach 2**{bound.bit_length()}; in an ONNX graph they must stay within "
+            f"2**{MAX_SUM.bit_length() - 1}. Use fewer bits, or export to C."
+        )
+    return bound
+
+
+def _quantizes(stage: WeightedStage, sums: Sums) -> bool:
     out = stage.y_form.format
     widths = (stage.x_form.format.total_bits, stage.parameters[0].form.format.total_bits, out.total_bits)
     whole = all(value % (1 << sums.lift) == 0 for value in sums.bias)

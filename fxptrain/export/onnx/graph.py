@@ -102,6 +102,13 @@ class Graph:
         """``x op value``."""
         return self.add(op, x, self.scalar(value, dtype))
 
+    def lifted(self, x: str, lift: int, dtype: npt.DTypeLike) -> str:
+        """``x * 2^lift``, floored where `lift` is negative (``Mod`` has the sign of the divisor)."""
+        if lift < 0:
+            dropped = self.with_scalar("Mod", x, 1 << -lift, dtype)
+            return self.with_scalar("Div", self.add("Sub", x, dropped), 1 << -lift, dtype)
+        return self.with_scalar("Mul", x, 1 << lift, dtype) if lift else x
+
     def requantize(self, acc: str, shift: int, low: int, high: int, dtype: npt.DTypeLike) -> str:
         """Shift right, round half to even, saturate: sums of `dtype` to int32.
 

@@ -7,23 +7,30 @@ which of them a layer takes (`forms`) and how sums are rounded (`graph`).
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from fxptrain.export.layers import Layer
+from fxptrain.export.asked import Asked
 from fxptrain.export.onnx.forms import INT32, QUANTIZED, Sums, form_of, sums_of
 from fxptrain.export.onnx.graph import Graph
 from fxptrain.fixed.format import FxP
-from fxptrain.nn.layers.contract import Shape
+from fxptrain.nn.layers.activation import ActivationStage
+from fxptrain.nn.layers.add import AddStage
+from fxptrain.nn.layers.contract import Pair, Row, Shape, Stage
 from fxptrain.nn.layers.conv import ProductStage
 from fxptrain.nn.layers.depthwise import DepthwiseStage
-from fxptrain.nn.layers.pool import AveragePoolStage
-from fxptrain.nn.spec import Pair
+from fxptrain.nn.layers.layout import ConcatStage
+from fxptrain.nn.layers.pool import AveragePoolStage, MaxPoolStage
+from fxptrain.nn.layers.weighted import WeightedStage
+from fxptrain.nn.model import Model
 
 ZERO = 128  # of quantized values
+Writer = Callable[..., tuple["Values", str]]  # of (graph, stage, inputs, form)
+WRITERS = Asked[Writer]("The ONNX writer")
 
 
 @dataclass(frozen=True)
@@ -67,30 +74,118 @@ def input_values(g: Graph, name: str, table: npt.NDArray[Any] | None, shape: Sha
     return Values(g.add("Transpose", looked_up, perm=[0, 3, 1, 2]), shape, True)
 
 
-def add_layer(g: Graph, layer: Layer, x: Values) -> tuple[Values, str]:
-    """Append a stage; returns its output and the form that it got."""
-    stage = layer.stage
-    g.scope, x = stage.name, _fitted(g, layer, x)
-    if layer.kind == "maxpool":
-        return _max_pool(g, layer, x)
-    form = form_of(stage)
-    if isinstance(stage, AveragePoolStage):
-        return _average_pool(g, layer, x), form
-    assert isinstance(stage, ProductStage | DepthwiseStage)
-    sums = sums_of(stage)
-    if form != QUANTIZED:
-        return _integer_product(g, layer, x, sums, np.dtype(np.int32 if form == INT32 else np.int64)), form
-    if isinstance(stage, ProductStage) and stage.linear and not any(sums.bias):
-        return _quantized_matrix(g, layer, x), "QLinearMatMul"
-    return _quantized_convolution(g, layer, x, sums), "QLinearConv"
+def add_stage(g: Graph, model: Model, stage: Stage, xs: Sequence[Values]) -> tuple[Values, str]:
+    """Append a stage that reads `xs`; returns its output and the form that it got.
+
+    Raises
+    ------
+    RecipeError
+        If the writer does not know the kind of stage; the message names the layer's type.
+    """
+    form, write = form_of(model, stage), WRITERS.of(model, stage)
+    g.scope = stage.name
+    found: tuple[Values, str] = write(g, stage, [*xs], form)
+    return found
 
 
-def _fitted(g: Graph, layer: Layer, x: Values) -> Values:
-    """Values in the shape that a layer reads; a linear layer takes any, with its weights in their order."""
-    shape = layer.stage.in_shape
-    if x.shape == shape or (isinstance(layer.stage, ProductStage) and layer.stage.linear):
-        return x
-    return Values(g.reshape(as_integers(g, x), *shape), shape, False)
+def _fitted(g: Graph, x: Values, shape: Shape) -> Values:
+    """Values in the shape that a layer reads."""
+    return x if x.shape == shape else Values(g.reshape(as_integers(g, x), *shape), shape, False)
+
+
+@WRITERS.register(ProductStage)
+def _product(g: Graph, stage: ProductStage, xs: list[Values], form: str) -> tuple[Values, str]:
+    """A linear layer takes any shape, with its weights in the order of the values."""
+    sums, row = sums_of(stage), stage.row()
+    x = xs[0] if stage.linear else _fitted(g, xs[0], stage.in_shape)
+    if form == QUANTIZED and stage.linear and not any(sums.bias):
+        return _quantized_matrix(g, stage, x), "QLinearMatMul"
+    if form == QUANTIZED:
+        kernel = x.shape[:2] if stage.linear else row.kernel
+        return _quantized_convolution(g, stage, row, x, sums, (*kernel, x.shape[2])), "QLinearConv"
+    dtype = _dtype(form)
+    weights = g.cast(g.tensor("weights", np.ascontiguousarray(stage.weights.values.reshape(row.taps, -1))), dtype)
+    if row.patches:
+        positions = stage.out_shape[0] * stage.out_shape[1] * row.patches
+        seen = g.reshape(_gathered(g, stage, row, as_integers(g, x), dtype), positions, row.taps)
+    else:
+        flat = g.reshape(as_integers(g, x), row.taps)
+        seen = flat if dtype == np.int32 else g.cast(flat, dtype)
+    return _finished(g, stage, row, g.add("MatMul", seen, weights), sums, dtype), form
+
+
+@WRITERS.register(DepthwiseStage)
+def _depthwise(g: Graph, stage: DepthwiseStage, xs: list[Values], form: str) -> tuple[Values, str]:
+    sums, row, x = sums_of(stage), stage.row(), _fitted(g, xs[0], stage.in_shape)
+    if form == QUANTIZED:
+        return _quantized_convolution(g, stage, row, x, sums, (*row.kernel, 1)), "QLinearConv"
+    dtype = _dtype(form)
+    weights = g.cast(g.tensor("weights", np.ascontiguousarray(stage.weights.values.reshape(row.taps, -1))), dtype)
+    patches = _gathered(g, stage, row, as_integers(g, x), dtype)
+    acc = g.reduce("ReduceSum", g.add("Mul", patches, weights), 2)
+    return _finished(g, stage, row, acc, sums, dtype), form
+
+
+@WRITERS.register(MaxPoolStage)
+def _max_pool(g: Graph, stage: MaxPoolStage, xs: list[Values], form: str) -> tuple[Values, str]:
+    """Exact in either form: values stay what they are."""
+    out, row, x = stage.out_shape, stage.row(), _fitted(g, xs[0], stage.in_shape)
+    if x.quantized:
+        y = g.add("MaxPool", x.name, kernel_shape=list(row.kernel), strides=list(row.stride))
+        return Values(y, out, True), "MaxPool"
+    y = g.reduce("ReduceMax", _gathered(g, stage, row, x.name, np.dtype(np.int32)), 2)
+    return Values(g.reshape(y, *out), out, False), INT32
+
+
+@WRITERS.register(AveragePoolStage)
+def _average_pool(g: Graph, stage: AveragePoolStage, xs: list[Values], form: str) -> tuple[Values, str]:
+    """The window's sum times the integer multiplier, rounded once."""
+    x, dtype = as_integers(g, _fitted(g, xs[0], stage.in_shape)), _dtype(form)
+    acc = g.reduce("ReduceSum", _gathered(g, stage, stage.row(), x, dtype), 2)
+    return _rounded(g, stage, g.with_scalar("Mul", acc, stage.multiplier.mantissa, dtype), dtype), form
+
+
+@WRITERS.register(AddStage)
+def _add(g: Graph, stage: AddStage, xs: list[Values], form: str) -> tuple[Values, str]:
+    """All inputs on one grid, added, rounded once."""
+    dtype, lifts = _dtype(form), stage.alignment.lifts
+    terms = [g.lifted(x, lift, dtype) for x, lift in zip(_integers(g, stage, xs, dtype), lifts, strict=True)]
+    acc = terms[0]
+    for term in terms[1:]:
+        acc = g.add("Add", acc, term)
+    return _rounded(g, stage, acc, dtype), form
+
+
+@WRITERS.register(ConcatStage)
+def _concat(g: Graph, stage: ConcatStage, xs: list[Values], form: str) -> tuple[Values, str]:
+    """Every input rounded into the output's format by itself."""
+    dtype, (low, high), frac = _dtype(form), _range(stage), stage.y_form.format.frac_bits
+    shifts = [x_form.format.frac_bits - frac for x_form in stage.x_forms]
+    parts = [
+        g.requantize(x, shift, low, high, dtype)
+        for x, shift in zip(_integers(g, stage, xs, dtype), shifts, strict=True)
+    ]
+    return Values(g.add("Concat", *parts, axis=3), stage.out_shape, False), form
+
+
+@WRITERS.register(ActivationStage)
+def _activation(g: Graph, stage: ActivationStage, xs: list[Values], form: str) -> tuple[Values, str]:
+    """Exact in either form."""
+    low, high = _range(stage)
+    x = xs[0]
+    if x.quantized:
+        return Values(g.clip(x.name, low + ZERO, high + ZERO, np.uint8), x.shape, True), "Clip"
+    return Values(g.clip(x.name, low, high, np.int32), x.shape, False), INT32
+
+
+def _dtype(form: str) -> np.dtype[Any]:
+    return np.dtype(np.int32 if form == INT32 else np.int64)
+
+
+def _integers(g: Graph, stage: Stage, xs: list[Values], dtype: np.dtype[Any]) -> list[str]:
+    """All inputs as integers of a type, in the shapes in which the stage reads them."""
+    names = [as_integers(g, _fitted(g, x, shape)) for x, shape in zip(xs, stage.in_shapes, strict=True)]
+    return names if dtype == np.int32 else [g.cast(name, dtype) for name in names]
 
 
 # 8 bits ----------------------------------------------------------------------------------------------------------
@@ -100,53 +195,51 @@ def _scale(g: Graph, form: FxP) -> str:
     return g.scalar(2.0**-form.frac_bits, np.float32)
 
 
-def _quantized_operands(g: Graph, layer: Layer, x: str, weights: npt.NDArray[Any]) -> tuple[str, ...]:
+def _quantized_operands(g: Graph, stage: WeightedStage, x: str, weights: npt.NDArray[Any]) -> tuple[str, ...]:
     """Inputs that QLinearConv and QLinearMatMul have in common."""
-    stage, zero = layer.stage, g.scalar(ZERO, np.uint8)
-    scales = [_scale(g, f.format) for f in (stage.x_form, stage.parameters[0].form, stage.y_form)]
+    zero = g.scalar(ZERO, np.uint8)
+    scales = [_scale(g, form) for form in (stage.x_form.format, stage.weight_format, stage.y_form.format)]
     named = g.tensor("weights", np.ascontiguousarray(quantized(weights)))
     return x, scales[0], zero, named, scales[1], zero, scales[2], zero
 
 
-def _quantized_convolution(g: Graph, layer: Layer, x: Values, sums: Sums) -> Values:
-    """QLinearConv; a linear layer is a convolution whose kernel is the whole input."""
-    stage, depthwise = layer.stage, layer.kind == "depthwise"
-    kernel = x.shape[:2] if isinstance(stage, ProductStage) and stage.linear else layer.kernel
-    inner = 1 if depthwise else x.shape[2]
-    weights = stage.parameters[0].values.reshape(*kernel, inner, stage.out_shape[2]).transpose(3, 2, 0, 1)
-    inputs = _quantized_operands(g, layer, as_quantized(g, x), weights)
+def _quantized_convolution(
+    g: Graph, stage: WeightedStage, row: Row, x: Values, sums: Sums, seen: tuple[int, int, int]
+) -> Values:
+    """QLinearConv whose kernel is (kh, kw, ci); a linear layer's is the whole input."""
+    weights = stage.weights.values.reshape(*seen, stage.out_shape[2]).transpose(3, 2, 0, 1)
+    inputs = _quantized_operands(g, stage, as_quantized(g, x), weights)
     if any(sums.bias):
         inputs += (g.tensor("bias", np.array([value >> sums.lift for value in sums.bias], np.int32)),)
     y = g.add(
-        "QLinearConv", *inputs, kernel_shape=list(kernel), strides=list(layer.stride), pads=list(layer.padding) * 2,
-        group=stage.in_shape[2] if depthwise else 1,
+        "QLinearConv", *inputs, kernel_shape=list(seen[:2]), strides=list(row.stride), pads=list(row.padding) * 2,
+        group=x.shape[2] // seen[2],
     )  # fmt: skip
-    if layer.pool != (1, 1):
-        y = g.add("MaxPool", y, kernel_shape=list(layer.pool), strides=list(layer.pool))
-    return Values(_saturated(g, layer, y), stage.out_shape, True)
+    if row.pool != (1, 1):
+        y = g.add("MaxPool", y, kernel_shape=list(row.pool), strides=list(row.pool))
+    return Values(_saturated(g, stage, y), stage.out_shape, True)
 
 
-def _quantized_matrix(g: Graph, layer: Layer, x: Values) -> Values:
+def _quantized_matrix(g: Graph, stage: ProductStage, x: Values) -> Values:
     """QLinearMatMul, which has no bias; its rows are in the order of the values, (c, h, w)."""
-    stage = layer.stage
     h, w, c = x.shape
-    weights = stage.parameters[0].values.reshape(h, w, c, -1).transpose(2, 0, 1, 3).reshape(h * w * c, -1)
+    weights = stage.weights.values.reshape(h, w, c, -1).transpose(2, 0, 1, 3).reshape(h * w * c, -1)
     flat = g.reshape(as_quantized(g, x), h * w * c)
-    y = g.add("QLinearMatMul", *_quantized_operands(g, layer, flat, weights))
-    return Values(g.reshape(_saturated(g, layer, y), stage.out_shape[2], 1, 1), stage.out_shape, True)
+    y = g.add("QLinearMatMul", *_quantized_operands(g, stage, flat, weights))
+    return Values(g.reshape(_saturated(g, stage, y), stage.out_shape[2], 1, 1), stage.out_shape, True)
 
 
-def _saturated(g: Graph, layer: Layer, y: str) -> str:
-    """What the operators' saturation at 8 bits leaves to do: fewer bits, and ReLU."""
-    low, high = _range(layer)
+def _saturated(g: Graph, stage: Stage, y: str) -> str:
+    """What the operators' saturation at 8 bits leaves to do: fewer bits, and the activation."""
+    low, high = _range(stage)
     if (low, high) == (-ZERO, ZERO - 1):
         return y
     return g.clip(y, low + ZERO, high + ZERO, np.uint8)
 
 
-def _range(layer: Layer) -> tuple[int, int]:
-    form = layer.stage.y_form.format
-    return 0 if layer.stage.activation.relu else form.min_raw, form.max_raw
+def _range(stage: Stage) -> tuple[int, int]:
+    form = stage.y_form.format
+    return 0 if stage.activation.relu else form.min_raw, form.max_raw
 
 
 # Any width -------------------------------------------------------------------------------------------------------
@@ -162,59 +255,30 @@ def windows(width: int, kernel: Pair, stride: Pair, out: Pair, pool: Pair) -> np
     return np.asarray(corners + taps, np.int32)
 
 
-def _gathered(g: Graph, layer: Layer, x: str, dtype: np.dtype[Any]) -> str:
+def _gathered(g: Graph, stage: Stage, row: Row, x: str, dtype: np.dtype[Any]) -> str:
     """What each window reads: integers (n, h, w, c) to (n, windows, kernel, c), with zero padding."""
-    h, w, c = layer.stage.in_shape
+    h, w, c = stage.in_shape
     x = x if dtype == np.int32 else g.cast(x, dtype)
-    ph, pw = layer.padding
+    ph, pw = row.padding
     if (ph, pw) != (0, 0):
         x = g.add("Pad", x, g.numbers(0, ph, pw, 0, 0, ph, pw, 0))
     h, w = h + 2 * ph, w + 2 * pw
-    found = windows(w, layer.kernel, layer.stride, layer.stage.out_shape[:2], layer.pool)
+    found = windows(w, row.kernel, row.stride, stage.out_shape[:2], row.pool)
     return g.add("Gather", g.reshape(x, h * w, c), g.tensor("windows", found), axis=1)
 
 
-def _integer_product(g: Graph, layer: Layer, x: Values, sums: Sums, dtype: np.dtype[Any]) -> Values:
-    """Sums of products as a matrix product or, depthwise, an element-wise one; pooled, rectified, rounded once."""
-    stage, form = layer.stage, layer.stage.y_form.format
-    stored = stage.parameters[0].values.reshape(layer.taps, -1)
-    weights = g.cast(g.tensor("weights", np.ascontiguousarray(stored)), dtype)
-    outputs = (layer.positions, layer.pool[0] * layer.pool[1])
-    if layer.kind == "depthwise":
-        patches = _gathered(g, layer, as_integers(g, x), dtype)
-        acc = g.reduce("ReduceSum", g.add("Mul", patches, weights), 2)
-    elif layer.whole:
-        flat = g.reshape(as_integers(g, x), layer.taps)
-        acc = g.add("MatMul", flat if dtype == np.int32 else g.cast(flat, dtype), weights)
-    else:
-        patches = g.reshape(_gathered(g, layer, as_integers(g, x), dtype), outputs[0] * outputs[1], layer.taps)
-        acc = g.add("MatMul", patches, weights)
-    if outputs[1] > 1:
-        acc = g.reduce("ReduceMax", g.reshape(acc, *outputs, stage.out_shape[2]), 2)
-    if sums.lift:
-        acc = g.with_scalar("Mul", acc, 1 << sums.lift, dtype)
+def _finished(g: Graph, stage: WeightedStage, row: Row, acc: str, sums: Sums, dtype: np.dtype[Any]) -> Values:
+    """Sums of products pooled, with their bias, activated, rounded once."""
+    h, w, c = stage.out_shape
+    if row.pool != (1, 1):
+        acc = g.reduce("ReduceMax", g.reshape(acc, h * w, row.pool[0] * row.pool[1], c), 2)
+    acc = g.lifted(acc, sums.lift, dtype)
     if any(sums.bias):
         acc = g.add("Add", acc, g.tensor("bias", np.array(sums.bias, dtype)))
-    y = g.requantize(acc, sums.shift, _range(layer)[0], form.max_raw, dtype)
+    return _rounded(g, stage, acc, dtype)
+
+
+def _rounded(g: Graph, stage: Stage, acc: str, dtype: np.dtype[Any]) -> Values:
+    """A stage's sums as its output; the activation is a bound of the saturation."""
+    y = g.requantize(acc, stage.shift, *_range(stage), dtype)
     return Values(g.reshape(y, *stage.out_shape), stage.out_shape, False)
-
-
-def _max_pool(g: Graph, layer: Layer, x: Values) -> tuple[Values, str]:
-    """Exact in either form: values stay what they are."""
-    out = layer.stage.out_shape
-    if x.quantized:
-        y = g.add("MaxPool", x.name, kernel_shape=list(layer.kernel), strides=list(layer.stride))
-        return Values(y, out, True), "MaxPool"
-    y = g.reduce("ReduceMax", _gathered(g, layer, x.name, np.dtype(np.int32)), 2)
-    return Values(g.reshape(y, *out), out, False), INT32
-
-
-def _average_pool(g: Graph, layer: Layer, x: Values) -> Values:
-    """The window's sum times the integer multiplier, rounded once."""
-    stage, dtype = layer.stage, np.dtype(np.int64)
-    mantissa, shift = layer.multiplier
-    shift += stage.x_form.format.frac_bits - stage.y_form.format.frac_bits
-    acc = g.reduce("ReduceSum", _gathered(g, layer, as_integers(g, x), dtype), 2)
-    acc = g.with_scalar("Mul", acc, mantissa, dtype)
-    low, high = _range(layer)
-    return Values(g.reshape(g.requantize(acc, shift, low, high, dtype), *stage.out_shape), stage.out_shape, False)

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from fxptrain import __version__
-from fxptrain.export.layers import Network
 from fxptrain.export.npz import description
 from fxptrain.export.onnx.forms import QUANTIZED, form_of
 from fxptrain.export.onnx.graph import Graph, Port, require
-from fxptrain.export.onnx.layers import add_layer, as_integers, input_values
+from fxptrain.export.onnx.layers import add_stage, as_integers, input_values
 from fxptrain.export.source import Options, write_export
+from fxptrain.nn.layers.contract import INPUT
 from fxptrain.run.evaluation import Run
 
 MODEL = "model.onnx"
@@ -36,16 +36,15 @@ def build(run: Run) -> tuple[Graph, Port, Port, list[dict[str, str]]]:
     x = Port(
         "pixels" if pixels else "raw", np.uint8 if pixels else model.input_form.format.dtype, model.spec.input_shape
     )
-    network = Network(model, training=False)
-    as_bytes = form_of(network.layers[0].stage) == QUANTIZED
-    values = input_values(g, x.name, model.table if pixels else None, model.spec.input_shape, as_bytes)
+    as_bytes = form_of(model, model.stages[0]) == QUANTIZED
+    values = {INPUT: input_values(g, x.name, model.table if pixels else None, model.spec.input_shape, as_bytes)}
     forms = []
-    for layer in network.layers:
-        values, form = add_layer(g, layer, values)
-        forms.append({"layer": layer.stage.name, "form": form})
+    for i, stage in enumerate(model.stages):
+        values[i], form = add_stage(g, model, stage, [values[tensor] for tensor in stage.inputs])
+        forms.append({"layer": stage.name, "form": form})
     g.scope = "output"
     outputs = model.stages[-1].out_elements
-    g.add("Reshape", as_integers(g, values), g.numbers(0, outputs), output=LOGITS)
+    g.add("Reshape", as_integers(g, values[len(model.stages) - 1]), g.numbers(0, outputs), output=LOGITS)
     return g, x, Port(LOGITS, np.int32, (outputs,)), forms
 
 

@@ -1,5 +1,6 @@
 /* Formats follow the data: at fixed steps every tensor's format is adapted and its parameters move to the new grid. */
 #include "fxp_formats.h"
+#include "fxp_kinds.h"
 #include "fxp_step.h"
 
 #if FXP_TRAINING
@@ -31,17 +32,12 @@ static void regrid_momentum(fxp_momentum *values, fxp_site site, int32_t taps, i
     }
 }
 
-static void *place(const fxp_model *model, uint32_t at)
-{
-    return model->arena + at;
-}
-
 static void regrid(fxp_model *model, const fxp_stage *s, int32_t change, int32_t momentum_change)
 {
-    const int32_t taps = s->kh * s->kw * ((s->kind == FXP_DEPTHWISE) ? 1 : s->ci);
-    fxp_param *weights = (fxp_param *)place(model, s->weights_at), *bias = (fxp_param *)place(model, s->bias_at);
-    fxp_momentum *weights_momentum = (fxp_momentum *)place(model, s->weights_momentum_at);
-    fxp_momentum *bias_momentum = (fxp_momentum *)place(model, s->bias_momentum_at);
+    const int32_t taps = s->taps;
+    fxp_param *weights = (fxp_param *)fxp_place(model, s->weights_at), *bias = (fxp_param *)fxp_place(model, s->bias_at);
+    fxp_momentum *weights_momentum = (fxp_momentum *)fxp_place(model, s->weights_momentum_at);
+    fxp_momentum *bias_momentum = (fxp_momentum *)fxp_place(model, s->bias_momentum_at);
     if (change != 0) {
         regrid_params(weights, regrid_site(model, s, change, FXP_PARAM_BITS, FXP_SITE_WEIGHT_REGRID), taps, s->co);
         if (s->bias != NULL) {
@@ -65,17 +61,18 @@ void fxp_adapt(fxp_model *model)
     int32_t i;
     for (i = 0; i < FXP_STAGES; i++) {
         const fxp_stage *s = &fxp_stages[i];
-        fxp_form *y = &model->forms[s->y_form];
+        const int32_t row = fxp_tensors[i + 1].form;
         if ((s->w_form >= 0) && (i >= FXP_FIRST_TRAINED)) {
             const int32_t change = fxp_form_adapt(&model->forms[s->w_form], &fxp_form_starts[s->w_form]);
             const int32_t momentum_change = fxp_form_adapt(&model->forms[s->w_form + 1], &fxp_form_starts[s->w_form + 1]);
             regrid(model, s, change, momentum_change);
         }
-        if (s->kind != FXP_MAXPOOL) {
-            (void)fxp_form_adapt(y, &fxp_form_starts[s->y_form]);
-            if ((s->w_form >= 0) && fxp_form_starts[s->y_form].adaptive) { /* never finer than the sums */
-                const int32_t excess = y->frac - (model->forms[s->x_form].frac + model->forms[s->w_form].frac);
-                (void)fxp_form_move(y, &fxp_form_starts[s->y_form], (excess > 0) ? -excess : 0);
+        if (s->rounds) {
+            fxp_form *y = &model->forms[row];
+            const int32_t finest = fxp_kind_fracs(model, s).finest; /* never finer than the sums */
+            (void)fxp_form_adapt(y, &fxp_form_starts[row]);
+            if ((finest != FXP_NO_FINEST) && fxp_form_starts[row].adaptive) {
+                (void)fxp_form_move(y, &fxp_form_starts[row], (y->frac > finest) ? (finest - y->frac) : 0);
             }
         }
     }

@@ -1,55 +1,70 @@
-/* The half of a step that makes errors: scales, loss, input errors. */
+/* The half of a step that makes errors: scales, the loss, and the error of a tensor from those of its readers. */
 #include <string.h>
 
-#include "fxp_conv.h"
-#include "fxp_depthwise.h"
+#include "fxp_kinds.h"
 #include "fxp_loss.h"
-#include "fxp_pool.h"
 #include "fxp_step.h"
 
 #if FXP_TRAINING
 
-static void *place(const fxp_step *step, uint32_t at)
+/* Fractional bits of what a reader hands back. */
+static int32_t handed_frac(const fxp_step *step, const fxp_reader *reader)
 {
-    return step->model->arena + at;
+    return step->error_frac[reader->stage] + fxp_kind_fracs(step->model, &fxp_stages[reader->stage]).error_frac;
 }
 
-/* What the sums of the input error have more fractional bits than the output error. */
-static int32_t added_frac(const fxp_model *model, const fxp_stage *stage)
+/* Fractional bits of the sums that the error at the output of stage `i` is rounded from. */
+static int32_t sum_frac_of(const fxp_step *step, int32_t i)
 {
-    return (stage->w_form >= 0) ? model->forms[stage->w_form].frac : stage->mean.shift;
+    const fxp_tensor *tensor = &fxp_tensors[i + 1];
+    fxp_grid grid = fxp_grid_none();
+    int32_t k;
+    if (tensor->readers == 0) {
+#if FXP_CROSS_ENTROPY
+        return FXP_PROBABILITY_FRAC;
+#else
+        return step->model->forms[tensor->form].frac;
+#endif
+    }
+    for (k = 0; k < tensor->readers; k++) {
+        const fxp_reader *reader = &fxp_readers[tensor->first_reader + k];
+        fxp_grid_add(&grid, handed_frac(step, reader), reader->room);
+    }
+    return fxp_grid_frac(&grid);
 }
 
 void fxp_step_scales(fxp_step *step)
 {
-    const fxp_model *model = step->model;
-    int32_t i, sum_frac = FXP_PROBABILITY_FRAC;
-#if !FXP_CROSS_ENTROPY
-    sum_frac = model->forms[fxp_stages[FXP_STAGES - 1].y_form].frac;
-#endif
+    int32_t i;
     for (i = FXP_STAGES - 1; i >= FXP_FIRST_TRAINED; i--) {
-        const int32_t frac = model->scales[i].frac;
+        const int32_t frac = step->model->scales[i].frac, sum_frac = sum_frac_of(step, i);
         step->sum_frac[i] = sum_frac;
         step->error_frac[i] = (frac < sum_frac) ? frac : sum_frac;
-        sum_frac = step->error_frac[i] + added_frac(model, &fxp_stages[i]);
     }
 }
 
-/* Rounding site of the error at the output of stage `i`, drawn by layer number `layer`. */
-static fxp_site error_site(const fxp_step *step, int32_t i, int32_t layer)
+/* Rounding site of the error at the output of stage `i`. */
+static fxp_site error_site(const fxp_step *step, int32_t i)
 {
     const int32_t shift = step->sum_frac[i] - step->error_frac[i];
-    return fxp_site_at((shift > 62) ? 62 : shift, FXP_ERROR_STOCHASTIC, FXP_ERROR_BITS,
-                       fxp_stream(layer, FXP_SITE_INPUT_ERROR), step->model->step);
+    return fxp_site_at((shift > 62) ? 62 : shift, FXP_ERROR_STOCHASTIC, FXP_ERROR_BITS, fxp_tensors[i + 1].error_stream,
+                       step->model->step);
 }
 
-void fxp_step_loss(fxp_step *step)
+static uint64_t larger(uint64_t peak, int64_t value)
+{
+    const uint64_t size = (value < 0) ? (uint64_t)-value : (uint64_t)value;
+    return (size > peak) ? size : peak;
+}
+
+/* Error at the logits of all samples, loss and correct answers. */
+static void loss_error(fxp_step *step)
 {
     const int32_t last = FXP_STAGES - 1;
-    const int32_t frac = step->model->forms[fxp_stages[last].y_form].frac;
-    fxp_site site = error_site(step, last, FXP_LAYERS);
-    fxp_error *error = (fxp_error *)place(step, fxp_stages[last].error_at);
-    int64_t *sums = (int64_t *)place(step, FXP_LOSS_AT);
+    const int32_t frac = step->model->forms[fxp_tensors[last + 1].form].frac;
+    fxp_site site = error_site(step, last);
+    fxp_error *error = (fxp_error *)fxp_place(step->model, fxp_tensors[last + 1].error_at);
+    int64_t *sums = (int64_t *)fxp_place(step->model, FXP_LOSS_AT);
     int32_t n, c, at = 0;
     step->loss_sum = 0;
     step->correct = 0;
@@ -59,64 +74,92 @@ void fxp_step_loss(fxp_step *step)
         step->correct += (fxp_first_largest(logits) == (int32_t)step->labels[n]) ? 1 : 0;
         step->loss_sum += fxp_loss_sums(logits, frac, step->labels[n], sums);
         for (c = 0; c < FXP_OUTPUTS; c++, at++) {
-            const uint64_t size = (sums[c] < 0) ? (uint64_t)-sums[c] : (uint64_t)sums[c];
-            step->largest[last] = (size > step->largest[last]) ? size : step->largest[last];
+            step->largest[last] = larger(step->largest[last], sums[c]);
             error[at] = (fxp_error)fxp_requantize(&site, sums[c], (uint32_t)at);
         }
     }
 }
 
-static void add_input_error(const fxp_backward *pass, fxp_error_sum *sums)
+/* What a reader hands back of sample `n`: exact sums. */
+static void hand_back(const fxp_step *step, const fxp_reader *reader, int32_t n, int32_t elements, fxp_error_sum *sums)
 {
-    switch (pass->stage->kind) {
-#if FXP_BACK_CONV
-    case FXP_CONV:
-        fxp_conv2d_input_error(pass, sums);
-        break;
-#endif
-#if FXP_BACK_DEPTHWISE
-    case FXP_DEPTHWISE:
-        fxp_depthwise_input_error(pass, sums);
-        break;
-#endif
-#if FXP_BACK_MAXPOOL
-    case FXP_MAXPOOL:
-        fxp_maxpool_input_error(pass, sums);
-        break;
-#endif
-#if FXP_BACK_AVGPOOL
-    case FXP_AVGPOOL:
-        fxp_averagepool_input_error(pass, sums);
-        break;
-#endif
-    default:
-        (void)sums;
-        break;
+    const fxp_stage *s = &fxp_stages[reader->stage];
+    const int32_t outputs = fxp_tensors[reader->stage + 1].elements;
+    const fxp_error *error = (const fxp_error *)fxp_place(step->model, fxp_tensors[reader->stage + 1].error_at);
+    const uint8_t *winners = (s->winners_at == FXP_NOWHERE) ? NULL : (const uint8_t *)fxp_place(step->model, s->winners_at);
+    fxp_backward pass;
+    pass.stage = s;
+    pass.weights = (s->w_form >= 0) ? fxp_weights_of(step->model, reader->stage) : NULL;
+    pass.x = NULL;
+    pass.winners = (winners == NULL) ? NULL : (winners + n * outputs);
+    pass.error = error + n * outputs;
+    pass.slot = reader->slot;
+    memset(sums, 0, (size_t)elements * sizeof(fxp_error_sum));
+    fxp_kind_input_error(&pass, sums);
+}
+
+/* Add sums, shifted by `lift`, to those of other readers. */
+static void join(int64_t *joined, const fxp_error_sum *sums, int32_t elements, int32_t lift)
+{
+    int32_t i;
+    for (i = 0; i < elements; i++) {
+        joined[i] += fxp_lifted(sums[i], lift);
     }
 }
 
-void fxp_step_input_error(fxp_step *step, int32_t i, int32_t look)
+/* Let the sums of one sample pass where its values x do not keep them back, note the largest absolute one, and round them
+ * to `out` (NULL: only look): those of several readers, if there are some. */
+static void finish(fxp_step *step, int32_t i, int32_t n, const fxp_error_sum *sums, const int64_t *joined, fxp_site *site,
+                   fxp_error *out)
 {
-    const fxp_stage *s = &fxp_stages[i];
-    const int32_t outputs = s->oh * s->ow * s->co, inputs = s->h * s->w * s->ci;
-    const fxp_error *error = (const fxp_error *)place(step, s->error_at);
-    const uint8_t *winners = (s->winners_at == FXP_NOWHERE) ? NULL : (const uint8_t *)place(step, s->winners_at);
-    fxp_error *out = (fxp_error *)place(step, fxp_stages[i - 1].error_at);
-    fxp_error_sum *sums = (fxp_error_sum *)place(step, s->input_sums_at);
-    fxp_site site = error_site(step, i - 1, s->layer);
-    int32_t n;
-    step->largest[i - 1] = 0;
+    const fxp_tensor *tensor = &fxp_tensors[i + 1];
+    const fxp_value *x = fxp_y_of(step->model, i, n);
+    const uint32_t first = (uint32_t)(n * tensor->elements);
+#if FXP_SATURATION_MASK
+    const int64_t low = tensor->relu ? 0 : FXP_MIN_RAW(FXP_VALUE_BITS);
+    const int64_t high = FXP_MAX_RAW(FXP_VALUE_BITS);
+#else
+    const int64_t low = tensor->relu ? 0 : INT64_MIN;
+    const int64_t high = INT64_MAX;
+#endif
+    int32_t at;
+    for (at = 0; at < tensor->elements; at++) {
+        const int64_t sum = (joined != NULL) ? joined[at] : (int64_t)sums[at];
+        const int64_t passed = ((x[at] > low) && (x[at] < high)) ? sum : 0;
+        step->largest[i] = larger(step->largest[i], passed);
+        if (out != NULL) { /* zero rounds to zero whatever the draw */
+            out[at] = (fxp_error)((passed == 0) ? 0 : fxp_requantize(site, passed, first + (uint32_t)at));
+        }
+    }
+}
+
+void fxp_step_error(fxp_step *step, int32_t i, int32_t look)
+{
+    const fxp_tensor *tensor = &fxp_tensors[i + 1];
+    const int32_t elements = tensor->elements;
+    fxp_error_sum *sums = (fxp_error_sum *)fxp_place(step->model, tensor->sums_at);
+    int64_t *joined = (tensor->readers > 1) ? (int64_t *)fxp_place(step->model, tensor->joined_at) : NULL;
+    fxp_error *out = (fxp_error *)fxp_place(step->model, tensor->error_at);
+    fxp_site site = error_site(step, i);
+    int32_t n, k;
+    if (tensor->readers == 0) {
+        loss_error(step);
+        return;
+    }
+    step->largest[i] = 0;
     for (n = 0; n < step->count; n++) {
-        fxp_backward pass;
-        pass.stage = s;
-        pass.weights = (s->w_form >= 0) ? fxp_weights_of(step->model, i) : NULL;
-        pass.x = fxp_x_of(step->model, i, n);
-        pass.winners = (winners == NULL) ? NULL : (winners + n * outputs);
-        pass.error = error + n * outputs;
-        memset(sums, 0, (size_t)inputs * sizeof(fxp_error_sum));
-        add_input_error(&pass, sums);
-        fxp_finish_error(&pass, sums, &site, (uint32_t)(n * inputs), &step->largest[i - 1],
-                         look ? NULL : (out + n * inputs));
+        if (joined != NULL) {
+            memset(joined, 0, (size_t)elements * sizeof(int64_t));
+        }
+        for (k = 0; k < tensor->readers; k++) {
+            const fxp_reader *reader = &fxp_readers[tensor->first_reader + k];
+            hand_back(step, reader, n, elements, sums);
+            if (joined != NULL) {
+                const int32_t lift = step->sum_frac[i] - handed_frac(step, reader);
+                join(joined, sums, elements, (lift < -62) ? -62 : lift);
+            }
+        }
+        finish(step, i, n, sums, joined, &site, look ? NULL : (out + n * elements));
     }
 }
 

@@ -1,18 +1,12 @@
 /* The half of a step that changes parameters: exact gradients, consumed by the update as soon as they are finished. */
 #include <string.h>
 
-#include "fxp_conv.h"
-#include "fxp_depthwise.h"
 #include "fxp_formats.h"
+#include "fxp_kinds.h"
 #include "fxp_multiplier.h"
 #include "fxp_step.h"
 
 #if FXP_TRAINING
-
-static void *place(const fxp_step *step, uint32_t at)
-{
-    return step->model->arena + at;
-}
 
 static int32_t bit_length(int32_t value)
 {
@@ -24,11 +18,6 @@ static int32_t bit_length(int32_t value)
     return bits;
 }
 
-static int32_t taps_of(const fxp_stage *stage)
-{
-    return stage->kh * stage->kw * ((stage->kind == FXP_DEPTHWISE) ? 1 : stage->ci);
-}
-
 /* The update of a stage's weights, or of its bias. */
 static fxp_update_site update_site(const fxp_step *step, int32_t i, int32_t is_bias)
 {
@@ -37,7 +26,7 @@ static fxp_update_site update_site(const fxp_step *step, int32_t i, int32_t is_b
     const fxp_model *model = step->model;
     const fxp_stage *s = &fxp_stages[i];
     const int32_t frac_w = model->forms[s->w_form].frac, frac_m = model->forms[s->w_form + 1].frac;
-    const int32_t frac_g = step->error_frac[i] + (is_bias ? 0 : model->forms[s->x_form].frac);
+    const int32_t frac_g = step->error_frac[i] + (is_bias ? 0 : fxp_x_frac(model, s, 0));
     const int32_t bits = (is_bias ? 0 : (FXP_VALUE_BITS - 1)) + FXP_ERROR_BITS - 1 + bit_length(step->count * s->oh * s->ow);
     const fxp_multiplier mean = fxp_multiplier_ratio(1, (uint64_t)(uint32_t)step->count);
     fxp_update_site site;
@@ -58,28 +47,20 @@ static int64_t gradient_of(const fxp_step *step, int32_t i, int32_t c, fxp_gradi
 {
     const fxp_stage *s = &fxp_stages[i];
     const int32_t outputs = s->oh * s->ow * s->co;
-    const fxp_error *error = (const fxp_error *)place(step, s->error_at);
-    const uint8_t *winners = (s->winners_at == FXP_NOWHERE) ? NULL : (const uint8_t *)place(step, s->winners_at);
+    const fxp_error *error = (const fxp_error *)fxp_place(step->model, fxp_tensors[i + 1].error_at);
+    const uint8_t *winners = (s->winners_at == FXP_NOWHERE) ? NULL : (const uint8_t *)fxp_place(step->model, s->winners_at);
     int64_t total = 0;
     int32_t n, at;
-    memset(sums, 0, (size_t)taps_of(s) * sizeof(fxp_gradient_sum));
+    memset(sums, 0, (size_t)s->taps * sizeof(fxp_gradient_sum));
     for (n = 0; n < step->count; n++) {
         fxp_backward pass;
         pass.stage = s;
         pass.weights = NULL;
-        pass.x = fxp_x_of(step->model, i, n);
+        pass.x = fxp_x_of(step->model, s, 0, n);
+        pass.slot = 0;
         pass.winners = (winners == NULL) ? NULL : (winners + n * outputs);
         pass.error = error + n * outputs;
-#if FXP_GRADIENT_DEPTHWISE
-        if (s->kind == FXP_DEPTHWISE) {
-            fxp_depthwise_weight_gradient(&pass, c, sums);
-        }
-#endif
-#if FXP_GRADIENT_CONV
-        if (s->kind == FXP_CONV) {
-            fxp_conv2d_weight_gradient(&pass, c, sums);
-        }
-#endif
+        fxp_kind_weight_gradient(&pass, c, sums);
         for (at = c; at < outputs; at += s->co) {
             total += pass.error[at];
         }
@@ -97,9 +78,9 @@ static uint64_t larger(uint64_t peak, int64_t value)
 static void update_weights(const fxp_step *step, int32_t i, int32_t c, const fxp_gradient_sum *sums, fxp_update_site *site)
 {
     const fxp_stage *s = &fxp_stages[i];
-    const int32_t taps = taps_of(s), channels = (c + 1 < s->co) ? 2 : 1;
-    fxp_param *weights = (fxp_param *)place(step, s->weights_at);
-    fxp_momentum *momentum = (fxp_momentum *)place(step, s->weights_momentum_at);
+    const int32_t taps = s->taps, channels = (c + 1 < s->co) ? 2 : 1;
+    fxp_param *weights = (fxp_param *)fxp_place(step->model, s->weights_at);
+    fxp_momentum *momentum = (fxp_momentum *)fxp_place(step->model, s->weights_momentum_at);
     int32_t k, j;
     for (k = 0; k < taps; k++) {
         for (j = 0; j < channels; j++) {
@@ -120,11 +101,11 @@ static void note(fxp_model *model, const fxp_stage *s, const fxp_update_site *si
 void fxp_step_gradient(fxp_step *step, int32_t i, uint64_t *peaks)
 {
     const fxp_stage *s = &fxp_stages[i];
-    const int32_t taps = taps_of(s);
-    fxp_gradient_sum *sums = (fxp_gradient_sum *)place(step, s->gradient_at);
+    const int32_t taps = s->taps;
+    fxp_gradient_sum *sums = (fxp_gradient_sum *)fxp_place(step->model, s->gradient_at);
     fxp_update_site weights = update_site(step, i, 0), biases = update_site(step, i, 1);
-    fxp_param *bias = (fxp_param *)place(step, s->bias_at);
-    fxp_momentum *bias_momentum = (fxp_momentum *)place(step, s->bias_momentum_at);
+    fxp_param *bias = (fxp_param *)fxp_place(step->model, s->bias_at);
+    fxp_momentum *bias_momentum = (fxp_momentum *)fxp_place(step->model, s->bias_momentum_at);
     int32_t c, j, k;
     for (c = 0; c < s->co; c += 2) {
         for (j = 0; (j < 2) && (c + j < s->co); j++) {

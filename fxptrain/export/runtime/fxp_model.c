@@ -3,33 +3,30 @@
 #include <string.h>
 
 #include "fxp.h"
-#include "fxp_conv.h"
-#include "fxp_depthwise.h"
+#include "fxp_kinds.h"
 #include "fxp_loss.h"
 #include "fxp_packed.h"
-#include "fxp_pool.h"
-
-/* The arena is bytes; the plan gives every array a place aligned to 8, written before it is read. */
-static void *place(const fxp_model *model, uint32_t at)
-{
-    return model->arena + at;
-}
 
 int32_t fxp_ready(const fxp_model *model)
 {
     return (model != NULL) && (model->identity == FXP_IDENTITY);
 }
 
-fxp_value *fxp_x_of(const fxp_model *model, int32_t stage, int32_t sample)
+/* A tensor's values of one sample. */
+static fxp_value *values_of(const fxp_model *model, const fxp_tensor *tensor, int32_t sample)
 {
-    fxp_value *first = (fxp_value *)place(model, fxp_stages[stage].x_at);
-    return first + fxp_stages[stage].x_step * (uint32_t)sample;
+    fxp_value *first = (fxp_value *)fxp_place(model, tensor->at);
+    return first + tensor->step * (uint32_t)sample;
+}
+
+fxp_value *fxp_x_of(const fxp_model *model, const fxp_stage *stage, int32_t k, int32_t sample)
+{
+    return values_of(model, fxp_input_of(stage, k), sample);
 }
 
 fxp_value *fxp_y_of(const fxp_model *model, int32_t stage, int32_t sample)
 {
-    fxp_value *first = (fxp_value *)place(model, fxp_stages[stage].y_at);
-    return first + fxp_stages[stage].y_step * (uint32_t)sample;
+    return values_of(model, &fxp_tensors[stage + 1], sample);
 }
 
 /* Parameters that are trained have a place in the arena; the others stay where they were exported, where packed weights
@@ -43,7 +40,7 @@ FXP_ROM fxp_param *fxp_weights_of(const fxp_model *model, int32_t stage)
 #endif
 #if FXP_TRAINING
     if (s->weights_at != FXP_NOWHERE) {
-        weights = (const fxp_param *)place(model, s->weights_at);
+        weights = (const fxp_param *)fxp_place(model, s->weights_at);
     }
 #else
     (void)model;
@@ -57,7 +54,7 @@ FXP_ROM fxp_param *fxp_bias_of(const fxp_model *model, int32_t stage)
     const fxp_stage *s = &fxp_stages[stage];
 #if FXP_TRAINING
     if ((s->weights_at != FXP_NOWHERE) && (s->bias != NULL)) {
-        return (const fxp_param *)place(model, s->bias_at);
+        return (const fxp_param *)fxp_place(model, s->bias_at);
     }
 #else
     (void)model;
@@ -66,11 +63,6 @@ FXP_ROM fxp_param *fxp_bias_of(const fxp_model *model, int32_t stage)
 }
 
 #if FXP_TRAINING
-
-static int32_t taps_of(const fxp_stage *stage)
-{
-    return stage->kh * stage->kw * ((stage->kind == FXP_DEPTHWISE) ? 1 : stage->ci);
-}
 
 static void copy_params(fxp_param *to, FXP_ROM fxp_param *from, int32_t count)
 {
@@ -91,9 +83,9 @@ static void copy_momentum(fxp_momentum *to, FXP_ROM fxp_momentum *from, int32_t 
 static void copy_start(fxp_model *model, int32_t i)
 {
     const fxp_stage *s = &fxp_stages[i];
-    const int32_t taps = taps_of(s);
-    fxp_param *weights = (fxp_param *)place(model, s->weights_at);
-    fxp_momentum *momentum = (fxp_momentum *)place(model, s->weights_momentum_at);
+    const int32_t taps = s->taps;
+    fxp_param *weights = (fxp_param *)fxp_place(model, s->weights_at);
+    fxp_momentum *momentum = (fxp_momentum *)fxp_place(model, s->weights_momentum_at);
 #if FXP_PACKED
     fxp_unpack_weights(s->weights, 0, s->co, taps, weights);
     fxp_unpack_momentum(s->weights_momentum_start, s->co, taps, momentum);
@@ -102,8 +94,8 @@ static void copy_start(fxp_model *model, int32_t i)
     copy_momentum(momentum, s->weights_momentum_start, taps * s->co);
 #endif
     if (s->bias != NULL) {
-        copy_params((fxp_param *)place(model, s->bias_at), s->bias, s->co);
-        copy_momentum((fxp_momentum *)place(model, s->bias_momentum_at), s->bias_momentum_start, s->co);
+        copy_params((fxp_param *)fxp_place(model, s->bias_at), s->bias, s->co);
+        copy_momentum((fxp_momentum *)fxp_place(model, s->bias_momentum_at), s->bias_momentum_start, s->co);
     }
 }
 
@@ -147,7 +139,7 @@ fxp_status fxp_init(fxp_model *model, void *arena)
 
 void fxp_load_input(const fxp_model *model, fxp_inputs inputs, int32_t sample, int32_t place_of)
 {
-    fxp_value *x = fxp_x_of(model, 0, place_of);
+    fxp_value *x = values_of(model, &fxp_tensors[0], place_of);
     const size_t first = (size_t)sample * FXP_INPUTS;
 #if FXP_PIXELS
     size_t i;
@@ -165,79 +157,50 @@ void fxp_load_input(const fxp_model *model, fxp_inputs inputs, int32_t sample, i
 fxp_site fxp_forward_site(const fxp_model *model, int32_t stage, int32_t stochastic)
 {
     const fxp_stage *s = &fxp_stages[stage];
-    const int32_t frac_x = model->forms[s->x_form].frac;
-    int32_t shift = -model->forms[s->y_form].frac;
+    const int32_t shift = fxp_kind_fracs(model, s).frac - model->forms[fxp_tensors[stage + 1].form].frac;
     uint32_t step = 0;
-    if (s->w_form >= 0) {
-        shift += model->forms[s->w_form].frac + ((frac_x > 0) ? frac_x : 0);
-    } else {
-        shift += frac_x + s->mean.shift;
-    }
 #if FXP_TRAINING
     step = model->step;
 #endif
     return fxp_site_at(shift, stochastic, FXP_VALUE_BITS, fxp_stream(s->layer, FXP_SITE_FORWARD), step);
 }
 
-static void run(const fxp_forward *pass)
-{
-    switch (pass->stage->kind) {
-#if FXP_USE_CONV
-    case FXP_CONV:
-        fxp_conv2d_forward(pass);
-        break;
-#endif
-#if FXP_USE_DEPTHWISE
-    case FXP_DEPTHWISE:
-        fxp_depthwise_forward(pass);
-        break;
-#endif
-#if FXP_USE_MAXPOOL
-    case FXP_MAXPOOL:
-        fxp_maxpool_forward(pass);
-        break;
-#endif
-#if FXP_USE_AVGPOOL
-    case FXP_AVGPOOL:
-        fxp_averagepool_forward(pass);
-        break;
-#endif
-    default:
-        break;
-    }
-}
-
 void fxp_forward_stage(fxp_model *model, int32_t stage, int32_t sample, int32_t keep, fxp_site *site)
 {
     const fxp_stage *s = &fxp_stages[stage];
     const int32_t elements = s->oh * s->ow * s->co;
-    const int32_t frac_x = model->forms[s->x_form].frac;
+    const int32_t frac_x = fxp_x_frac(model, s, 0);
     fxp_forward pass;
+    int32_t k;
+    pass.model = model;
     pass.stage = s;
     pass.weights = (s->w_form >= 0) ? fxp_weights_of(model, stage) : NULL;
     pass.bias = (s->w_form >= 0) ? fxp_bias_of(model, stage) : NULL;
 #if FXP_PACKED
-    pass.panel = (fxp_param *)place(model, s->panel_at);
+    pass.panel = (fxp_param *)fxp_place(model, s->panel_at);
 #else
     pass.panel = NULL;
 #endif
-    pass.x = fxp_x_of(model, stage, sample);
+    for (k = 0; k < s->inputs; k++) {
+        pass.xs[k] = fxp_x_of(model, s, k, sample);
+    }
+    pass.x = fxp_x_of(model, s, 0, sample);
     pass.y = fxp_y_of(model, stage, sample);
     pass.winners = NULL;
-    pass.patches = (fxp_value *)place(model, s->scratch_at);
+    pass.patches = (fxp_value *)fxp_place(model, s->scratch_at);
     pass.site = site;
     pass.first = (uint32_t)(sample * elements);
     pass.lift = (frac_x < 0) ? -frac_x : 0;
     pass.bias_shift = (frac_x > 0) ? frac_x : 0;
 #if FXP_TRAINING
     if (keep && (s->winners_at != FXP_NOWHERE)) {
-        uint8_t *winners = (uint8_t *)place(model, s->winners_at);
+        uint8_t *winners = (uint8_t *)fxp_place(model, s->winners_at);
         pass.winners = winners + sample * elements;
     }
 #else
     (void)keep;
 #endif
-    run(&pass);
+    fxp_kind_forward(&pass);
 }
 
 const fxp_value *fxp_logits_of(fxp_model *model, fxp_inputs inputs)
@@ -290,6 +253,6 @@ int32_t fxp_predict_raw(fxp_model *model, const fxp_value *inputs, int32_t *logi
 
 int32_t fxp_logit_frac(const fxp_model *model)
 {
-    const int32_t form = fxp_stages[FXP_STAGES - 1].y_form;
+    const int32_t form = fxp_tensors[FXP_STAGES].form;
     return fxp_ready(model) ? model->forms[form].frac : fxp_form_starts[form].frac;
 }

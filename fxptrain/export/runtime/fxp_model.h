@@ -27,15 +27,21 @@ static inline fxp_inputs fxp_raw(const fxp_value *raw)
     return inputs;
 }
 
-/* One sample's places in the arena. */
-fxp_value *fxp_x_of(const fxp_model *model, int32_t stage, int32_t sample);
+/* The arena is bytes; the plan gives every array a place aligned to 8, written before it is read. */
+static inline void *fxp_place(const fxp_model *model, uint32_t at)
+{
+    return model->arena + at;
+}
+
+/* One sample's places in the arena: of input `k` of a stage, and of what it writes. */
+fxp_value *fxp_x_of(const fxp_model *model, const fxp_stage *stage, int32_t k, int32_t sample);
 fxp_value *fxp_y_of(const fxp_model *model, int32_t stage, int32_t sample);
 
 /* Weights and bias in use: the arena's where they are trained, else the exported ones. */
 FXP_ROM fxp_param *fxp_weights_of(const fxp_model *model, int32_t stage);
 FXP_ROM fxp_param *fxp_bias_of(const fxp_model *model, int32_t stage);
 
-/* Put the raw integers of sample `sample` of `inputs` where stage 0 reads sample number `place`. */
+/* Put the raw integers of sample `sample` of `inputs` where sample number `place` of the input is read. */
 void fxp_load_input(const fxp_model *model, fxp_inputs inputs, int32_t sample, int32_t place);
 
 /* Whether the model is one and went through fxp_init. */

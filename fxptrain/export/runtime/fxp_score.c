@@ -48,7 +48,7 @@ fxp_status fxp_usage_of(const fxp_model *model, int32_t stage, int32_t tensor, f
     if ((usage == NULL) || (stage < 0) || (stage >= FXP_STAGES) || (tensor < FXP_OF_OUTPUTS) || (tensor > FXP_OF_MOMENTUM)) {
         return FXP_BAD_ARGUMENT;
     }
-    row = fxp_stages[stage].y_form;
+    row = fxp_tensors[stage + 1].form;
     if (tensor != FXP_OF_OUTPUTS) {
         if (fxp_stages[stage].w_form < 0) {
             return FXP_NOTHING;

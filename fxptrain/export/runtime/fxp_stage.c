@@ -1,5 +1,11 @@
 #include "fxp_stage.h"
 
+fxp_fracs fxp_weighted_fracs(const fxp_model *model, const fxp_stage *stage)
+{
+    const int32_t frac_x = fxp_x_frac(model, stage, 0), frac_w = model->forms[stage->w_form].frac;
+    return fxp_fracs_at(frac_w + ((frac_x > 0) ? frac_x : 0), frac_w + frac_x, frac_w);
+}
+
 void fxp_finish(const fxp_forward *pass, fxp_forward_sum best, int32_t c, int32_t at)
 {
     int64_t sum = best;
@@ -10,9 +16,7 @@ void fxp_finish(const fxp_forward *pass, fxp_forward_sum best, int32_t c, int32_
         sum += (pass->bias_shift > 30) ? fxp_shift_left(pass->bias[c], pass->bias_shift)
                                        : ((int64_t)pass->bias[c] * ((int32_t)1 << pass->bias_shift));
     }
-    if (pass->stage->relu && (sum < 0)) {
-        sum = 0;
-    }
+    sum = fxp_activated(pass->stage, sum);
     pass->y[at] = (fxp_value)fxp_requantize(pass->site, sum, pass->first + (uint32_t)at);
 }
 
@@ -43,29 +47,8 @@ fxp_range fxp_inside(int32_t position, int32_t size, int32_t extent)
     return range;
 }
 
-#if FXP_TRAINING
-
-void fxp_finish_error(const fxp_backward *pass, const fxp_error_sum *sums, fxp_site *site, uint32_t first,
-                      uint64_t *largest, fxp_error *out)
+int32_t fxp_window_at(const fxp_stage *stage, int32_t oh, int32_t ow, int32_t c, int32_t t)
 {
-    const fxp_stage *stage = pass->stage;
-    const int32_t count = stage->h * stage->w * stage->ci;
-#if FXP_SATURATION_MASK
-    const int64_t low = stage->producer_relu ? 0 : FXP_MIN_RAW(FXP_VALUE_BITS);
-    const int64_t high = FXP_MAX_RAW(FXP_VALUE_BITS);
-#else
-    const int64_t low = stage->producer_relu ? 0 : INT64_MIN;
-    const int64_t high = INT64_MAX;
-#endif
-    int32_t i;
-    for (i = 0; i < count; i++) {
-        const int64_t sum = ((pass->x[i] > low) && (pass->x[i] < high)) ? sums[i] : 0;
-        const uint64_t size = (sum < 0) ? (uint64_t)-sum : (uint64_t)sum;
-        *largest = (size > *largest) ? size : *largest;
-        if (out != NULL) { /* zero rounds to zero whatever the draw */
-            out[i] = (fxp_error)((sum == 0) ? 0 : fxp_requantize(site, sum, first + (uint32_t)i));
-        }
-    }
+    const fxp_position entry = fxp_window_entry(t, stage->kw);
+    return ((oh * stage->sh + entry.h) * stage->w + ow * stage->sw + entry.w) * stage->ci + c;
 }
-
-#endif

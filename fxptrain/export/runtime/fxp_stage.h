@@ -1,26 +1,67 @@
-/* What every stage's loops are handed, and the two ends they share: bias, ReLU, rounding; mask, rounding. Twin of
- * kernels/requantize.py. */
+/* What every stage's loops are handed, and what they share: bias, activation and rounding at their end, windows, grids. Twin
+ * of kernels/requantize.py. */
 #ifndef FXP_STAGE_H
 #define FXP_STAGE_H
 
 #include "fxp_rounding.h"
 #include "fxp_types.h"
 
+/* Fractional bits of a stage's sums: of the output; beyond which a moving output format holds nothing more; and how many
+ * more the sums of an input error have than the output error. */
+typedef struct {
+    int32_t frac;
+    int32_t finest;
+    int32_t error_frac;
+} fxp_fracs;
+
+#define FXP_NO_FINEST INT32_MAX
+
+static inline fxp_fracs fxp_fracs_at(int32_t frac, int32_t finest, int32_t error_frac)
+{
+    fxp_fracs fracs;
+    fracs.frac = frac;
+    fracs.finest = finest;
+    fracs.error_frac = error_frac;
+    return fracs;
+}
+
+/* Of sums of products. */
+fxp_fracs fxp_weighted_fracs(const fxp_model *model, const fxp_stage *stage);
+
+/* Input `k` of a stage, and its fractional bits now. */
+static inline const fxp_tensor *fxp_input_of(const fxp_stage *stage, int32_t k)
+{
+    return &fxp_tensors[fxp_stage_inputs[stage->first_input + k]];
+}
+
+static inline int32_t fxp_x_frac(const fxp_model *model, const fxp_stage *stage, int32_t k)
+{
+    return model->forms[fxp_input_of(stage, k)->form].frac;
+}
+
 /* Forward of one sample. */
 typedef struct {
+    const fxp_model *model;
     const fxp_stage *stage;
     FXP_ROM fxp_param *weights; /* with FXP_PACKED, NULL: to be unpacked into the panel */
     FXP_ROM fxp_param *bias;    /* NULL: none */
-    const fxp_value *x;       /* (h, w, ci) */
-    fxp_value *y;             /* (oh, ow, co) */
-    uint8_t *winners;         /* of y; NULL: nobody wants them */
-    fxp_param *panel;         /* scratch for unpacked weights */
-    fxp_value *patches;       /* (pool_h * pool_w, kh, kw, ci), scratch of convolutions */
+    const fxp_value *x;       /* (h, w, ci), the first input */
+    const fxp_value *xs[FXP_MOST_INPUTS];
+    fxp_value *y;       /* (oh, ow, co) */
+    uint8_t *winners;   /* of y; NULL: nobody wants them */
+    fxp_param *panel;   /* scratch for unpacked weights */
+    fxp_value *patches; /* (pool_h * pool_w, kh, kw, ci), scratch of convolutions */
     fxp_site *site;
     uint32_t first; /* index of y's first element in the whole batch */
     int32_t lift;   /* brings sums of products to the grid of the sums */
     int32_t bias_shift;
 } fxp_forward;
+
+/* What becomes of a sum before it is rounded. */
+static inline int64_t fxp_activated(const fxp_stage *stage, int64_t sum)
+{
+    return (stage->relu && (sum < 0)) ? 0 : sum;
+}
 
 /* Round the largest sum of one window to element `at` of y. */
 void fxp_finish(const fxp_forward *pass, fxp_forward_sum best, int32_t c, int32_t at);
@@ -44,6 +85,42 @@ typedef struct {
 
 fxp_range fxp_inside(int32_t position, int32_t size, int32_t extent);
 
+/* Flat index of channel `c` at entry `t` of the window (kh, kw) of output (oh, ow), without padding. */
+int32_t fxp_window_at(const fxp_stage *stage, int32_t oh, int32_t ow, int32_t c, int32_t t);
+
+/* One grid for numbers of several, added up: the finest of all on which int64 holds their sum. Twin of
+ * nn/layers/alignment.py. */
+typedef struct {
+    int32_t finest;
+    int32_t limit;
+} fxp_grid;
+
+#define FXP_SUM_BITS 62
+
+static inline fxp_grid fxp_grid_none(void)
+{
+    const fxp_grid grid = {INT32_MIN, INT32_MAX};
+    return grid;
+}
+
+/* An addend with `frac` fractional bits, of which int64 holds the sum if it is shifted by no more than `room` bits. */
+static inline void fxp_grid_add(fxp_grid *grid, int32_t frac, int32_t room)
+{
+    grid->finest = (frac > grid->finest) ? frac : grid->finest;
+    grid->limit = (frac + room < grid->limit) ? (frac + room) : grid->limit;
+}
+
+static inline int32_t fxp_grid_frac(const fxp_grid *grid)
+{
+    return (grid->finest < grid->limit) ? grid->finest : grid->limit;
+}
+
+/* value * 2^lift, exact to the left, floored to the right; |lift| <= 62. */
+static inline int64_t fxp_lifted(int64_t value, int32_t lift)
+{
+    return (lift < 0) ? fxp_shift_right(value, -lift) : (value * ((int64_t)1 << lift));
+}
+
 #if FXP_TRAINING
 
 /* Backward of one sample. */
@@ -53,12 +130,8 @@ typedef struct {
     const fxp_value *x;
     const uint8_t *winners; /* NULL: no pooling */
     const fxp_error *error; /* (oh, ow, co) */
+    int32_t slot;           /* which of the inputs its error is wanted of */
 } fxp_backward;
-
-/* Mask the sums of one sample's input error, note the largest absolute one, and round them to `out` (NULL: only
- * look). An error passes where the input is strictly between the bounds. */
-void fxp_finish_error(const fxp_backward *pass, const fxp_error_sum *sums, fxp_site *site, uint32_t first,
-                      uint64_t *largest, fxp_error *out);
 
 #endif
 

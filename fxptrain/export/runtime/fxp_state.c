@@ -20,17 +20,12 @@
 
 static int32_t weight_count(const fxp_stage *s)
 {
-    return s->co * s->kh * s->kw * ((s->kind == FXP_DEPTHWISE) ? 1 : s->ci);
+    return s->co * s->taps;
 }
 
 static int32_t bias_count(const fxp_stage *s)
 {
     return (s->bias == NULL) ? 0 : s->co;
-}
-
-static void *place(const fxp_model *model, uint32_t at)
-{
-    return model->arena + at;
 }
 
 static void put_params(fxp_bytes *bytes, const fxp_param *values, int32_t count)
@@ -74,10 +69,10 @@ fxp_status fxp_state_out(const fxp_model *model, const fxp_storage *storage, uin
     for (i = FXP_FIRST_TRAINED; i < FXP_STAGES; i++) {
         const fxp_stage *s = &fxp_stages[i];
         if (s->w_form >= 0) {
-            put_params(&bytes, (const fxp_param *)place(model, s->weights_at), weight_count(s));
-            put_momentum(&bytes, (const fxp_momentum *)place(model, s->weights_momentum_at), weight_count(s));
-            put_params(&bytes, (const fxp_param *)place(model, s->bias_at), bias_count(s));
-            put_momentum(&bytes, (const fxp_momentum *)place(model, s->bias_momentum_at), bias_count(s));
+            put_params(&bytes, (const fxp_param *)fxp_place(model, s->weights_at), weight_count(s));
+            put_momentum(&bytes, (const fxp_momentum *)fxp_place(model, s->weights_momentum_at), weight_count(s));
+            put_params(&bytes, (const fxp_param *)fxp_place(model, s->bias_at), bias_count(s));
+            put_momentum(&bytes, (const fxp_momentum *)fxp_place(model, s->bias_momentum_at), bias_count(s));
         }
     }
     fxp_put(&bytes, ~bytes.crc, 4);
@@ -156,12 +151,12 @@ static int32_t take_momentum(fxp_bytes *bytes, fxp_momentum *values, int32_t cou
 
 static fxp_param *params_at(const fxp_model *model, uint32_t at)
 {
-    return (model == NULL) ? NULL : (fxp_param *)place(model, at);
+    return (model == NULL) ? NULL : (fxp_param *)fxp_place(model, at);
 }
 
 static fxp_momentum *momentum_at(const fxp_model *model, uint32_t at)
 {
-    return (model == NULL) ? NULL : (fxp_momentum *)place(model, at);
+    return (model == NULL) ? NULL : (fxp_momentum *)fxp_place(model, at);
 }
 
 /* Everything behind the first five words; without a model it is only looked at. */

@@ -24,11 +24,9 @@ typedef struct {
 /* Error formats of this step from the scales, from the loss down: never finer than the sums. */
 void fxp_step_scales(fxp_step *step);
 
-/* Error at the logits of all samples, loss and correct answers. */
-void fxp_step_loss(fxp_step *step);
-
-/* Error at the input of stage `i` of all samples; with `look`, only the largest sum is noted. */
-void fxp_step_input_error(fxp_step *step, int32_t i, int32_t look);
+/* Error at the output of stage `i` of all samples: of the last one from the loss, whose sum and correct answers are noted;
+ * of others from the errors of all stages that read it. With `look`, only the largest sum is noted. */
+void fxp_step_error(fxp_step *step, int32_t i, int32_t look);
 
 /* Exact gradients of stage `i`, two output channels at a time: each is used for the update at once, or with `peaks`
  * only its largest absolute weight and bias gradients are noted there. */

@@ -1,11 +1,14 @@
-/* One training step: forward, loss, then from the last layer down its input error, its gradients and its update.
+/* One training step: forward, then from the loss back the errors of all tensors, gradients and updates.
  *
- * Every scale is known before the data (delayed scaling), so a layer may be updated before the errors below it are known:
- * the bits are those of updating all layers at the end, and an error map lives for two layers only.
+ * Every scale is known before the data (delayed scaling), so a stage may be updated before the errors below it are known:
+ * the bits are those of updating all stages at the end, and an error map lives for as long as its readers need it only.
  */
+#include <string.h>
+
 #include "fxp.h"
 #include "fxp_formats.h"
 #include "fxp_multiplier.h"
+#include "fxp_stage.h"
 #include "fxp_step.h"
 
 #if FXP_TRAINING
@@ -37,7 +40,7 @@ static void fit_momentum(fxp_step *step, uint64_t peaks[FXP_STAGES][2])
         const fxp_stage *s = &fxp_stages[i];
         if (s->w_form >= 0) {
             const int32_t frac = step->error_frac[i];
-            const int32_t frac_x = step->model->forms[s->x_form].frac;
+            const int32_t frac_x = fxp_x_frac(step->model, s, 0);
             const int32_t finest = fxp_momentum_fitting(peaks[i][0], frac + frac_x, step->count, 60);
             step->model->forms[s->w_form + 1].frac = fxp_momentum_fitting(peaks[i][1], frac, step->count, finest);
         }
@@ -50,24 +53,17 @@ static void calibrate(fxp_step *step)
 {
     fxp_scale *scales = step->model->scales;
     uint64_t peaks[FXP_STAGES][2];
-    int32_t i, n;
+    int32_t k, n;
+    memset(peaks, 0, sizeof(peaks));
     fxp_step_scales(step);
-    for (i = FXP_STAGES - 1; i >= FXP_FIRST_TRAINED; i--) {
-        if (i == FXP_STAGES - 1) {
-            fxp_step_loss(step);
-        } else {
-            fxp_step_input_error(step, i + 1, 1);
-        }
-        scales[i].frac = fxp_scale_fitting(step->largest[i], step->sum_frac[i]);
-        fxp_step_scales(step);
-        if (i == FXP_STAGES - 1) {
-            fxp_step_loss(step);
-        } else {
-            fxp_step_input_error(step, i + 1, 0);
-        }
-        peaks[i][0] = 0;
-        peaks[i][1] = 0;
-        if (FXP_FIT_MOMENTUM && (fxp_stages[i].w_form >= 0)) {
+    for (k = 0; k < FXP_ACTIONS; k++) {
+        const int32_t i = fxp_actions[k].stage;
+        if (!fxp_actions[k].updates) {
+            fxp_step_error(step, i, 1);
+            scales[i].frac = fxp_scale_fitting(step->largest[i], step->sum_frac[i]);
+            fxp_step_scales(step);
+            fxp_step_error(step, i, 0);
+        } else if (FXP_FIT_MOMENTUM) {
             fxp_step_gradient(step, i, peaks[i]);
         }
     }
@@ -82,13 +78,12 @@ static void calibrate(fxp_step *step)
 
 static void backward(fxp_step *step)
 {
-    int32_t i;
-    for (i = FXP_STAGES - 1; i >= FXP_FIRST_TRAINED; i--) {
-        if (i > FXP_FIRST_TRAINED) {
-            fxp_step_input_error(step, i, 0);
-        }
-        if (fxp_stages[i].w_form >= 0) {
-            fxp_step_gradient(step, i, NULL);
+    int32_t i, k;
+    for (k = 0; k < FXP_ACTIONS; k++) {
+        if (fxp_actions[k].updates) {
+            fxp_step_gradient(step, fxp_actions[k].stage, NULL);
+        } else {
+            fxp_step_error(step, fxp_actions[k].stage, 0);
         }
     }
     for (i = FXP_FIRST_TRAINED; i < FXP_STAGES; i++) {
@@ -149,9 +144,9 @@ static void note_outputs(fxp_model *model, int32_t count, fxp_result *result)
     int32_t i;
     for (i = 0; i < FXP_STAGES; i++) {
         const fxp_stage *s = &fxp_stages[i];
-        if (s->kind != FXP_MAXPOOL) {
+        if (s->rounds) {
             const uint32_t total = (uint32_t)(count * s->oh * s->ow * s->co);
-            fxp_form_note(&model->forms[s->y_form], model->seen[i].saturated, total, model->seen[i].largest);
+            fxp_form_note(&model->forms[fxp_tensors[i + 1].form], model->seen[i].saturated, total, model->seen[i].largest);
             result->rounded += total;
             result->saturated += model->seen[i].saturated;
         }
@@ -180,7 +175,6 @@ fxp_result fxp_train_finish(fxp_model *model, fxp_multiplier rate)
     }
     fxp_step_scales(&step);
     note_outputs(model, step.count, &result);
-    fxp_step_loss(&step);
     backward(&step);
     model->pending = 0;
     model->step++;

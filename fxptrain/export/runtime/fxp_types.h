@@ -1,4 +1,4 @@
-/* What the runtime works on: layers, formats, error scales, the model. No code.
+/* What the runtime works on: stages, tensors, formats, error scales, the model. No code.
  *
  * Letters: h w input position, ci co channels, kh kw kernel, oh ow output position after pooling, pool_h pool_w the
  * max-pooling window fused into a convolution (1 x 1: none). Storage types and sizes come from the generated
@@ -12,8 +12,6 @@
 
 #include "fxp_config.h"
 #include "fxp_interface.h"
-
-enum { FXP_CONV = 0, FXP_DEPTHWISE = 1, FXP_MAXPOOL = 2, FXP_AVGPOOL = 3 };
 
 /* 1: the products of 8- and 16-bit numbers use the DSP instructions of Cortex-M4, M7, M33 (fxp_forward_dot.h); the bits are the
  * same. The compiler tells whether the core has them; -DFXP_DSP=0 does without. */
@@ -71,25 +69,25 @@ typedef struct {
     int32_t shift;
 } fxp_multiplier;
 
-/* One layer with the ReLU and max-pooling that fuse into it. A linear layer is a convolution of one position.
- * Weights lie (co, kh, kw, ci), of depthwise convolutions (c, kh, kw), so that a sum reads them in order; the index
- * of a draw stays that of the (kh, kw, ci, co) array. `_at` are byte offsets in the arena, `_step` elements from one
- * sample to the next (0: all samples share the place). */
+/* A stage: one layer with the activation and the max-pooling that fuse into it. A linear layer is a convolution of one
+ * position. Weights lie (co, kh, kw, ci), of depthwise convolutions (c, kh, kw), so that a sum reads them in order; the
+ * index of a draw stays that of the (kh, kw, ci, co) array. `_at` are byte offsets in the arena. */
 typedef struct {
     int32_t kind;
     int32_t layer; /* number in the recipe: streams of draws are 16 * layer + kind of site */
     int32_t relu;
-    int32_t producer_relu; /* whether the input comes out of a ReLU */
-    int32_t h, w, ci;
+    int32_t rounds;              /* whether values are rounded into a format of the stage's own */
+    int32_t inputs, first_input; /* how many tensors it reads, and the first one's place in fxp_stage_inputs */
+    int32_t h, w, ci;            /* of the first one */
     int32_t oh, ow, co;
     int32_t kh, kw, sh, sw, pad_h, pad_w;
     int32_t pool_h, pool_w;
-    fxp_multiplier mean; /* of an average pool: 1 / (kh * kw) */
-    int32_t x_form, y_form, w_form; /* rows of the formats; the momentum's is w_form + 1; -1: none */
+    int32_t taps;        /* weights of one output channel */
+    fxp_multiplier mean; /* what sums without weights are multiplied by: of an average pool, 1 / (kh * kw) */
+    int32_t w_form;      /* row of the weights' format; the momentum's is the next; -1: no weights */
     FXP_ROM fxp_stored_param *weights; /* as exported; training copies them into the arena */
     FXP_ROM fxp_param *bias;           /* NULL: none */
-    uint32_t x_at, y_at, scratch_at;
-    uint32_t x_step, y_step;
+    uint32_t scratch_at;
 #if FXP_PACKED
     uint32_t panel_at; /* where weights that are not trained are unpacked */
     int32_t panel;     /* how many output channels' at a time */
@@ -97,10 +95,42 @@ typedef struct {
 #if FXP_TRAINING
     FXP_ROM fxp_stored_momentum *weights_momentum_start;
     FXP_ROM fxp_momentum *bias_momentum_start;
-    uint32_t winners_at, error_at, input_sums_at, gradient_at;
+    uint32_t winners_at, gradient_at;
     uint32_t weights_at, bias_at, weights_momentum_at, bias_momentum_at;
 #endif
 } fxp_stage;
+
+/* A tensor: number 0 is the model's input, number i + 1 what stage i writes. */
+typedef struct {
+    int32_t form;     /* row of its format */
+    int32_t relu;     /* whether its values come out of a ReLU, where errors stop */
+    int32_t elements; /* of one sample */
+    uint32_t at, step; /* elements from one sample to the next; 0: all samples share the place */
+#if FXP_TRAINING
+    int32_t readers, first_reader; /* of a tensor whose error is made: how many read it, the first's place in fxp_readers */
+    uint32_t error_stream;         /* of the draws that round its error */
+    uint32_t error_at, sums_at;
+    uint32_t joined_at; /* where the sums of several readers are added up */
+#endif
+} fxp_tensor;
+
+#if FXP_TRAINING
+
+/* Input `slot` of a stage, as a reader of a tensor. What it hands back can be shifted `room` bits to the left where it is
+ * added to what the other readers do. */
+typedef struct {
+    int32_t stage;
+    int32_t slot;
+    int32_t room;
+} fxp_reader;
+
+/* One thing that the backward pass does: make the error at a stage's output, or update the stage. */
+typedef struct {
+    int32_t stage;
+    int32_t updates;
+} fxp_action;
+
+#endif
 
 /* What does not change of a tensor's format, and where it starts. */
 typedef struct {
@@ -173,9 +203,13 @@ extern const fxp_input_scale fxp_input_scales[FXP_INPUT_SCALES];
 
 /* Generated in fxp_data.c. */
 extern const fxp_stage fxp_stages[FXP_STAGES];
+extern const int32_t fxp_stage_inputs[FXP_STAGE_INPUTS]; /* numbers of tensors */
+extern const fxp_tensor fxp_tensors[FXP_STAGES + 1];
 extern const fxp_form_start fxp_form_starts[FXP_FORMS];
 #if FXP_TRAINING
 extern const fxp_scale fxp_scale_starts[FXP_STAGES];
+extern const fxp_reader fxp_readers[FXP_READERS + 1]; /* the last one is none */
+extern const fxp_action fxp_actions[FXP_ACTIONS];     /* in order */
 #endif
 
 #endif

@@ -16,7 +16,7 @@ from fxptrain.kernels.requantize import RoundSite
 from fxptrain.nn.engine.plans import StagePlans, remembered
 from fxptrain.nn.engine.share import ForwardShare
 from fxptrain.nn.engine.threads import Team, shares
-from fxptrain.nn.engine.workspace import Workspace
+from fxptrain.nn.engine.workspace import Workspace, plan_memory
 from fxptrain.nn.layers.contract import Moment
 from fxptrain.nn.layers.images import SAMPLE_BLOCK
 from fxptrain.nn.model import Model
@@ -66,7 +66,8 @@ class Inference:
         self.team = Team(max(1, min(threads, batch)))
         self._macs = sum(stage.macs for stage in model.stages)
         self.chunk = max(1, min(CHUNK * self.team.size, batch))
-        self.space = Workspace(model, self.chunk, self.team.size, training=False)
+        arenas = plan_memory(model, self.chunk, self.team.size, training=False)
+        self.space = Workspace(model, arenas, self.team.size)
         self._programs: dict[Hashable, tuple[list[ForwardShare], Program]] = {}
         self._extent = model.expect(NO_PIXELS)
         self._prepare()

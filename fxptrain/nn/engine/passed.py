@@ -10,7 +10,17 @@ from fxptrain.nn.layers.contract import Report
 
 @dataclass
 class Passed:
-    """Loss sum, correct classes, and a report per stage of its outputs and of the errors going back."""
+    """What some samples reported.
+
+    Parameters
+    ----------
+    loss_sum : int
+        With 16 fractional bits.
+    correct : int
+        Samples whose class was right.
+    outputs, errors : list of Report
+        For every stage, of its output and of the error at it.
+    """
 
     loss_sum: int
     correct: int

@@ -5,21 +5,33 @@ What does not belong here: what the calls of a stage are (`conv` and its like) a
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from functools import partial
 
+import numpy as np
 import numpy.typing as npt
 
 from fxptrain.kernels.call import Call, Phase, Program
+from fxptrain.nn.engine.layout import Layout
 from fxptrain.nn.engine.passed import Passed
 from fxptrain.nn.engine.plans import StagePlans
-from fxptrain.nn.engine.share import ErrorFormats, Inputs, Labels, TrainingShare, stage_input
+from fxptrain.nn.engine.share import (
+    INPUTS_AT,
+    ErrorFormats,
+    Inputs,
+    Labels,
+    TrainingShare,
+    blocks_input,
+    reading,
+    stage_input,
+)
 from fxptrain.nn.engine.sinks import Sink
 from fxptrain.nn.engine.threads import Team, pieces, shares
 from fxptrain.nn.engine.workspace import Workspace, at_once, hands_back
 from fxptrain.nn.layers.contract import GradientBlock, Moment
 from fxptrain.nn.layers.images import SAMPLE_BLOCK
 from fxptrain.nn.model import Model
+from fxptrain.nn.state.parameters import IntArray
 
 PATIENCE = 16  # steps from one measurement of the parameters to the next, if the last one brought nothing
 
@@ -27,8 +39,8 @@ PATIENCE = 16  # steps from one measurement of the parameters to the next, if th
 class Packing:
     """What is made of the parameters before a step: measured, chosen by, and packed."""
 
-    def __init__(self, model: Model, space: Workspace) -> None:
-        self.stages, self.space, self._input = model.stages, space, model.input_form
+    def __init__(self, model: Model, space: Workspace, layout: Layout) -> None:
+        self.stages, self.space, self.layout, self._input = model.stages, space, layout, model.input_form
         self._measured = [
             stage.measure(views, hands_back(stage)) for stage, views in zip(self.stages, space.shared, strict=True)
         ]
@@ -57,37 +69,63 @@ class Packing:
         self.choice = tuple(stage.choose(found) for stage, found in zip(self.stages, self._found, strict=True))
 
     def phase(self, plans: StagePlans) -> Phase:
-        """Pack all weights, the stage with most parameters first."""
-        stages, shared = self.stages, self.space.shared
+        """Pack all weights that are packed whole, the stage with most parameters first."""
+        stages = self.stages
         order = sorted(range(len(stages)), key=lambda i: -sum(p.flat.size for p in stages[i].parameters))
-        found = (
-            plans.of(i, "prepare", (), partial(stages[i].prepare, shared[i], hands_back(stages[i]))) for i in order
-        )
+        found = (plans.of(i, "prepare", (), partial(self._prepare, i)) for i in order)
         return [[calls] for calls in found if calls]
+
+    def _prepare(self, i: int) -> list[Call]:
+        stage, views = self.stages[i], self.space.shared[i]
+        make = stage.prepare if self.layout.blocks[i] is None else stage.proofs
+        return make(views, hands_back(stage))
+
+
+def _forward(stage: int, share: TrainingShare) -> list[Call]:
+    return share.outputs[stage].calls
+
+
+def _backward(stage: int, share: TrainingShare) -> list[Call]:
+    return share.backward[stage]
 
 
 class Samples:
     """Forward, loss and input errors of one piece of a batch, a share of it for every thread."""
 
     def __init__(
-        self, model: Model, space: Workspace, plans: StagePlans, threads: int, samples: int, kind: npt.DTypeLike,
+        self, model: Model, space: Workspace, plans: StagePlans, layout: Layout, samples: int, kind: npt.DTypeLike,
         formats: ErrorFormats,
     ) -> None:  # fmt: skip
+        self._layout = layout
         optimizer = model.optimizer
         forward, error = (name == "stochastic" for name in (optimizer.forward_rounding, optimizer.error_rounding))
         self._shares = [
             [
                 TrainingShare(
-                    model, space, plans, worker, at, Moment(model.seed, at.start, forward, error), kind, formats
+                    model, space, plans, worker, at, Moment(model.seed, at.start, forward, error), kind, layout, formats
                 )
-                for at in pieces(part, at_once(model, samples))
+                for at in pieces(part, samples if layout.schedule.layers else at_once(model, samples))
             ]
-            for worker, part in enumerate(shares(samples, threads, SAMPLE_BLOCK))
+            for worker, part in enumerate(shares(samples, layout.threads, SAMPLE_BLOCK))
         ]
 
-    def phase(self) -> Phase:
-        """A group for every thread's samples."""
-        return [[[call for share in own for call in share.calls]] for own in self._shares]
+    def phases(self, rows: Rows | None) -> list[Phase]:
+        """A group for every thread's samples, and one for every block of a gradient, as the schedule orders them."""
+        if not self._layout.schedule.layers:
+            found = [self._phase(lambda share: share.calls)]
+            return found if rows is None else [*found, rows.phase()]
+        stages = range(len(self._layout.blocks))
+        found = [self._phase(lambda share: share.load)]
+        found += [self._phase(partial(_forward, i)) for i in stages]
+        found.append(self._phase(lambda share: [share.loss]))
+        for i in reversed(stages):
+            found.append(self._phase(partial(_backward, i)))
+            if rows is not None:
+                found += [rows.phase(n) for n in self._layout.updates(i)]
+        return found
+
+    def _phase(self, calls: Callable[[TrainingShare], list[Call]]) -> Phase:
+        return [[[call for share in own for call in calls(share)]] for own in self._shares]
 
     def give(self, inputs: Inputs, labels: Labels) -> None:
         """Hand over the piece."""
@@ -103,26 +141,46 @@ class Rows:
     """All gradient blocks over some samples and, after each, what a sink does with it."""
 
     def __init__(
-        self, model: Model, space: Workspace, threads: int, blocks: Sequence[tuple[int, GradientBlock]], samples: int,
-        sink: Sink,
+        self, model: Model, space: Workspace, layout: Layout, blocks: Sequence[tuple[int, GradientBlock]], samples: int,
+        kind: npt.DTypeLike, sink: Sink,
     ) -> None:  # fmt: skip
-        self._sink, self._groups, part = sink, [], slice(0, samples)
+        self._model, self._space, self._layout = model, space, layout
+        self._samples, self._kind, self._sink = samples, np.dtype(kind), sink
+        self._groups: list[tuple[int, list[list[Call]]]] = []
         self._moment: Hashable = None
         self._sunk: list[tuple[int, GradientBlock, list[Call]]] = []  # the sink's calls, one for every thread
+        self._readers: list[Call] = []
         for i, block in blocks:
-            x, error, winners = stage_input(model, space, i, part), space.error[i][part], space.winners_of(i, part)
             group, sunk = [], []
-            for worker in range(threads):
-                scratch = space.scratch["gradient", worker][i]
-                calls, gradient = model.stages[i].gradient(block, x, error, winners, scratch)
+            for worker in range(layout.threads):
+                calls, gradient = self._gradient(i, block, worker)
+                self._readers += reading(calls)
                 sunk.append(sink.plan(i, block, gradient, worker))
                 group.append([*calls, sunk[-1]])
             self._sunk.append((i, block, sunk))
-            self._groups.append(group)
+            self._groups.append((i, group))
 
-    def phase(self) -> Phase:
-        """A group for every block."""
-        return self._groups
+    def _gradient(self, i: int, block: GradientBlock, worker: int) -> tuple[list[Call], IntArray]:
+        space, layout, part = self._space, self._layout, slice(0, self._samples)
+        scratch, blocks = space.scratch["gradient", worker][i], layout.blocks[i]
+        if i in layout.chunks:  # summed up already
+            return [], scratch["bias_gradient" if block.parameter.is_bias else "gradient"]
+        error = space.error[i][part]
+        if blocks is None:
+            x, winners = stage_input(self._model, space, i, part), space.winners_of(i, part)
+            return self._model.stages[i].gradient(block, x, error, winners, scratch)
+        kept = layout.kept(i, 0, self._samples)
+        x, winners = blocks_input(layout, space, i, part, self._kind), kept.winners.some(space.winners[i], part)
+        return blocks.gradient(block, x, error, winners, scratch, kept)
+
+    def phase(self, stage: int | None = None) -> Phase:
+        """A group for every block, of one stage or of all."""
+        return [group for i, group in self._groups if stage in (None, i)]
+
+    def give(self, inputs: Inputs) -> None:
+        """Hand over the piece."""
+        for call in self._readers:
+            call.replace(INPUTS_AT, inputs)
 
     def before(self) -> None:
         """Make the sink's calls ready, if they are not."""
@@ -144,12 +202,14 @@ class Piece:
 
     def __init__(self, packing: Phase | None, samples: Samples, rows: Rows | None) -> None:
         self.samples, self.rows = samples, rows
-        self.program = Program(packing or [], samples.phase(), rows.phase() if rows is not None else [])
+        self.program = Program(packing or [], *samples.phases(rows))
 
     def run(self, team: Team, inputs: Inputs, labels: Labels, part: slice, step: int, workers: int) -> list[Passed]:
         """Run its program on a part of the batch; returns what the samples passed."""
-        self.samples.give(inputs[part], labels[part])
+        here = np.ascontiguousarray(inputs[part])
+        self.samples.give(here, labels[part])
         if self.rows is not None:
+            self.rows.give(here)
             self.rows.before()
         team.perform(self.program, step, workers, part.start)
         if self.rows is not None:

@@ -5,9 +5,9 @@ What does not belong here: which samples (`threads.shares`), gradients (`program
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
-from functools import partial
-from typing import Any
+from collections.abc import Callable, Hashable, Iterable
+from functools import cache, partial
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,10 +18,21 @@ from fxptrain.kernels.add import clear, round_error
 from fxptrain.kernels.call import Call
 from fxptrain.kernels.copy import copy, look_up
 from fxptrain.kernels.requantize import RoundSite
+from fxptrain.nn.engine.layout import Layout
 from fxptrain.nn.engine.passed import Passed
 from fxptrain.nn.engine.plans import StagePlans
+from fxptrain.nn.engine.threads import pieces
 from fxptrain.nn.engine.workspace import JOIN, Workspace
-from fxptrain.nn.layers.contract import INPUT, ErrorCall, ForwardCall, Moment, Report, Roundings, error_site
+from fxptrain.nn.layers.contract import (
+    INPUT,
+    NO_WINNERS,
+    ErrorCall,
+    ForwardCall,
+    Moment,
+    Report,
+    Roundings,
+    error_site,
+)
 from fxptrain.nn.model import Model
 from fxptrain.nn.state.parameters import IntArray
 from fxptrain.nn.state.streams import Site, stream
@@ -31,6 +42,7 @@ Inputs = npt.NDArray[np.generic]
 Labels = npt.NDArray[np.int32]
 NO_LABELS = np.empty(0, np.int32)
 INPUTS_AT = 0  # position of the input in the call that loads it
+T = TypeVar("T")
 LABELS_AT = 2  # position of the labels in the call of the loss
 
 
@@ -39,6 +51,20 @@ def stage_input(model: Model, space: Workspace, stage: int, part: slice, slot: i
     tensor = model.stages[stage].inputs[slot]
     source = space.input if tensor == INPUT else space.y[tensor]
     return source[part].reshape(-1, *model.stages[stage].in_shapes[slot])
+
+
+@cache
+def handed_over(kind: np.dtype[Any]) -> npt.NDArray[Any]:
+    """What stands for a batch of a type in calls that read it as it is handed in, until it is."""
+    return np.empty((0, 0, 0, 0), kind)
+
+
+def blocks_input(layout: Layout, space: Workspace, stage: int, part: slice, kind: np.dtype[Any]) -> npt.NDArray[Any]:
+    """Some samples of the input of a stage that runs in blocks, as they are kept."""
+    tensor, kept = layout.model.stages[stage].inputs[0], layout.kept(stage)
+    if tensor == INPUT and layout.handed:
+        return handed_over(kind)
+    return kept.x.some(space.input if tensor == INPUT else space.y[tensor], part)
 
 
 def load_call(model: Model, inputs: Inputs, out: IntArray) -> Call:
@@ -69,28 +95,50 @@ class ForwardShare:
 
     def __init__(
         self, model: Model, space: Workspace, plans: StagePlans, worker: int, part: slice, moment: Moment,
-        kind: npt.DTypeLike,
+        kind: npt.DTypeLike, layout: Layout | None = None,
     ) -> None:  # fmt: skip
-        self.model, self.space, self.worker, self.part, self.moment = model, space, worker, part, moment
-        self.load = load_call(model, np.empty((0, 0, 0, 0), kind), space.input[part])
-        place = "forward", worker, part.stop, moment
-        self.outputs = [plans.of(i, place, (), partial(self._forward, i)) for i in range(len(model.stages))]
+        self.model, self.space, self.plans, self.worker, self.part = model, space, plans, worker, part
+        self.moment, self.kind, self.layout = moment, np.dtype(kind), layout
+        self.load: list[Call] = []
+        if layout is None or not layout.handed:
+            self.load.append(load_call(model, handed_over(self.kind), space.input[part]))
+        place = "forward", worker, part.stop, moment, self.kind
+        found = [plans.of(i, place, (), partial(self._forward, i)) for i in range(len(model.stages))]
+        self.outputs = [roundings for roundings, _ in found]
+        self._readers = [call for _, calls in found for call in calls]
 
-    def _forward(self, i: int) -> Roundings:
-        space, part, stage = self.space, self.part, self.model.stages[i]
+    def _forward(self, i: int) -> tuple[Roundings, list[Call]]:
+        """Forward of a stage, and those of its calls that read the batch as it is handed in."""
+        space, part, stage, layout = self.space, self.part, self.model.stages[i], self.layout
+        scratch, shared = space.scratch["forward", self.worker][i], space.shared[i]
+        blocks = None if layout is None else layout.blocks[i]
+        if layout is not None and blocks is not None:
+            kept = layout.kept(i, part.start, part.stop - part.start)
+            x, y = blocks_input(layout, space, i, part, self.kind), kept.y.some(space.y[i], part)
+            winners = kept.winners.some(space.winners[i], part)
+            made = blocks.forward(ForwardCall((x,), y, winners, self.moment, shared, scratch), kept)
+            return made, reading(made.calls)
         xs = tuple(stage_input(self.model, space, i, part, slot) for slot in range(len(stage.inputs)))
-        scratch = space.scratch["forward", self.worker][i]
-        call = ForwardCall(xs, space.y[i][part], space.winners_of(i, part), self.moment, space.shared[i], scratch)
-        return stage.forward(call)
+        call = ForwardCall(xs, space.y[i][part], space.winners_of(i, part), self.moment, shared, scratch)
+        return stage.forward(call), []
 
     def give(self, inputs: Inputs) -> None:
-        """Hand over the batch whose samples are next."""
-        self.load.replace(INPUTS_AT, np.ascontiguousarray(inputs[self.part]))
+        """Hand over the piece of a batch, C-contiguous, whose samples are next."""
+        for call in self.load:
+            call.replace(INPUTS_AT, np.ascontiguousarray(inputs[self.part]))
+        for call in self._readers:
+            call.replace(INPUTS_AT, inputs)
 
     @property
     def calls(self) -> list[Call]:
         """All calls in order."""
-        return [self.load, *(call for output in self.outputs for call in output.calls)]
+        return [*self.load, *(call for output in self.outputs for call in output.calls)]
+
+
+def reading(calls: Iterable[Call]) -> list[Call]:
+    """Those of new calls that read the batch as it is handed in."""
+    stand_in = (0, 0, 0, 0)
+    return [call for call in calls if getattr(call.args[INPUTS_AT], "shape", None) == stand_in]
 
 
 class TrainingShare(ForwardShare):
@@ -98,57 +146,92 @@ class TrainingShare(ForwardShare):
 
     def __init__(
         self, model: Model, space: Workspace, plans: StagePlans, worker: int, part: slice, moment: Moment,
-        kind: npt.DTypeLike, formats: ErrorFormats,
+        kind: npt.DTypeLike, layout: Layout, formats: ErrorFormats,
     ) -> None:  # fmt: skip
-        super().__init__(model, space, plans, worker, part, moment, kind)
+        super().__init__(model, space, plans, worker, part, moment, kind, layout)
         self.loss = loss_call(model, space, worker, NO_LABELS, part, formats, moment)
-        self.loss_errors = space.error[-1][part].size
-        self.plans, self.formats = plans, formats
+        self.loss_errors, self.formats, self._layout = space.error[-1][part].size, formats, layout
         self.errors: dict[int, Roundings] = {}  # that write each tensor's error
-        self._backward: list[Call] = []
+        self.backward: dict[int, list[Call]] = {}  # of every stage: from the error at its output to those at its inputs
         for i in range(len(model.stages) - 1, -1, -1):
+            self.backward[i] = calls = []
             if model.graph.joins(i):
                 self.errors[i] = self._planned(i, "join", partial(self._join, i), *self._grid(i))
-                self._backward += self.errors[i].calls
+                calls += self.errors[i].calls
             for slot, tensor in reversed(list(enumerate(model.stages[i].inputs))):
                 if tensor != INPUT:
-                    self._hand_back(i, slot, tensor)
+                    calls += self._hand_back(i, slot, tensor)
 
-    def _planned(self, i: int, place: Hashable, make: Callable[[], Roundings], *fracs: int) -> Roundings:
-        return self.plans.of(i, (place, self.worker, self.part.stop, self.moment), fracs, make)
+    def _planned(self, i: int, place: Hashable, make: Callable[[], T], *fracs: int) -> T:
+        return self.plans.of(i, (place, self.worker, self.part.stop, self.moment, self.kind), fracs, make)
 
     def _grid(self, tensor: int) -> tuple[int, int]:
         """Fractional bits of a tensor's error and of the sums behind it."""
         return self.formats[0][tensor].frac_bits, self.formats[1][tensor]
 
-    def _hand_back(self, i: int, slot: int, tensor: int) -> None:
+    def _hand_back(self, i: int, slot: int, tensor: int) -> list[Call]:
         """Stage i hands the error of one of its inputs back: rounded, if nobody else reads that, else as exact sums."""
-        joined = self.model.graph.joins(tensor)
+        fracs = self.formats[0][i].frac_bits, *self._grid(tensor)
+        if tensor in self._layout.chunks:
+            chunks = partial(self._in_chunks, i, slot, tensor)
+            self.errors[tensor], calls, readers = self._planned(i, ("chunks", slot), chunks, *fracs)
+            self._readers += readers
+            return calls
+        joined, clears = self.model.graph.joins(tensor), []
         if joined and self.model.graph.readers[tensor][-1] == (i, slot):
-            self._backward.append(Call(clear, self._sums(tensor)))
-        make = partial(self._input_error, i, slot, joined)
-        found = self._planned(i, ("error", slot), make, self.formats[0][i].frac_bits, *self._grid(tensor))
-        self._backward += found.calls
+            clears.append(Call(clear, self._sums(tensor)))
+        make = partial(self._input_error, i, slot, self.part, joined)
+        found = self._planned(i, ("error", slot), make, *fracs)
         if not joined:
             self.errors[tensor] = found
+        return clears + found.calls
+
+    def _in_chunks(self, i: int, slot: int, tensor: int) -> tuple[Roundings, list[Call], list[Call]]:
+        """Some samples' errors at a time, and what they add to the gradients of the stage whose output's they are."""
+        layout, space = self._layout, self.space
+        blocks, errors, calls = layout.blocks[tensor], [], []
+        assert blocks is not None, "only what runs in blocks has chunks"
+        for number, part in enumerate(pieces(self.part, layout.chunks[tensor])):
+            samples = part.stop - part.start
+            errors += (made := self._input_error(i, slot, part, False)).calls
+            calls += made.calls
+            kept, winners = layout.kept(tensor, part.start, samples), space.winners[tensor]
+            x = blocks_input(layout, space, tensor, part, self.kind)
+            for block in blocks.gradient_blocks():
+                more, _ = blocks.gradient(
+                    block, x, space.error[tensor][:samples], kept.winners.some(winners, part),
+                    space.scratch["gradient", self.worker][tensor], kept, more=number > 0,
+                )  # fmt: skip
+                calls += more
+        total = (self.part.stop - self.part.start) * self.model.stages[tensor].out_elements
+        return Roundings(errors, total), calls, reading(calls)
 
     def _sums(self, tensor: int) -> IntArray:
         """The exact sums of a tensor's error, of this share's samples."""
-        sums: IntArray = self.space.scratch[JOIN, self.worker][tensor]["sums"]
-        return sums[: self.part.stop - self.part.start]
+        return self.space.sums(tensor, self.worker, self.part)
 
-    def _input_error(self, i: int, slot: int, joined: bool) -> Roundings:
-        model, space, part = self.model, self.space, self.part
-        stage, tensor = model.stages[i], model.stages[i].inputs[slot]
-        out = self._sums(tensor) if joined else space.error[tensor][part]
-        gate = model.gate(tensor)
+    def _input_error(self, i: int, slot: int, part: slice, joined: bool) -> Roundings:
+        """Error at an input of a stage, of some samples: rounded, or if `joined` added to its exact sums."""
+        model, space, layout = self.model, self.space, self._layout
+        stage, tensor, samples = model.stages[i], model.stages[i].inputs[slot], part.stop - part.start
+        if joined:
+            out = self._sums(tensor)
+        else:
+            out = space.error[tensor][:samples] if tensor in layout.chunks else space.error[tensor][part]
+        blocks, kept = layout.blocks[i], layout.kept(i, part.start, samples)
+        x = (
+            stage_input(model, space, i, part, slot)
+            if blocks is None
+            else blocks_input(layout, space, i, part, self.kind)
+        )
+        moment, gate = self.moment._replace(first_sample=part.start), model.gate(tensor)
         call = ErrorCall(
-            space.error[i][part], space.winners_of(i, part), stage_input(model, space, i, part, slot),
+            space.error[i][part], kept.winners.some(space.winners[i], part) if stage.pools else NO_WINNERS, x,
             out.reshape(-1, *stage.in_shapes[slot]), slot, self.formats[0][i], self.formats[0][tensor],
-            self.formats[1][tensor] - gate.added_frac, joined, gate, model.error_stream(tensor), self.moment,
+            self.formats[1][tensor] - gate.added_frac, joined, gate, model.error_stream(tensor), moment,
             space.shared[i], space.scratch["error", self.worker][i],
         )  # fmt: skip
-        return stage.input_error(call)
+        return stage.input_error(call) if blocks is None else blocks.input_error(call, kept)
 
     def _join(self, tensor: int) -> Roundings:
         """Round the sum of all readers' errors."""
@@ -164,14 +247,14 @@ class TrainingShare(ForwardShare):
         return Roundings([made], error.size)
 
     def give_labelled(self, inputs: Inputs, labels: Labels) -> None:
-        """Hand over the batch whose samples are next, with labels."""
+        """Hand over the piece whose samples are next, with labels."""
         self.give(inputs)
         self.loss.replace(LABELS_AT, np.ascontiguousarray(labels[self.part], np.int32))
 
     @property
     def calls(self) -> list[Call]:
         """All calls in order."""
-        return [*super().calls, self.loss, *self._backward]
+        return [*super().calls, self.loss, *(call for calls in self.backward.values() for call in calls)]
 
     def passed(self) -> Passed:
         """What the calls returned when they were made last."""

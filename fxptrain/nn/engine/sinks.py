@@ -39,7 +39,19 @@ class Sink(ABC):
 
     @abstractmethod
     def plan(self, stage: int, block: GradientBlock, gradient: IntArray, worker: int) -> Call:
-        """A call that consumes the flat gradient of a block."""
+        """A call that consumes the gradient of a block.
+
+        Parameters
+        ----------
+        stage : int
+            Number of the stage.
+        block : GradientBlock
+            Which parameters.
+        gradient : int array (block.runs.size,), at least
+            Flat and exact, summed over the samples of a piece; see `Stage.gradient`.
+        worker : int
+            The thread that makes the call.
+        """
 
     def before(self, block: GradientBlock, call: Call) -> None:  # noqa: B027  (most calls need nothing)
         """Make a planned call ready for this step."""
@@ -76,7 +88,19 @@ class UpdateSink(Sink):
         }
 
     def begin(self, rate: Multiplier, batch: int, errors: list[FxP], formats: Hashable) -> None:
-        """Fix this step's learning rate, samples and formats of the errors; `formats` change if any format does."""
+        """Fix this step's numbers.
+
+        Parameters
+        ----------
+        rate : Multiplier
+            Learning rate.
+        batch : int
+            Samples.
+        errors : list of FxP
+            Format of the error at every stage's output.
+        formats : hashable
+            Changes if any format does.
+        """
         for reports in self.reports.values():
             reports.clear()
         if self.moment == (rate, batch, formats):
@@ -109,7 +133,15 @@ class UpdateSink(Sink):
 
 
 class Accumulator(Sink):
-    """Adds up the gradients of several pieces (micro-batches or machines) of batches of up to a size, exactly."""
+    """Adds up the gradients of several pieces (micro-batches or machines), exactly.
+
+    Parameters
+    ----------
+    model : Model
+        Whose parameters they are of.
+    batch_size : int
+        Largest batch; it decides between int32 and int64.
+    """
 
     def __init__(self, model: Model, batch_size: int) -> None:
         super().__init__()
@@ -158,7 +190,15 @@ class LargestSink(Sink):
             self.largest[key] = max(self.largest.get(key, 0), call.results[0])
 
     def fit_momentum(self, batch: int, errors: list[FxP]) -> None:
-        """Give every momentum the finest format that holds `MOMENTUM_HEADROOM` times its largest gradient."""
+        """Give every momentum the finest format that holds `MOMENTUM_HEADROOM` times its largest gradient.
+
+        Parameters
+        ----------
+        batch : int
+            Samples that the gradients are summed over; the momentum is of their mean.
+        errors : list of FxP
+            Format of the error at every stage's output.
+        """
         for i, stage in enumerate(self.model.stages):
             if not stage.parameters:
                 continue

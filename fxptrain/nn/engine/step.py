@@ -11,19 +11,22 @@ from dataclasses import dataclass
 from functools import partial
 from math import prod
 
+import numpy as np
 import numpy.typing as npt
 
 from fxptrain.errors import FxptrainError
 from fxptrain.fixed.multiplier import Multiplier
+from fxptrain.nn.engine.curve import smallest
 from fxptrain.nn.engine.inference import check_inputs
+from fxptrain.nn.engine.layout import Layout, pack_parameters
 from fxptrain.nn.engine.passed import Passed, together
 from fxptrain.nn.engine.plans import StagePlans, remembered
 from fxptrain.nn.engine.programs import Packing, Piece, Rows, Samples
 from fxptrain.nn.engine.ranks import Group
+from fxptrain.nn.engine.schedule import FAST, Schedule
 from fxptrain.nn.engine.share import ErrorFormats, Inputs, Labels
 from fxptrain.nn.engine.sinks import Accumulator, LargestSink, Sink, UpdateSink
 from fxptrain.nn.engine.threads import Team
-from fxptrain.nn.engine.workspace import Workspace
 from fxptrain.nn.layers.contract import GradientBlock, Report
 from fxptrain.nn.model import Model
 
@@ -63,6 +66,8 @@ class TrainingStep:
     group : Group, optional
         Processes that train the model together: each computes its share of every batch, for the price of one gradient
         accumulator, and all make the same update; the bits are the same.
+    schedule : Schedule
+        Order, blocks and packing: memory against time; the bits are the same.
 
     Raises
     ------
@@ -78,6 +83,7 @@ class TrainingStep:
         micro_batch: int | None = None,
         threads: int = 1,
         group: Group | None = None,
+        schedule: Schedule = FAST,
     ) -> None:
         for name, value in (("batch_size", batch_size), ("micro_batch", micro_batch or 1), ("threads", threads)):
             if value < 1:
@@ -90,8 +96,11 @@ class TrainingStep:
         self._macs = sum(stage.macs for stage in model.stages)
         self._parameters = sum(p.flat.size for stage in model.stages for p in stage.parameters)
         summed = self.piece < batch_size or self.group.size > 1
-        self.space = self._make_space(threads, summed)
-        blocks = [(i, block) for i, stage in enumerate(model.stages) for block in stage.blocks(threads)]
+        self.layout = Layout(model, self.piece, threads, schedule, pieces=summed)
+        if self.layout.packs_parameters:
+            pack_parameters(model)
+        self.space = self.layout.workspace()
+        blocks = [(i, block) for i in range(len(model.stages)) for block in self.layout.gradient_blocks(i)]
         self.blocks = sorted(blocks, key=lambda entry: -self._work(*entry))  # the rest is easier shared than the most
         self.accumulator = Accumulator(model, batch_size) if summed else None
         self.update = UpdateSink(model, self.space)
@@ -103,10 +112,6 @@ class TrainingStep:
         self._made: dict[Hashable, Piece] = {}
         self._formats_key: Hashable = None
         self._forms = model.tensor_formats()
-
-    def _make_space(self, threads: int, summed: bool) -> Workspace:
-        """The step's memory; `summed` if gradients of several pieces are added up."""
-        return Workspace(self.model, self.piece, threads, training=True, pieces=summed)
 
     def _work(self, stage: int, block: GradientBlock) -> int:
         """MACs of a block's gradient over a piece, and of what takes as long as its update."""
@@ -167,7 +172,8 @@ class TrainingStep:
     def _prepare(self) -> None:
         """Fix this step's formats and choose accumulators."""
         self._fix_formats()
-        self._packing = remembered(self._packings, self._formats_key, lambda: Packing(self.model, self.space))
+        make = partial(Packing, self.model, self.space, self.layout)
+        self._packing = remembered(self._packings, self._formats_key, make)
         self._packing.choose(self.team, self.model.step, self.team.workers(PACK_WORK * self._parameters))
 
     def _fix_formats(self) -> None:
@@ -189,11 +195,11 @@ class TrainingStep:
     def _make_piece(self, samples: int, kind: npt.DTypeLike, sink: Sink | None, first: bool) -> Piece:
         self._packing.apply()
         self._plans.choice = self._packing.choice
-        model, space, plans, threads, rows = self.model, self.space, self._plans, self.team.size, None
+        model, space, plans, layout, rows = self.model, self.space, self._plans, self.layout, None
         if sink is not None:
-            make = partial(Rows, model, space, threads, self.blocks, samples, sink)
-            rows = remembered(self._rows, (samples, sink), make)
-        there_and_back = Samples(model, space, plans, threads, samples, kind, self._formats)
+            make = partial(Rows, model, space, layout, self.blocks, samples, kind, sink)
+            rows = remembered(self._rows, (samples, np.dtype(kind), sink), make)
+        there_and_back = Samples(model, space, plans, layout, samples, kind, self._formats)
         return Piece(self._packing.phase(plans) if first else None, there_and_back, rows)
 
     def _note(self, passed: list[Passed], samples: int) -> None:
@@ -242,3 +248,15 @@ class TrainingStep:
         for part in self._pieces(len(inputs)):
             passed += self._piece(inputs, labels, part, sink)
         return together(self.group, passed, len(self.model.stages))
+
+
+def training_step(
+    model: Model, batch_size: int, *, micro_batch: int | None = None, threads: int = 1, group: Group | None = None,
+    lean: bool = False, schedule: Schedule | None = None,
+) -> TrainingStep:  # fmt: skip
+    """A step by a schedule, by default the fastest one, or with `lean` the one that takes least memory."""
+    group = group or Group()
+    piece = min(micro_batch or batch_size, group.largest_share(batch_size))
+    if schedule is None:
+        schedule = smallest(model, piece, threads).schedule if lean else FAST
+    return TrainingStep(model, batch_size, micro_batch=micro_batch, threads=threads, group=group, schedule=schedule)

@@ -16,7 +16,13 @@ SHARE = 1 << 23  # MACs (or as much other work) below which waking a thread cost
 
 
 class Team:
-    """A fixed number of threads that sleep between calls; one of them is the caller."""
+    """A fixed number of threads that sleep between calls; one of them is the caller.
+
+    Parameters
+    ----------
+    threads : int
+        At least 1.
+    """
 
     def __init__(self, threads: int) -> None:
         self.size = threads
@@ -69,7 +75,13 @@ class Team:
 
 
 def shares(samples: int, workers: int, multiple: int) -> Sequence[slice]:
-    """Split samples into contiguous shares whose starts are multiples of `multiple`, at most `workers` of them."""
+    """Split samples into contiguous shares whose starts are multiples of `multiple`, at most `workers` of them.
+
+    Examples
+    --------
+    >>> shares(40, 2, 16)
+    [slice(0, 32, None), slice(32, 40, None)]
+    """
     each = -(-samples // workers)
     each = -(-each // multiple) * multiple if samples >= workers * multiple else each
     return [slice(start, min(start + each, samples)) for start in range(0, samples, each)]

@@ -14,11 +14,10 @@ import numpy.typing as npt
 
 from fxptrain.fixed.format import FxP
 from fxptrain.kernels.update_site import BLOCK
-from fxptrain.nn.engine.packed import state_bytes
 from fxptrain.nn.layers.contract import INPUT, NO_WINNERS, Stage, Views
-from fxptrain.nn.layers.conv import ProductStage
 from fxptrain.nn.model import Model
 from fxptrain.nn.state.arena import ALIGNMENT, FOREVER, Buffer, Plan, lay_out
+from fxptrain.nn.state.packed import state_bytes
 from fxptrain.nn.state.parameters import IntArray
 
 PHASES = ("forward", "error", "gradient")
@@ -27,6 +26,7 @@ UPDATE = "update"
 LOSS = "loss"
 JOIN = "join"
 NO_INPUT = np.empty(0, np.int8)
+NO_DRAWS = np.empty((2, 0), np.uint32)
 
 
 def _batch_buffers(model: Model, at: int, batch: int, training: bool) -> list[Buffer]:
@@ -55,15 +55,24 @@ def shared_buffers(model: Model, batch: int, *, training: bool, pieces: bool = F
     2 S + 1 + i. With micro-batches (`pieces`) the packed weights outlive every piece.
     """
     stages = len(model.stages)
-    reads_input = max(i for i, stage in enumerate(model.stages) if INPUT in stage.inputs)
-    last = FOREVER if training else reads_input
-    buffers = [Buffer("input", "saved", (batch, *model.spec.input_shape), model.input_form.format.dtype, 0, last)]
+    last = FOREVER if training else reads_input(model)[-1]
+    buffers = [replace(batch_input(model, batch), last=last)]
     for at, stage in enumerate(model.stages):
         buffers += _batch_buffers(model, at, batch, training)
         for b in stage.shared(training and hands_back(stage)):
             last = b.last if pieces or not training else min(b.last, 2 * stages)
             buffers.append(replace(b, name=f"{stage.name}.{b.name}", first=PACKING, last=last))
     return buffers
+
+
+def batch_input(model: Model, batch: int) -> Buffer:
+    """The raw integers of a batch."""
+    return Buffer("input", "saved", (batch, *model.spec.input_shape), model.input_form.format.dtype)
+
+
+def reads_input(model: Model) -> list[int]:
+    """Stages that read the model's input."""
+    return [i for i, stage in enumerate(model.stages) if INPUT in stage.inputs]
 
 
 def thread_buffers(model: Model, batch: int, thread: int, *, training: bool) -> list[Buffer]:
@@ -145,7 +154,7 @@ def state_buffers(
     for stage, table in zip(model.stages, tables, strict=True):
         found.append(Buffer(f"{stage.name}.tables", "table", (table,), np.uint8))
         for parameter in stage.parameters:
-            packed = packs and isinstance(stage, ProductStage)
+            packed = packs and stage.reads_packed
             for kind, size in state_bytes(parameter, packs=packed).items():
                 found.append(Buffer(f"{stage.name}.{parameter.name}_{kind}", kind, (size,), np.uint8))
             if pieces:
@@ -155,21 +164,9 @@ def state_buffers(
 
 
 class Workspace:
-    """The arenas and the views into them, by stage, phase and thread."""
+    """Arenas and the views into them, by stage, phase and thread."""
 
-    def __init__(self, model: Model, batch: int, threads: int, *, training: bool, pieces: bool = False) -> None:
-        self._take(plan_memory(model, batch, threads, training=training, pieces=pieces), model, threads)
-        for stage in model.stages if training else []:
-            stage.table_bytes(threads)  # makes the tables, before several threads could at once
-
-    @classmethod
-    def of(cls, plans: list[Plan], model: Model, threads: int) -> Workspace:
-        """A workspace of plans made elsewhere, of buffers named alike."""
-        made = cls.__new__(cls)
-        made._take(plans, model, threads)
-        return made
-
-    def _take(self, plans: list[Plan], model: Model, threads: int) -> None:
+    def __init__(self, model: Model, plans: list[Plan], threads: int) -> None:
         self.plans = plans
         views: dict[str, npt.NDArray[Any]] = {
             name: view for plan in self.plans for name, view in plan.allocate().items()
@@ -196,11 +193,18 @@ class Workspace:
         return sum(plan.total for plan in self.plans)
 
     def draws(self, stage: int, worker: int) -> npt.NDArray[np.uint32]:
-        """Memory for the draws of a stage's update: its own, the one of all, or the next stage's."""
+        """Memory for the draws of a stage's update: its own, or the one of all."""
         own = self.update[worker]
-        names = (f"draws{stage}", "draws", f"draws{stage + 1}")
-        found: npt.NDArray[np.uint32] = next(own[name] for name in names if name in own)
+        found: npt.NDArray[np.uint32] = own.get(f"draws{stage}", own.get("draws", NO_DRAWS))
         return found
+
+    def sums(self, tensor: int, worker: int, part: slice) -> IntArray:
+        """The exact sums of a tensor's error: of the whole batch, or of the samples of one thread."""
+        if "joined" in self.shared[tensor]:
+            found: IntArray = self.shared[tensor]["joined"][part]
+            return found
+        sums: IntArray = self.scratch[JOIN, worker][tensor]["sums"]
+        return sums[: part.stop - part.start]
 
     def winners_of(self, stage: int, part: slice) -> npt.NDArray[np.uint8]:
         """Pool winners of some samples (an empty array where the stage does not pool)."""

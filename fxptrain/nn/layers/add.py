@@ -12,7 +12,7 @@ from fxptrain.errors import ShapeError
 from fxptrain.kernels import add
 from fxptrain.kernels.call import Call
 from fxptrain.nn.layers.alignment import Alignment, align
-from fxptrain.nn.layers.contract import ErrorCall, ForwardCall, LayerSpec, Roundings, Shape, Stage
+from fxptrain.nn.layers.contract import ErrorCall, ForwardCall, LayerSpec, Roundings, Row, Shape, Stage
 from fxptrain.nn.layers.registry import register
 from fxptrain.nn.state.arena import Buffer
 
@@ -99,6 +99,10 @@ class JoiningStage(Stage):
 
 class AddStage(JoiningStage):
     """A sum of tensors on one grid, rounded once: ``y = requantize(sum of x_k 2**lift_k)``."""
+
+    def row(self) -> Row:
+        """See `Stage.row`."""
+        return Row("add")
 
     @property
     def alignment(self) -> Alignment:

@@ -18,6 +18,11 @@ class Alignment(NamedTuple):
     lifts: tuple[int, ...]
 
 
+def room_of(count: int, largest: int) -> int:
+    """By how many bits an addend of that bound can be shifted to the left in a sum of so many."""
+    return SUM_BITS - (count * largest).bit_length()
+
+
 def align(fracs: Sequence[int], largest: Sequence[int]) -> Alignment:
     """The finest grid of all addends on which int64 holds their sum whatever their values.
 
@@ -41,6 +46,6 @@ def align(fracs: Sequence[int], largest: Sequence[int]) -> Alignment:
     >>> align([0, 60], [127, 127])
     Alignment(frac=54, lifts=(54, -6))
     """
-    room = min(SUM_BITS - (len(fracs) * bound).bit_length() + frac for frac, bound in zip(fracs, largest, strict=True))
-    frac = min(max(fracs), room)
+    finest = min(frac + room_of(len(fracs), bound) for frac, bound in zip(fracs, largest, strict=True))
+    frac = min(max(fracs), finest)
     return Alignment(frac, tuple(frac - own for own in fracs))

@@ -13,6 +13,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -23,6 +24,7 @@ from fxptrain.fixed.format import FxP
 from fxptrain.kernels.call import Call, run_calls
 from fxptrain.kernels.requantize import Activation, Gate, RoundSite
 from fxptrain.kernels.update_site import Runs
+from fxptrain.nn.layers.storage import NOTHING, Storage
 from fxptrain.nn.state.arena import Buffer
 from fxptrain.nn.state.formats import ErrorScale, TensorFormat
 from fxptrain.nn.state.parameters import IntArray, ParameterArray
@@ -55,32 +57,11 @@ class Function:
     added_frac: int = 0
 
     def on_sums(self, shift: int, form: FxP) -> Activation:
-        """What kernels do to sums that are then shifted to the right.
-
-        Parameters
-        ----------
-        shift : int
-            From the sums, with the function's bits, to `form`; negative to the left.
-        form : FxP
-            Format of the output.
-
-        Returns
-        -------
-        Activation
-            Numbers for the kernels.
-        """
+        """What kernels do to sums that are then shifted to `form` by so many bits to the right."""
         return Activation(relu=False)
 
     def gate(self, form: FxP, gate: Gate) -> Gate:
-        """Which of the errors that pass `gate` pass to an output in `form`.
-
-        Parameters
-        ----------
-        form : FxP
-            Format of the output, whose saved raw values the gate compares.
-        gate : Gate
-            What passes without the function.
-        """
+        """Which of the errors that pass `gate` pass to an output in `form`."""
         return gate
 
 
@@ -122,13 +103,7 @@ class LayerSpec(ABC):
         return () if self.input is None else (self.input,)
 
     def view(self, shape: Shape) -> Shape | None:
-        """The shape in which it hands on the very values it reads; None for a layer that computes.
-
-        Parameters
-        ----------
-        shape : (h, w, c)
-            Of what it reads.
-        """
+        """The shape in which it hands on the very values it reads; None for a layer that computes."""
         return None
 
     @property
@@ -143,7 +118,7 @@ class LayerSpec(ABC):
 
     @abstractmethod
     def stage(self, layer: int, name: str, shapes: Sequence[Shape]) -> Stage:
-        """The stage of a layer that computes.
+        """The stage of a layer that computes; formats and parameters it gets from the model.
 
         Parameters
         ----------
@@ -154,11 +129,6 @@ class LayerSpec(ABC):
         shapes : sequence of (h, w, c)
             Of a sample of every input.
 
-        Returns
-        -------
-        Stage
-            Without formats and parameters, which the model gives it.
-
         Raises
         ------
         ShapeError
@@ -167,18 +137,7 @@ class LayerSpec(ABC):
 
     @classmethod
     def choices(cls, shapes: Sequence[Shape]) -> Mapping[str, Sequence[Any]]:
-        """Values of its options worth a try: what strategies and tests draw from.
-
-        Parameters
-        ----------
-        shapes : sequence of (h, w, c)
-            Of the inputs.
-
-        Returns
-        -------
-        mapping of str to sequence
-            By option; options left out keep their default.
-        """
+        """Values of its options worth a try on inputs of these shapes: what strategies and tests draw from."""
         return {}
 
 
@@ -189,15 +148,6 @@ class Moment(NamedTuple):
     """When a rounding happens: seed, and where the handed samples lie in a piece of the batch.
 
     The step, and where the piece lies in the batch, is the program's.
-
-    Parameters
-    ----------
-    seed : int
-        Of the model.
-    first_sample : int
-        Number of the first handed sample in the piece.
-    stochastic_forward, stochastic_error : bool
-        How outputs, and errors, are rounded: stochastically or half to even.
     """
 
     seed: int
@@ -207,15 +157,7 @@ class Moment(NamedTuple):
 
 
 class Report(NamedTuple):
-    """What a call reports of its roundings.
-
-    Parameters
-    ----------
-    saturated, total : int
-        Values that saturated, and all.
-    largest : int
-        Largest absolute raw output, or sum of an input error before its rounding.
-    """
+    """What a call reports of its roundings: saturated values, all values, largest absolute raw value or sum."""
 
     saturated: int
     total: int
@@ -223,7 +165,10 @@ class Report(NamedTuple):
 
 
 class Roundings(NamedTuple):
-    """Calls that write a tensor of `total` rounded values; each returns (saturated values, largest absolute one)."""
+    """Calls that write a tensor of `total` rounded values; they return (saturated values, largest absolute one).
+
+    Others among them, which return nothing, make ready what those need.
+    """
 
     calls: list[Call]
     total: int  # 0: nothing is rounded, nothing reported
@@ -232,12 +177,8 @@ class Roundings(NamedTuple):
         """What the calls returned when they were made last."""
         if not self.total:
             return Report(0, 0, 0)
-        first, *others = self.calls
-        saturated, largest = first.results
-        for call in others:
-            more, peak = call.results
-            saturated, largest = saturated + more, max(largest, peak)
-        return Report(saturated, self.total, largest)
+        found = [results for call in self.calls if (results := call.results)]
+        return Report(sum(over for over, _ in found), self.total, max(peak for _, peak in found))
 
     def run(self, step: int) -> Report:
         """Make the calls, here and now."""
@@ -246,20 +187,10 @@ class Roundings(NamedTuple):
 
 
 class ForwardCall(NamedTuple):
-    """Arrays of one forward call, and memory to work in.
+    """Arrays of one forward call, and memory to work in (`Stage.shared`, `Stage.scratch`).
 
-    Parameters
-    ----------
-    xs : tuple of int array (n, h, w, ci), raw in ``x_forms``
-        What the stage reads.
-    y : int array (n, oh, ow, co), raw in ``y_form``
-        Where its output goes.
-    winners : uint8 array (n, oh, ow, co)
-        Where it goes which entry of its pooling window won; empty if it does not pool.
-    moment : Moment
-        Of the rounding.
-    shared, scratch : mapping of str to array
-        The buffers that `Stage.shared` and `Stage.scratch` asked for.
+    `xs` are int arrays (n, h, w, ci), raw in `Stage.x_forms`; `y` is (n, oh, ow, co), raw in `Stage.y_form`; `winners`
+    are uint8 (n, oh, ow, co), which entry of its window won, or empty where nothing is pooled.
     """
 
     xs: tuple[IntArray, ...]
@@ -276,35 +207,12 @@ class ForwardCall(NamedTuple):
 
 
 class ErrorCall(NamedTuple):
-    """Arrays of one input-error call, and memory to work in.
+    """Arrays of one input-error call: error at the output, and `out` at input x, number `slot` of the stage's.
 
-    Parameters
-    ----------
-    error : int array (n, oh, ow, co), raw in `error_form`
-        At the stage's output.
-    winners : uint8 array (n, oh, ow, co)
-        Which entry of its pooling window won; empty if the stage does not pool.
-    x : int array (n, h, w, ci), raw in the input's form
-        The input, whose saved values say where errors pass.
-    out : int array (n, h, w, ci)
-        Where the error at that input goes: raw in `form`; or, if it `joins` those of several readers, int64 sums of
-        `sum_frac` fractional bits, to which this stage's are added.
-    slot : int
-        Which of the stage's inputs it is.
-    error_form, form : FxP
-        Formats of the errors at the output and at the input.
-    sum_frac : int
-        Fractional bits of the sums behind `form`.
-    joins : bool
-        Whether others read the input, too.
-    gate : Gate
-        Which errors pass to the input.
-    stream : int
-        Of the rounding.
-    moment : Moment
-        Of the rounding.
-    shared, scratch : mapping of str to array
-        The buffers that `Stage.shared` and `Stage.scratch` asked for.
+    `error` is int (n, oh, ow, co), raw in `error_form`, `winners` as forward wrote them, x (n, h, w, ci), raw in its
+    tensor's format, like `out` in shape.
+    `out` holds errors of `form`; or, if it `joins` those of several readers, int64 sums of `sum_frac` fractional bits,
+    to which this stage's are added.
     """
 
     error: IntArray
@@ -323,18 +231,77 @@ class ErrorCall(NamedTuple):
     scratch: Views
 
 
+class Budgets(NamedTuple):
+    """Bytes that a block's packed weights, or its gradient, may take in each phase."""
+
+    forward: int
+    error: int
+    gradient: int
+
+
+class Kept(NamedTuple):
+    """How tensors of the batch are kept that blocks read and write; errors are plain.
+
+    Calls are handed `samples` samples of plain tensors, and all others whole: theirs are the samples from `first` on.
+    """
+
+    x: Storage
+    y: Storage = NOTHING
+    winners: Storage = NOTHING
+    first: int = 0
+    samples: int = 0
+
+
+class Work(NamedTuple):
+    """Planned time, in multiply-accumulates that take as long: of all samples, and of packing weights."""
+
+    samples: int
+    packing: int
+
+
+class Blocks(ABC):
+    """A stage that runs in blocks of channels: each one's weights are packed just before they are needed.
+
+    Scratch memory holds one block of a phase, shared memory only what `Stage.proofs` found.
+    """
+
+    @abstractmethod
+    def scratch(self, phase: str, kept: Kept) -> list[Buffer]:
+        """Buffers one thread needs in a phase."""
+
+    @abstractmethod
+    def table_bytes(self, backward: bool) -> int:
+        """Bytes of the offset tables that the kernels read; `backward`: also in the input error."""
+
+    @abstractmethod
+    def forward(self, call: ForwardCall, kept: Kept) -> Roundings:
+        """See `Stage.forward`."""
+
+    @abstractmethod
+    def input_error(self, call: ErrorCall, kept: Kept) -> Roundings:
+        """See `Stage.input_error`."""
+
+    @abstractmethod
+    def work(self, kept: Kept, backward: bool) -> Work:
+        """Planned time of a batch; `backward`: with the input error."""
+
+    @abstractmethod
+    def gradient_blocks(self) -> list[GradientBlock]:
+        """See `Stage.blocks`."""
+
+    @abstractmethod
+    def gradient(
+        self, block: GradientBlock, x: IntArray, error: IntArray, winners: npt.NDArray[np.uint8], scratch: Views,
+        kept: Kept, *, more: bool = False,
+    ) -> tuple[list[Call], IntArray]:  # fmt: skip
+        """See `Stage.gradient`; `more` adds to the gradient of samples before."""
+
+
 @dataclass(frozen=True)
 class GradientBlock:
     """A part of one parameter array whose gradient is computed at once.
 
-    Parameters
-    ----------
-    parameter : ParameterArray
-        The weights or the bias of a stage.
-    first, channels : int
-        Of weights the range of input channels; of a bias all channels.
-    runs : Runs
-        Where the flat gradient belongs in the flat parameters.
+    `runs` maps the flat gradient to the parameters.
     """
 
     parameter: ParameterArray
@@ -344,22 +311,26 @@ class GradientBlock:
 
 
 class Row(NamedTuple):
-    """A stage as the C runtime sees it.
+    """A stage as the C runtime sees it, in plain numbers; what it reads and writes says the graph.
 
     Parameters
     ----------
     kind : str
-        Names its functions.
+        Names its files and its functions (``fxp_<kind>_forward``).
     kernel, stride, padding : pair of int
         Of its window on the input.
     pool : pair of int
         Windows of sums of which the largest is kept.
-    taps : int
-        Products of weights in one sum.
+    weights : tuple of int
+        Extents in the order in which a sum reads them, the output channels first.
+    patches : int
+        How many copies of what the kernel sees one output gathers; none where it reads the input itself.
+    panel : int
+        Output channels whose packed weights are unpacked at a time.
     error_terms : int
         How many errors times a weight (or the mean's mantissa) meet in one sum of an input error, at most.
     mean : (int, int)
-        Mantissa and shift of an average.
+        Mantissa and shift of what sums without weights are multiplied by.
     """
 
     kind: str
@@ -367,9 +338,16 @@ class Row(NamedTuple):
     stride: Pair = (1, 1)
     padding: Pair = (0, 0)
     pool: Pair = (1, 1)
-    taps: int = 0
-    error_terms: int = 0
-    mean: tuple[int, int] = (0, 0)
+    weights: tuple[int, ...] = ()
+    patches: int = 0
+    panel: int = 0
+    error_terms: int = 1
+    mean: tuple[int, int] = (1, 0)
+
+    @property
+    def taps(self) -> int:
+        """Weights of one output channel."""
+        return prod(self.weights[1:]) if self.weights else 0
 
 
 class Stage(ABC):
@@ -384,26 +362,12 @@ class Stage(ABC):
     in_shapes : sequence of (h, w, c)
         One for every input.
     out_shape : (h, w, c)
-        Of its output, after what it absorbs.
-
-    Attributes
-    ----------
-    inputs : tuple of int
-        The tensors that it reads: numbers of stages, or `INPUT`; given by the graph.
-    x_forms : tuple of TensorFormat
-        Formats of the inputs; given by the model, as are the next two.
-    y_form : TensorFormat
-        Format of the output; its input's where it rounds nothing.
-    error_scale : ErrorScale
-        Of the error at its output.
-    parameters : tuple of ParameterArray
-        Weights, then the bias if there is one.
-    function : Function
-        The function of each value that it has absorbed.
+        Of its output, behind all that it absorbs.
     """
 
     pools = False  # whether winners are recorded
     rounds = True  # whether the output has a format of its own, into which values are rounded
+    reads_packed = False  # whether its parameters may be packed bit by bit
     commutes = False  # whether a function of each value behind it may as well come before it
 
     def __init__(self, layer: int, name: str, in_shapes: Sequence[Shape], out_shape: Shape) -> None:
@@ -456,20 +420,7 @@ class Stage(ABC):
     # What it absorbs -----------------------------------------------------------------------------------------------
 
     def absorb(self, layer: LayerSpec, shape: Shape) -> bool:
-        """Take over a layer that follows.
-
-        Parameters
-        ----------
-        layer : LayerSpec
-            The only reader of this stage's output.
-        shape : (h, w, c)
-            Of its input.
-
-        Returns
-        -------
-        bool
-            False where that would change a bit; the layer then becomes a stage.
-        """
+        """Take over a layer that follows, whose input has the shape; False where that would change a bit."""
         if layer.function is None or not self.rounds or self.function not in (IDENTITY, layer.function):
             return False
         self.function = layer.function
@@ -564,11 +515,11 @@ class Stage(ABC):
 
     @abstractmethod
     def forward(self, call: ForwardCall) -> Roundings:
-        """Calls that write the output y of the inputs and, of a pool, the winners."""
+        """Write the output y of x."""
 
     @abstractmethod
     def input_error(self, call: ErrorCall) -> Roundings:
-        """Calls that write the error at an input from the error at the output; they report the largest absolute sum."""
+        """Write the error at an input from the error at the output; reports the largest absolute sum."""
 
     def blocks(self, threads: int) -> list[GradientBlock]:
         """The gradient blocks of all parameters, enough for `threads` to work side by side."""
@@ -587,30 +538,31 @@ class Stage(ABC):
     def gradient(
         self, block: GradientBlock, x: IntArray, error: IntArray, winners: npt.NDArray[np.uint8], scratch: Views
     ) -> tuple[list[Call], IntArray]:
-        """Exact gradient of a block, summed over samples.
+        """Exact gradient of a block over all samples: calls that write it, and where: flat, in scratch memory.
 
-        Parameters
-        ----------
-        block : GradientBlock
-            Which parameters.
-        x : int array (n, h, w, ci), raw in ``x_form``
-            Input of the stage.
-        error : int array (n, oh, ow, co), raw in the format of the error at the output
-            The error at its output.
-        winners : uint8 array (n, oh, ow, co)
-            Empty if the stage does not pool.
-        scratch : mapping of str to array
-            Buffers of phase ``gradient``.
-
-        Returns
-        -------
-        calls : list of Call
-            They write the gradient.
-        gradient : int array (block.runs.size,), at least
-            Where it then lies: flat, in scratch memory. Its fractional bits are the error's and, of weights, the
-            input's.
+        x is (n, h, w, ci), raw in `x_form`, `error` (n, oh, ow, co), raw in its scale's format. The gradient has the
+        error's fractional bits and, of weights, the input's.
         """
         raise NotImplementedError
+
+    # Blocks of channels --------------------------------------------------------------------------------------------
+
+    def in_blocks(self, batch: int, budgets: Budgets) -> Blocks | None:
+        """The stage in blocks of channels, which may be packed tensors' only; None where it cannot be cut."""
+        return None
+
+    @property
+    def winner_bits(self) -> int:
+        """Bits that tell the winner of a window, where a stage in blocks writes it."""
+        return 8
+
+    def proofs(self, views: Views, backward: bool) -> list[Call]:
+        """Calls that learn from the parameters what samples may prove of their sums; `prepare` makes them, too."""
+        return []
+
+    def proof_buffers(self, backward: bool) -> list[Buffer]:
+        """Those of the buffers of `shared` that `measure` and `proofs` need."""
+        return []
 
     # Rounding sites ------------------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 from typing import Any, Literal
 
 import numpy as np
@@ -16,12 +17,15 @@ import numpy.typing as npt
 from fxptrain.errors import ShapeError
 from fxptrain.kernels import conv, conv_gradient, panels
 from fxptrain.kernels.call import Call
-from fxptrain.kernels.conv import Chain
+from fxptrain.kernels.channels import Place, Stored
+from fxptrain.kernels.conv import Chain, Geometry, Tables
 from fxptrain.kernels.instructions import CHOICES, FLIPPED_WORD, PICKS
 from fxptrain.kernels.norms import Chains, room_beside, room_of_chains
 from fxptrain.kernels.update_site import Runs
 from fxptrain.nn.layers.accumulate import NARROW, element_type, fits_int32, flips, plan_chain
+from fxptrain.nn.layers.blocks import ProductBlocks
 from fxptrain.nn.layers.contract import (
+    Budgets,
     ErrorCall,
     ForwardCall,
     GradientBlock,
@@ -34,7 +38,7 @@ from fxptrain.nn.layers.contract import (
     check_window,
     elements_of,
 )
-from fxptrain.nn.layers.images import Geometries, Groups, padded_size, round_up
+from fxptrain.nn.layers.images import Geometries, Groups, Images, padded_size, round_up
 from fxptrain.nn.layers.registry import register
 from fxptrain.nn.layers.weighted import WeightedStage, WindowSpec
 from fxptrain.nn.state.arena import Buffer
@@ -47,7 +51,9 @@ MOST_SPANS = 12  # lengths of chains that are tried
 SHORTEST_SPAN = 12  # terms of an int32 chain; to add up shorter ones takes longer than a second plane of digits
 SPARSE_WINDOW = 4  # entries of a pooling window from which on it takes less time to list the groups that are not zero
 LINEAR_UNITS = 8  # parts that a linear layer's sums are cut into to be proved
+PANEL = 8  # output channels whose packed weights C unpacks at a time; a panel's patches are gathered anew
 BLOCK_CHANNELS = 512  # input channels of one gradient block of a linear layer
+ZEROS = np.zeros(1, np.int64)
 
 
 @register
@@ -125,6 +131,11 @@ class Linear(LayerSpec):
         return {"features": range(1, 7), "bias": (True, False)}
 
 
+def _splits(chain: Chain) -> bool:
+    """Whether rows are split into several planes of digits, so that there is something to prove."""
+    return chain.row_digits.planes > 1
+
+
 class ProductStage(WeightedStage):
     """A convolution or a linear layer, with the max-pooling and the activation it absorbed.
 
@@ -137,6 +148,8 @@ class ProductStage(WeightedStage):
     linear : bool
         Whether the whole sample is one position.
     """
+
+    reads_packed = True
 
     def __init__(
         self, layer: int, name: str, in_shape: Shape, channels: int, *, kernel: Pair = (1, 1), stride: Pair = (1, 1),
@@ -170,11 +183,14 @@ class ProductStage(WeightedStage):
         return self.taps * self.channels
 
     def row(self) -> Row:
-        """A linear layer is a convolution of one position whose kernel is the whole input."""
+        """A linear layer is a convolution of one position whose kernel is the whole input: nothing is gathered."""
         kernel = self.in_shape[:2] if self.linear else self.kernel
-        taps = kernel[0] * kernel[1] * self.in_shape[2]
-        meetings = min(kernel[0] * kernel[1], self.out_shape[0] * self.out_shape[1])
-        return Row("conv", kernel, self.stride, self.padding, self.pool, taps, meetings * self.channels)
+        whole = kernel == self.in_shape[:2] and not self.pools and self.padding == (0, 0)
+        meetings = min(prod(kernel), self.out_shape[0] * self.out_shape[1])
+        return Row(
+            "conv", kernel, self.stride, self.padding, self.pool, (self.channels, *kernel, self.in_shape[2]),
+            0 if whole else prod(self.pool), min(self.channels, 2 if whole else PANEL), meetings * self.channels,
+        )  # fmt: skip
 
     @property
     def macs(self) -> int:
@@ -256,28 +272,42 @@ class ProductStage(WeightedStage):
 
     def shared(self, backward: bool) -> list[Buffer]:
         """Packed weights for forward and, with `backward`, for the input error; aligned biases."""
-        g, _ = self.images.geometry(self.inner)
-        run = round_up(self.kernel[1] * self.inner, self.groups["forward"])
-        forward = self.forward_static.column_digits.planes * self.kernel[0] * run * g.columns
+        g = self.images.extents(self.inner)
         found = [
-            Buffer("panels", "panel", (forward,), self.elements["forward"]),
-            Buffer("bias", "panel", (g.columns,), np.int64),
+            *self.proof_buffers(backward), Buffer("ones", "scratch", (4,), np.int8, last=-1), *self.forward_panels(g)
+        ]  # fmt: skip
+        return found + (self.error_panels(g, self.sparse) if backward else [])
+
+    def proof_buffers(self, backward: bool) -> list[Buffer]:
+        """Sums of the weights, and the room that they leave to a sample's squares."""
+        found = [
             Buffer("sums", "scratch", (self._most_sums(backward),), np.int64, last=-1),
-            Buffer("ones", "scratch", (4,), np.int8, last=-1),
-            Buffer("forward_room", "panel", (len(self.spans),), np.int64),
+            Buffer("forward_room", "panel", (len(self.spans) * _splits(self.forward_static),), np.int64),
         ]
-        if backward:
-            planes = self.error_static.column_digits.planes
-            error = planes * self.kernel[0] * round_up(self.channels, self.groups["error"]) * g.run_columns
-            found.append(Buffer("transposed", "panel", (error,), self.elements["error"]))
-            size = padded_size(g) + g.run_columns if self.flipped["error"] and not self.sparse else 0
-            found.append(Buffer("start", "panel", (size,), np.int64))
-            found.append(Buffer("room", "panel", (1,), np.int64))
-        return found
+        return found + [Buffer("room", "panel", (int(_splits(self.error_static)),), np.int64)] * backward
+
+    def forward_panels(self, g: Geometry) -> list[Buffer]:
+        """What a geometry's outputs are multiplied by and begin at."""
+        run = round_up(self.kernel[1] * self.inner, self.groups["forward"])
+        size = self.forward_static.column_digits.planes * self.kernel[0] * run * g.columns
+        return [
+            Buffer("panels", "panel", (size,), self.elements["forward"]),
+            Buffer("bias", "panel", (g.columns,), np.int64),
+        ]
+
+    def error_panels(self, g: Geometry, sparse: bool) -> list[Buffer]:
+        """What errors are multiplied by for a geometry's input error, and where its sums begin."""
+        planes = self.error_static.column_digits.planes
+        size = planes * self.kernel[0] * round_up(self.channels, self.groups["error"]) * g.run_columns
+        start = padded_size(g) + g.run_columns if self.flipped["error"] and not sparse else 0
+        return [
+            Buffer("transposed", "panel", (size,), self.elements["error"]),
+            Buffer("start", "panel", (start,), np.int64),
+        ]
 
     def _most_sums(self, backward: bool) -> int:
         """Room for the sums of the weights that packing needs: int64 of every channel, or int32 of packed columns."""
-        g, _ = self.images.geometry(self.inner)
+        g = self.images.extents(self.inner)
         packed = [g.columns * self.flipped["forward"], self.kernel[0] * g.run_columns * self.flipped["error"]]
         units = 1 + self.taps * self.inner // self.unit if self.forward_static.row_digits.planes > 1 else 0
         return max(self.channels * max(1, units), self.inner, *(-(-count // 2) for count in packed[: 1 + backward]))
@@ -307,38 +337,55 @@ class ProductStage(WeightedStage):
 
     def scratch(self, phase: str, batch: int) -> list[Buffer]:
         """Working memory of one thread."""
-        g, _ = self.images.geometry(self.inner)
-        image, single, group, kind = g.image, padded_size(g), self.groups[phase], self.elements[phase]
+        g = self.images.extents(self.inner)
+        if phase == "gradient":
+            return self._gradient_scratch(batch)
         if phase == "forward":
             row = g.block * (g.ow_used // g.pool_w) * g.co
-            acc = max(g.block * g.pool_h * g.ow_used * g.columns, g.image.w * g.image.c // self.unit)
-            planes = self.forward_static.row_digits.planes
-            return [
-                Buffer("padded", "scratch", (planes * (single + g.kw * image.c + group),), kind),
-                Buffer("acc", "scratch", (acc,), np.int64),
-                Buffer("best", "scratch", (row,), np.int64),
-                Buffer("draws", "scratch", (row,), np.uint32),
-            ]
-        if phase == "error":
-            row, positions, even = image.w * image.c, g.oh_used * g.ow_used, round_up(g.co, group)
-            lists = (2 * even // group + 1) * positions + 1 if self.sparse else 0
-            return [
-                Buffer("spread", "scratch", (self.error_static.row_digits.planes * positions * even,), kind),
-                Buffer("lists", "scratch", (lists,), np.int32),
-                Buffer("acc", "scratch", (single + g.run_columns,), np.int64),
-                Buffer("best", "scratch", (row,), np.int64),
-                Buffer("draws", "scratch", (row,), np.uint32),
-            ]
-        return self._gradient_scratch(batch)
+            found = self.forward_scratch(g)
+        else:
+            row, found = g.image.w * g.image.c, self.error_scratch(g, self.sparse)
+        return [*found, Buffer("best", "scratch", (row,), np.int64), Buffer("draws", "scratch", (row,), np.uint32)]
+
+    def forward_scratch(self, g: Geometry) -> list[Buffer]:
+        """Where inputs of a geometry lie padded, and its outputs' sums."""
+        padded = padded_size(g) + g.kw * g.image.c + self.groups["forward"]
+        acc = max(g.block * g.pool_h * g.ow_used * g.columns, g.image.w * g.image.c // self.unit)
+        planes = self.forward_static.row_digits.planes
+        return [
+            Buffer("padded", "scratch", (planes * padded,), self.elements["forward"]),
+            Buffer("acc", "scratch", (acc,), np.int64),
+        ]
+
+    def error_scratch(self, g: Geometry, sparse: bool) -> list[Buffer]:
+        """Where errors lie spread over a geometry's windows, as lists if `sparse`, and the input error's sums."""
+        group, positions, planes = self.groups["error"], g.oh_used * g.ow_used, self.error_static.row_digits.planes
+        even = round_up(g.co, group)
+        lists = (2 * even // group + 1) * positions + 1 if sparse else 0
+        return [
+            Buffer("spread", "scratch", (planes * positions * even,), self.elements["error"]),
+            Buffer("lists", "scratch", (lists,), np.int32),
+            Buffer("acc", "scratch", (padded_size(g) + g.run_columns,), np.int64),
+        ]
 
     def _gradient_scratch(self, batch: int) -> list[Buffer]:
-        planes, gradient = self.gradient_chain(batch)[0].row_digits.planes, self.gradient_type(batch)
-        channels = self._block_channels(1)
-        g, _ = self.images.geometry(channels)
-        single, batch = self._order()
-        group, kind, picks = self.groups["gradient"], self.elements["gradient"], int(self.picks)
+        gradient, channels = self.gradient_type(batch), self._block_channels(1)
+        g = self.images.extents(channels)
+        return [
+            *self.gradient_scratch(g, batch, self._order()[1], self.picks),
+            Buffer("gradient", "gradient", (self.taps * channels * g.columns,), gradient),
+            Buffer("bias_gradient", "gradient", (g.columns,), gradient),
+        ]
+
+    def gradient_scratch(self, g: Geometry, batch: int, samples: int, picks: bool) -> list[Buffer]:
+        """Where inputs and errors of a geometry lie in the order in which the gradient of a batch multiplies them.
+
+        So many `samples` at a time; `picks`: with what windows may pick.
+        """
+        planes, single, channels = self.gradient_chain(batch)[0].row_digits.planes, padded_size(g), g.image.c
+        group, kind = self.groups["gradient"], self.elements["gradient"]
         lines, across = (g.oh_used // 2, g.ow_used // 2) if picks else (g.oh_used, g.ow_used)
-        spread = batch * lines * round_up(across, group) * g.columns
+        spread = samples * lines * round_up(across, group) * g.columns
         row, skip = (g.image.w + 2 * g.image.pw) * channels, g.sw * channels
         down = g.sh * row
         squares = max(self.channels, channels) if planes > 1 and self._x_bits <= 16 else 0
@@ -347,12 +394,10 @@ class ProductStage(WeightedStage):
         return [
             Buffer("padded", "scratch", (planes * (single + slack),), kind),
             Buffer("words", "scratch", (picks * group * (single + reach),), kind),
-            Buffer("grouped", "scratch", (planes * batch * group * (CHOICES if picks else 1) * single,), kind),
+            Buffer("grouped", "scratch", (planes * samples * group * (CHOICES if picks else 1) * single,), kind),
             Buffer("spread", "scratch", (spread,), kind),
             Buffer("picks", "scratch", (picks * spread,), kind),
             Buffer("squares", "scratch", (squares,), np.int64),
-            Buffer("gradient", "gradient", (self.taps * channels * g.columns,), gradient),
-            Buffer("bias_gradient", "gradient", (g.columns,), gradient),
         ]
 
     @cached_property
@@ -363,7 +408,7 @@ class ProductStage(WeightedStage):
     def _order(self) -> tuple[int, int]:
         """Elements of one padded image of the largest gradient block, and how many are brought into order at a time."""
         channels = self._block_channels(1)
-        single = padded_size(self.images.geometry(channels)[0])
+        single = padded_size(self.images.extents(channels))
         room = CHOICE_BYTES // CHOICES if self.picks else GROUP_BYTES
         return single, max(1, min(GROUP_SAMPLES, room // (4 * single)))
 
@@ -396,13 +441,16 @@ class ProductStage(WeightedStage):
 
     def measure(self, views: Views, backward: bool) -> dict[str, Call]:
         """Calls for the largest sum of absolute weights: of an output and its bias, and of an input error."""
-        flat, found = self.weights.flat, {}
+        (flat, bits), found = self.weights.stored, {}
         if self._may_be_narrow("forward") and not self._fits("forward", None):
             found["forward"] = Call(
-                panels.largest_output_sum, flat, self.taps * self.inner, self.channels, self.bias, views["sums"]
-            )
+                panels.largest_output_sum, flat, bits, self.taps * self.inner, self.channels, *self.biases,
+                views["sums"],
+            )  # fmt: skip
         if backward and self._may_be_narrow("error") and not self._fits("error", None):
-            found["error"] = Call(panels.largest_input_sum, flat, self.taps, self.inner, self.channels, views["sums"])
+            found["error"] = Call(
+                panels.largest_input_sum, flat, bits, self.taps, self.inner, self.channels, views["sums"]
+            )
         return found
 
     def choose(self, measured: Mapping[str, Call]) -> tuple[int, ...]:
@@ -423,7 +471,7 @@ class ProductStage(WeightedStage):
         if phase == "error":
             largest = measured.results[0] if measured else self.taps * self.channels << (bits[1] - 1)
             return fits_int32(largest << (bits[0] - 1), 30)
-        terms, bias = self.taps * self.inner, 1 << (bits[1] - 1) if len(self.bias) else 0
+        terms, bias = self.taps * self.inner, 1 << (bits[1] - 1) if self.has_bias else 0
         largest, bias = measured.results if measured else (terms << (bits[1] - 1), bias)
         sums = (largest << (bits[0] - 1)) + (bias << self.x_form.format.frac_bits)
         return fits_int32(sums << self.function.added_frac, self.shift)
@@ -432,11 +480,26 @@ class ProductStage(WeightedStage):
 
     def prepare(self, views: Views, backward: bool) -> list[Call]:
         """Pack the weights and align the bias."""
-        g, _ = self.images.geometry(self.inner)
-        flat, run = self.weights.flat, self.kernel[1] * self.inner
+        g, tables = self.images.geometry(self.inner)
+        calls = self.pack_forward(views, g, 0) + self.proofs(views, backward)
+        return calls + (self.pack_error(views, g, tables, 0, self.sparse) if backward else [])
+
+    def proofs(self, views: Views, backward: bool) -> list[Call]:
+        """Room for the squares of inputs and of errors."""
+        (flat, bits), rows, calls = self.weights.stored, self.taps * self.inner, []
+        chains = self._chains(views)
+        if chains is not None and chains.room.size:
+            calls.append(Call(room_of_chains, flat, bits, rows, self.channels, chains, views["sums"]))
+        if backward and self._provable:
+            calls.append(Call(room_beside, flat, bits, rows, self.channels, views["room"]))
+        return calls
+
+    def pack_forward(self, views: Views, g: Geometry, begin: int) -> list[Call]:
+        """Pack the weights of a geometry's output channels, from `begin` on, and align their biases."""
+        (flat, bits), run = self.weights.stored, self.kernel[1] * self.inner
         calls = [
             Call(
-                panels.pack_forward, flat, self.kernel[0], run, self.channels, g.columns,
+                panels.pack_forward, flat, bits, self.kernel[0], run, self.channels, begin, g.co, g.columns,
                 self.forward_chain.column_digits, views["panels"],
             )
         ]  # fmt: skip
@@ -444,34 +507,36 @@ class ProductStage(WeightedStage):
         if self.flipped["forward"]:
             sums = views["sums"].view(np.int32)[: g.columns]
             calls.append(self._sums(views["panels"], -(-run // 4), g.columns, False, views))
-        chains = self._chains(views)
-        if chains is not None and chains.room.size:
-            calls.append(Call(room_of_chains, flat, self.taps * self.inner, self.channels, chains, views["sums"]))
-        flipped = 7 + self.product_lift
-        calls.append(Call(panels.align_bias, self.bias, self.bias_lift, sums, flipped, self._aligned(views)))
-        return calls + (self._prepare_error(views) if backward else [])
+        bias, bias_bits, biases = self.biases
+        calls.append(
+            Call(
+                panels.align_bias, bias, bias_bits, begin, min(g.co, biases), self.bias_lift, sums,
+                7 + self.product_lift, self._aligned(views, g),
+            )
+        )  # fmt: skip
+        return calls
 
     def _sums(self, packed: IntArray, groups: int, columns: int, apart: bool, views: Views) -> Call:
         """Sums of the packed weights that a row operand of ones gives."""
-        zero = self.images.geometry(self.inner)[1].windows[:1]
         sums = views["sums"].view(np.int32)
-        return Call(panels.panel_sums, packed, self.kernel[0], groups, columns, apart, zero, views["ones"], sums)
+        return Call(panels.panel_sums, packed, self.kernel[0], groups, columns, apart, ZEROS, views["ones"], sums)
 
-    def _prepare_error(self, views: Views) -> list[Call]:
-        g, tables = self.images.geometry(self.inner)
-        flat, run, digits = self.weights.flat, self.kernel[1] * self.inner, self.error_chain.column_digits
+    def pack_error(self, views: Views, g: Geometry, tables: Tables, begin: int, sparse: bool) -> list[Call]:
+        """Pack the weights of a geometry's input channels, from `begin` on, for their input error."""
+        (flat, bits), digits = self.weights.stored, self.error_chain.column_digits
+        across = (1, g.kw * self.inner, 0, g.kw * g.image.c) if g.image.c == self.inner else (
+            g.kw, self.inner, begin, g.image.c
+        )  # fmt: skip
         calls = [
             Call(
-                panels.pack_transposed, flat, self.kernel[0], run, self.channels, g.run_columns, digits,
-                FLIPPED_WORD if self.flipped["error"] and self.sparse else 0, views["transposed"],
+                panels.pack_transposed, flat, bits, self.kernel[0], *across, self.channels, g.run_columns, digits,
+                FLIPPED_WORD if self.flipped["error"] and sparse else 0, views["transposed"],
             )
         ]  # fmt: skip
-        if self.flipped["error"] and not self.sparse:
+        if self.flipped["error"] and not sparse:
             calls.append(self._sums(views["transposed"], -(-self.channels // 4), g.run_columns, True, views))
             sums = views["sums"].view(np.int32)
             calls.append(Call(conv.error_start, sums, g, tables.error_out, self._start(views)))
-        if self._provable:
-            calls.append(Call(room_beside, flat, self.taps * self.inner, self.channels, views["room"]))
         return calls
 
     @property
@@ -499,9 +564,8 @@ class ProductStage(WeightedStage):
         """See `Chains`: where it would take too long to add up inputs' squares, the format's extent is taken."""
         return self.x_form.extent if self.kernel[1] * self.inner < SHORT_RUN else (0, 0)
 
-    def _aligned(self, views: Views) -> IntArray:
+    def _aligned(self, views: Views, g: Geometry) -> IntArray:
         """Biases aligned with the sums, in their type."""
-        g, _ = self.images.geometry(self.inner)
         bias: npt.NDArray[Any] = views["bias"].view(np.int32 if self.forward_narrow else np.int64)[: g.columns]
         return bias
 
@@ -512,37 +576,51 @@ class ProductStage(WeightedStage):
 
     def forward(self, call: ForwardCall) -> Roundings:
         """See `Stage.forward`."""
+        calls = [
+            self.forward_of(call, images, call.shared, images.of(call.x), images.of(call.y))
+            for images in self.images.images(len(call.x), self.inner)
+        ]
+        return Roundings(calls, call.y.size)
+
+    def forward_of(
+        self, call: ForwardCall, images: Images, views: Views, x: IntArray, y: IntArray, stored: Stored | None = None,
+        place: Place | None = None,
+    ) -> Call:  # fmt: skip
+        """Outputs of a geometry of some samples; see `kernels.conv.conv2d_forward`."""
         kind = np.int32 if self.forward_narrow else np.int64
         scratch, site = call.scratch, self.forward_site(call.moment)
-        calls = [
-            Call(
-                conv.conv2d_forward, images.of(call.x), call.shared["panels"], self._aligned(call.shared),
-                self._chains(call.shared), self.product_lift, self.activation, images.geometry,
-                self.forward_chain, images.tables,
-                site._replace(first=site.first + images.part.start * self.out_elements), scratch["padded"],
-                scratch["acc"].view(kind), scratch["best"].view(kind), scratch["draws"], images.of(call.y),
-                call.winners,
-            )
-            for images in self.images.images(len(call.x), self.inner)
-        ]  # fmt: skip
-        return Roundings(calls, call.y.size)
+        return Call(
+            conv.conv2d_forward, x, stored, views["panels"], self._aligned(views, images.geometry),
+            self._chains(call.shared), self.product_lift, self.activation, images.geometry, self.forward_chain,
+            images.tables, site._replace(first=site.first + images.part.start * self.out_elements), scratch["padded"],
+            scratch["acc"].view(kind), scratch["best"].view(kind), scratch["draws"], place, y, call.winners,
+        )  # fmt: skip
 
     def input_error(self, call: ErrorCall) -> Roundings:
         """See `Stage.input_error`."""
-        scratch, site = call.scratch, self.error_site(call)
-        kind = np.int32 if self.error_narrow and site.shift <= 30 and not call.gate.added_frac else np.int64
         calls = [
-            Call(
-                conv.conv2d_input_error, images.of(call.error), call.winners, images.of(call.x),
-                call.shared["transposed"], self._start(call.shared), self._room(call.shared),
-                call.gate, images.geometry, self.error_chain, images.tables,
-                site._replace(first=site.first + images.part.start * self.in_elements), scratch["spread"],
-                scratch["lists"], scratch["acc"].view(kind), scratch["best"].view(kind), scratch["draws"],
-                images.of(call.out),
-            )
+            self.error_of(call, images, call.shared, images.of(call.x), images.of(call.out))
             for images in self.images.images(len(call.x), self.inner)
-        ]  # fmt: skip
+        ]
         return Roundings(calls, call.out.size)
+
+    def error_type(self, call: ErrorCall) -> type[np.signedinteger[Any]]:
+        """Element type that holds the sums of an input error."""
+        narrow = self.error_narrow and self.error_site(call).shift <= 30 and not call.gate.added_frac
+        return np.int32 if narrow else np.int64
+
+    def error_of(
+        self, call: ErrorCall, images: Images, views: Views, x: IntArray, out: IntArray, *, won: Stored | None = None,
+        stored: Stored | None = None, place: Place | None = None,
+    ) -> Call:  # fmt: skip
+        """Input error of a geometry of some samples; see `kernels.conv.conv2d_input_error`."""
+        scratch, site, kind = call.scratch, self.error_site(call), self.error_type(call)
+        return Call(
+            conv.conv2d_input_error, images.of(call.error), call.winners, won, x, stored, views["transposed"],
+            self._start(views), self._room(call.shared), call.gate, images.geometry, self.error_chain, images.tables,
+            site._replace(first=site.first + images.part.start * self.in_elements), scratch["spread"],
+            scratch["lists"], scratch["acc"].view(kind), scratch["best"].view(kind), scratch["draws"], place, out,
+        )  # fmt: skip
 
     def gradient(
         self, block: GradientBlock, x: IntArray, error: IntArray, winners: npt.NDArray[np.uint8], scratch: Views
@@ -552,15 +630,37 @@ class ProductStage(WeightedStage):
         if block.parameter.is_bias:
             return [Call(conv_gradient.bias_gradient, error, 1, total)], total
         calls = [Call(conv_gradient.bias_gradient, error, -128 if self.flipped["gradient"] else 0, total)]
-        chain, _ = self.gradient_chain(len(x))
-        gradient: npt.NDArray[Any] = scratch["gradient"]
         calls += [
-            Call(
-                conv_gradient.conv2d_weight_gradient, images.of(x), images.of(error), winners, block.first,
-                images.geometry, chain, images.tables, self.batch_in_order,
-                *(scratch[name] for name in ("padded", "words", "grouped", "spread", "picks")),
-                scratch["squares"] if scratch["squares"].size else None, total, number > 0, gradient,
+            self.gradient_of(
+                images, images.of(x), block.first, images.of(error), winners, scratch, total, number > 0, len(x),
+                self.batch_in_order,
             )
             for number, images in enumerate(self.images.images(len(x), block.channels))
         ]  # fmt: skip
-        return calls, gradient
+        return calls, scratch["gradient"]
+
+    def gradient_of(
+        self, images: Images, x: IntArray, first: int, error: IntArray, winners: npt.NDArray[np.uint8], scratch: Views,
+        start: IntArray, add: bool, batch: int, samples: int, *, won: Stored | None = None,
+        stored: Stored | None = None,
+    ) -> Call:  # fmt: skip
+        """Gradient of the weights of a geometry's input channels; see `kernels.conv_gradient.conv2d_weight_gradient`.
+
+        It is part of the gradient of a `batch`; `samples` are brought into order at a time.
+        """
+        return Call(
+            conv_gradient.conv2d_weight_gradient, x, stored, error, winners, won, first, images.geometry,
+            self.gradient_chain(batch)[0], images.tables, samples,
+            *(scratch[name] for name in ("padded", "words", "grouped", "spread", "picks")),
+            scratch["squares"] if scratch["squares"].size else None, start, add, scratch["gradient"],
+        )  # fmt: skip
+
+    def in_blocks(self, batch: int, budgets: Budgets) -> ProductBlocks:
+        """See `Stage.in_blocks`."""
+        return ProductBlocks(self, batch, budgets)
+
+    @property
+    def winner_bits(self) -> int:
+        """Two, four or eight."""
+        window = self.pool[0] * self.pool[1]
+        return 2 if window <= 4 else 4 if window <= 16 else 8

@@ -80,9 +80,13 @@ class DepthwiseStage(WeightedStage):
         return self.conv_out[0] * self.conv_out[1] * self.fan_in * self.in_shape[2]
 
     def row(self) -> Row:
-        """See `Stage.row`."""
-        meetings = min(self.fan_in, self.out_shape[0] * self.out_shape[1])
-        return Row("depthwise", self.kernel, self.stride, self.padding, self.pool, self.fan_in, meetings)
+        """All weights are unpacked at once: they are few."""
+        meetings, channels = min(self.fan_in, self.out_shape[0] * self.out_shape[1]), self.out_shape[2]
+        weights = channels, *self.kernel
+        return Row(
+            "depthwise", self.kernel, self.stride, self.padding, self.pool, weights, panel=channels,
+            error_terms=meetings,
+        )  # fmt: skip
 
     @cached_property
     def geometry(self) -> conv.Geometry:
@@ -132,7 +136,8 @@ class DepthwiseStage(WeightedStage):
     def prepare(self, views: Views, backward: bool) -> list[Call]:
         """Align the bias."""
         no_sums = views["bias"][:0]
-        return [Call(align_bias, self.bias, self.bias_lift, no_sums, 0, self._aligned(views))]
+        bias, bits, count = self.biases
+        return [Call(align_bias, bias, bits, 0, count, self.bias_lift, no_sums, 0, self._aligned(views))]
 
     def forward(self, call: ForwardCall) -> Roundings:
         """See `Stage.forward`."""

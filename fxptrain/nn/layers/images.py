@@ -104,19 +104,23 @@ class Geometries:
         self.kernel, self.stride, self.padding, self.pool = kernel, stride, padding, pool
         self._made: dict[tuple[int, int], tuple[Geometry, Tables]] = {}
 
-    def geometry(self, channels: int, width: int | None = None) -> tuple[Geometry, Tables]:
+    def extents(self, channels: int, width: int | None = None) -> Geometry:
         """Geometry for `channels` input channels; `width` samples in a row of a linear layer (by default all)."""
+        width, out_channels = width or self.width, self.out_shape[2]
+        h, w = (1, width) if self.linear else self.in_shape[:2]
+        oh, ow = (1, width) if self.linear else (self.out_shape[0] * self.pool[0], self.out_shape[1] * self.pool[1])
+        block = 1 if self.linear else max(1, min(self.out_shape[0], FORWARD_POSITIONS // (self.pool[0] * ow)))
+        return Geometry(
+            Image(h, w, channels, *self.padding), *self.kernel, out_channels, *self.stride, *self.pool, oh, ow,
+            block, round_up(out_channels, COLUMN_MULTIPLE), round_up(self.kernel[1] * channels, COLUMN_MULTIPLE),
+        )  # fmt: skip
+
+    def geometry(self, channels: int, width: int | None = None) -> tuple[Geometry, Tables]:
+        """The same with its tables, which are made once."""
         width = width or self.width
         key = (width if self.linear else 0, channels)
         if key not in self._made:
-            h, w = (1, width) if self.linear else self.in_shape[:2]
-            oh, ow = (1, width) if self.linear else (self.out_shape[0] * self.pool[0], self.out_shape[1] * self.pool[1])
-            block = 1 if self.linear else max(1, min(self.out_shape[0], FORWARD_POSITIONS // (self.pool[0] * ow)))
-            out_channels = self.out_shape[2]
-            g = Geometry(
-                Image(h, w, channels, *self.padding), *self.kernel, out_channels, *self.stride, *self.pool, oh, ow,
-                block, round_up(out_channels, COLUMN_MULTIPLE), round_up(self.kernel[1] * channels, COLUMN_MULTIPLE),
-            )  # fmt: skip
+            g = self.extents(channels, width)
             whole = not self.linear or width == self.width  # shorter rows read a part of the full row's tables
             self._made[key] = (g, make_tables(g, self.phases, self.groups) if whole else self.geometry(channels)[1])
         return self._made[key]

@@ -10,7 +10,7 @@ from fxptrain.errors import ShapeError
 from fxptrain.kernels import add
 from fxptrain.kernels.call import Call
 from fxptrain.nn.layers.add import MOST_INPUTS, JoiningStage
-from fxptrain.nn.layers.contract import ForwardCall, LayerSpec, Roundings, Shape, Stage, elements_of
+from fxptrain.nn.layers.contract import ForwardCall, LayerSpec, Roundings, Row, Shape, Stage, elements_of
 from fxptrain.nn.layers.registry import register
 
 
@@ -63,6 +63,10 @@ class Concat(LayerSpec):
 
 class ConcatStage(JoiningStage):
     """Channels side by side, requantized into the output's format."""
+
+    def row(self) -> Row:
+        """See `Stage.row`."""
+        return Row("concat")
 
     def first_channel(self, slot: int) -> int:
         """Where the channels of an input lie among the output's."""

@@ -28,6 +28,11 @@ def register(kind: S) -> S:
 
     A class decorator, for layers from outside the package, too.
 
+    Parameters
+    ----------
+    kind : class
+        A `LayerSpec` whose field ``type`` has the name as its default.
+
     Raises
     ------
     RecipeError
@@ -52,6 +57,13 @@ def layer_kinds() -> Mapping[str, type[LayerSpec]]:
 
 def lacks(what: str, layer: object) -> RecipeError:
     """The error of somebody who was asked about a layer of a kind that he does not know.
+
+    Parameters
+    ----------
+    what : str
+        Who was asked, as the subject of a sentence.
+    layer : LayerSpec or Stage
+        The layer.
 
     Examples
     --------

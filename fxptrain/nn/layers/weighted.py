@@ -97,6 +97,13 @@ class WeightedStage(Stage):
         return self.parameters[1].flat if len(self.parameters) > 1 else self.weights.flat[:0]
 
     @property
+    def biases(self) -> tuple[IntArray, int | None, int]:
+        """The array that holds the biases, the bits of each where it is packed, and their number."""
+        if len(self.parameters) < 2:
+            return self.weights.stored[0][:0], None, 0
+        return *self.parameters[1].stored, self.out_shape[2]
+
+    @property
     def weight_format(self) -> FxP:
         """Format of the weights."""
         return self.weights.form.format

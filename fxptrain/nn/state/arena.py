@@ -52,7 +52,17 @@ class Buffer:
 
 @dataclass(frozen=True)
 class Plan:
-    """Where every buffer lies, and how many bytes the arena has."""
+    """Where every buffer lies.
+
+    Parameters
+    ----------
+    buffers : tuple of Buffer
+        All of an arena.
+    offsets : tuple of int
+        First byte of each.
+    total : int
+        Bytes of the arena.
+    """
 
     buffers: tuple[Buffer, ...]
     offsets: tuple[int, ...]

@@ -20,7 +20,15 @@ CALM_STEPS = 64
 
 @dataclass(slots=True)
 class Counts:
-    """What a tensor's roundings reported since the last reset."""
+    """What a tensor's roundings reported since the last reset.
+
+    Parameters
+    ----------
+    saturated, total : int
+        Values that saturated, and all.
+    largest : int
+        Largest absolute raw value.
+    """
 
     saturated: int = 0
     total: int = 0
@@ -75,7 +83,15 @@ class TensorFormat:
         return self.known or (self.format.min_raw, self.format.max_raw)
 
     def note(self, saturated: int, total: int, largest: int) -> None:
-        """Count one call's report."""
+        """Count one call's report.
+
+        Parameters
+        ----------
+        saturated, total : int
+            Values that saturated, and all.
+        largest : int
+            Largest absolute raw value.
+        """
         for counts in (self.interval, self.epoch):
             counts.saturated += saturated
             counts.total += total
@@ -178,7 +194,20 @@ class ErrorScale:
         return _format(self.bits, min(self.frac, sum_frac))
 
     def fitting(self, largest: int, sum_frac: int) -> int:
-        """The finest frac_bits at which an absolute sum `largest` (with `sum_frac` bits) does not saturate."""
+        """The finest frac_bits at which a sum does not saturate.
+
+        Parameters
+        ----------
+        largest : int
+            Its absolute raw value.
+        sum_frac : int
+            Its fractional bits.
+
+        Returns
+        -------
+        int
+            -60 to 60.
+        """
         if largest == 0:
             return MAX_ERROR_FRAC
         shift = largest.bit_length() - self.max_raw.bit_length()
@@ -187,7 +216,15 @@ class ErrorScale:
         return max(min(sum_frac - shift, MAX_ERROR_FRAC), -MAX_ERROR_FRAC)
 
     def note(self, largest: int, sum_frac: int) -> None:
-        """Apply the rule to the largest absolute sum of a finished step."""
+        """Apply the rule to the largest absolute sum of a finished step.
+
+        Parameters
+        ----------
+        largest : int
+            Its absolute raw value, before the rounding.
+        sum_frac : int
+            Its fractional bits.
+        """
         fitting = self.fitting(largest, sum_frac)
         before = self.frac
         self.calm = self.calm + 1 if fitting > self.frac else 0

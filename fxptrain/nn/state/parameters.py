@@ -145,6 +145,11 @@ class ParameterArray:
         self.updates = 0
 
     @property
+    def stored(self) -> tuple[npt.NDArray[Any], int | None]:
+        """The flat array that kernels read the weights from, and the bits of each where it is packed."""
+        return self.flat, None
+
+    @property
     def _value_format(self) -> FxP:
         form = self.form.format
         return FxP(MASTER_BITS, form.frac_bits + self._extra) if self.rule.master else form
@@ -267,7 +272,15 @@ class ParameterArray:
         self.momentum_form.note(momentum_over, updates, momentum_largest >> momentum_drop)
 
     def regrid(self, change: int, momentum_change: int, seed: int, step: int) -> None:
-        """Move to a grid finer by `change` bits (coarser if negative); the formats have already changed."""
+        """Move to another grid; the formats have already changed.
+
+        Parameters
+        ----------
+        change, momentum_change : int
+            By how many bits the grids of values and momentum became finer; coarser if negative, rounded once.
+        seed, step : int
+            Of the draws.
+        """
         value, momentum = self._value_format, self._momentum_format
         target = self.flat if self.master is None else self.master
         if change:

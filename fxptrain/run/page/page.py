@@ -32,7 +32,8 @@ FILE: Final = "report.html"
 TEMPLATE: Final = Path(__file__).parent / "page.html"
 WRONG: Final = 24  # samples shown, at most
 CLASSES: Final = 40  # of a matrix, at most
-SHOWN_BARS: Final = 12  # tensors whose counters are drawn, those with most to tell
+SHOWN: Final = 12  # tensors whose counters are drawn, at most
+TOLD: Final = 0.001  # the share in some epoch from which a tensor's counters are drawn
 
 
 @dataclass(frozen=True)
@@ -213,13 +214,17 @@ def _tensors(records: Sequence[Mapping[str, Any]]) -> str:
         for record in records:
             for tensor in record["tensors"]:
                 shares.setdefault(tensor["name"], []).append((record["epoch"], tensor_shares(tensor)[key]))
-        moved = {name: points for name, points in shares.items() if any(y for _, y in points)}
-        most = sorted(moved, key=lambda name: -max(y or 0.0 for _, y in moved[name]))[:SHOWN_BARS]
+        moved = {name: points for name, points in shares.items() if max(y or 0.0 for _, y in points) >= TOLD}
+        most = sorted(moved, key=lambda name: -max(y or 0.0 for _, y in moved[name]))[:SHOWN]
         for start in range(0, len(most), 3):
             part = most[start : start + 3]
             curves = [Curve(name, moved[name]) for name in part]
-            figures.append(f"<figure><figcaption>{title}</figcaption>{chart(curves, title, '{:.2%}'.format)}</figure>")
+            figures.append(f"<figure><figcaption>{title}</figcaption>{chart(curves, title, _percent)}</figure>")
     return _section("Tensors over the epochs", f'<div class="charts">{"".join(figures)}</div>' if figures else "")
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.3g}%"
 
 
 def _memory(kinds: Mapping[str, int]) -> str:

@@ -44,7 +44,7 @@ def test_sums_are_bounded_by_true_magnitudes() -> None:
 def test_widths_decide(widths: tuple[int, int], form: str) -> None:
     """8-bit models are quantized; wider ones sum in the narrowest proved type."""
     model = model_of(s.Conv2d(channels=2, kernel=(3, 3)), param_bits=widths[0], activation_bits=widths[1])
-    assert form_of(model.stages[0]) == form
+    assert form_of(model, model.stages[0]) == form
 
 
 @pytest.mark.parametrize(("shift", "form"), [(16, QUANTIZED), (17, QUANTIZED), (18, INT32), (19, INT32)])
@@ -52,7 +52,7 @@ def test_sums_beyond_float32_are_quantized_only_where_they_saturate(shift: int, 
     """Sums above 2**24 are not exact in float32: at a shift of 17 they saturate in 8 bits, at 18 they need not."""
     model = wide_sums(shift)
     assert sums_of(model.stages[0]).bound > 1 << 24
-    assert form_of(model.stages[0]) == form
+    assert form_of(model, model.stages[0]) == form
 
 
 @ONNX
@@ -70,7 +70,7 @@ def test_float32_would_round_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     data, forms = model_bytes(model, real=True)
     assert forms == [INT32]
     assert outputs(session(data), inputs).tolist() == [[65, 65]]
-    monkeypatch.setattr(onnx_layers, "form_of", lambda stage: QUANTIZED)
+    monkeypatch.setattr(onnx_layers, "form_of", lambda model, stage: QUANTIZED)
     data, forms = model_bytes(model, real=True)
     assert forms == ["QLinearConv"]
     assert outputs(session(data), inputs).tolist() == [[64, 64]]
@@ -92,4 +92,4 @@ def test_sums_that_cannot_be_rounded_exactly_are_refused() -> None:
     weights, bias = model.stages[0].parameters
     weights.flat[:], bias.flat[:] = weights.form.format.min_raw, bias.form.format.min_raw
     with pytest.raises(FormatError, match=r"'0.linear': its sums reach 2\*\*\d+; .* within 2\*\*61\. Use fewer bits"):
-        form_of(model.stages[0])
+        form_of(model, model.stages[0])

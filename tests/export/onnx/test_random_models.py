@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.slow, ONNX]
 
 
 @given(
-    model_specs(max_side=7, max_stages=4, graphs=False),
+    model_specs(max_side=7, max_stages=4),
     st.one_of(format_specs(min_bits=2, max_bits=8), format_specs(min_bits=2, max_bits=32)),
     st.integers(0, 2**32 - 1),
     st.booleans(),

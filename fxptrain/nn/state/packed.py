@@ -1,10 +1,11 @@
-"""Parameters and momenta packed bit by bit, for widths that do not fill a container; only the lean step makes them.
+"""Parameters and momenta packed bit by bit, for widths that do not fill a container.
 
-What does not belong here: saved tensors (`saved`), and what an update computes (`kernels.update`).
+What does not belong here: tensors of the batch (`nn.layers.storage`), and what an update computes (`kernels.update`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 from typing import Any
 
@@ -16,8 +17,6 @@ from fxptrain.kernels.bits import PADDING, pack, unpack
 from fxptrain.kernels.call import Call
 from fxptrain.kernels.packed import regrid_packed, update_packed
 from fxptrain.kernels.update_site import BLOCK, Runs, UpdateSite
-from fxptrain.nn.layers.conv import ProductStage
-from fxptrain.nn.model import Model
 from fxptrain.nn.state.parameters import IntArray, ParameterArray
 from fxptrain.nn.state.streams import Site
 
@@ -45,19 +44,6 @@ def packable(parameter: ParameterArray) -> bool:
     return not parameter.rule.master and not isinstance(parameter, PackedParameter) and any(map(packed_bits, formats))
 
 
-def stored(parameter: ParameterArray) -> tuple[Stored, int]:
-    """The array that holds the weights, and their bits if it is packed."""
-    if isinstance(parameter, PackedParameter):
-        return parameter.packed, parameter.bits
-    return parameter.flat, 0
-
-
-def read_some(parameter: ParameterArray, first: int, count: int) -> IntArray:
-    """A few weights (biases) as plain integers."""
-    flat: IntArray = parameter.flat
-    return flat[first : first + count]
-
-
 class PackedParameter(ParameterArray):
     """A `ParameterArray` whose weights and momentum take their own bits; reading them as arrays makes copies."""
 
@@ -69,6 +55,11 @@ class PackedParameter(ParameterArray):
         self.bits, self.momentum_bits = packed_bits(source.form.format), packed_bits(source.momentum_form.format)
         self.packed = _packed(source.flat, self.bits)
         self.packed_momentum = _packed(source.momentum, self.momentum_bits)
+
+    @property
+    def stored(self) -> tuple[Stored, int | None]:
+        """See `ParameterArray.stored`."""
+        return self.packed, self.bits or None
 
     @property
     def values(self) -> IntArray:  # type: ignore[override]
@@ -131,22 +122,10 @@ def _unpacked(array: Stored, bits: int, count: int, form: FxP) -> IntArray:
     return out
 
 
-def pack_parameters(model: Model) -> None:
-    """Pack all parameters of a model's product stages that gain by it; nothing that reads the model notices."""
-    for stage in model.stages:
-        if isinstance(stage, ProductStage):
-            stage.parameters = tuple(
-                PackedParameter(parameter) if packable(parameter) else parameter for parameter in stage.parameters
-            )
-
-
-def packs_parameters(model: Model, threads: int) -> bool:
-    """Whether a lean step packs parameters: on one thread only, since neighbours share bytes, and where it pays."""
-    every = [parameter for stage in model.stages if isinstance(stage, ProductStage) for parameter in stage.parameters]
-    if any(isinstance(parameter, PackedParameter) for parameter in every):
-        return True
-    plain, packed = (sum(sum(state_bytes(p, packs=packs).values()) for p in every) for packs in (False, True))
-    return threads == 1 and plain - packed > 2 * LINE_BYTES
+def saved_by_packing(parameters: Sequence[ParameterArray]) -> int:
+    """Bytes that packing parameters would save, less those that their updates would need."""
+    plain, packed = (sum(sum(state_bytes(p, packs=packs).values()) for p in parameters) for packs in (False, True))
+    return plain - packed - 2 * LINE_BYTES
 
 
 def state_bytes(parameter: ParameterArray, *, packs: bool = False) -> dict[str, int]:

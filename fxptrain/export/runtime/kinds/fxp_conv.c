@@ -9,6 +9,11 @@
 
 #if FXP_USE_CONV
 
+fxp_fracs fxp_conv_fracs(const fxp_model *model, const fxp_stage *stage)
+{
+    return fxp_weighted_fracs(model, stage);
+}
+
 /* Copy values that do not overlap, four at a time: the compiler makes one load and one store of them. */
 static inline void copy(fxp_value *to, const fxp_value *from, int32_t count)
 {
@@ -68,7 +73,7 @@ static void pooled_pair(const fxp_forward *pass, fxp_quick quick, FXP_ROM fxp_pa
                         int32_t other, int32_t at)
 {
     const fxp_stage *s = pass->stage;
-    const int32_t taps = s->kh * s->kw * s->ci, windows = s->pool_h * s->pool_w;
+    const int32_t taps = s->taps, windows = s->pool_h * s->pool_w;
     const int32_t start0 = fxp_quick_start(quick, c), start1 = fxp_quick_start(quick, other);
     const fxp_value *patch = pass->patches;
     peak first = {0, 0}, second = {0, 0};
@@ -91,7 +96,7 @@ static void pooled_pair(const fxp_forward *pass, fxp_quick quick, FXP_ROM fxp_pa
 static void pooled(const fxp_forward *pass, fxp_quick quick, FXP_ROM fxp_param *weights, int32_t first, int32_t last)
 {
     const fxp_stage *s = pass->stage;
-    const int32_t taps = s->kh * s->kw * s->ci, windows = s->pool_h * s->pool_w;
+    const int32_t taps = s->taps, windows = s->pool_h * s->pool_w;
     int32_t oh, ow, t, c;
     for (oh = 0; oh < s->oh; oh++) {
         for (ow = 0; ow < s->ow; ow++) {
@@ -112,7 +117,7 @@ static void pooled(const fxp_forward *pass, fxp_quick quick, FXP_ROM fxp_param *
 static void one_patch(const fxp_forward *pass, fxp_quick quick, const fxp_value *patch, FXP_ROM fxp_param *weights,
                       int32_t first, int32_t last, int32_t at)
 {
-    const int32_t taps = pass->stage->kh * pass->stage->kw * pass->stage->ci;
+    const int32_t taps = pass->stage->taps;
     fxp_value *y = pass->y;
     FXP_ROM fxp_param *w = weights;
     int32_t c;
@@ -141,7 +146,7 @@ static void one_patch(const fxp_forward *pass, fxp_quick quick, const fxp_value 
 static void two_patches(const fxp_forward *pass, fxp_quick quick, const fxp_value *x0, const fxp_value *x1,
                         FXP_ROM fxp_param *weights, int32_t first, int32_t last, int32_t at)
 {
-    const int32_t taps = pass->stage->kh * pass->stage->kw * pass->stage->ci, co = pass->stage->co;
+    const int32_t taps = pass->stage->taps, co = pass->stage->co;
     fxp_value *y = pass->y;
     FXP_ROM fxp_param *w = weights;
     int32_t c;
@@ -198,7 +203,7 @@ static void forward_panel(const fxp_forward *pass, FXP_ROM fxp_param *weights, i
 {
     const fxp_stage *s = pass->stage;
     const int32_t padded = (s->pad_h != 0) || (s->pad_w != 0);
-    const fxp_quick quick = fxp_quick_of(pass, s->kh * s->kw * s->ci);
+    const fxp_quick quick = fxp_quick_of(pass, s->taps);
     if (s->pool_h * s->pool_w > 1) {
         pooled(pass, quick, weights, first, last);
     } else if ((s->kh == s->h) && (s->kw == s->w) && !padded) { /* a linear layer sees its whole input */
@@ -210,12 +215,12 @@ static void forward_panel(const fxp_forward *pass, FXP_ROM fxp_param *weights, i
     }
 }
 
-void fxp_conv2d_forward(const fxp_forward *pass)
+void fxp_conv_forward(const fxp_forward *pass)
 {
     const fxp_stage *s = pass->stage;
 #if FXP_PACKED
     if (pass->weights == NULL) { /* a panel is unpacked once a sample; patches are gathered for every panel */
-        const int32_t taps = s->kh * s->kw * s->ci;
+        const int32_t taps = s->taps;
         int32_t c;
         for (c = 0; c < s->co; c += s->panel) {
             const int32_t channels = (s->co - c < s->panel) ? (s->co - c) : s->panel;
@@ -230,7 +235,7 @@ void fxp_conv2d_forward(const fxp_forward *pass)
 
 #if FXP_TRAINING && FXP_BACK_CONV
 
-void fxp_conv2d_input_error(const fxp_backward *pass, fxp_error_sum *sums)
+void fxp_conv_input_error(const fxp_backward *pass, fxp_error_sum *sums)
 {
     const fxp_stage *s = pass->stage;
     const fxp_error *error = pass->error;
@@ -260,7 +265,7 @@ void fxp_conv2d_input_error(const fxp_backward *pass, fxp_error_sum *sums)
 
 #if FXP_TRAINING && FXP_GRADIENT_CONV
 
-void fxp_conv2d_weight_gradient(const fxp_backward *pass, int32_t c, fxp_gradient_sum *sums)
+void fxp_conv_weight_gradient(const fxp_backward *pass, int32_t c, fxp_gradient_sum *sums)
 {
     const fxp_stage *s = pass->stage;
     int32_t oh, ow, kh;

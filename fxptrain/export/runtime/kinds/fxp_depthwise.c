@@ -11,6 +11,11 @@
 #include <arm_mve.h>
 #endif
 
+fxp_fracs fxp_depthwise_fracs(const fxp_model *model, const fxp_stage *stage)
+{
+    return fxp_weighted_fracs(model, stage);
+}
+
 /* Sum of one channel over the kernel's taps inside the input. */
 static fxp_forward_sum sum_of(const fxp_forward *pass, FXP_ROM fxp_param *weights, int32_t c, fxp_position at)
 {
@@ -193,7 +198,7 @@ void fxp_depthwise_forward(const fxp_forward *pass)
     int32_t oh, ow, c;
 #if FXP_PACKED
     if (weights == NULL) { /* all of them: they are few */
-        fxp_unpack_weights(s->weights, 0, s->co, s->kh * s->kw, pass->panel);
+        fxp_unpack_weights(s->weights, 0, s->co, s->taps, pass->panel);
         weights = pass->panel;
     }
 #endif

@@ -4,6 +4,8 @@
 
 #include "fxp_stage.h"
 
+fxp_fracs fxp_depthwise_fracs(const fxp_model *model, const fxp_stage *stage);
+
 /* Convolution, pooling, bias, ReLU and one requantization of one sample. */
 void fxp_depthwise_forward(const fxp_forward *pass);
 

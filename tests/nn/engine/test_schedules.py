@@ -1,4 +1,4 @@
-"""A lean step gives the bits of a fast one, whatever its blocks; what lies in its arena before does not matter."""
+"""Every schedule gives the same bits, whatever its blocks; what lies in its arena before does not matter."""
 
 import numpy as np
 import pytest
@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 from fxptrain.fixed.multiplier import Multiplier
 from fxptrain.nn import spec as s
 from fxptrain.nn.describe import telemetry
-from fxptrain.nn.engine import lean_plan, packed
-from fxptrain.nn.engine.lean import LeanStep, training_step
-from fxptrain.nn.engine.step import TrainingStep
+from fxptrain.nn.engine.layout import Layout
+from fxptrain.nn.engine.schedule import FAST, Schedule
+from fxptrain.nn.engine.step import TrainingStep, training_step
 from fxptrain.nn.model import Model
+from fxptrain.nn.state import packed
 from fxptrain.testing import format_specs, model_specs, optimizer_specs
 
 WIDE = s.ModelSpec(
@@ -36,9 +37,26 @@ ALIGNED = s.ModelSpec(name="aligned", input_shape=(1, 1, 3), layers=(s.Linear(fe
 ODD = s.ModelSpec(name="odd", input_shape=(1, 1, 9), layers=(s.Linear(features=72), s.Linear(features=2)))
 
 
-def trained(kind: type[TrainingStep], model: Model, sizes: list[int], pixels: bool, **options: int) -> tuple:
+RESIDUAL = s.ModelSpec(
+    name="residual",
+    input_shape=(6, 5, 2),
+    layers=(
+        s.Conv2d(channels=18, kernel=(3, 3), padding=(1, 1)),
+        s.ReLU(name="a"),
+        s.Conv2d(channels=18, kernel=(3, 3), padding=(1, 1), name="b"),
+        s.Conv2d(channels=18, kernel=(1, 1), input="a", name="c"),
+        s.Add(inputs=("b", "c", "a")),
+        s.ReLU(),
+        s.AvgPool2d(size=(2, 2)),
+        s.Flatten(),
+        s.Linear(features=3),
+    ),
+)
+
+
+def trained(schedule: Schedule, model: Model, sizes: list[int], pixels: bool, **options: int) -> tuple:
     """Everything a model and its steps tell after a few of them, from an arena full of garbage."""
-    step = kind(model, max(sizes), **options)
+    step = TrainingStep(model, max(sizes), schedule=schedule, **options)
     told = []
     for number, size in enumerate(sizes):
         garbage, random = np.random.default_rng([number, 1]), np.random.default_rng(number)
@@ -58,36 +76,40 @@ def trained(kind: type[TrainingStep], model: Model, sizes: list[int], pixels: bo
     optimizer_specs(),
     st.lists(st.integers(1, 5), min_size=2, max_size=3),
     st.booleans(),
-    st.sampled_from([1, 500, 4000]),
+    st.tuples(st.sampled_from([1, 500, 4000, 1 << 20]), st.booleans()),
     st.sampled_from([{}, {"micro_batch": 2}, {"threads": 2}]),
 )
-@example(WIDE, s.FormatSpec(), s.OptimizerSpec(), [3, 9, 2], True, 1, {})
-@example(WIDE, s.FormatSpec(param_bits=16, activation_bits=16), s.OptimizerSpec(), [9, 2], True, 700, {})
-@example(WIDE, s.FormatSpec(param_bits=12, activation_bits=12), s.OptimizerSpec(), [9, 2], False, 1, {"threads": 2})
-@example(ALIGNED, s.FormatSpec(param_bits=16, activation_bits=6), s.OptimizerSpec(), [20, 5], True, 4000, {})
-@example(ODD, s.FormatSpec(), s.OptimizerSpec(), [9], True, 1600, {})
-@example(LINEAR, s.FormatSpec(param_bits=4, activation_bits=5), s.OptimizerSpec(), [1, 4], False, 1, {})
+@example(WIDE, s.FormatSpec(), s.OptimizerSpec(), [3, 9, 2], True, (1, True), {})
+@example(WIDE, s.FormatSpec(param_bits=16, activation_bits=16), s.OptimizerSpec(), [9, 2], True, (700, True), {})
+@example(
+    WIDE, s.FormatSpec(param_bits=12, activation_bits=12), s.OptimizerSpec(), [9, 2], False, (1, True), {"threads": 2}
+)
+@example(ALIGNED, s.FormatSpec(param_bits=16, activation_bits=6), s.OptimizerSpec(), [20, 5], True, (4000, True), {})
+@example(ODD, s.FormatSpec(), s.OptimizerSpec(), [9], True, (1600, True), {})
+@example(LINEAR, s.FormatSpec(param_bits=4, activation_bits=5), s.OptimizerSpec(), [1, 4], False, (1, True), {})
+@example(RESIDUAL, s.FormatSpec(param_bits=12, activation_bits=12), s.OptimizerSpec(), [9, 2], True, (1, True), {})
+@example(RESIDUAL, s.FormatSpec(), s.OptimizerSpec(), [19, 2], False, (1 << 20, True), {"threads": 2})
 @settings(max_examples=30)
-def test_same_bits_as_a_fast_step(model_spec, format_spec, optimizer_spec, sizes, pixels, budget, options) -> None:
+def test_same_bits_as_a_fast_step(model_spec, format_spec, optimizer_spec, sizes, pixels, blocks, options) -> None:
     """Parameters, momentum, formats, scales, counters and results are equal, with blocks of any size."""
     fast, lean = (Model.build(model_spec, format_spec, optimizer_spec, seed=5) for _ in range(2))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lean_plan, "BUDGETS", (budget,))
         patch.setattr(packed, "LINE_BYTES", 0)  # pack even where it does not pay
-        assert trained(LeanStep, lean, sizes, pixels, **options) == trained(TrainingStep, fast, sizes, pixels)
+        schedule = Schedule(layers=True, budget=blocks[0], packed=blocks[1])
+        assert trained(schedule, lean, sizes, pixels, **options) == trained(FAST, fast, sizes, pixels)
 
 
 def test_the_first_errors_are_never_whole() -> None:
     """Where the first gradient is small, its errors are made and used chunk by chunk."""
     model = Model.build(WIDE, s.FormatSpec(), s.OptimizerSpec())
-    plan = lean_plan.LeanPlan(model, 64, 1, 2000)
-    assert plan.fused
-    errors = {buffer.name: buffer.shape[0] for buffer in plan.buffers() if buffer.kind == "error"}
+    layout = Layout(model, 64, 1, Schedule(layers=True, budget=2000, packed=True))
+    assert list(layout.chunks) == [0]
+    errors = {buffer.name: buffer.shape[0] for buffer in layout.buffers() if buffer.kind == "error"}
     assert errors["0.conv2d.error"] < 64 == errors["3.conv2d.error"]
 
 
 def test_kinds() -> None:
     """`training_step` makes the kind it is asked for."""
     model = Model.build(WIDE, s.FormatSpec(), s.OptimizerSpec())
-    assert isinstance(training_step(model, 2, lean=True), LeanStep)
-    assert not isinstance(training_step(model, 2), LeanStep)
+    assert training_step(model, 2, lean=True).layout.schedule.layers
+    assert training_step(model, 2).layout.schedule == FAST

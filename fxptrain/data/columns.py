@@ -1,0 +1,171 @@
+"""Which columns of a table are what, told from its first row: header or sample, label, features, index.
+
+What does not belong here: reading cells (`csv`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from fxptrain.data.reading import Reading
+from fxptrain.errors import DataError
+
+LABEL_NAMES: Final = ("label", "class", "target")
+GAPS: Final = ("", "na", "n/a", "nan", "null", "none", "?", "-")
+_NAMELESS: Final = ("", "unnamed: 0")  # how pandas writes an index, and how it reads one back
+_SHOWN: Final = 12  # names of columns in a message
+
+
+@dataclass
+class Layout:
+    """Which columns are what, told from the first row; `names` are None where there is no header."""
+
+    width: int
+    names: list[str] | None
+    skip: bool
+    label: int | None = None
+    ignored: set[int] = field(default_factory=set)
+    order: list[int] | None = None  # of the features; None: as they stand
+    index: bool = False  # the first column may be one
+    notes: list[str] = field(default_factory=list)
+
+    def features(self) -> list[int]:
+        """Columns of the features, in order."""
+        if self.order is not None:
+            return self.order
+        return [i for i in range(self.width) if i != self.label and i not in self.ignored]
+
+
+def number(text: str) -> float | None:
+    """The number that a cell holds; None where it holds none."""
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def layout_of(path: Path, cells: list[str], reading: Reading, columns: Sequence[str] | None, labelled: bool) -> Layout:
+    """What the first row says."""
+    if not cells:
+        raise DataError(f"{path}: has no rows of data.")
+    if labelled and len(cells) < 2:
+        other = next((name for mark, name in ((";", "semicolons"), ("\t", "tabs")) if mark in cells[0]), None)
+        hint = f" It has {other}: save it with commas." if other else ""
+        raise DataError(
+            f"{path}: has a single column; a label and one feature or more are expected, with commas.{hint}"
+        )
+    if _is_header(cells, reading):
+        layout = Layout(len(cells), cells, skip=True)
+        if cells[0].lower() in _NAMELESS:
+            layout.index = True
+        _choose_named(path, layout, reading, columns, labelled)
+        return layout
+    layout = Layout(len(cells), None, skip=False)
+    if reading.header is None and _is_numbered(cells):
+        layout.skip = True
+        layout.index = cells[0] == ""
+        layout.notes.append(
+            f"{path}: its first row, {', '.join(cells[:3])} ..., is taken for column numbers, not for a sample; "
+            "--no-header says otherwise."
+        )
+    if labelled:
+        _choose_by_place(path, layout, reading, strict=columns is None)
+    wanted = None if columns is None else len(columns)
+    found = len(layout.features()) - layout.index
+    if wanted is not None and found != wanted:
+        raise DataError(
+            f"{path}: has {found} columns of features and no header; the model reads {wanted} "
+            f"({listed(columns)}).{' Is the label left in?' if not labelled and found == wanted + 1 else ''}"
+        )
+    return layout
+
+
+def _is_header(cells: list[str], reading: Reading) -> bool:
+    """The rule for the first row, see `read_csv`."""
+    if reading.header is not None:
+        return reading.header
+    lowered = [cell.lower() for cell in cells]
+    if any(name in lowered for name in LABEL_NAMES):
+        return True
+    if reading.label is not None and reading.label in cells and number(reading.label) is None:
+        return True
+    named = lowered[1:] if lowered[0] in _NAMELESS else lowered
+    return bool(named) and all(number(cell) is None and cell not in GAPS for cell in named)
+
+
+def _is_numbered(cells: list[str]) -> bool:
+    """Whether a row is the header that pandas writes for columns without names."""
+    counted = cells[1:] if cells[0] == "" else cells
+    return len(counted) > 1 and counted == [str(i) for i in range(len(counted))]
+
+
+def _choose_named(path: Path, layout: Layout, reading: Reading, columns: Sequence[str] | None, labelled: bool) -> None:
+    """Label and features by their names."""
+    names = layout.names or []
+    double = next((name for i, name in enumerate(names) if name in names[:i]), None)
+    if double is not None:
+        raise DataError(f"{path}: two columns are called {double!r}; give each a name of its own.")
+    layout.label = _label_place(path, names, reading.label, labelled)
+    if not labelled and layout.label is not None:  # whatever stands there
+        layout.ignored.add(layout.label)
+        layout.label = None
+    if columns is None:
+        return
+    missing = [name for name in columns if name not in names]
+    if missing:
+        raise DataError(
+            f"{path}: has no column {', '.join(map(repr, missing[:_SHOWN]))}; trained on are {listed(columns)}, "
+            f"the table has {listed(names)}."
+        )
+    layout.order = [names.index(name) for name in columns]
+    others = [i for i in range(len(names)) if i not in layout.order and i != layout.label]
+    unknown = [names[i] for i in others if i not in layout.ignored and not (i == 0 and layout.index)]
+    if unknown:
+        layout.notes.append(f"{path}: left out, as it is not trained on: {listed(unknown)}.")
+    layout.ignored.update(others)
+    layout.index = False
+
+
+def _label_place(path: Path, names: list[str], wanted: str | None, labelled: bool) -> int | None:
+    if wanted is not None:
+        if wanted in names:
+            return names.index(wanted)
+        if labelled:
+            raise DataError(f"{path}: has no column {wanted!r} for the label; its columns are {listed(names)}.")
+    known = [i for i, name in enumerate(names) if name.lower() in LABEL_NAMES]
+    if len(known) == 1 or not labelled:
+        return known[0] if len(known) == 1 else None
+    way_out = "Say which column holds the labels: --label NAME (data.label in a recipe)"
+    if known:
+        raise DataError(f"{path}: {listed([names[i] for i in known])} could each be the label. {way_out}.")
+    raise DataError(
+        f"{path}: none of its columns ({listed(names)}) is called label, class or target. {way_out}; --no-header if "
+        "the first row is a sample."
+    )
+
+
+def _choose_by_place(path: Path, layout: Layout, reading: Reading, *, strict: bool) -> None:
+    """The label of a table without a header: the first column, or the one with a number."""
+    if reading.label is None or not (strict or number(reading.label)):
+        layout.label = int(layout.index)
+        layout.notes.append(f"{path}: has no header; its first column is taken for the label (--label N: another).")
+        return
+    place = number(reading.label)
+    if place is None or not place.is_integer() or not 1 <= place <= layout.width:
+        raise DataError(
+            f"{path}: has no header, so the label cannot be called {reading.label!r}; give the number of its column, 1 "
+            f"to {layout.width}."
+        )
+    layout.label = int(place) - 1
+
+
+def listed(names: Iterable[str] | None) -> str:
+    """Names of columns in a sentence, the first of many."""
+    if names is None:
+        return "without names"
+    names = list(names)
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(name or "(no name)" for name in names[:_SHOWN]) + more

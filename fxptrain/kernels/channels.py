@@ -1,0 +1,207 @@
+"""Samples that do not lie as the kernels want them: packed bit by bit, pixels, or only some channels of a layer.
+
+Kernels take a `Stored` for an input and a `Place` for an output, or None where the tensor is plain and whole; what they
+do with these is not compiled then (`call`).
+What does not belong here: packing itself (`bits`), and what lies in blocks of channels (the layers say).
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import types
+from numba.extending import overload
+
+from fxptrain._jit import native
+from fxptrain.fixed.draws import fill_draws
+from fxptrain.kernels.bits import pack_run, unpack
+from fxptrain.kernels.requantize import finish_row, mask_row, pool_windows, round_row
+from fxptrain.kernels.word import size_of
+
+OPTIONS = {"nogil": True, "error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+ZERO = np.int64(0)
+SHORT = 32  # channels: for shorter blocks, draws are made for a whole row and picked out
+
+
+class Stored(NamedTuple):
+    """How a tensor's samples are stored that a kernel reads one image at a time.
+
+    Values of `bits` bits; 0: as they are, looked up in the `table` where that has entries. An image is `samples`
+    samples of `positions` of so many `channels`; those from `begin` on are read, to `line` (1, h, w, channels read).
+    There are so many `images`, the first one starts at sample `first`.
+    """
+
+    images: int
+    bits: int
+    signed: bool
+    sample_bytes: int
+    first: int
+    samples: int
+    positions: int
+    channels: int
+    begin: int
+    table: Any
+    line: Any
+
+
+@native
+def load_image(array, n, stored):
+    """Image `n` of those that the call reads, to ``stored.line``."""
+    flat, line = array.reshape(array.size), stored.line.reshape(stored.line.size)
+    first, count = stored.first + n * stored.samples, stored.line.shape[3]
+    if stored.bits > 0:
+        unpack(
+            flat, first, stored.samples, stored.sample_bytes, stored.positions, stored.channels, stored.begin, count,
+            stored.bits, stored.signed, line,
+        )  # fmt: skip
+        return
+    for p in range(stored.samples * stored.positions):
+        source, at = (first * stored.positions + p) * stored.channels + stored.begin, p * count
+        if stored.table.size > 0:
+            for c in range(count):
+                line[at + c] = stored.table[flat[source + c]]
+        else:
+            for c in range(count):
+                line[at + c] = flat[source + c]
+
+
+def image_of(array, n, stored):
+    """An array that holds image `n`, and its number there; see `Stored`."""
+
+
+@overload(image_of, jit_options=OPTIONS)
+def _image_of(array, n, stored):
+    def plain(array, n, stored):
+        return array, n
+
+    def loaded(array, n, stored):
+        load_image(array, n, stored)
+        return stored.line, ZERO
+
+    return plain if isinstance(stored, types.NoneType) else loaded
+
+
+def beside(array, n, stored):
+    """Of a plain array beside one that is stored so: what holds image `n` at the number that `image_of` tells."""
+
+
+@overload(beside, jit_options=OPTIONS)
+def _beside(array, n, stored):
+    def whole(array, n, stored):
+        return array
+
+    def one(array, n, stored):
+        return array[n : n + 1]
+
+    return whole if isinstance(stored, types.NoneType) else one
+
+
+class Place(NamedTuple):
+    """Where results go: channels `begin` and those behind, of so many `channels`, packed if there are `bits`.
+
+    The first image's output starts at byte `base`, its winners at `winner_base`; `row`, `won` and `line` are scratch: a
+    row of results, of winners, and one position's sums.
+    """
+
+    channels: int
+    begin: int
+    bits: int
+    base: int
+    image_bytes: int
+    winner_bits: int
+    winner_base: int
+    winner_bytes: int
+    row: Any
+    won: Any
+    line: Any
+
+
+@native
+def _finish_positions(best, positions, block, element, place, site, draws):
+    """Round ``best[position][block]`` to ``place.row``; the first position's first channel of all is `element`.
+
+    `draws` holds a draw for every element of a block and, where blocks are short, for all channels of its positions.
+    """
+    channels, row = place.channels, place.row
+    if block == channels:
+        return finish_row(best, positions * block, site, site.first + element, draws, row, 0)
+    if block < SHORT and positions * channels <= draws.size:
+        if site.stochastic and site.shift > 0:
+            count, start = positions * channels, site.first + site.sample * site.elements + element
+            fill_draws(np.uint32(site.seed), np.uint32(site.stream), np.uint32(site.step), start, count, draws)
+            for p in range(positions):
+                for c in range(block):
+                    draws[p * block + c] = draws[p * channels + place.begin + c]
+        return round_row(best, positions * block, site, draws, row, 0)
+    saturated, largest = np.int64(0), np.int64(0)
+    for p in range(positions):
+        for c in range(block):
+            place.line[c] = best[p * block + c]
+        first = site.first + element + p * channels + place.begin
+        over, peak = finish_row(place.line, block, site, first, draws, row, p * block)
+        saturated += over
+        largest = max(largest, peak)
+    return saturated, largest
+
+
+@native
+def _put(values, positions, block, place, index, bits, out, base):
+    """``values[position][block]`` to a sample's values from `index` on: packed, from byte `base`, or plain (0 bits)."""
+    channels = place.channels
+    if bits == 0:
+        for p in range(positions):
+            for c in range(block):
+                out[base + index + p * channels + place.begin + c] = values[p * block + c]
+    elif block == channels:
+        pack_run(values, 0, positions * block, bits, out, base, index)
+    else:
+        for p in range(positions):
+            pack_run(values, p * block, block, bits, out, base, index + p * channels + place.begin)
+
+
+@native
+def finish_outputs(acc, n, first, rows, width, g, windows, activation, place, site, best, draws, y, winners):
+    """The end of an output's sums: pooled rows from `first` on, `width` wide, of image `n`; y and winners are flat.
+
+    Returns (values that saturated, largest absolute one).
+    """
+    saturated, largest, whole = np.int64(0), np.int64(0), g.oh_used // g.pool_h * width * place.channels
+    for row in range(rows):
+        index = (first + row) * width * place.channels
+        pool_windows(acc, row * width * g.columns, windows, g.columns, width, g.co, activation, best, place.won, 0)
+        if windows.size > 1:
+            base = place.winner_base + n * (place.winner_bytes if place.winner_bits > 0 else whole)
+            _put(place.won, width, g.co, place, index, place.winner_bits, winners, base)
+        over, peak = _finish_positions(best, width, g.co, n * whole + index, place, site, draws)
+        _put(place.row, width, g.co, place, index, place.bits, y,
+             place.base + n * (place.image_bytes if place.bits > 0 else whole))  # fmt: skip
+        saturated += over
+        largest = max(largest, peak)
+    return saturated, largest
+
+
+@native
+def finish_errors(acc, base, element, positions, block, x, line, gate, place, site, best, draws, out):
+    """`requantize.finish_error` for some channels of some positions: `element` is the first position's first of all.
+
+    Line `line` of x (n, h, w, c), of all channels or of those wanted, lets them pass.
+    """
+    flat, channels = x.reshape(x.size), x.shape[3]
+    x_element = line * positions * channels + (0 if channels == block else place.begin)
+    if size_of(out) == 8:
+        left, right = np.int64(max(-site.shift, 0)), np.int64(max(site.shift, 0))
+        for p in range(positions):
+            for c in range(block):
+                out[element + p * place.channels + place.begin + c] += (
+                    np.int64(acc[base + p * block + c]) << left >> right
+                )
+        return np.int64(0), np.int64(0)
+    runs, count = (1, positions * block) if channels == block else (positions, block)
+    largest = np.int64(0)
+    for p in range(runs):
+        here = best[p * block : p * block + count]
+        largest = max(largest, mask_row(acc, base + p * block, flat, x_element + p * channels, count, gate, here))
+    saturated, _ = _finish_positions(best, positions, block, element, place, site, draws)
+    _put(place.row, positions, block, place, element, 0, out, 0)
+    return saturated, largest

@@ -1,0 +1,64 @@
+"""Runs whose columns or channels have scales of their own, in C: every integer is the engine's, from the input on."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fxptrain.export.source import Options
+from fxptrain.export.targets import export_run, load_source
+from fxptrain.export.verify import Request, data_vectors, verify
+from fxptrain.recipe import make_recipe
+from fxptrain.run.checkpoint import read_checkpoint
+from fxptrain.run.evaluation import Run
+from fxptrain.run.training import train
+from tests.export.compiled import COMPILERS
+
+pytestmark = pytest.mark.skipif(not COMPILERS, reason="no C compiler")
+REQUEST = Request(samples=4, steps=1)
+
+
+def table(place: Path) -> tuple[Path, dict]:
+    """Columns of very different size, with named classes."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 3, 90)
+    values = rng.normal(size=(90, 3)) * [1, 2000, 0.01] + labels[:, None]
+    rows = [f"{'xyz'[c]},{a:.3f},{b:.1f},{d:.4f}" for c, (a, b, d) in zip(labels, values, strict=True)]
+    (place / "s.csv").write_text("label,a,b,c\n" + "\n".join(rows) + "\n")
+    return place / "s.csv", {"input_shape": [1, 1, 3], "layers": [{"type": "linear", "features": 3}]}
+
+
+def colours(place: Path) -> tuple[Path, dict]:
+    """Pixels of three channels."""
+    rng = np.random.default_rng(0)
+    np.savez(place / "rgb.npz", x=rng.integers(0, 255, (60, 4, 4, 3), np.uint8), y=np.arange(60) % 3)
+    return place / "rgb.npz", {
+        "input_shape": [4, 4, 3],
+        "layers": [{"type": "flatten"}, {"type": "linear", "features": 3}],
+    }
+
+
+@pytest.mark.parametrize(("make", "pixels"), [(table, False), (colours, True)])
+def test_c_has_the_scales(make: object, pixels: bool, tmp_path: Path) -> None:
+    """`fxp_quantize_input` and the model give the engine's integers; the export keeps what the data looked like."""
+    data, model = make(tmp_path)  # type: ignore[operator]
+    recipe = make_recipe(
+        {
+            "data": {"name": str(data), "per_channel": True},
+            "model": {"name": "own"} | model,
+            "training": {"epochs": 1, "batch_size": 16},
+        }
+    )
+    run: Run = train(recipe, out=tmp_path / "run")
+    assert run.inputs.scales is not None
+    assert run.signature.pixels == pixels
+    out = tmp_path / "c"
+    export_run(load_source(str(tmp_path / "run")), "c", out, Options(training=True))
+    for found in (verify(out, REQUEST), verify(out, REQUEST, data_vectors(out, str(data), REQUEST))):
+        assert found["equal"], found["differences"]
+    text = "".join(file.read_text() for file in out.rglob("fxp_interface.c"))
+    for scale in run.inputs.scales.channels:
+        assert f"{{{scale.offset}, {scale.mantissa}, {scale.shift}, {scale.grid}}}" in text
+    values, _ = read_checkpoint(out / "source.fxp")
+    assert values["input"] == run.inputs.values()
+    assert values["data"]["classes"] == list(run.classes)
