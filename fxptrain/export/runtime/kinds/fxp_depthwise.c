@@ -3,9 +3,9 @@
 #include "fxp_packed.h"
 #include "fxp_quick.h"
 
-#define FXP_IN_LANES (FXP_MVE && (FXP_VALUE_BITS <= 8) && (FXP_PARAM_BITS <= 8) && (FXP_FORWARD_SUM_BITS == 32))
-
 #if FXP_USE_DEPTHWISE
+
+#define FXP_IN_LANES (FXP_MVE && (FXP_VALUE_BITS <= 8) && (FXP_PARAM_BITS <= 8) && (FXP_FORWARD_SUM_BITS == 32))
 
 #if FXP_IN_LANES
 #include <arm_mve.h>
