@@ -177,8 +177,11 @@ class Roundings(NamedTuple):
         """What the calls returned when they were made last."""
         if not self.total:
             return Report(0, 0, 0)
-        found = [results for call in self.calls if (results := call.results)]
-        return Report(sum(over for over, _ in found), self.total, max(peak for _, peak in found))
+        saturated = largest = 0
+        for call in self.calls:
+            if found := call.results:
+                saturated, largest = saturated + found[0], max(largest, found[1])
+        return Report(saturated, self.total, largest)
 
     def run(self, step: int) -> Report:
         """Make the calls, here and now."""
