@@ -298,7 +298,8 @@ def test_full_output() -> None:
 def test_without_a_compiler() -> None:
     """NUMBA_DISABLE_JIT is refused."""
     code, said = run_program("info", "glyphs", environment={"NUMBA_DISABLE_JIT": "1"})
-    assert (code, said) == (2, "fxptrain: NUMBA_DISABLE_JIT is set, and kernels cannot run uncompiled; unset it.\n")
+    reason = "`NUMBA_DISABLE_JIT` (=1) switches Numba's compiler off; fxptrain's kernels run only compiled."
+    assert (code, said) == (2, f"fxptrain: {reason} Unset it.\n")
 
 
 def test_from_a_zip_file(tmp_path: Path) -> None:
