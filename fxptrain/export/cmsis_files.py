@@ -34,7 +34,6 @@ def config(net: Network, calls: list[Call], interface: Interface) -> str:
     """``fxp_cmsis_config.h``: sizes."""
     sizes = {
         "PIXELS": int(interface.pixels),
-        "INPUT_SCALES": len(interface.table(net)) if interface.pixels else 1,
         "INPUT_FRAC": f"({net.value.frac_bits})",
         "BITS": value_bits(net),
         "LAYERS": len(calls),
@@ -84,7 +83,7 @@ def data(net: Network, calls: list[Call], interface: Interface) -> str:
     parts = [GENERATED, '#include <stddef.h>\n\n#include "fxp_cmsis.h"\n']
     if interface.pixels:
         comment = f"raw input of pixels 0 to 255: {net.value}"
-        parts.append(array("fxp_cmsis_value", "fxp_cmsis_input_table", interface.table(net), comment, static=False))
+        parts.append(array("fxp_cmsis_value", "fxp_cmsis_input_table", net.model.table, comment, static=False))
     for i, call in enumerate(calls):
         parts += _arrays(i, call, bias_type)
     rows = "\n".join(_row(i, call) for i, call in enumerate(calls))
@@ -104,7 +103,7 @@ def _sizes(net: Network, calls: list[Call], interface: Interface) -> dict[str, A
             "weights": weights,
             "biases": biases,
             "scales": scales,
-            "input table": interface.table(net).size * each if interface.pixels else 0,
+            "input table": 256 * each * interface.pixels,
         },
         "arena_bytes": 2 * max(call.elements for call in calls) * each,
     }

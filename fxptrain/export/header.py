@@ -44,17 +44,17 @@ def _layer(layer: Layer, prefix: str) -> list[str]:
 def _inputs(net: Network, interface: Interface, prefix: str) -> list[str]:
     """What inputs become: a table of pixels, or the scale of real numbers."""
     if interface.pixels:
-        return [array(c_type(net.value), f"{prefix}_input_table", interface.table(net), "raw input of pixels 0 to 255")]
+        table = net.model.table
+        return [array(c_type(net.value), f"{prefix}_input_table", table, "raw input of pixels 0 to 255")]
     pairs = zip(interface.means, interface.stds, strict=True)
     scales = [in_comment(f"(x - {mean!r}) / {std!r}") for mean, std in pairs]
-    numbers = interface.scales(net.value).numbers()
-    rows = ",\n    ".join("{{{}, {}, {}, {}}}".format(*row) for row in numbers)
-    of = "of each channel" if len(numbers) > 1 else "of all inputs"
+    rows = ",\n    ".join(f"{{{s.offset}, {s.mantissa}, {s.shift}, {s.grid}}}" for s in interface.scales(net.value))
+    of = "of each channel" if len(scales) > 1 else "of all inputs"
     return [
-        f"/* Real inputs, {of}: {'; '.join(scales)}. In integers, both roundings half to even:\n"
-        " * t = x * 2^prescale, saturated to 32 bits; raw = (t - offset) * mantissa * 2^-shift, saturated. */",
-        "static const struct { int32_t prescale, offset, mantissa, shift; } "
-        f"{prefix}_input_scales[{len(numbers)}] = {{",
+        f"/* Real inputs, {of}: {'; '.join(scales)}, rounded half to even and saturated. In integers:\n"
+        " * raw = (x + offset) * mantissa * 2^-shift, where x and offset have `grid` fractional bits. */",
+        "static const struct { int64_t offset; int32_t mantissa, shift, grid; } "
+        f"{prefix}_input_scales[{len(scales)}] = {{",
         f"    {rows}\n}};\n",
     ]
 

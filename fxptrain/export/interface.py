@@ -6,15 +6,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from fxptrain.data import Normalization
-from fxptrain.data.scaling import ChannelScales
+from fxptrain.data.normalization import PIXEL_MAX, Normalization
+from fxptrain.data.scaling import ChannelScale
 from fxptrain.export.layers import Network
 from fxptrain.export.names import DEFAULT_PREFIX, c_string, in_comment, unique_identifiers
 from fxptrain.export.tables import GENERATED, ROM, array, guarded
@@ -39,8 +39,8 @@ class Interface:
         Whether inputs are pixels, by way of a table; else real numbers.
     means, stds : tuple of float
         One for all inputs, or one for each channel.
-    known : ChannelScales, optional
-        Integers that scale every channel, where the run has them; else they are made of means and stds.
+    integers : tuple of ChannelScale, optional
+        What a run's checkpoint keeps of them; without it they are made anew.
     """
 
     prefix: str = DEFAULT_PREFIX
@@ -48,37 +48,34 @@ class Interface:
     pixels: bool = True
     means: tuple[float, ...] = (0.0,)
     stds: tuple[float, ...] = (1.0,)
-    known: ChannelScales | None = None
+    integers: tuple[ChannelScale, ...] | None = None
 
-    def scales(self, form: FxP) -> ChannelScales:
-        """How inputs are quantized to `form`: one scale for all, or one for each channel."""
-        norms = [Normalization(mean, std) for mean, std in zip(self.means, self.stds, strict=True)]
-        return self.known or ChannelScales.of(norms, form, pixels=self.pixels)
+    def scales(self, form: FxP) -> list[ChannelScale]:
+        """How real inputs are quantized to `form`: one for all, or one for each channel."""
+        if self.integers is not None:
+            return list(self.integers)
+        pairs = zip(self.means, self.stds, strict=True)
+        return [ChannelScale.of(Normalization(mean, std), form) for mean, std in pairs]
 
     def quantized(self, values: npt.NDArray[np.int32], frac: int, form: FxP) -> npt.NDArray[Any]:
-        """Raw integers (..., c) of ``values * 2^-frac`` by the definition of a channel's scale."""
-        channels, flat = self.scales(form).channels, values.reshape(-1).tolist()
-        exact = [Fraction(value, 1 << frac) for value in flat]
-        found = [channels[i % len(channels)].raw(x, form) for i, x in enumerate(exact)]
+        """Raw integers (..., c) of ``values * 2^-frac`` as the exported C makes them."""
+        scales = self.scales(form)
+        flat = values.reshape(-1).tolist()
+        found = [scales[i % len(scales)].raw(Fraction(value, 1 << frac), form) for i, value in enumerate(flat)]
         return np.array(found, form.dtype).reshape(values.shape)
-
-    def table(self, net: Network) -> npt.NDArray[Any]:
-        """Raw integers of pixels 0 to 255: one table for all, or one for each channel, (channels, 256)."""
-        if self.known is None:
-            return net.model.table.reshape(1, 256)
-        pixels = np.repeat(np.arange(256)[:, None], len(self.known.channels), axis=1)
-        return np.ascontiguousarray(self.known.quantize(pixels).T)
 
 
 def interface_of(run: Run, prefix: str = DEFAULT_PREFIX) -> Interface:
-    """The interface of a run."""
+    """The interface of a run: pixels by way of a table, or numbers that `fxp_quantize_input` takes.
+
+    Pixels with a scale for each channel are such numbers, 0 to 255.
+    """
     rule = run.inputs
-    norms = rule.norms[:1] if len(set(rule.norms)) == 1 else rule.norms
-    known = rule.scales
-    if known is not None and len(set(known.channels)) == 1:
-        known = replace(known, channels=known.channels[:1])
-    means, stds = tuple(norm.mean for norm in norms), tuple(norm.std for norm in norms)
-    return Interface(prefix, run.signature.classes, rule.pixels, means, stds, known)
+    unit = PIXEL_MAX if rule.pixels and rule.scales is not None else 1
+    norms = rule.norms if rule.scales is not None else rule.norms[:1]
+    means, stds = tuple(norm.mean * unit for norm in norms), tuple(norm.std * unit for norm in norms)
+    integers = None if rule.scales is None else rule.scales.channels
+    return Interface(prefix, run.classes, rule.pixels and rule.scales is None, means, stds, integers)
 
 
 # Text ------------------------------------------------------------------------------------------------------------
@@ -88,7 +85,7 @@ def header(net: Network, interface: Interface, rate: Multiplier, identity: int) 
     """``fxp_interface.h``: constants of inputs and classes, and the mark that ties a caller to this model's code."""
     h, w, c = net.model.spec.input_shape
     stored = "uint8_t" if interface.pixels else "fxp_value"
-    scales = len(interface.table(net)) if interface.pixels else len(interface.scales(net.value).channels)
+    scales = net.model.table.size // 256 if interface.pixels else len(interface.means)
     lines = [
         f"/* A caller that includes one model's header and links another one's code does not link. */\n"
         f"#define fxp_init fxp_init_{identity:08x}",
@@ -149,9 +146,9 @@ def tables(net: Network, interface: Interface) -> str:
     parts = [GENERATED, '#include "fxp_types.h"\n']
     if interface.pixels:
         comment = f"raw input of pixels 0 to 255: {net.value}"
-        parts.append(array("fxp_value", "fxp_input_table", interface.table(net), comment, static=False, space=ROM))
+        parts.append(array("fxp_value", "fxp_input_table", net.model.table, comment, static=False, space=ROM))
     else:
-        rows = ["{{{}, {}, {}, {}}}".format(*row) for row in interface.scales(net.value).numbers()]
+        rows = [f"{{{s.offset}, {s.mantissa}, {s.shift}, {s.grid}}}" for s in interface.scales(net.value)]
         body = ",\n    ".join(rows)
         parts.append(f"const fxp_input_scale fxp_input_scales[FXP_INPUT_SCALES] = {{\n    {body}\n}};\n")
     return "\n".join(parts)
@@ -159,6 +156,4 @@ def tables(net: Network, interface: Interface) -> str:
 
 def table_bytes(net: Network, interface: Interface) -> int:
     """Bytes of constants of `tables`."""
-    if interface.pixels:
-        return interface.table(net).size * net.value.dtype.itemsize
-    return 16 * len(interface.scales(net.value).channels)
+    return net.model.table.size * net.value.dtype.itemsize if interface.pixels else 24 * len(interface.means)

@@ -184,13 +184,13 @@ typedef struct {
 } fxp_model;
 
 #if !FXP_PIXELS
-/* How a real number x becomes a raw integer, both roundings half to even: t = x * 2^prescale, rounded and saturated to 32
- * bits; raw = (t - offset) * mantissa * 2^-shift, rounded and saturated. */
+/* How real numbers become raw integers: (x + offset) * mantissa * 2^-shift, where x and offset have `grid` fractional
+ * bits. */
 typedef struct {
-    int32_t prescale;
-    int32_t offset;
+    int64_t offset;
     int32_t mantissa;
     int32_t shift;
+    int32_t grid;
 } fxp_input_scale;
 #endif
 
