@@ -113,7 +113,7 @@ def train(
     with kill -9, it goes on with `--resume --out DIR`. Started by `mpirun -n N` (extra `mpi`), N processes share
     every batch, and the bits are those of one.
     """
-    from fxptrain.nn.engine.ranks import world
+    from fxptrain.nn.engine.ranks import Group, world
     from fxptrain.run.directory import RunDirectory
     from fxptrain.run.report import summary_text
     from fxptrain.run.task import prepare
@@ -122,10 +122,9 @@ def train(
 
     chosen = _chosen_recipe(recipe, out, resume).changed(recipe_options(given))
     out = out or Path("runs") / f"{file_name(chosen.name)}-{datetime.now():%Y%m%d-%H%M%S}"
-    ranks = 1
+    group = Group()
     try:
         with world() as group, _progress() as bar:
-            ranks = group.size
             limit = bytes_allowed(memory_limit)
             plan, _ = planned_run(chosen, threads, lean, limit, group.size)  # refuses before anything is fetched
             _fetch(chosen.data.name)
@@ -142,9 +141,11 @@ def train(
     except (Stopped, KeyboardInterrupt) as error:
         if not RunDirectory(out).exists:
             raise
-        launcher = f"mpirun -n {ranks} " if ranks > 1 else ""
-        way = f"{launcher}fxptrain train --resume --out {shlex.quote(str(out))}"
-        raise Stopped(getattr(error, "number", signal.SIGINT), way) from None
+        launcher = f"mpirun -n {group.size} " if group.size > 1 else ""
+        stopped = Stopped(
+            getattr(error, "number", signal.SIGINT), f"{launcher}fxptrain train --resume --out {shlex.quote(str(out))}"
+        )
+        raise SystemExit(stopped.exit_code) if group.rank else stopped from None  # the first one speaks
     if not group.rank:
         page = {"report": str(page_of(out))} if with_page else {}
         click.echo(json.dumps(result.summary | {"memory": plan} | page) if as_json else summary_text(result.summary))

@@ -217,10 +217,12 @@ class Loop:
         self._end_epoch()
 
     def _heed(self) -> None:
-        """End after this step, all of it saved, if the process was asked to; among ranks the first one hears."""
-        if stopping.requested() and not self.group.rank:
+        """End after this step, all of it saved, if the process was asked to; all ranks, if one of them was."""
+        (number,) = self.group.maxima([stopping.requested()])
+        if number:
             self.save()
-            stopping.check()
+            self.group.end_together()
+            raise stopping.Stopped(number)
 
     def _train(self, chosen: npt.NDArray[np.int64]) -> None:
         """One step on the chosen samples."""
