@@ -38,7 +38,7 @@ MAX_DIMENSIONS: Final = 8
 _DAMAGED: Final = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, ValueError, RuntimeError)
 _PLACES: Final = ("x", "y", *(f"{role}_{split}" for split in ("train", "val", "test") for role in "xy"))
 
-Place = tuple[str, str]  # split, role
+Slot = tuple[str, str]  # split, role
 Arrays = dict[str, npt.NDArray[Any]]
 
 
@@ -79,7 +79,7 @@ def read_npz(path: Path, reading: Reading | None = None, limit: int | None = Non
     return Parts(path.stem, parts, classes, label=next(iter(splits.values()))[1], texts=texts is not None)
 
 
-def _normal(name: str) -> list[Place]:
+def _normal(name: str) -> list[Slot]:
     """What an array's name can mean: split and role."""
     words = [word for word in re.split(r"[^a-z0-9]+", name.lower()) if word]
     roles = [role for role, spelled in _ROLES.items() if words and words[0] in spelled]
@@ -94,9 +94,9 @@ def _normal(name: str) -> list[Place]:
     return []
 
 
-def _places(shapes: dict[str, str], path: Path) -> dict[Place, str]:
+def _places(shapes: dict[str, str], path: Path) -> dict[Slot, str]:
     """Which array is what, by their names."""
-    candidates: dict[Place, list[str]] = {}
+    candidates: dict[Slot, list[str]] = {}
     for name in shapes:
         for place in _normal(name):
             if not (name in _CLASSES and place == ("all", "y") and len(shapes) > 2):
@@ -115,9 +115,9 @@ def _places(shapes: dict[str, str], path: Path) -> dict[Place, str]:
     return dict(sorted((separate or whole).items(), key=lambda item: (*_SPLITS, "all").index(item[0][0])))
 
 
-def _chosen(text: str, shapes: dict[str, str], path: Path) -> dict[Place, str]:
+def _chosen(text: str, shapes: dict[str, str], path: Path) -> dict[Slot, str]:
     """What ``--arrays`` says."""
-    found: dict[Place, str] = {}
+    found: dict[Slot, str] = {}
     for item in text.split(","):
         place, equals, name = (part.strip() for part in item.partition("="))
         if not equals or place not in _PLACES or name not in shapes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from fxptrain.experiments.evidence import ENOUGH, NEAR, Evidence, Judged, Place, untold
+from fxptrain.experiments.evidence import ENOUGH, NEAR, Evidence, Judged, Spot, untold
 from fxptrain.experiments.grid import UNUSED
 from fxptrain.experiments.open_questions import CHANCE, CLOSE
 from fxptrain.experiments.tables import percent
@@ -33,8 +33,8 @@ def _under(limit: int) -> Callable[[str], bool]:
     return lambda column: int(column) < limit
 
 
-def _at(sweep: str, method: str, bits: int, batch: int) -> Place:
-    return Place(sweep, method, FORMATS[bits], str(batch))
+def _at(sweep: str, method: str, bits: int, batch: int) -> Spot:
+    return Spot(sweep, method, FORMATS[bits], str(batch))
 
 
 def _figure(sweep: str, method: str, bits: int, batch: int, stated: float, tolerance: float = NEAR) -> Judge:
@@ -45,7 +45,7 @@ def _figure(sweep: str, method: str, bits: int, batch: int, stated: float, toler
 
 
 def _float_at_4(e: Evidence) -> Judged:
-    return e.number(Place(STABILITY_SWEEP, "float32", UNUSED, "4"), 0.9)
+    return e.number(Spot(STABILITY_SWEEP, "float32", UNUSED, "4"), 0.9)
 
 
 def _float_above_128(e: Evidence) -> Judged:
@@ -59,7 +59,7 @@ def _float_at_1_and_2(e: Evidence) -> Judged:
 def _surpasses(e: Evidence) -> Judged:
     pairs = []
     for bits, label in ((24, "24,16"), (16, "16,10"), (12, "12,8"), (8, "8,5")):
-        pairs += [(_at(STABILITY_SWEEP, m, bits, 256), Place("base", m, label, "stochastic")) for m in METHODS]
+        pairs += [(_at(STABILITY_SWEEP, m, bits, 256), Spot("base", m, label, "stochastic")) for m in METHODS]
     return e.compared(pairs, lambda d: d >= -2 * CLOSE, "worse")
 
 
@@ -294,7 +294,7 @@ def _consistent(e: Evidence) -> Judged:
 def _overflow(e: Evidence) -> Judged:
     shares: dict[str, list[float]] = {"8,5": [], FORMATS[8]: []}
     for place in (
-        *(Place("base", m, "8,5", "stochastic") for m in QPU),
+        *(Spot("base", m, "8,5", "stochastic") for m in QPU),
         *(_at(STABILITY_SWEEP, m, 8, 256) for m in QPU),
     ):
         for row in e.rows(place):
