@@ -22,7 +22,7 @@ from fxptrain.data.labels import class_numbers
 from fxptrain.data.reading import Reading
 from fxptrain.errors import DataError
 from fxptrain.names import MAX_SHOWN, shown
-from fxptrain.sizes import check_bytes, regular_size
+from fxptrain.sizes import check_bytes, check_empty, regular_size
 
 _ROLES: Final = {
     "x": ("x", "images", "image", "data", "features", "inputs", "samples"),
@@ -223,6 +223,7 @@ def read_array(stream: IO[bytes], size: int, where: str) -> npt.NDArray[Any]:
         raise DataError(f"{where}: holds Python objects; save numbers.")
     if len(shape) > MAX_DIMENSIONS or any(type(extent) is not int or extent < 0 for extent in shape):
         raise DataError(f"{where}: has the shape {shown(shape)}; {MAX_DIMENSIONS} dimensions are the most.")
+    check_empty(shape, dtype.itemsize, where)
     if not shape:
         raise DataError(f"{where}: is a single value; an array of samples is expected.")
     promised = prod(shape) * dtype.itemsize

@@ -21,6 +21,8 @@ from fxptrain.data import Dataset, batches, epoch_order
 from fxptrain.data.dataset import Inputs
 from fxptrain.data.signature import Signature
 from fxptrain.errors import CheckpointError
+from fxptrain.memory.fit import within
+from fxptrain.memory.plan import Setting
 from fxptrain.names import shown
 from fxptrain.nn.describe import telemetry
 from fxptrain.nn.engine import inference
@@ -45,6 +47,7 @@ from fxptrain.run.inputs import InputRule
 from fxptrain.run.metrics import MetricsFile, mean_loss, read_metrics, share
 from fxptrain.run.progress import NANOSECONDS, Position, Progress, ProgressBar, epoch_line
 from fxptrain.run.task import Task, prepare
+from fxptrain.sizes import machine_bytes
 
 SETTLED = 5  # looks at the formats after which they say something
 _State = tuple[dict[str, Any], Arrays]
@@ -152,6 +155,8 @@ class Loop:
         self.task, self.recipe, self.directory = task, task.recipe, directory
         self.threads, self.progress, self.ranks = threads, progress, ranks
         training, early = self.recipe.training, self.recipe.early_stopping
+        setting = Setting.of(self.recipe, threads=threads, lean=lean, ranks=ranks.size, schedule=schedule)
+        within(setting, machine_bytes(), either=False, data=task.data_bytes)  # before anything is allocated
         self.model = build_model(self.recipe)
         self.rule = InputRule.of(self.recipe, self.model)
         self.batches = list(batches(len(task.train), training.batch_size))
@@ -212,10 +217,12 @@ class Loop:
         self._end_epoch()
 
     def _heed(self) -> None:
-        """End after this step, all of it saved, if the process was asked to; among ranks the first one hears."""
-        if stopping.requested() and not self.ranks.rank:
+        """End after this step, all of it saved, if the process was asked to; all ranks, if one of them was."""
+        (number,) = self.ranks.maxima([stopping.requested()])
+        if number:
             self.save()
-            stopping.check()
+            self.ranks.end_together()
+            raise stopping.Stopped(number)
 
     def _train(self, chosen: npt.NDArray[np.int64]) -> None:
         """One step on the chosen samples."""

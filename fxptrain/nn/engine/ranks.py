@@ -68,6 +68,9 @@ class Ranks:
     def require_same(self, what: str, value: str) -> None:
         """Raise `FxptrainError` unless all ranks passed the same value."""
 
+    def end_together(self) -> None:
+        """Note that all ranks leave at this point, whatever they leave by: none needs to end the others."""
+
     def __enter__(self) -> Self:
         """Nothing to do."""
         return self
@@ -82,6 +85,7 @@ class MPIRanks(Ranks):
     def __init__(self, mpi: Any) -> None:
         self._mpi, self._world = mpi, mpi.COMM_WORLD
         self.rank, self.size = self._world.Get_rank(), self._world.Get_size()
+        self._together = False
 
     def add(self, arrays: Iterable[npt.NDArray[np.signedinteger[Any]]]) -> None:
         """Replace each array by its sum over all ranks."""
@@ -111,9 +115,13 @@ class MPIRanks(Ranks):
         if len(set(self._world.allgather(value))) > 1:
             raise FxptrainError(f"The ranks have different {what}: give all the same arguments, files and code.")
 
+    def end_together(self) -> None:
+        """Note that all ranks leave at this point."""
+        self._together = True
+
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """After an error, end all ranks with this process: the first one speaks for all that have made its mistake."""
-        if kind is None:
+        if kind is None or self._together:
             return
         if self.rank:
             time.sleep(LAST_WORDS_SECONDS)
