@@ -16,6 +16,8 @@ FLOORS = {
     "run": 4,
     "export": 5,
     "importing": 5,
+    "layers": 3,
+    "sequential": 6,
     "experiments": 6,
     "cli": 7,
     "__main__": 8,
