@@ -18,6 +18,7 @@ FLOORS = {
     "importing": 5,
     "layers": 3,
     "sequential": 6,
+    "sklearn": 7,
     "experiments": 6,
     "cli": 7,
     "__main__": 8,
