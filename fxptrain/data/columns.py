@@ -114,19 +114,31 @@ def _choose_named(path: Path, layout: Columns, reading: Reading, columns: Sequen
         layout.label = None
     if columns is None:
         return
-    missing = [name for name in columns if name not in names]
-    if missing:
-        raise DataError(
-            f"{path}: has no column {', '.join(map(repr, missing[:_SHOWN]))}; trained on are {listed(columns)}, "
-            f"the table has {listed(names)}."
-        )
-    layout.order = [names.index(name) for name in columns]
-    others = [i for i in range(len(names)) if i not in layout.order and i != layout.label]
+    layout.order, others = in_order(names, columns, str(path))
+    others = [i for i in others if i != layout.label]
     unknown = [names[i] for i in others if i not in layout.ignored and not (i == 0 and layout.index)]
     if unknown:
         layout.notes.append(f"{path}: left out, as it is not trained on: {listed(unknown)}.")
     layout.ignored.update(others)
     layout.index = False
+
+
+def in_order(names: Sequence[str], columns: Sequence[str], where: str) -> tuple[list[int], list[int]]:
+    """Places of the columns that a run was trained on, in its order, and of those that it was not.
+
+    Raises
+    ------
+    DataError
+        If one is missing.
+    """
+    missing = [name for name in columns if name not in names]
+    if missing:
+        raise DataError(
+            f"{where}: has no column {', '.join(map(repr, missing[:_SHOWN]))}; trained on are {listed(columns)}, "
+            f"the table has {listed(names)}."
+        )
+    order = [names.index(name) for name in columns]
+    return order, [i for i in range(len(names)) if i not in order]
 
 
 def _label_place(path: Path, names: list[str], wanted: str | None, labelled: bool) -> int | None:
