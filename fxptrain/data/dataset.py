@@ -96,6 +96,10 @@ class Split:
         """Copy the samples at `indices`, in that order."""
         return Split(np.ascontiguousarray(self.inputs[indices]), np.ascontiguousarray(self.labels[indices]))
 
+    def __repr__(self) -> str:
+        """How many samples of what."""
+        return f"Split({len(self):,} samples {self.input_shape}, {self.inputs.dtype})"
+
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
@@ -106,7 +110,7 @@ class Dataset:
     name : str
         Shown in messages and reports.
     train, test : Split
-        Of the same input shape and dtype; the training split is not empty.
+        Of the same input shape and dtype; neither is empty, unless `tested` is False.
     classes : tuple of str
         Name of each class; labels are 0 to ``len(classes) - 1``.
     validation : Split, optional
@@ -119,6 +123,8 @@ class Dataset:
         Whether the labels were texts, numbered by us.
     notes : tuple of str
         Lines on what was decided about the file, for the user.
+    tested : bool
+        Whether there are samples to test with; else `test` is empty.
 
     Raises
     ------
@@ -135,12 +141,13 @@ class Dataset:
     label: str | None = None
     texts: bool = False
     notes: tuple[str, ...] = ()
+    tested: bool = True
 
     def __post_init__(self) -> None:
         """Check that the splits belong together."""
         for name, split in self.named_splits().items():
             title = TITLES[name]
-            if len(split) == 0:
+            if len(split) == 0 and (name != "test" or self.tested):
                 raise DataError(f"{self.name}: the {title} split has no samples.")
             check_labels(split.labels, len(self.classes), f"{self.name}, {title} split")
             if self.train.input_shape != split.input_shape or self.train.inputs.dtype != split.inputs.dtype:
@@ -158,6 +165,12 @@ class Dataset:
     def input_shape(self) -> tuple[int, int, int]:
         """Shape (h, w, c) of one input."""
         return self.train.input_shape
+
+    def __repr__(self) -> str:
+        """Its splits and how many classes."""
+        counts = ", ".join(f"{len(split):,} {name}" for name, split in self.named_splits().items() if len(split))
+        kind = f"{self.input_shape} {self.train.inputs.dtype}"
+        return f"Dataset({self.name!r}: {counts}; {kind}, {len(self.classes)} classes)"
 
     def fitted(self, input_shape: tuple[int, int, int], class_count: int) -> Dataset:
         """Make the data set fit a model: its input shape and number of classes.
@@ -189,7 +202,7 @@ class Dataset:
             )
         more = tuple(str(i) for i in range(len(self.classes), class_count))
         shaped: dict[str, Any] = {
-            name: replace(split, inputs=split.inputs.reshape(-1, *input_shape))
+            name: replace(split, inputs=split.inputs.reshape(len(split), *input_shape))
             for name, split in self.named_splits().items()
         }
         return replace(self, classes=(self.classes + more)[:class_count], **shaped)

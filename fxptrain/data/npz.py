@@ -35,11 +35,13 @@ _SPLITS: Final = {
     "test": ("test", "testing"),
 }
 _CLASSES: Final = ("classes", "class_names", "label_names", "target_names")
+_WAY_OUT: Final = "Choose with --arrays x=NAME,y=NAME (data.arrays in a recipe), or call them x and y."
 MAX_DIMENSIONS: Final = 8
 _DAMAGED: Final = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, ValueError, RuntimeError)
 _PLACES: Final = ("x", "y", *(f"{role}_{split}" for split in ("train", "val", "test") for role in "xy"))
 
-Place = tuple[str, str]  # split, role
+Slot = tuple[str, str]  # split, role
+Places = dict[Slot, str]  # names of arrays
 Arrays = dict[str, npt.NDArray[Any]]
 
 
@@ -63,24 +65,67 @@ def read_npz(path: Path, reading: Reading | None = None, limit: int | None = Non
         If the file is damaged, it cannot be told which arrays are meant, or they do not fit.
     """
     shapes = shapes_of(path)
-    found = _chosen(reading.arrays, shapes, path) if reading and reading.arrays else _places(shapes, path)
-    splits = {split: (found[split, "x"], found[split, "y"]) for split, role in found if role == "x"}
-    names = {name for pair in splits.values() for name in pair}
-    named = next((name for name in _CLASSES if name in shapes and name not in names), None)
-    loaded = read_arrays(path, names | ({named} if named else set()), limit)
-    numbers, texts = class_numbers([(loaded[y], f"{path}, array {y}") for _, y in splits.values()])
+    roles = places(shapes, str(path), reading)
+    return parts_of(
+        path.stem, str(path), read_arrays(path, {*roles.values(), class_array(shapes, roles)}, limit), roles
+    )
+
+
+def class_array(names: Container[str], roles: Places) -> str | None:
+    """Which array names the classes; none that has a role."""
+    return next((name for name in _CLASSES if name in names and name not in roles.values()), None)
+
+
+def places(shapes: dict[str, str], where: str, reading: Reading | None = None, way_out: str = _WAY_OUT) -> Places:
+    """Which of some arrays are inputs and labels of which split: by what `reading` says, or by their names.
+
+    Parameters
+    ----------
+    shapes : dict of str to str
+        All names, with shapes for messages.
+    where : str
+        Begins error messages.
+    way_out : str
+        Ends them.
+
+    Returns
+    -------
+    dict of (split, role) to str
+        Roles are ``x`` and ``y``; a split is ``train``, ``validation`` or ``test``, or all there are are ``all``.
+
+    Raises
+    ------
+    DataError
+        If it cannot be told.
+    """
+    if reading is not None and reading.arrays:
+        return _chosen(reading.arrays, shapes, where)
+    return _by_name(shapes, where, way_out if shapes else "Save inputs as x and labels as y.")
+
+
+def parts_of(name: str, where: str, arrays: Arrays, roles: Places) -> Parts:
+    """Splits of named arrays; one that is called ``classes``, or the like, and has no role names the classes.
+
+    Raises
+    ------
+    DataError
+        If they are no inputs and labels, or do not fit together.
+    """
+    splits = {split: (roles[split, "x"], roles[split, "y"]) for split, role in roles if role == "x"}
+    named = class_array(arrays, roles)
+    numbers, texts = class_numbers([(arrays[y], f"{where}, array {y}") for _, y in splits.values()])
     parts = {}
     for (split, (x, y)), labels in zip(splits.items(), numbers, strict=True):
-        where = f"{path}, arrays {x} and {y}"
-        check_inputs(loaded[x], where)
-        if len(loaded[x]) != len(labels):
-            raise DataError(f"{where}: there are {len(loaded[x])} inputs but {len(labels)} labels.")
-        parts[split] = (loaded[x], labels, where)
-    classes = texts or (tuple(str(name) for name in loaded[named].ravel()) if named else None)
-    return Parts(path.stem, parts, classes, label=next(iter(splits.values()))[1], texts=texts is not None)
+        both = f"{where}, arrays {x} and {y}"
+        check_inputs(arrays[x], both)
+        if len(arrays[x]) != len(labels):
+            raise DataError(f"{both}: there are {len(arrays[x])} inputs but {len(labels)} labels.")
+        parts[split] = (arrays[x], labels, both)
+    classes = texts or (tuple(str(text) for text in arrays[named].ravel()) if named else None)
+    return Parts(name, parts, classes, label=next(iter(splits.values()))[1], texts=texts is not None)
 
 
-def _normal(name: str) -> list[Place]:
+def _normal(name: str) -> list[Slot]:
     """What an array's name can mean: split and role."""
     words = [word for word in re.split(r"[^a-z0-9]+", name.lower()) if word]
     roles = [role for role, spelled in _ROLES.items() if words and words[0] in spelled]
@@ -95,30 +140,30 @@ def _normal(name: str) -> list[Place]:
     return []
 
 
-def _places(shapes: dict[str, str], path: Path) -> dict[Place, str]:
+def _by_name(shapes: dict[str, str], path: str, way_out: str) -> Places:
     """Which array is what, by their names."""
-    candidates: dict[Place, list[str]] = {}
+    candidates: dict[Slot, list[str]] = {}
     for name in shapes:
         for place in _normal(name):
             if not (name in _CLASSES and place == ("all", "y") and len(shapes) > 2):
                 candidates.setdefault(place, []).append(name)
     double = next((names for names in candidates.values() if len(names) > 1), None)
     if double:
-        raise DataError(f"{path}: both {' and '.join(double)} could be meant. {_way_out(shapes)}")
+        raise DataError(f"{path}: both {' and '.join(double)} could be meant. {way_out}")
     found = {place: names[0] for place, names in candidates.items()}
     whole = {place: name for place, name in found.items() if (place[0], "xy".replace(place[1], "")) in found}
     half = [name for place, name in found.items() if place not in whole and place[0] != "all"]
     if half:
-        raise DataError(f"{path}: {half[0]} has no counterpart; it holds {_listed(shapes)}. {_way_out(shapes)}")
+        raise DataError(f"{path}: {half[0]} has no counterpart; it holds {_listed(shapes)}. {way_out}")
     separate = {place: name for place, name in whole.items() if place[0] != "all"}
     if not whole:
-        raise DataError(f"{path}: holds {_listed(shapes)}; none are known as inputs and labels. {_way_out(shapes)}")
+        raise DataError(f"{path}: holds {_listed(shapes)}; none are known as inputs and labels. {way_out}")
     return dict(sorted((separate or whole).items(), key=lambda item: (*_SPLITS, "all").index(item[0][0])))
 
 
-def _chosen(text: str, shapes: dict[str, str], path: Path) -> dict[Place, str]:
+def _chosen(text: str, shapes: dict[str, str], path: str) -> Places:
     """What ``--arrays`` says."""
-    found: dict[Place, str] = {}
+    found: dict[Slot, str] = {}
     for item in text.split(","):
         place, equals, name = (part.strip() for part in item.partition("="))
         if not equals or place not in _PLACES or name not in shapes:
@@ -138,13 +183,7 @@ def _listed(shapes: dict[str, str]) -> str:
     return ", ".join(f"{name} {shape}" for name, shape in shapes.items()) or "no arrays"
 
 
-def _way_out(shapes: dict[str, str]) -> str:
-    return "Choose with --arrays x=NAME,y=NAME (data.arrays in a recipe), or call them x and y." if shapes else (
-        "Save inputs as x and labels as y."
-    )  # fmt: skip
-
-
-def read_arrays(path: Path, wanted: Container[str], limit: int | None = None) -> dict[str, npt.NDArray[Any]]:
+def read_arrays(path: Path, wanted: Container[str | None], limit: int | None = None) -> dict[str, npt.NDArray[Any]]:
     """Those arrays of an archive whose names are in `wanted`; what they take in memory is known before they are read.
 
     Raises

@@ -38,7 +38,7 @@ def class_remarks(train: Split, test: Split, classes: Sequence[str]) -> list[str
             f"the training split has no samples of {_listed([repr(classes[i]) for i in unseen.tolist()])}, the test "
             "split has: were sorted samples split by position?"
         )
-    known = range(int(max(train.labels.max(), test.labels.max())) + 1)
+    known = range(int(max(train.labels.max(), test.labels.max(initial=0))) + 1)
     if counts[0] == 0 and tested[0] == 0 and classes[0] == "0":
         notes.append("no sample has class 0: class numbers that begin at 1 leave one output of the model unused.")
     few = [i for i in known if counts[i] < FEW and i not in unseen and (i or classes[0] != "0" or counts[0])]

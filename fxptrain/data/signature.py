@@ -242,6 +242,8 @@ class Signature:
             Inputs in the model's shape, as `numbers` gives them, labels in the run's numbers.
         """
         if isinstance(data, Dataset):
+            if not data.tested:
+                raise DataError(f"{data.name}: has no test split to judge a run on. Give inputs and labels.")
             inputs, numbers, where, classes = data.test.inputs, data.test.labels, data.name, data.classes
             notes: list[str] = []
         else:

@@ -107,8 +107,8 @@ def _load_directory(
     )
 
 
-def dataset_of(parts: Parts) -> Dataset:
-    """Training and test split of a file; where it has no test split, a part of what it has."""
+def dataset_of(parts: Parts, *, tested: bool = True) -> Dataset:
+    """Training and test split of a file; where it has no test split, a part of what it has, or none if not `tested`."""
     notes = list(parts.notes)
     arrays = pixels_or_reals(*(inputs for inputs, _, _ in parts.splits.values()))
     splits = {
@@ -120,14 +120,16 @@ def dataset_of(parts: Parts) -> Dataset:
         raise DataError(f"{parts.name}: has no samples to train on, only {' and '.join(splits)}.")
     where = next(iter(parts.splits.values()))[2]
     if "test" in splits:
-        train, test = first, splits["test"]
+        train, test, tested = first, splits["test"], True
+    elif not tested:
+        train, test = first, first.take(slice(0))
     else:
         train, test = hold_out(first, where)
         if "train" in splits:
             notes.append(f"{where}: there is no test split; {len(test):,} of the training samples become one.")
     return Dataset(
         parts.name, train, test, parts.names(), splits.get("validation"), parts.columns, parts.label, parts.texts,
-        tuple(notes),
+        tuple(notes), tested,
     )  # fmt: skip
 
 

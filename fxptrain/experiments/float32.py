@@ -18,7 +18,7 @@ import numpy as np
 from fxptrain.data import Dataset, Split, batches, epoch_order
 from fxptrain.errors import FxptrainError
 from fxptrain.nn import spec as s
-from fxptrain.nn.schedule import EarlyStopping
+from fxptrain.nn.learning_rate import EarlyStopping
 from fxptrain.recipe import Recipe
 from fxptrain.run.checkpoint import write_atomically
 from fxptrain.run.inputs import real_inputs

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fxptrain.data import Dataset
+from fxptrain.data.arrays import Data
 from fxptrain.errors import RecipeError
 from fxptrain.export.names import identifier
 from fxptrain.fixed.format import FxP
@@ -20,7 +20,7 @@ from fxptrain.importing.quantization import set_parameters
 from fxptrain.importing.reader import load, read
 from fxptrain.names import one_line
 from fxptrain.nn.engine import inference
-from fxptrain.nn.engine.ranks import Group
+from fxptrain.nn.engine.ranks import Ranks
 from fxptrain.recipe import Recipe, make_recipe
 from fxptrain.run.directory import RunDirectory
 from fxptrain.run.evaluation import Run, available_threads, evaluate_split, notes_log
@@ -48,16 +48,14 @@ class Request:
     threads: int | None = None
 
 
-def import_onnx(
-    path: str | Path, data: Dataset | str, out: str | Path, request: Request | None = None
-) -> dict[str, Any]:
+def import_onnx(path: str | Path, data: Data, out: str | Path, request: Request | None = None) -> dict[str, Any]:
     """Make a run of a float ONNX model.
 
     Parameters
     ----------
     path : path
         A chain of the layers that the engine has; batch normalization is folded, Softmax at the end dropped.
-    data : Dataset, name or path
+    data : Dataset, name or path, (x, y), or mapping of arrays
         To choose formats with, to judge both models on, and to train on later.
     out : path
         Run directory to make: `fxptrain.load_run` reads it, `fxptrain.train` with `resume` goes on from it.
@@ -84,7 +82,7 @@ def import_onnx(
     task, threads = prepare(recipe, data), request.threads or available_threads()
     floats = FloatModel(file, chain, threads)
     with RunDirectory(out) as directory:
-        loop = Loop(task, directory, threads, None, Group(), False)
+        loop = Loop(task, directory, threads, None, Ranks(), False)
         chosen = real_inputs(task.recipe, task.train.inputs[: request.samples])
         set_parameters(loop.model, chain, floats.observe(chosen, task.recipe.formats.activation_bits))
         loop.begin(resume=False)

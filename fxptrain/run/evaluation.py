@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fxptrain.data import NAMES, Dataset, Split
+from fxptrain.data.arrays import Data, parts_of_arrays, table_of
 from fxptrain.data.dataset import Parts
 from fxptrain.data.reading import Reading
 from fxptrain.data.signature import Signature
@@ -64,6 +66,14 @@ class Run:
     def classes(self) -> tuple[str, ...]:
         """Names of the classes."""
         return self.signature.classes
+
+    def __repr__(self) -> str:
+        """Model, length and place."""
+        return f"{type(self).__name__}({self._told()})"
+
+    def _told(self) -> str:
+        place = "" if self.directory is None else f", {str(self.directory)!r}"
+        return f"{self.recipe.name!r}, {self.progress['epoch']} epochs, {self.progress['step']:,} steps{place}"
 
 
 @dataclass(frozen=True)
@@ -182,7 +192,7 @@ def evaluate_split(run: Run, split: Split, threads: int) -> Evaluation:
 
 
 def evaluate(
-    run: Run | str | Path, data: Dataset | str | Path | None = None, *, reading: Reading | None = None,
+    run: Run | str | Path, data: Data | None = None, *, reading: Reading | None = None,
     threads: int | None = None,
 ) -> Evaluation:  # fmt: skip
     """Loss and accuracy of a trained model on a test split.
@@ -191,8 +201,8 @@ def evaluate(
     ----------
     run : Run or path
         Result of `fxptrain.train` or `fxptrain.load_run`, or a run directory.
-    data : Dataset, name or path, optional
-        Whose test split to use, or the whole of a file without splits; by default the test split of the data the run
+    data : Dataset, name or path, (x, y), or mapping of arrays, optional
+        Whose test split to use, or the whole of what has no splits; by default the test split of the data the run
         was trained on. A table's columns and the labels are taken by the names that the run knows.
     reading : Reading, optional
         What a file does not say itself: the label's column, the names of arrays.
@@ -212,7 +222,7 @@ def evaluate(
     return evaluate_split(run, samples_to_judge(run, data, reading), threads or available_threads())
 
 
-def samples_to_judge(run: Run, data: Dataset | str | Path | None, reading: Reading | None = None) -> Split:
+def samples_to_judge(run: Run, data: Data | None, reading: Reading | None = None) -> Split:
     """What `evaluate` judges a run on: other data, or its own test split."""
     split, notes = run.signature.judged(_other(run, data, reading))
     for note in notes:
@@ -220,10 +230,12 @@ def samples_to_judge(run: Run, data: Dataset | str | Path | None, reading: Readi
     return split
 
 
-def _other(run: Run, data: Dataset | str | Path | None, reading: Reading | None) -> Dataset | Parts:
+def _other(run: Run, data: Data | None, reading: Reading | None) -> Dataset | Parts:
     if isinstance(data, Dataset):
         return data
     own, signature = run.recipe.data.name, run.signature
+    if isinstance(data, tuple | Mapping):
+        return parts_of_arrays(data, reading, signature.columns)
     if data is None or resolved(data) == own:
         found = load_parts(own, reading or reading_of(run.recipe), columns=signature.columns)
         return dataset_of(found)
@@ -238,16 +250,16 @@ def resolved(name_or_path: str | Path) -> str:
     return name if name in NAMES else str(Path(name).expanduser().resolve())
 
 
-def predict(run: Run | str | Path, inputs: npt.NDArray[Any], *, threads: int | None = None) -> npt.NDArray[np.int32]:
+def predict(run: Run | str | Path, inputs: Any, *, threads: int | None = None) -> npt.NDArray[np.int32]:
     """Logits of new inputs; ``logits.argmax(axis=1)`` are the class numbers.
 
     Parameters
     ----------
     run : Run or path
         As for `evaluate`.
-    inputs : array (n, h, w, c), or of one sample
+    inputs : array_like (n, h, w, c), or of one sample; or table
         For a run of pixels, integers or real numbers 0 to 255, or real numbers 0 to 1; for one of real numbers, such
-        numbers. Axes of extent 1 may be missing.
+        numbers. Axes of extent 1 may be missing. Columns of a table of pandas are taken by name.
 
     Returns
     -------
@@ -259,9 +271,9 @@ def predict(run: Run | str | Path, inputs: npt.NDArray[Any], *, threads: int | N
         If the shape, the type or the values do not fit what the run was trained on.
     """
     run = run if isinstance(run, Run) else load_run(run)
-    inputs = np.asarray(inputs)
-    values, notes = run.signature.numbers(run.signature.shaped(inputs))
-    for note in notes:
+    array, _, left_out = table_of(inputs, "`inputs`", run.signature.columns)
+    values, notes = run.signature.numbers(run.signature.shaped(array))
+    for note in left_out + notes:
         notes_log.warning(note)
     return inference.logits(run.model, run.inputs.raw(values), threads or available_threads())
 

@@ -13,6 +13,7 @@ from typing import Any
 from fxptrain.fixed.format import FxP
 from fxptrain.names import one_line
 from fxptrain.nn.describe import layer_table
+from fxptrain.nn.model import Model
 from fxptrain.recipe import Recipe, load_recipe, recipe_names
 from fxptrain.run.advice import of_tensors
 from fxptrain.run.directory import RunDirectory
@@ -47,18 +48,20 @@ def facts(run_or_recipe: str, changes: dict[str, Any]) -> dict[str, Any]:
             run = load_run(run_or_recipe)
             tensors = _last_tensors(directory)
             about = {"progress": run.progress, "result": outcome(directory), "tensors": tensors}
-            return describe(run) | _of_model(run.recipe, run.model) | about | {"data": run.signature.values()}
+            return describe(run) | model_facts(run.recipe, run.model) | about | {"data": run.signature.values()}
         return _of_recipe(directory.recipe())
     return _of_recipe(load_recipe(run_or_recipe).changed(changes))
 
 
 def _of_recipe(recipe: Recipe) -> dict[str, Any]:
-    return {"recipe": recipe.name} | _of_model(recipe, build_model(recipe))
+    return model_facts(recipe, build_model(recipe))
 
 
-def _of_model(recipe: Recipe, model: Any) -> dict[str, Any]:
+def model_facts(recipe: Recipe, model: Model) -> dict[str, Any]:
+    """Layers, parameters, MACs and bytes of a recipe's model as it stands."""
     layers = layer_table(model)
     return {
+        "recipe": recipe.name,
         "description": recipe.description,
         "layers": [{key: _plain(value) for key, value in layer.items()} for layer in layers],
         "parameters": sum(layer["parameters"] for layer in layers),
@@ -125,7 +128,7 @@ def text(found: dict[str, Any]) -> str:
     """What ``fxptrain info`` prints."""
     heads = list(found["layers"][0])
     rows = [[_cell(layer[head]) for head in heads] for layer in found["layers"]]
-    head = one_line(f"{found['recipe']}: {found['description']}")
+    head = one_line(": ".join(filter(None, (found["recipe"], found["description"]))))
     total = f"{found['parameters']:,} parameters, {found['macs']:,} MACs, {found['state_bytes']:,} bytes of state"
     parts = [head, "", table([name.replace("_", " ") for name in heads], rows), "", total]
     if "progress" in found:

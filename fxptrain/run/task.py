@@ -6,16 +6,16 @@ What does not belong here: the loop (`training`) and anything that changes durin
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fxptrain.data import Dataset, Normalization, Split, split_validation
+from fxptrain.data.arrays import Data, parts_of_arrays
 from fxptrain.data.measurement import measure, pixel_norms, uneven_notes
 from fxptrain.data.remarks import class_remarks, order_remark
 from fxptrain.data.shapes import alike
@@ -25,7 +25,7 @@ from fxptrain.errors import DataError
 from fxptrain.fixed.format import FxP
 from fxptrain.fixed.multiplier import Multiplier
 from fxptrain.nn.graph import build_graph
-from fxptrain.nn.schedule import Schedule, scaled_with_batch
+from fxptrain.nn.learning_rate import LearningRate, scaled_with_batch
 from fxptrain.recipe import Recipe
 from fxptrain.run.evaluation import resolved
 from fxptrain.run.inputs import norms, reading_of
@@ -40,7 +40,7 @@ class Task:
     recipe : Recipe
         With the data's name, mean and std filled in.
     train, validation, test : Split
-        In the model's input shape; `validation` may be empty.
+        In the model's input shape; `validation` and `test` may be empty.
     signature : Signature
         What the data looked like.
     notes : tuple of str
@@ -77,19 +77,19 @@ class Task:
         quantized = 0 if pixels else self.train.inputs.size * FxP(self.recipe.formats.activation_bits, 0).dtype.itemsize
         return sum(array.nbytes for array in arrays) + quantized
 
-    def schedule(self, total_steps: int) -> Schedule:
+    def schedule(self, total_steps: int) -> LearningRate:
         """Learning-rate schedule of a run of that many steps: here the real learning rate becomes an integer one."""
         spec = self.recipe.schedule
         base = Multiplier.from_real(spec.lr)
         if spec.scale_with_batch:
             base = scaled_with_batch(base, self.recipe.training.batch_size)
-        return Schedule(
+        return LearningRate(
             spec.type, base, total_steps=total_steps, warmup_steps=spec.warmup_steps, patience=spec.patience
         )
 
 
 def prepare(
-    recipe: Recipe, data: Dataset | str | Path | None = None, like: Signature | None = None, *, limit: int | None = None
+    recipe: Recipe, data: Data | None = None, like: Signature | None = None, *, limit: int | None = None
 ) -> Task:
     """Load the data of a recipe (or take others), split and fit them to the model.
 
@@ -97,7 +97,7 @@ def prepare(
     ----------
     recipe : Recipe
         Without mean and std (and, for real numbers, `largest`), those of the training split are filled in.
-    data : Dataset, name or path, optional
+    data : Dataset, name or path, (x, y), or mapping of arrays, optional
         Instead of the recipe's.
     limit : int, optional
         Bytes that what is read may take, see `load_data`.
@@ -109,11 +109,15 @@ def prepare(
     FxptrainError
         If there are no such data, or they do not fit the model.
     """
+    columns = like.columns if like else None
     if isinstance(data, Dataset):
         dataset, name = data, data.name
+    elif isinstance(data, tuple | Mapping):
+        dataset = dataset_of(parts_of_arrays(data, reading_of(recipe), columns))
+        name = dataset.name
     else:
         name = str(data or recipe.data.name)
-        dataset = dataset_of(load_parts(name, reading_of(recipe), columns=like.columns if like else None, limit=limit))
+        dataset = dataset_of(load_parts(name, reading_of(recipe), columns=columns, limit=limit))
         name = resolved(name)
     if like is not None:
         dataset = _brought(dataset, like)

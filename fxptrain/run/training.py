@@ -7,8 +7,8 @@ What does not belong here: the step itself (`nn.engine.step`), the data (`task`)
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from contextlib import closing, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,19 +17,22 @@ import numpy as np
 import numpy.typing as npt
 
 from fxptrain import __version__
-from fxptrain.data import Dataset, batches, epoch_order
-from fxptrain.data.dataset import Inputs
+from fxptrain.data import batches, epoch_order
+from fxptrain.data.arrays import Data
+from fxptrain.data.dataset import Inputs, Labels
 from fxptrain.data.signature import Signature
-from fxptrain.errors import CheckpointError
+from fxptrain.errors import CheckpointError, DataError
+from fxptrain.fixed.multiplier import Multiplier
 from fxptrain.memory.fit import within
 from fxptrain.memory.plan import Setting
 from fxptrain.names import shown
 from fxptrain.nn.describe import telemetry
 from fxptrain.nn.engine import inference
-from fxptrain.nn.engine.ranks import Group
+from fxptrain.nn.engine.ranks import Ranks
 from fxptrain.nn.engine.schedule import Schedule
-from fxptrain.nn.engine.step import training_step
-from fxptrain.nn.schedule import EarlyStopping
+from fxptrain.nn.engine.step import StepResult, training_step
+from fxptrain.nn.learning_rate import EarlyStopping
+from fxptrain.nn.model import Model
 from fxptrain.recipe import Recipe, load_recipe
 from fxptrain.run import advice, stopping
 from fxptrain.run.checkpoint import Arrays, read_checkpoint, write_checkpoint
@@ -50,10 +53,11 @@ from fxptrain.run.task import Task, prepare
 from fxptrain.sizes import machine_bytes
 
 SETTLED = 5  # looks at the formats after which they say something
-_State = tuple[dict[str, Any], Arrays]
+State = tuple[dict[str, Any], Arrays]
+Callback = Callable[[dict[str, Any]], object]  # of an epoch's record; what is true ends the training
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class RunResult(Run):
     """A finished run: `Run`, its summary, which is what ``fxptrain train --json`` prints, and its epochs' records."""
 
@@ -62,15 +66,27 @@ class RunResult(Run):
 
     @property
     def test_accuracy(self) -> float:
-        """Share of right answers on the test split, by the final weights."""
+        """Share of right answers on the test split, by the final weights.
+
+        Raises
+        ------
+        DataError
+            If there was no test split.
+        """
+        if "test_accuracy" not in self.summary:
+            raise DataError("The run was trained without a test split. Judge it with `evaluate` on other samples.")
         return float(self.summary["test_accuracy"])
+
+    def _told(self) -> str:
+        tested = f", test accuracy {self.test_accuracy:.2%}" if "test_accuracy" in self.summary else ""
+        return f"{super()._told()}{tested}"
 
 
 def train(
-    recipe: Recipe | Task | str | Path, *, data: Dataset | str | None = None, out: str | Path | None = None,
+    recipe: Recipe | Task | str | Path, *, data: Data | None = None, out: str | Path | None = None,
     resume: bool = False, threads: int | None = None, limit: int | None = None,
-    progress: Callable[[Progress], None] | bool | None = None, group: Group | None = None, lean: bool = False,
-    schedule: Schedule | None = None, started: Callable[[], None] | None = None,
+    progress: Callable[[Progress], None] | bool | None = None, ranks: Ranks | None = None, lean: bool = False,
+    schedule: Schedule | None = None, started: Callable[[], None] | None = None, callbacks: Sequence[Callback] = (),
 ) -> RunResult:  # fmt: skip
     """Train a recipe's model.
 
@@ -78,8 +94,9 @@ def train(
     ----------
     recipe : Recipe, name or path
         What to train and how; `Recipe.changed` changes options. A `Task` has its data with it.
-    data : Dataset, name or path, optional
-        Instead of the recipe's data.
+    data : Dataset, name or path, (x, y), or mapping of arrays, optional
+        Instead of the recipe's data. Arrays, lists and tables of pandas are read as an NPZ file of such names: of what
+        has no test split, a sixth of the samples becomes one.
     out : path, optional
         Run directory for configuration, metrics, log and checkpoints; without it nothing is written.
     resume : bool
@@ -92,11 +109,14 @@ def train(
         Train on that many samples only (``data.limit`` of the recipe).
     progress : callable or bool, optional
         Called with a `Progress` after every step and every epoch; True shows a bar on a terminal, elsewhere lines.
-    group : Group, optional
+    ranks : Ranks, optional
         Processes that call `train` with the same arguments and share every batch (`fxptrain.nn.engine.ranks.world` for
         those of ``mpirun``); the bits are those of one. Only the first writes to `out`.
     started : callable, optional
         Called once before the first step, when nothing is left to be refused.
+    callbacks : sequence of callable, optional
+        Called after every epoch with its record (``epoch``, ``loss``, ``accuracy``, ..., as in the metrics); one that
+        returns True ends the training.
 
     Returns
     -------
@@ -116,21 +136,36 @@ def train(
     (1, 20, True)
     """
     task = recipe if isinstance(recipe, Task) else _prepared(recipe, data, limit, out if resume else None)
-    group = group or Group()
-    directory = None if out is None or group.rank else RunDirectory(out)
-    with directory or nullcontext(), closing(ProgressBar()) as bar:
-        told = bar if progress is True else progress or None
-        loop = Loop(task, directory, threads or available_threads(), told, group, lean, schedule)
-        loop.begin(resume)
-        loop.tell_notes()
+    with begun(
+        task, out=out, resume=resume, threads=threads, progress=progress, ranks=ranks, lean=lean, schedule=schedule,
+        callbacks=callbacks,
+    ) as loop:  # fmt: skip
         if started is not None:
             started()
         return loop.run()
 
 
-def _prepared(
-    recipe: Recipe | str | Path, data: Dataset | str | Path | None, limit: int | None, out: str | Path | None
-) -> Task:
+@contextmanager
+def begun(
+    task: Task, *, out: str | Path | None = None, resume: bool = False, threads: int | None = None,
+    progress: Callable[[Progress], None] | bool | None = None, ranks: Ranks | None = None, lean: bool = False,
+    schedule: Schedule | None = None, callbacks: Sequence[Callback] = (), model: Model | None = None,
+) -> Iterator[Loop]:  # fmt: skip
+    """A training that is ready to run, its directory locked; the parameters are those of `train`.
+
+    With `model`, it trains that one on instead of a fresh one.
+    """
+    ranks = ranks or Ranks()
+    directory = None if out is None or ranks.rank else RunDirectory(out)
+    with directory or nullcontext(), closing(ProgressBar()) as bar:
+        told = bar if progress is True else progress or None
+        loop = Loop(task, directory, threads or available_threads(), told, ranks, lean, schedule, callbacks, model)
+        loop.begin(resume)
+        loop.tell_notes()
+        yield loop
+
+
+def _prepared(recipe: Recipe | str | Path, data: Data | None, limit: int | None, out: str | Path | None) -> Task:
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
     recipe = recipe if limit is None else recipe.changed({"data.limit": limit})
     return prepare(recipe, data, None if out is None else remembered(out))
@@ -150,18 +185,20 @@ class Loop:
 
     def __init__(
         self, task: Task, directory: RunDirectory | None, threads: int, progress: Callable[[Progress], None] | None,
-        group: Group, lean: bool, schedule: Schedule | None = None,
+        ranks: Ranks, lean: bool, schedule: Schedule | None = None, callbacks: Sequence[Callback] = (),
+        model: Model | None = None,
     ) -> None:  # fmt: skip
+        self.callbacks = callbacks
         self.task, self.recipe, self.directory = task, task.recipe, directory
-        self.threads, self.progress, self.group = threads, progress, group
+        self.threads, self.progress, self.ranks = threads, progress, ranks
         training, early = self.recipe.training, self.recipe.early_stopping
-        setting = Setting.of(self.recipe, threads=threads, lean=lean, ranks=group.size, schedule=schedule)
+        setting = Setting.of(self.recipe, threads=threads, lean=lean, ranks=ranks.size, schedule=schedule)
         within(setting, machine_bytes(), either=False, data=task.data_bytes)  # before anything is allocated
-        self.model = build_model(self.recipe)
+        self.model = model or build_model(self.recipe)
         self.rule = InputRule.of(self.recipe, self.model)
         self.batches = list(batches(len(task.train), training.batch_size))
         self.step = training_step(
-            self.model, training.batch_size, micro_batch=training.micro_batch, threads=threads, group=group, lean=lean,
+            self.model, training.batch_size, micro_batch=training.micro_batch, threads=threads, ranks=ranks, lean=lean,
             schedule=schedule,
         )  # fmt: skip
         self.schedule = task.schedule(len(self.batches) * training.epochs)
@@ -169,7 +206,7 @@ class Loop:
         self.position = Position()
         self.inputs: Inputs  # raw, of the training split
         self.checks: Inputs  # of the validation split
-        self.best: _State | None = None  # kept here only where there is no directory
+        self.best: State | None = None  # kept here only where there is no directory
         self.metrics: MetricsFile | None = None
         self.history: list[dict[str, Any]] = []  # records of all epochs
         self._said: set[str] = set()
@@ -178,15 +215,15 @@ class Loop:
 
     def begin(self, resume: bool) -> None:
         """Open the run directory, and go to its last checkpoint if there is one: every rank to the first one's."""
-        self.group.require_same("recipe or data", self.recipe.to_toml() + self.task.data_sha256)
-        state: _State | None = None
+        self.ranks.require_same("recipe or data", self.recipe.to_toml() + self.task.data_sha256)
+        state: State | None = None
         if self.directory is not None:
             before = self.directory.recipe().training.epochs if resume and self.directory.exists else None
             self.directory.begin(self.recipe, resume=resume)
             self._note(self._lengthened(before))
             if self.directory.has_checkpoint:
                 state = read_checkpoint(self.directory.checkpoint)
-        state = self.group.from_first(state)
+        state = self.ranks.from_first(state)
         keep = 0 if state is None else self._load(*state)
         self.inputs = self.rule.raw(self.task.train.inputs)
         self.checks = self.rule.raw(self.task.validation.inputs)
@@ -206,41 +243,46 @@ class Loop:
 
     def _epoch(self) -> None:
         training, position = self.recipe.training, self.position
-        order = epoch_order(len(self.task.train), training.seed, position.epoch)
+        order = self.order()
         while position.batch < len(self.batches):
-            self._train(order[self.batches[position.batch]])
+            chosen = order[self.batches[position.batch]]
+            self.train_on(self.inputs[chosen], self.task.train.labels[chosen])
             self._tell()
             self._heed()
             every, last = training.checkpoint_steps, position.batch == len(self.batches)
             if every is not None and position.step % every == 0 and not last:
                 self.save()
-        self._end_epoch()
+        self.end_epoch()
+
+    def order(self) -> npt.NDArray[np.int64]:
+        """Order in which this epoch visits the training samples."""
+        return epoch_order(len(self.task.train), self.recipe.training.seed, self.position.epoch)
 
     def _heed(self) -> None:
         """End after this step, all of it saved, if the process was asked to; all ranks, if one of them was."""
-        (number,) = self.group.maxima([stopping.requested()])
+        (number,) = self.ranks.maxima([stopping.requested()])
         if number:
             self.save()
-            self.group.end_together()
+            self.ranks.end_together()
             raise stopping.Stopped(number)
 
-    def _train(self, chosen: npt.NDArray[np.int64]) -> None:
-        """One step on the chosen samples."""
+    def train_on(self, inputs: Inputs, labels: Labels, rate: Multiplier | None = None) -> StepResult:
+        """One step on raw inputs, by the schedule's learning rate or another."""
         position = self.position
         begin = time.perf_counter_ns()
-        rate = self.schedule.rate(position.step)
-        result = self.step.run(self.inputs[chosen], self.task.train.labels[chosen], rate)
+        result = self.step.run(inputs, labels, rate or self.schedule.rate(position.step))
         if self._warm:
-            position.timed_samples += len(chosen)
+            position.timed_samples += len(labels)
             position.timed_nanoseconds += time.perf_counter_ns() - begin
         self._warm = True
         position.batch += 1
         position.step += 1
         position.loss_sum += int(result.loss_sum)
         position.correct += int(result.correct)
-        position.samples += len(chosen)
+        position.samples += len(labels)
+        return result
 
-    def _end_epoch(self) -> None:
+    def end_epoch(self) -> None:
         """Validate, adapt the schedule, record, save: in this order, so that no crash leaves a checkpoint ahead."""
         position = self.position
         record: dict[str, Any] = {
@@ -256,6 +298,8 @@ class Loop:
         if len(self.task.validation):
             record |= self._validate()
         record |= {"images_per_second": position.images_per_second, "tensors": telemetry(self.model, reset=True)}
+        if any([callback(record) is True for callback in self.callbacks]):  # all of them are called
+            position.stopped = record["stopped"] = True
         self.history.append(record)
         if self.metrics is not None and self.directory is not None:
             self.metrics.append(record)
@@ -289,7 +333,7 @@ class Loop:
 
     def _note(self, lines: list[str]) -> None:
         """Say lines that were not said before, by the first process alone."""
-        for line in [] if self.group.rank else lines:
+        for line in [] if self.ranks.rank else lines:
             if line not in self._said:
                 notes_log.warning(line)
             self._said.add(line)
@@ -310,7 +354,7 @@ class Loop:
         if self.progress is not None:
             self.progress(Progress(self.position, self.recipe.training.epochs, len(self.task.train), record))
 
-    def _state(self) -> _State:
+    def state(self) -> State:
         """What a checkpoint holds."""
         now = time.perf_counter_ns()
         self.position.nanoseconds += now - self._since
@@ -332,10 +376,10 @@ class Loop:
     def save(self) -> None:
         """Write the checkpoint, where there is a directory."""
         if self.directory is not None:
-            write_checkpoint(self.directory.checkpoint, *self._state(), self.model.state_bits())
+            write_checkpoint(self.directory.checkpoint, *self.state(), self.model.state_bits())
 
     def _save_best(self) -> None:
-        values, arrays = self._state()
+        values, arrays = self.state()
         if self.directory is not None:
             write_checkpoint(self.directory.best, values, arrays, self.model.state_bits())
         else:
@@ -377,8 +421,7 @@ class Loop:
         position, task = self.position, self.task
         path = None if self.directory is None else self.directory.path
         run = self.as_run()
-        test = evaluate_split(run, task.test, self.threads)
-        extra: dict[str, Any] = {"test_accuracy": test.accuracy, "test_loss": test.loss}
+        extra, counts = self._tested(run)
         extra["validation_accuracy"] = share(position.validation_correct or 0, len(task.validation))
         state = self.best
         if self.directory is not None and position.best_epoch is not None:
@@ -387,18 +430,27 @@ class Loop:
             best = restored(self.recipe, *state, path)
             extra["best_epoch"] = position.best_epoch
             extra["best_validation_accuracy"] = share(position.best_correct or 0, len(task.validation))
-            extra["best_test_accuracy"] = evaluate_split(best, task.test, self.threads).accuracy
+            if len(task.test):
+                extra["best_test_accuracy"] = evaluate_split(best, task.test, self.threads).accuracy
         position.nanoseconds += time.perf_counter_ns() - self._since
         extra |= {"images_per_second": position.images_per_second, "seconds": position.nanoseconds / NANOSECONDS}
-        extra |= {"threads": self.threads, "ranks": self.group.size, "run": None if path is None else str(path)}
+        extra |= {"threads": self.threads, "ranks": self.ranks.size, "run": None if path is None else str(path)}
         summary = describe(run) | extra
-        self.group.require_same("weights", summary["weights_sha256"])
+        self.ranks.require_same("weights", summary["weights_sha256"])
         if self.directory is not None:
             self.directory.write_result(summary)
-            self.directory.log(f"finished: test accuracy {test.accuracy}, weights {summary['weights_sha256']}")
-        counts = [sum(row) for row in test.confusion]
-        self._note(advice.of_result(test.accuracy, counts))
+            tested = f"test accuracy {extra['test_accuracy']}, " if counts else ""
+            self.directory.log(f"finished: {tested}weights {summary['weights_sha256']}")
+        if counts:
+            self._note(advice.of_result(extra["test_accuracy"], counts))
         return RunResult(**vars(run), summary=summary, history=tuple(self.history))
+
+    def _tested(self, run: Run) -> tuple[dict[str, Any], list[int]]:
+        """Accuracy and loss on the test split, and its samples of each class; nothing where there is none."""
+        if not len(self.task.test):
+            return {}, []
+        test = evaluate_split(run, self.task.test, self.threads)
+        return {"test_accuracy": test.accuracy, "test_loss": test.loss}, [sum(row) for row in test.confusion]
 
     def as_run(self) -> Run:
         """The model as it is, with what belongs to it."""

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from fxptrain._jit import cache_directory
 from fxptrain.errors import FxptrainError
 from fxptrain.experiments import cluster
 from fxptrain.experiments.grid import load_grid
@@ -48,8 +49,9 @@ def test_two_workers_and_one_process_give_equal_stores(tmp_path: Path) -> None:
 
 @contextmanager
 def running(home: Path, *command: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A Python program in the background with `home` for its cache and its log; stopped at the end."""
-    home.mkdir(exist_ok=True)
+    """A Python program in the background with `home` for its cells and its log; stopped at the end."""
+    (home / "fxptrain").mkdir(parents=True)
+    (home / "fxptrain" / "kernels").symlink_to(cache_directory().parent)  # what is compiled here is compiled there
     with (
         (home / "log").open("ab") as log,
         subprocess.Popen(

@@ -54,4 +54,4 @@ def test_windows() -> None:
     """Winners of max-pooling are numbers below 256."""
     window = (s.Conv2d(channels=1, kernel=(1, 1)), s.MaxPool2d(size=(13, 20)))
     with pytest.raises(ShapeError, match=re.escape("Layer '1.maxpool2d': a window (13, 20) has 260 elements;")):
-        check_limits(model(layers=window), s.FormatSpec())
+        Model.build(model(layers=window), s.FormatSpec(), s.OptimizerSpec())

@@ -24,7 +24,7 @@ LAST_WORDS_SECONDS = 2.0
 ABORTED = 2  # exit code
 
 
-class Group:
+class Ranks:
     """A process on its own; everything it hears from the others is what it said itself.
 
     Attributes
@@ -41,7 +41,7 @@ class Group:
 
         Examples
         --------
-        >>> Group().share(5)
+        >>> Ranks().share(5)
         slice(0, 5, None)
         """
         return slice(samples * self.rank // self.size, samples * (self.rank + 1) // self.size)
@@ -79,7 +79,7 @@ class Group:
         """After an error, see to it that the other ranks end too: they would wait for this one for ever."""
 
 
-class MPIGroup(Group):
+class MPIRanks(Ranks):
     """The processes that ``mpirun`` started."""
 
     def __init__(self, mpi: Any) -> None:
@@ -128,7 +128,7 @@ class MPIGroup(Group):
         atexit.register(self._world.Abort, ABORTED)
 
 
-def world() -> Group:
+def world() -> Ranks:
     """All processes that ``mpirun`` started with this one; without it, this one alone.
 
     Raises
@@ -137,8 +137,8 @@ def world() -> Group:
         If there are several and mpi4py is not installed.
     """
     if all(os.environ.get(name, "1") == "1" for name in SIZE_VARIABLES):
-        return Group()
+        return Ranks()
     try:
-        return MPIGroup(import_module("mpi4py.MPI"))
+        return MPIRanks(import_module("mpi4py.MPI"))
     except ImportError as error:
         raise FxptrainError(f"Training over MPI needs mpi4py: install the extra, fxptrain[mpi] ({error}).") from None

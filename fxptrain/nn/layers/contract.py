@@ -156,7 +156,7 @@ class Moment(NamedTuple):
     stochastic_error: bool
 
 
-class Report(NamedTuple):
+class Observed(NamedTuple):
     """What a call reports of its roundings: saturated values, all values, largest absolute raw value or sum."""
 
     saturated: int
@@ -173,17 +173,17 @@ class Roundings(NamedTuple):
     calls: list[Call]
     total: int  # 0: nothing is rounded, nothing reported
 
-    def report(self) -> Report:
+    def report(self) -> Observed:
         """What the calls returned when they were made last."""
         if not self.total:
-            return Report(0, 0, 0)
+            return Observed(0, 0, 0)
         saturated = largest = 0
         for call in self.calls:
             if found := call.results:
                 saturated, largest = saturated + found[0], max(largest, found[1])
-        return Report(saturated, self.total, largest)
+        return Observed(saturated, self.total, largest)
 
-    def run(self, step: int) -> Report:
+    def run(self, step: int) -> Observed:
         """Make the calls, here and now."""
         run_calls(self.calls, step)
         return self.report()

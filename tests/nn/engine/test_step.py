@@ -12,7 +12,7 @@ from fxptrain.fixed.multiplier import Multiplier
 from fxptrain.nn import spec as s
 from fxptrain.nn.engine import threads
 from fxptrain.nn.engine.inference import evaluate, logits
-from fxptrain.nn.engine.step import TrainingStep
+from fxptrain.nn.engine.step import TrainingStep, training_step
 from fxptrain.nn.model import Model
 from fxptrain.testing import format_specs, model_specs, optimizer_specs
 from tests import naive
@@ -40,17 +40,17 @@ def batch(model: Model, random: np.random.Generator, size: int, raws: int) -> tu
 
 def poison(step: TrainingStep, random: np.random.Generator) -> None:
     """Fill the arena with garbage: a step may rely on nothing that another one left there."""
-    block = step.space.input.base
+    block = step.space.y[0].base
     assert block is not None
     block[...] = random.integers(0, 256, block.shape, np.uint8)
 
 
 def compare(
-    model: Model, random: np.random.Generator, sizes: list[int], *, raws: int = 1 << 31, **options: int
+    model: Model, random: np.random.Generator, sizes: list[int], *, raws: int = 1 << 31, **options: Any
 ) -> None:
     """Train engine and oracle side by side on batches of the given sizes."""
     twin = twin_of(model)
-    step = TrainingStep(model, max(sizes), **options)
+    step = training_step(model, max(sizes), **options)
     rate = Multiplier.from_real(0.05)
     rule = rule_of(model, naive.Multiplier(rate.mantissa, rate.shift))
     formats = model.formats
@@ -78,7 +78,7 @@ def compare(
     optimizer_specs(),
     st.integers(0, 2**32 - 1),
     st.lists(st.integers(1, 4), min_size=STEPS, max_size=STEPS),
-    st.sampled_from([{}, {"micro_batch": 1}, {"micro_batch": 3}, {"threads": 2}]),
+    st.sampled_from([{}, {"micro_batch": 1}, {"micro_batch": 3}, {"threads": 2}, {"lean": True}]),
 )
 @settings(max_examples=40)
 def test_steps_equal_the_oracle(model_spec, format_spec, optimizer_spec, seed, sizes, options) -> None:
@@ -109,8 +109,8 @@ def test_the_papers_way_of_updating(mode: str, method: str) -> None:
 CONV_THEN_LINEAR = (s.Conv2d(channels=5, kernel=(3, 3)), s.Linear(features=5), s.ReLU(), s.Linear(features=3))
 
 
-@pytest.mark.parametrize("options", [{}, {"micro_batch": 2}, {"threads": 2}])
-def test_padding_of_packed_weights_stays_zero(options: dict[str, int]) -> None:
+@pytest.mark.parametrize("options", [{}, {"micro_batch": 2}, {"threads": 2}, {"lean": True}])
+def test_padding_of_packed_weights_stays_zero(options: dict[str, Any]) -> None:
     """Runs that fill no whole vector: what shares the arena with the packed weights must not reach the input error."""
     spec = s.ModelSpec(name="odd", input_shape=(5, 5, 3), layers=CONV_THEN_LINEAR)
     model = Model.build(spec, s.FormatSpec(error_bits=8), s.OptimizerSpec(), seed=3)

@@ -4,6 +4,8 @@ A layer from outside the package is judged by the same tests, and refused by nam
 """
 
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,13 +22,14 @@ from fxptrain.nn.layers.registry import layer_kinds, register, type_of, unregist
 from fxptrain.nn.model import Model
 from fxptrain.recipe import make_recipe
 from fxptrain.testing.layers import layer_specs
+from tests.export.compiled import COMPILERS, judge
 from tests.nn.engine.test_step import compare
 from tests.nn.foreign import Negate, known
 from tests.nn.single import Formats, Single
 
 SHAPE = (5, 4, 3)
 KINDS = [*layer_kinds(), "negate"]
-OPTIONS = [{}, {"threads": 2}, {"micro_batch": 2}]
+OPTIONS = [{}, {"threads": 2}, {"micro_batch": 2}, {"lean": True}]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -67,19 +70,35 @@ def an_example(name: str, data: st.DataObject) -> s.LayerSpec:
 @pytest.mark.parametrize("name", KINDS)
 @given(data=st.data())
 @settings(max_examples=1, suppress_health_check=list(HealthCheck))
-def test_in_a_model(name: str, options: dict[str, int], data: st.DataObject) -> None:
-    """Training steps of a whole model, on threads and in pieces."""
+def test_in_a_model(name: str, options: dict[str, Any], data: st.DataObject) -> None:
+    """Training steps of a whole model, on threads, in pieces, and by the schedule that takes least memory."""
     model = model_of(an_example(name, data), s.FormatSpec(adapt_every=2), s.OptimizerSpec(weight_decay=0.001))
     compare(model, np.random.default_rng(0), [3, 4, 2], **options)
+
+
+@pytest.mark.skipif(not COMPILERS, reason="no C compiler")
+@pytest.mark.parametrize("name", KINDS)
+def test_in_c(name: str, tmp_path: Path) -> None:
+    """The exported program, with sanitizers, trains on with the same bits; without a form it is refused by name."""
+    model = model_of(simple(name), s.FormatSpec(adapt_every=2), s.OptimizerSpec())
+    if name == "negate":
+        with pytest.raises(RecipeError, match="The C runtime has no form for layers of type 'negate'"):
+            judge(model, tmp_path)
+    else:
+        assert judge(model, tmp_path).differences == []
+
+
+def simple(name: str) -> s.LayerSpec:
+    """The first layer of a kind among its choices."""
+    kind = layer_kinds()[name]
+    choices = {key: next(iter(values)) for key, values in kind.choices([SHAPE]).items()}
+    return kind(inputs=("first", "input")) if kind.least_inputs > 1 else kind(**choices)
 
 
 @pytest.mark.parametrize("name", KINDS)
 def test_planned_is_measured(name: str) -> None:
     """The byte plan knows every buffer."""
-    kind = layer_kinds()[name]
-    choices = {key: next(iter(values)) for key, values in kind.choices([SHAPE]).items()}
-    layer = kind(inputs=("first", "input")) if kind.least_inputs > 1 else kind(**choices)
-    model = model_of(layer, s.FormatSpec(), s.OptimizerSpec())
+    model = model_of(simple(name), s.FormatSpec(), s.OptimizerSpec())
     setting = Setting(model=model.spec, formats=model.formats, optimizer=model.optimizer, batch_size=4)
     assert measure(setting).total == plan(setting).total
 
