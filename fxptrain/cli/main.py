@@ -284,6 +284,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if not os.path.isfile(__file__):
             raise FxptrainError("fxptrain cannot run from a zip file or an unextracted wheel; install it with pip.")
+        if "" in (sys.argv[1:] if arguments is None else arguments):
+            raise click.UsageError("An argument is empty, which would name the current directory: is a variable unset?")
         with listening():
             cli.main(arguments, prog_name="fxptrain", standalone_mode=False, obj=wish)
     except BaseException as error:

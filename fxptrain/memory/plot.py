@@ -26,6 +26,8 @@ def draw(setting: Setting, path: Path, batches: Sequence[int] = BATCHES, widths:
     FxptrainError
         Without matplotlib, or where the file cannot be written.
     """
+    if path.is_dir():
+        raise FxptrainError(f"The figure cannot be written to {path}: it is a directory.")
     try:
         import_module("matplotlib").use("Agg")
         pyplot: Any = import_module("matplotlib.pyplot")
@@ -35,7 +37,7 @@ def draw(setting: Setting, path: Path, batches: Sequence[int] = BATCHES, widths:
     _methods(left, setting, batches, widths)
     _kinds(right, setting, batches)
     try:
-        figure.savefig(path, dpi=100)
+        figure.savefig(path, dpi=100, format=path.suffix[1:] or "png")  # a format keeps it from adding an ending
     except (OSError, ValueError) as error:
         raise FxptrainError(f"The figure cannot be written to {path}: {error}.") from None
     finally:

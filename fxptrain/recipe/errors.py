@@ -15,12 +15,13 @@ from pydantic import BaseModel, ValidationError
 from fxptrain.errors import suggestion
 from fxptrain.names import MAX_SHOWN, one_line, shortened, shown
 
+MOST_TOLD = 100  # of the mistakes in a file; a message shows fewer
 _UNKNOWN = {"extra_forbidden", "unexpected_keyword_argument"}
 _CHOICE = re.compile(r"(constrained-)?(float|int|str)|tuple\[.*\]|function-before\[.*\]")
 
 
 def explain(error: ValidationError, root: type[BaseModel], kinds: Mapping[str, type], whole: str = "a recipe") -> str:
-    """All mistakes in one line, unknown keys first: other mistakes may come of them.
+    """The mistakes in one line, unknown keys first: other mistakes may come of them.
 
     Parameters
     ----------
@@ -32,7 +33,7 @@ def explain(error: ValidationError, root: type[BaseModel], kinds: Mapping[str, t
     whole : str
         What a file of it is called.
     """
-    all_errors = sorted(error.errors(include_url=False), key=lambda item: item["type"] not in _UNKNOWN)
+    all_errors = sorted(error.errors(include_url=False), key=lambda item: item["type"] not in _UNKNOWN)[:MOST_TOLD]
     told: dict[str, str] = {}  # of each key the first: a number or a list of numbers are tried one after the other
     for item in all_errors:
         path = _path(item["loc"], kinds)

@@ -6,6 +6,7 @@ What does not belong here: what stands in them (`recipe`, `experiments.grid`) an
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ from typing import Any
 from fxptrain.errors import RecipeError, suggestion
 from fxptrain.names import shown
 from fxptrain.sizes import MAX_TEXT_BYTES, read_limited
+
+MAX_NESTED = 100  # tables in each other by dotted keys: the time that TOML's reader takes is the square of it
+_CHAINS = re.compile(r"""[\w"'-]+(?:\s*\.\s*[\w"'-]+)*""")
 
 
 def names_in(directory: Path) -> list[str]:
@@ -60,6 +64,8 @@ def parse(text: str, where: str) -> dict[str, Any]:
     RecipeError
         If it is no TOML.
     """
+    if any(chain[0].count(".") > MAX_NESTED for chain in _CHAINS.finditer(text)):
+        raise RecipeError(f"{where} is nested too deeply.")
     try:
         return tomllib.loads(text)
     except RecursionError:

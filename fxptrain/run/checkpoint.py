@@ -47,7 +47,7 @@ def write_atomically(path: Path, parts: Iterable[bytes]) -> None:
     CheckpointError
         If the file cannot be written; the old one stays.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporary = path.parent / f".{path.name}.tmp"
     written = False
     try:
         with temporary.open("wb") as file:

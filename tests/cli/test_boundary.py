@@ -6,6 +6,7 @@ import re
 import sqlite3
 import subprocess
 import sys
+import time
 import zlib
 from pathlib import Path
 
@@ -112,6 +113,9 @@ OPTIONS = [
     (["memory", "glyphs", "--set", "model.input_shape=[1048576, 1048576, 1]"], "more than the 2,147,483,647 elements"),
     (["memory", "glyphs", "--batch-size", "20000000"], "there are .* so that it cannot be measured"),
     (["info", "x" * 300 + ".toml"], "File name too long"),
+    (["info", ""], "An argument is empty, which would name the current directory"),
+    (["train", "glyphs", "--out", ""], "An argument is empty"),
+    (["memory", "glyphs", "--plot", "/"], "cannot be written to /: it is a directory"),
     (["evaluate", "x" * 300], "There is no run in xxx"),
     (["evaluate", "\udcff\udcfe"], r"There is no run in \\udcff\\udcfe"),
     (["experiment", "status", "."], "There is no sweep in ."),
@@ -181,6 +185,23 @@ def test_data_files(
     assert message in refused(capsys, "predict", "run", name)
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[" + "a." * 50_000 + "a]", "nested too deeply"), ("a = " + "[" * 100_000, "nested too deeply"),
+        ("".join(f"k{i} = 1\n" for i in range(60_000)), "`k0` is no key of a recipe"), ("a = 1\na = 2", "no TOML"),
+        ("description = 1979-05-27", "`description` (=datetime.date(1979, 5, 27))"),
+        ("a = " + "9" * 900_000, "no TOML"), ("x" * 1_000_000 + "." * 10, "no TOML"),
+    ],
+)  # fmt: skip
+def test_texts(text: str, message: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Deep, long and odd TOML is refused within seconds."""
+    (tmp_path / "x.toml").write_text(text, encoding="utf-8")
+    begin = time.process_time()
+    assert message in refused(capsys, "info", str(tmp_path / "x.toml"))
+    assert time.process_time() - begin < 10
+
+
 def test_pipes_and_devices(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """Files without an end are not read."""
     os.mkfifo(tmp_path / "x.toml")
@@ -228,6 +249,15 @@ def test_edited_results(capsys: pytest.CaptureFixture[str], recipe: str) -> None
         Path("run/result.json").write_text(text, encoding="utf-8")
         for command in (["info", "run"], ["compare", "run", "run"]):
             assert message in refused(capsys, *command)
+
+
+def test_places_that_are_none(capsys: pytest.CaptureFixture[str], recipe: str) -> None:
+    """Directories for files, and files for directories."""
+    assert main(["train", recipe, "--epochs", "1", "--out", "run"]) == 0
+    capsys.readouterr()
+    assert "/ cannot be written (" in refused(capsys, "report", "run", "--csv", "/")
+    for command in (["train", recipe, "--out"], ["export", "run", "--out"], ["new", "--data", "small.npz"]):
+        assert "small.npz" in refused(capsys, *command, "small.npz")
 
 
 def test_signed_checkpoints(capsys: pytest.CaptureFixture[str], recipe: str) -> None:
