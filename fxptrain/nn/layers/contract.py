@@ -27,6 +27,7 @@ from fxptrain.kernels.update_site import Runs
 from fxptrain.nn.layers.storage import NOTHING, Storage
 from fxptrain.nn.state.arena import Buffer
 from fxptrain.nn.state.formats import ErrorScale, TensorFormat
+from fxptrain.nn.state.initialization import Init
 from fxptrain.nn.state.parameters import IntArray, ParameterArray
 from fxptrain.nn.state.streams import Site, stream
 
@@ -104,6 +105,11 @@ class LayerSpec(ABC):
 
     def view(self, shape: Shape) -> Shape | None:
         """The shape in which it hands on the very values it reads; None for a layer that computes."""
+        return None
+
+    @property
+    def starts(self) -> Init | None:
+        """How far its initial weights reach, if it says so itself."""
         return None
 
     @property
@@ -482,6 +488,11 @@ class Stage(ABC):
     @property
     def fan_in(self) -> int:
         """Products in one sum of the output."""
+        return 1
+
+    @property
+    def fan_out(self) -> int:
+        """Products in one sum of the input error, where no border cuts them off."""
         return 1
 
     # Export --------------------------------------------------------------------------------------------------------
