@@ -28,7 +28,7 @@ from fxptrain.nn.state.formats import MAX_ERROR_FRAC, MAX_MOMENTUM_FRAC, ErrorSc
 from fxptrain.nn.state.initialization import bound_of, format_of
 from fxptrain.nn.state.parameters import IntArray, ParameterArray, UpdateRule
 from fxptrain.nn.state.streams import Site, stream
-from fxptrain.nn.widths import check_widths, keep_in_range
+from fxptrain.nn.widths import check_error_sum, check_widths, keep_in_range
 
 PROBABILITY_FRAC = 30
 MAX_SEED = 0xFFFFFFFF
@@ -248,6 +248,11 @@ class Model:
     def check_widths(self, batch: int) -> None:
         """Raise `FormatError` where a sum of a batch of that size cannot be proved to stay exact (`widths`)."""
         check_widths(self.stages, self.spec.loss, batch)
+        for i, readers in enumerate(self.graph.readers):
+            added = self.gate(i).added_frac
+            for reader in readers if added else ():
+                stage = self.stages[reader.stage]
+                check_error_sum(stage.name, self.stages[i].title, stage.largest_error_sum, added)
 
     # Formats in motion -------------------------------------------------------------------------------------------
 
@@ -274,7 +279,8 @@ class Model:
             elif len(readers) == 1:
                 sums[i] = fracs[0]
             else:
-                sums[i] = align(fracs, [reader.largest_error_sum for reader in readers]).frac
+                added = self.gate(i).added_frac
+                sums[i] = align(fracs, [reader.largest_error_sum << added for reader in readers]).frac
             if readers:
                 sums[i] += self.gate(i).added_frac
             formats[i] = self.stages[i].error_scale.at(sums[i])

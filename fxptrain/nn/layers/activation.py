@@ -32,7 +32,7 @@ class ActivationStage(AddStage):
 
     def absorb(self, layer: LayerSpec, shape: Shape) -> bool:
         """The same function once more, where that changes nothing."""
-        return layer.function == self.function and not self.rounds
+        return layer.function == self.function and self.function.is_idempotent
 
     def forward(self, call: ForwardCall) -> Roundings:
         """See `Stage.forward`; where nothing is rounded, nothing is reported."""

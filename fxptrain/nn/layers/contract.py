@@ -57,6 +57,11 @@ class Function:
     name: str = ""
     added_frac: int = 0
 
+    @property
+    def is_idempotent(self) -> bool:
+        """Whether it changes nothing of what went through it already."""
+        return self.added_frac == 0
+
     def on_sums(self, shift: int, form: FxP) -> Activation:
         """What kernels do to sums that are then shifted to `form` by so many bits to the right."""
         return Activation(relu=False)
@@ -430,9 +435,12 @@ class Stage(ABC):
 
     def absorb(self, layer: LayerSpec, shape: Shape) -> bool:
         """Take over a layer that follows, whose input has the shape; False where that would change a bit."""
-        if layer.function is None or not self.rounds or self.function not in (IDENTITY, layer.function):
+        function = layer.function
+        if function is None or not self.rounds:
             return False
-        self.function = layer.function
+        if self.function != IDENTITY:
+            return function == self.function and function.is_idempotent
+        self.function = function
         return True
 
     # Sums ----------------------------------------------------------------------------------------------------------
