@@ -56,6 +56,10 @@ class Rectifier(Function):
         """See `Function.on_sums`."""
         return Activation(relu=True)
 
+    def bounds(self, form: FxP) -> tuple[int, int]:
+        """From zero on."""
+        return 0, form.max_raw
+
     def gate(self, form: FxP, gate: Gate) -> Gate:
         """Above zero."""
         return gate._replace(low=max(gate.low, 0))

@@ -51,11 +51,21 @@ class Function:
     name : str
         What tables show behind the name of the stage that absorbed it.
     added_frac : int
-        Fractional bits that it adds to the sums, and to those of the error that comes back through it.
+        Fractional bits that it adds to the sums, and to those of the error that comes back through it. A function that
+        adds none only bounds its outputs.
     """
 
     name: str = ""
     added_frac: int = 0
+
+    @property
+    def constant(self) -> int:
+        """What the C runtime's function is told of it besides."""
+        return 0
+
+    def bounds(self, form: FxP) -> tuple[int, int]:
+        """Its smallest and its largest raw output in `form`."""
+        return form.min_raw, form.max_raw
 
     @property
     def is_idempotent(self) -> bool:
