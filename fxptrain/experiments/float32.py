@@ -18,6 +18,8 @@ import numpy as np
 from fxptrain.data import Dataset, Split, batches, epoch_order
 from fxptrain.errors import FxptrainError
 from fxptrain.nn import spec as s
+from fxptrain.nn.layers.activation import ActivationSpec
+from fxptrain.nn.layers.registry import lacks
 from fxptrain.nn.learning_rate import EarlyStopping
 from fxptrain.nn.state.initialization import bound_of
 from fxptrain.recipe import Recipe
@@ -227,10 +229,13 @@ def _build(torch: Any, model: s.ModelSpec) -> Any:
                 made = nn.AvgPool2d(layer.size, layer.stride)
             case s.GlobalAvgPool():
                 made = nn.AdaptiveAvgPool2d(1)
-            case s.ReLU():
-                made = nn.ReLU()
+            case ActivationSpec():
+                name, options = layer.in_pytorch
+                made = getattr(nn, name)(*options)
             case s.Flatten():
                 made = nn.Flatten()
+            case _:
+                raise lacks("The float32 baseline", layer)
         if isinstance(layer, s.Linear) and shape.dim() > 2:
             layers.append(nn.Flatten())
         _start(torch, made, layer.starts or model.init)

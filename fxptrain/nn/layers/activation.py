@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -16,6 +17,11 @@ from fxptrain.nn.layers.registry import register
 @dataclass(frozen=True, kw_only=True)
 class ActivationSpec(LayerSpec):
     """A monotone function of each value."""
+
+    @property
+    @abstractmethod
+    def in_pytorch(self) -> tuple[str, tuple[float, ...]]:
+        """The module of PyTorch that computes it of real numbers, and its options."""
 
     def stage(self, layer: int, name: str, shapes: Sequence[Shape]) -> ActivationStage:
         """See `LayerSpec.stage`."""
@@ -71,6 +77,11 @@ class ReLU(ActivationSpec):
     """``max(x, 0)``."""
 
     type: Literal["relu"] = "relu"
+
+    @property
+    def in_pytorch(self) -> tuple[str, tuple[float, ...]]:
+        """See `ActivationSpec.in_pytorch`."""
+        return "ReLU", ()
 
     @property
     def function(self) -> Function:
