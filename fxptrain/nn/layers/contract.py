@@ -59,6 +59,11 @@ class Function:
     added_frac: int = 0
 
     @property
+    def scales(self) -> bool:
+        """Whether it commutes with multiplying by any positive number."""
+        return True
+
+    @property
     def constant(self) -> int:
         """What the C runtime's function is told of it besides."""
         return 0
