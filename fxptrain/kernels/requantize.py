@@ -14,6 +14,8 @@ from fxptrain._jit import native, prefer_wide_vectors
 from fxptrain.fixed.draws import fill_draws
 from fxptrain.kernels.word import shift_left, shift_right, size_of
 
+UNBOUNDED = (1 << 63) - 1
+
 
 class RoundSite(NamedTuple):
     """One rounding site at one step: what `requantize` needs besides the sums.
@@ -36,9 +38,13 @@ class RoundSite(NamedTuple):
 
 
 class Activation(NamedTuple):
-    """What becomes of a sum before it is rounded. All of it is monotone, so it commutes with max-pooling."""
+    """What becomes of a sum before it is rounded: rectified, and bounded above by `ceiling`.
+
+    All of it is monotone, so it commutes with max-pooling.
+    """
 
     relu: bool
+    ceiling: int = UNBOUNDED
 
 
 class Gate(NamedTuple):
@@ -164,6 +170,18 @@ def pool_windows(acc, base, windows, step, positions, channels, activation, best
             best[at + i] = max(top, floor)
             if windows.size > 1:
                 winners[winner_base + at + i] = winner
+    if activation.ceiling < UNBOUNDED:
+        _bound_row(best, positions * channels, activation.ceiling)
+
+
+@native
+def _bound_row(acc, count, ceiling):
+    """No sum of ``acc[:count]`` is above `ceiling`, which may be more than they can hold."""
+    prefer_wide_vectors()
+    kind = acc.dtype.type
+    most, sums = kind(min(ceiling, np.int64(np.iinfo(acc.dtype).max))), acc[:count]
+    for i in range(count):
+        sums[i] = min(sums[i], most)
 
 
 @native
@@ -172,6 +190,8 @@ def activate_row(acc, count, activation):
     if activation.relu:
         for i in range(count):
             acc[i] = max(acc[i], acc.dtype.type(0))
+    if activation.ceiling < UNBOUNDED:
+        _bound_row(acc, count, activation.ceiling)
 
 
 @native

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+from math import floor
 from typing import Any
 
 from .containers import Ints, exact, zeros
@@ -46,8 +48,27 @@ class Relu(Activation):
         return y > 0
 
 
-IDENTITY, RELU = Activation(), Relu()
-KINDS = {"relu": lambda options: RELU}  # by the type of the layer, from its options
+class Relu6(Activation):
+    """``min(max(x, 0), 6)``, 6 on the grid of the output."""
+
+    def top(self, frac: int) -> int:
+        """6 as a raw integer."""
+        return round(6 * Fraction(2) ** frac)
+
+    def apply(self, acc: Ints, shift: int, frac: int) -> tuple[Ints, int]:
+        """Rectified, then bounded on the grid of the sums."""
+        acc, ceiling = relu(acc), floor(self.top(frac) * Fraction(2) ** shift)
+        for index in range(acc.size):
+            acc.reshape(-1)[index] = min(acc.reshape(-1)[index], ceiling)
+        return acc, shift
+
+    def is_open(self, y: int, frac: int) -> bool:
+        """Strictly between."""
+        return 0 < y < self.top(frac)
+
+
+IDENTITY, RELU, RELU6 = Activation(), Relu(), Relu6()
+KINDS = {"relu": lambda options: RELU, "relu6": lambda options: RELU6}  # by the type of the layer, from its options
 
 
 def activation_of(kind: str, options: dict[str, Any]) -> Activation | None:

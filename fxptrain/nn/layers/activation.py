@@ -5,10 +5,11 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Literal
 
 from fxptrain.fixed.format import FxP
-from fxptrain.kernels.requantize import Activation, Gate
+from fxptrain.kernels.requantize import UNBOUNDED, Activation, Gate
 from fxptrain.nn.layers.add import AddStage
 from fxptrain.nn.layers.contract import ForwardCall, Function, LayerSpec, Roundings, Shape
 from fxptrain.nn.layers.registry import register
@@ -87,3 +88,54 @@ class ReLU(ActivationSpec):
     def function(self) -> Function:
         """Rectified."""
         return Rectifier()
+
+
+@dataclass(frozen=True)
+class BoundedRectifier(Function):
+    """``min(max(x, 0), 6)``, 6 rounded half to even to the output's format."""
+
+    name: str = "relu6"
+
+    @property
+    def scales(self) -> bool:
+        """No."""
+        return False
+
+    def bounds(self, form: FxP) -> tuple[int, int]:
+        """From zero to 6, or to the largest number of a format that does not hold it."""
+        ceiling = self._ceiling(form)
+        return 0, form.max_raw if ceiling is None else ceiling
+
+    def on_sums(self, shift: int, form: FxP) -> Activation:
+        """See `Function.on_sums`; on sums coarser than the format the ceiling is floored to their grid."""
+        ceiling = self._ceiling(form)
+        raised = UNBOUNDED if ceiling is None else ceiling << max(shift, 0) >> max(-shift, 0)
+        return Activation(relu=True, ceiling=min(raised, UNBOUNDED))
+
+    def gate(self, form: FxP, gate: Gate) -> Gate:
+        """Between zero and 6."""
+        ceiling = self._ceiling(form)
+        return gate._replace(low=max(gate.low, 0), high=gate.high if ceiling is None else min(gate.high, ceiling))
+
+    def _ceiling(self, form: FxP) -> int | None:
+        """6 as a raw integer; None where the format does not hold it, as sums then saturate before they reach it."""
+        ceiling = round(6 * Fraction(2) ** form.frac_bits)
+        return ceiling if ceiling <= form.max_raw else None
+
+
+@register
+@dataclass(frozen=True, kw_only=True)
+class ReLU6(ActivationSpec):
+    """``min(max(x, 0), 6)``."""
+
+    type: Literal["relu6"] = "relu6"
+
+    @property
+    def in_pytorch(self) -> tuple[str, tuple[float, ...]]:
+        """See `ActivationSpec.in_pytorch`."""
+        return "ReLU6", ()
+
+    @property
+    def function(self) -> Function:
+        """Rectified and bounded."""
+        return BoundedRectifier()

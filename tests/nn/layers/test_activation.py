@@ -13,6 +13,8 @@ from fxptrain.experiments.float32 import _build
 from fxptrain.export.cmsis_nn import calls_of
 from fxptrain.export.layers import Network
 from fxptrain.export.onnx.model import build
+from fxptrain.fixed.format import FxP
+from fxptrain.kernels.requantize import UNBOUNDED
 from fxptrain.nn import spec as s
 from fxptrain.nn.engine import threads
 from fxptrain.nn.layers.activation import ActivationSpec
@@ -160,3 +162,13 @@ def test_a_model_of_any_binary_point(activation: ActivationSpec, bits: int) -> N
         layers = (s.Conv2d(channels=2, kernel=(3, 3)), activation, s.Linear(features=2))
         spec = s.ModelSpec(name="any", input_shape=(4, 4, 1), layers=layers)
         compare(Model.build(spec, formats, s.OptimizerSpec()), np.random.default_rng(1), [2, 2])
+
+
+def test_six_on_every_grid() -> None:
+    """Rounded half to even to the output's format, which may hold less; on coarser sums it is floored."""
+    function = s.ReLU6().function
+    tops = {-4: 0, -3: 1, -2: 2, -1: 3, 0: 6, 4: 96, 5: 127}
+    assert {frac: function.bounds(FxP(8, frac))[1] for frac in tops} == tops
+    ceilings = [function.on_sums(shift, FxP(8, frac)).ceiling for shift, frac in ((3, 0), (-1, 2), (-3, 1), (62, 2))]
+    assert ceilings == [48, 12, 1, UNBOUNDED]
+    assert function.on_sums(1, FxP(8, 5)).ceiling == UNBOUNDED
