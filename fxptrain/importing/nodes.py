@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fxptrain.errors import RecipeError
 from fxptrain.importing.chain import Chain, Reals
 from fxptrain.nn import spec as s
 
@@ -202,6 +203,16 @@ def clip(chain: Chain, node: Any, given: Attributes, constants: Constants) -> No
     chain.append(node, s.ReLU6() if high == 6 else s.ReLU(), chain.shape)
 
 
+def leaky_relu(chain: Chain, node: Any, given: Attributes, constants: Constants) -> None:
+    """``x``, or ``alpha * x`` where it is negative."""
+    slope = float(str(np.float32(given.get("alpha", 0.01))))  # as it was written
+    try:
+        layer = s.LeakyReLU(slope=slope)
+    except RecipeError as error:
+        chain.fail(node, f"{error}.")
+    chain.append(node, layer, chain.shape)
+
+
 def flatten(chain: Chain, node: Any, given: Attributes, constants: Constants) -> None:
     """Flatten, or Reshape and Squeeze to (n, features)."""
     if node.op_type == "Flatten":
@@ -249,6 +260,7 @@ HANDLERS: dict[str, Handler] = {
     "GlobalAveragePool": global_average,
     "GlobalMaxPool": global_maximum,
     "Identity": skip,
+    "LeakyRelu": leaky_relu,
     "LogSoftmax": end,
     "MatMul": matmul,
     "MaxPool": pool,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from fxptrain.nn.layers.activation import ReLU, ReLU6
+from fxptrain.nn.layers.activation import LeakyReLU, ReLU, ReLU6
 from fxptrain.nn.layers.add import Add
 from fxptrain.nn.layers.contract import LayerSpec, Pair, Shape
 from fxptrain.nn.layers.conv import Conv2d, Linear
@@ -20,8 +20,8 @@ from fxptrain.nn.state.initialization import Init
 
 __all__ = [
     "Add", "AvgPool2d", "Concat", "Conv2d", "DepthwiseConv2d", "Flatten", "FormatSpec", "GlobalAvgPool", "Init",
-    "LayerSpec", "Linear", "Loss", "MaxPool2d", "ModelSpec", "OptimizerSpec", "Pair", "ReLU", "ReLU6", "RoundingName",
-    "Shape",
+    "LayerSpec", "LeakyReLU", "Linear", "Loss", "MaxPool2d", "ModelSpec", "OptimizerSpec", "Pair", "ReLU", "ReLU6",
+    "RoundingName", "Shape",
 ]  # fmt: skip
 
 Loss = Literal["cross-entropy", "squared-error"]

@@ -79,6 +79,12 @@ def clipped(*, low: float = 0.0, high: float = 6.0) -> File:
     return pointwise(file.conv(3, 3, 3).add("Relu"), 3)
 
 
+def leaky(**given: float) -> File:
+    """With a slope that eight bits hold exactly, and the usual one."""
+    return pointwise(image().conv(2, 3, 3).add("LeakyRelu", **given).conv(3, 3, 3).add("LeakyRelu"), 3)
+
+
+FILES |= {"leaky": lambda: leaky(alpha=0.25)}
 FILES |= {"clipped": clipped, "bounded below": lambda: clipped(high=np.inf)}
 FILES |= {"matmul and add": matmul_and_add, "channels last": channels_last}
 
@@ -119,6 +125,13 @@ def test_other_ceilings_are_refused(tmp_path: Path) -> None:
     """The message names the node and its bounds."""
     path = clipped(low=-1.0).save(tmp_path / "some.onnx")
     with pytest.raises(FxptrainError, match=r"Node 'Clip_2' \(Clip\): it saturates to -1.0 and 6.0; only 0 and 6 are"):
+        import_onnx(path, data_for((8, 9, 2)), tmp_path / "out")
+
+
+def test_slopes_that_go_up_are_refused(tmp_path: Path) -> None:
+    """The message names the node and its slope."""
+    path = leaky(alpha=1.5).save(tmp_path / "some.onnx")
+    with pytest.raises(FxptrainError, match=r"Node 'LeakyRelu_1' \(LeakyRelu\): `slope` \(=1.5\) of a leaky-relu must"):
         import_onnx(path, data_for((8, 9, 2)), tmp_path / "out")
 
 

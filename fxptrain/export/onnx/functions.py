@@ -11,9 +11,18 @@ from typing import Any
 import numpy as np
 
 from fxptrain.export.onnx.graph import Graph
+from fxptrain.nn.layers.activation import Slope
 from fxptrain.nn.layers.contract import Function, Stage
 
-BENT: dict[str, Callable[[Graph, Any, str, np.dtype[Any]], str]] = {}  # by the function's name
+
+def _leaky_relu(g: Graph, function: Slope, acc: str, dtype: np.dtype[Any]) -> str:
+    """The larger of ``acc * 2^added_frac`` and ``acc * slope``: the slope is less."""
+    steep, flat = 1 << function.added_frac, function.slope
+    return g.add("Max", *(g.with_scalar("Mul", acc, factor, dtype) for factor in (steep, flat)))
+
+
+# By the function's name: sums of a type, to those behind it.
+BENT: dict[str, Callable[[Graph, Any, str, np.dtype[Any]], str]] = {"leaky-relu": _leaky_relu}
 
 
 def bent(g: Graph, stage: Stage, acc: str, dtype: np.dtype[Any]) -> str:

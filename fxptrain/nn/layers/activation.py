@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal
+from math import frexp
+from typing import Any, Literal
 
+from fxptrain.errors import RecipeError
 from fxptrain.fixed.format import FxP
 from fxptrain.kernels.requantize import UNBOUNDED, Activation, Gate
 from fxptrain.nn.layers.add import AddStage
@@ -139,3 +141,79 @@ class ReLU6(ActivationSpec):
     def function(self) -> Function:
         """Rectified and bounded."""
         return BoundedRectifier()
+
+
+SLOPE_BITS, LEAST_SLOPE, MOST_SLOPE = 8, 0.001, 0.99
+
+
+@dataclass(frozen=True)
+class Slope(Function):
+    """``x`` where it is positive, ``x * slope * 2**-added_frac`` elsewhere; the slope is an integer."""
+
+    name: str = "leaky-relu"
+    slope: int = 0
+
+    @classmethod
+    def of(cls, slope: float) -> Slope:
+        """A slope to `SLOPE_BITS` significant bits."""
+        mantissa, exponent = frexp(slope)
+        whole, shift = round(mantissa * 2**SLOPE_BITS), SLOPE_BITS - exponent
+        while whole % 2 == 0:
+            whole, shift = whole // 2, shift - 1
+        return cls(added_frac=shift, slope=whole)
+
+    @property
+    def constant(self) -> int:
+        """The slope."""
+        return self.slope
+
+    def on_sums(self, shift: int, form: FxP) -> Activation:
+        """See `Function.on_sums`."""
+        return Activation(relu=False, slope=self.slope, slope_shift=self.added_frac)
+
+    def gate(self, form: FxP, gate: Gate) -> Gate:
+        """Everywhere, scaled like the values."""
+        return gate._replace(added_frac=self.added_frac, slope=self.slope)
+
+
+@register
+@dataclass(frozen=True, kw_only=True)
+class LeakyReLU(ActivationSpec):
+    """``x`` where it is positive, ``slope * x`` elsewhere.
+
+    Parameters
+    ----------
+    slope : float
+        From 0.001 to 0.99; kept to 8 significant bits.
+    """
+
+    type: Literal["leaky-relu"] = "leaky-relu"
+    slope: float = 0.01
+
+    def __post_init__(self) -> None:
+        """Check the slope.
+
+        Raises
+        ------
+        RecipeError
+            If it is not between.
+        """
+        if not LEAST_SLOPE <= self.slope <= MOST_SLOPE:
+            raise RecipeError(
+                f"`slope` (={self.slope}) of a leaky-relu must be {LEAST_SLOPE} to {MOST_SLOPE}; a relu is one without"
+            )
+
+    @property
+    def in_pytorch(self) -> tuple[str, tuple[float, ...]]:
+        """See `ActivationSpec.in_pytorch`."""
+        return "LeakyReLU", (self.slope,)
+
+    @property
+    def function(self) -> Function:
+        """Bent at zero."""
+        return Slope.of(self.slope)
+
+    @classmethod
+    def choices(cls, shapes: Sequence[Shape]) -> Mapping[str, Sequence[Any]]:
+        """The usual one, a power of two, one that takes all bits."""
+        return {"slope": (0.01, 0.125, 0.3)}

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fxptrain.errors import RecipeError
+from fxptrain.errors import FormatError, RecipeError
 from fxptrain.experiments.float32 import _build
 from fxptrain.export.cmsis_nn import calls_of
 from fxptrain.export.layers import Network
@@ -172,3 +172,40 @@ def test_six_on_every_grid() -> None:
     ceilings = [function.on_sums(shift, FxP(8, frac)).ceiling for shift, frac in ((3, 0), (-1, 2), (-3, 1), (62, 2))]
     assert ceilings == [48, 12, 1, UNBOUNDED]
     assert function.on_sums(1, FxP(8, 5)).ceiling == UNBOUNDED
+
+
+@pytest.mark.parametrize(
+    ("slope", "integers"), [(0.5, (1, 1)), (0.01, (41, 12)), (0.3, (77, 8)), (0.99, (253, 8)), (0.001, (131, 17))]
+)
+def test_slopes_as_integers(slope: float, integers: tuple[int, int]) -> None:
+    """At most 8 significant bits and a power of two, the smallest such pair, to within half a unit of the last bit."""
+    function = s.LeakyReLU(slope=slope).function
+    assert (function.constant, function.added_frac) == integers
+    assert abs(integers[0] / 2 ** integers[1] / slope - 1) <= 2.0**-8
+
+
+def test_a_slope_twice_is_not_one() -> None:
+    """A ReLU behind itself changes nothing; a slope does, so it is not absorbed."""
+    for activation, stages in ((s.ReLU(), 2), (s.LeakyReLU(slope=0.125), 3)):
+        model = graphs.model_of(s.Conv2d(channels=2, kernel=(2, 2)), activation, activation, s.Linear(features=2))
+        assert len(model.stages) == stages
+        compare(model, np.random.default_rng(0), [2, 2])
+
+
+@pytest.mark.parametrize("slope", [0.0, -0.1, 1.0, float("nan")])
+def test_slopes_that_are_none(slope: float) -> None:
+    """The message says what they may be."""
+    with pytest.raises(
+        RecipeError, match=r"`slope` \(=.*\) of a leaky-relu must be 0.001 to 0.99; a relu is one without"
+    ):
+        s.LeakyReLU(slope=slope)
+
+
+def test_errors_that_int64_cannot_hold() -> None:
+    """A slope's bits come on top of the widest sums; the model is refused with a way out."""
+    layers = (s.Linear(features=9), s.LeakyReLU(slope=0.001), s.Linear(features=200))
+    spec = s.ModelSpec(name="wide", input_shape=(1, 1, 3), layers=layers)
+    formats = s.FormatSpec(param_bits=28, activation_bits=12, error_bits=16)
+    match = r"Layer '2.linear': input errors of up to .* bits gain 17 on their way through '0.linear \+ leaky-relu';"
+    with pytest.raises(FormatError, match=match):
+        Model.build(spec, formats, s.OptimizerSpec()).check_widths(4)
