@@ -4,8 +4,8 @@ What does not belong here: arithmetic. A kernel module imports `kernel` and writ
 
 Numba's own cache does not notice an edited callee in another file, so the cache directory is named after a hash of all
 kernel sources, the versions of Numba and llvmlite, the target CPU and whether indices are checked: a stale kernel can
-never run. Nor can a wrong one: processes take turns to compile, as Numba may put what two of them save of a function at
-the same time into one file.
+never run. Nor can a wrong one: what is found is asked what arguments it is for, and processes take turns to compile, as
+Numba may put what two of them save of a function at the same time into one file.
 """
 
 from __future__ import annotations
@@ -27,8 +27,10 @@ from llvmlite import binding
 from numba import config as numba_config
 from numba import types
 from numba.core import codegen
+from numba.core.caching import FunctionCache
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import CPUDispatcher, cpu_target
+from numba.core.sigutils import normalize_signature
 from numba.extending import intrinsic, overload
 from platformdirs import user_cache_path
 
@@ -175,6 +177,29 @@ def by_type(function: F) -> Callable[[F], F]:
     return overload(function, jit_options=options)  # type: ignore[no-any-return]
 
 
+class _Cache(FunctionCache):  # type: ignore[misc]
+    """What is kept of a kernel on disk; a full disk loses it, and what is damaged or another's is compiled again."""
+
+    def load_overload(self, signature: object, context: object) -> Any:
+        """The compiled code for a signature; None where there is none.
+
+        Numba names a file in its index before it writes it: after a crash between the two, an old file may lie there.
+        """
+        try:
+            found = super().load_overload(signature, context)
+        except Exception:  # a damaged file can raise anything
+            with suppress(OSError):
+                self.flush()
+            return None
+        known = found is not None and tuple(found.signature.args) == tuple(normalize_signature(signature)[0])
+        return found if known else None
+
+    def save_overload(self, signature: object, data: object) -> None:
+        """Keep compiled code, if that can be."""
+        with suppress(OSError):
+            super().save_overload(signature, data)
+
+
 class _Kernel(CPUDispatcher):  # type: ignore[misc]
     """A function that is compiled at LLVM's level 2: a sixth less time than level 3 takes, and the code is as fast."""
 
@@ -207,6 +232,7 @@ def _compiled(function: F, **options: bool) -> F:
     finally:
         numba_config.CACHE_DIR = before
     made.__class__ = _Kernel
+    made._cache.__class__ = _Cache
     return made  # type: ignore[no-any-return]
 
 

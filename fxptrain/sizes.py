@@ -17,7 +17,8 @@ from fxptrain.errors import DataError, FxptrainError, ShapeError
 
 MAX_ELEMENTS: Final = (1 << 31) - 1  # of an array: kernels count in int32, draws have 33 bits of index
 MAX_THREADS: Final = 1024
-MAX_TEXT_BYTES: Final = 1 << 20  # of a recipe or a grid
+MAX_TEXT_BYTES: Final = 1 << 20  # of a recipe, a grid or a summary
+MAX_FILE_BYTES: Final = 1 << 28  # of what is read as a whole: a log of epochs, a table of cells, a file of an export
 _UNLIMITED: Final = 1 << 62
 _MAX_BYTES: Final = 1 << 48  # there are no more addresses; NumPy leaves zeros out when it counts the bytes of a shape
 _CONTROL_GROUP: Final = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
@@ -101,3 +102,14 @@ def regular_size(path: Path, error: type[FxptrainError], what: str) -> int:
     if not stat.S_ISREG(found.st_mode):
         raise error(f"{what} cannot be read: it is no regular file.")
     return found.st_size
+
+
+def read_limited(path: Path, most: int, error: type[FxptrainError], what: str) -> bytes:
+    """Contents of a regular file of at most `most` bytes; the `error` begins with `what`."""
+    size = regular_size(path, error, what)
+    if size > most:
+        raise error(f"{what} has {size:,} bytes, more than the {most:,} that are read.")
+    try:
+        return path.read_bytes()
+    except OSError as reason:
+        raise error(f"{what} cannot be read ({reason.strerror or reason}).") from reason

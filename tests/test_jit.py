@@ -125,6 +125,49 @@ def test_nothing_can_be_written_at_home(tmp_path: Path) -> None:
     assert list(temporary.iterdir()) == []
 
 
+def spoilt(content: bytes, other: bytes, how: str) -> bytes:
+    """A file of the cache with something wrong."""
+    return {"empty": b"", "cut": content[: len(content) // 2], "noise": bytes(range(256)) * 9, "other": other}[how]
+
+
+@pytest.mark.parametrize("ending", ["nbi", "nbc"])
+@pytest.mark.parametrize("how", ["empty", "cut", "noise", "other"])
+def test_spoilt_files(ending: str, how: str, tmp_path: Path) -> None:
+    """Whatever lies in the cache, kernels compute right, and the next process finds them again.
+
+    `other` is code for other arguments, which a crash can leave under a name that the index gives to these.
+    """
+
+    def hits() -> str:
+        command = [sys.executable, "-c", TOGETHER, "0", "3"]
+        environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path)}
+        done = subprocess.run(
+            command, env=environment, cwd=PACKAGE.parent, input="\n", capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout.split()[-1]
+
+    assert (hits(), hits()) == ("0", "2")
+    files = sorted(tmp_path.rglob(f"*group_of*.{ending}"))
+    contents = [file.read_bytes() for file in files]
+    for file, content, other in zip(files, contents, contents[::-1], strict=True):
+        file.write_bytes(spoilt(content, other, how))
+    assert hits() == ("2" if ending == "nbi" and how == "other" else "0")  # there is one index, and it is itself
+    assert hits() == "2"
+
+
+def test_a_full_disk_for_kernels(tmp_path: Path) -> None:
+    """What cannot be kept is compiled all the same."""
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (100, resource.RLIM_INFINITY))"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{limit}\nfrom fxptrain.fixed.draws import draws\nprint(draws(7, 1, 0, 8).size)"],
+        env=os.environ | {"XDG_CACHE_HOME": str(tmp_path)}, cwd=PACKAGE.parent, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert (done.stdout, done.stderr) == ("8\n", "")
+    assert not list(tmp_path.rglob("*.nbc"))
+
+
 @pytest.mark.parametrize(
     ("processor", "features", "dot"),
     [("cortex-a72", "-sve", False), ("cortex-a76", "-sve", True), ("apple-m1", "", True), ("generic", "", False),

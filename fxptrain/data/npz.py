@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import lzma
 import re
+import warnings
 import zipfile
 import zlib
 from collections.abc import Container
@@ -282,7 +283,9 @@ def _header(stream: IO[bytes], where: str) -> tuple[tuple[int, ...], bool, np.dt
     try:
         version = np.lib.format.read_magic(stream)
         read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-        found: tuple[tuple[int, ...], bool, np.dtype[Any]] = read_header[version](stream)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a header that Python 2 wrote, and of literals in it
+            found: tuple[tuple[int, ...], bool, np.dtype[Any]] = read_header[version](stream)
     except (OSError, zlib.error, zipfile.BadZipFile):
         raise
     except Exception as error:  # the header is Python, which NumPy has parsed and, after an error, tokenized

@@ -216,6 +216,7 @@ class Signature:
         named = classes is not None and not _numbered(classes)
         if named and not _numbered(self.classes):
             assert classes is not None
+            check_labels(labels, len(classes), where)
             foreign = sorted({classes[i] for i in np.unique(labels)} - set(self.classes))
             if foreign:
                 raise DataError(

@@ -22,7 +22,7 @@ from fxptrain.recipe import Recipe, make_recipe
 from fxptrain.run.directory import RunDirectory
 from fxptrain.run.evaluation import notes_log
 from fxptrain.run.inputs import reading_of
-from fxptrain.run.metrics import headroom_bits, read_metrics, share, tensors_of
+from fxptrain.run.metrics import headroom_bits, read_metrics, share
 from fxptrain.run.progress import Progress
 from fxptrain.run.training import RunResult, train
 from fxptrain.sizes import machine_bytes
@@ -68,8 +68,7 @@ def run_cell(config: dict[str, Any], directory: Path, watch: Watch | None = None
         return train_float32(recipe, data, directory)
     with _untold():
         run = train(recipe, data=data, out=directory, resume=True, threads=1, progress=watch)
-    where = RunDirectory(directory).metrics
-    result = _result(run, read_metrics(where), where)
+    result = _result(run, read_metrics(RunDirectory(directory).metrics))
     timing = {"host": socket.gethostname()} | {name: run.summary[name] for name in ("seconds", "images_per_second")}
     return result, timing
 
@@ -83,7 +82,7 @@ def integer_result(recipe: Recipe, data: Dataset) -> dict[str, Any]:
 
     with _untold():
         run = train(recipe, data=data, threads=1, progress=keep)
-    return _result(run, records, Path("the run"))
+    return _result(run, records)
 
 
 @contextmanager
@@ -96,11 +95,11 @@ def _untold() -> Iterator[None]:
         notes_log.disabled = before
 
 
-def _result(run: RunResult, records: list[dict[str, Any]], where: Path) -> dict[str, Any]:
+def _result(run: RunResult, records: list[dict[str, Any]]) -> dict[str, Any]:
     """What a run gave that is the same on every machine, from its summary and the record of every epoch."""
     result = {name: run.summary.get(name) for name in SUMMARY}
     result["curve"] = [{name: record.get(name) for name in CURVE} for record in records]
-    result["tensors"] = [_tensor(tensor) for tensor in tensors_of(records[-1], where)]
+    result["tensors"] = [_tensor(tensor) for tensor in records[-1]["tensors"]]
     return result
 
 

@@ -24,6 +24,7 @@ from fxptrain.experiments.grid import Cell
 from fxptrain.experiments.numerics import numerics
 from fxptrain.experiments.store import Finished, Row, Store, Sweep
 from fxptrain.run.checkpoint import write_atomically
+from fxptrain.sizes import MAX_FILE_BYTES, read_limited
 
 FIELDS = ("key", "numerics", "code", "config", "result", "timing")
 JSON_FIELDS = ("config", "result", "timing")
@@ -72,10 +73,11 @@ def read_cells(path: Path) -> list[Finished]:
         If it is none.
     """
     csv.field_size_limit(LONGEST)
+    data = read_limited(path, MAX_FILE_BYTES, CheckpointError, str(path))
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            return [_finished(line) for line in csv.DictReader(file, strict=True)]
-    except (OSError, KeyError, TypeError, ValueError, csv.Error) as error:
+        lines = io.StringIO(data.decode("utf-8"), newline="")
+        return [_finished(line) for line in csv.DictReader(lines, strict=True)]
+    except (KeyError, TypeError, ValueError, RecursionError, csv.Error) as error:
         raise CheckpointError(f"{path} is no file of finished cells ({error!r}).") from error
 
 

@@ -18,6 +18,7 @@ from fxptrain.export.source import read_source
 from fxptrain.run.checkpoint import write_checkpoint
 from fxptrain.run.directory import RunDirectory
 from fxptrain.run.progress import Position
+from fxptrain.sizes import MAX_FILE_BYTES, read_limited
 
 MAGIC = b"FXPS"
 HALF_ROUND = 1 << 31
@@ -72,10 +73,7 @@ def read_back(directory: str | Path, file: str | Path, out: str | Path) -> dict[
     run, options = read_source(Path(directory))
     if not options.training:
         raise CheckpointError(f"The export in {directory} does not train, so a board has no state of it to save.")
-    try:
-        data = Path(file).read_bytes()
-    except OSError as error:
-        raise CheckpointError(f"{file} cannot be read ({error.strerror or error}).") from error
+    data = read_limited(Path(file), MAX_FILE_BYTES, CheckpointError, str(file))
     net = network_of(run, options)
     mark = state.fingerprint(net)
     state.load(net, mark, newest(net, mark, data))

@@ -18,7 +18,7 @@ from fxptrain.names import file_name, shown
 from fxptrain.recipe import parse_recipe
 from fxptrain.run.checkpoint import read_checkpoint, write_atomically, write_checkpoint
 from fxptrain.run.evaluation import Run, restored
-from fxptrain.sizes import regular_size
+from fxptrain.sizes import MAX_FILE_BYTES, read_limited
 
 FILE = "source.fxp"
 MAX_BATCH = 1 << 16
@@ -119,8 +119,7 @@ def unchanged_files(directory: Path) -> dict[str, bytes]:
         if not parts or any(file_name(part) != part for part in parts):
             raise CheckpointError(f"The export in {directory} lists the file {shown(name)}, which is no name of one.")
         path = directory / name
-        regular_size(path, CheckpointError, f"The export's file {path}")
-        found[name] = path.read_bytes()
+        found[name] = read_limited(path, MAX_FILE_BYTES, CheckpointError, f"The export's file {path}")
         if hashlib.sha256(found[name]).hexdigest() != digest:
             raise CheckpointError(
                 f"{path} was changed since `fxptrain export` wrote it. Export again, or take it as it is with --edited."

@@ -12,7 +12,7 @@ from typing import Any
 
 from fxptrain.errors import RecipeError, suggestion
 from fxptrain.names import shown
-from fxptrain.sizes import MAX_TEXT_BYTES, regular_size
+from fxptrain.sizes import MAX_TEXT_BYTES, read_limited
 
 
 def names_in(directory: Path) -> list[str]:
@@ -46,13 +46,10 @@ def read(path: Path, what: str) -> str:
     RecipeError
         If it cannot be read.
     """
-    if regular_size(path, RecipeError, f"The {what} {path}") > MAX_TEXT_BYTES:
-        raise RecipeError(f"The {what} {path} has more than {MAX_TEXT_BYTES:,} bytes, which is too much for a text.")
     try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "no UTF-8 text"
-        raise RecipeError(f"The {what} {path} cannot be read: {reason}.") from None
+        return read_limited(path, MAX_TEXT_BYTES, RecipeError, f"The {what} {path}").decode("utf-8")
+    except UnicodeDecodeError:
+        raise RecipeError(f"The {what} {path} cannot be read: no UTF-8 text.") from None
 
 
 def parse(text: str, where: str) -> dict[str, Any]:

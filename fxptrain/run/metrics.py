@@ -8,15 +8,15 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from types import NoneType
 from typing import Any
 
 from fxptrain.errors import CheckpointError
 from fxptrain.fixed.format import MAX_BITS
 from fxptrain.names import shown
-from fxptrain.sizes import regular_size
+from fxptrain.sizes import MAX_FILE_BYTES, read_limited
 
 COUNTED = ("total_bits", "frac_bits", "saturated", "total", "max_raw")  # of every tensor
+LARGEST = 1 << 63  # of any number in a record
 LOSS_BITS = 16  # a loss sum has this many fractional bits, in natural-log units
 
 
@@ -95,14 +95,14 @@ def read_metrics(path: Path, first: int | None = None) -> list[dict[str, Any]]:
     Raises
     ------
     CheckpointError
-        If the file cannot be read, is shorter than `first`, or another line is no record.
+        If the file cannot be read, is shorter than `first`, or another line is no record, or one without numbers.
     """
-    size = regular_size(path, CheckpointError, str(path))
-    if first is not None and size < first:
-        raise CheckpointError(f"{path} has {size} bytes, fewer than the {first} its checkpoint has seen.")
+    data = read_limited(path, MAX_FILE_BYTES, CheckpointError, str(path))
+    if first is not None and len(data) < first:
+        raise CheckpointError(f"{path} has {len(data)} bytes, fewer than the {first} its checkpoint has seen.")
     try:
-        text = path.read_bytes()[:first].decode("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        text = data[:first].decode("utf-8")
+    except UnicodeDecodeError as error:
         raise CheckpointError(f"{path} cannot be read ({error}).") from error
     whole, _, _ = text.rpartition("\n")
     records = []
@@ -113,27 +113,32 @@ def read_metrics(path: Path, first: int | None = None) -> list[dict[str, Any]]:
             raise CheckpointError(f"{path}, line {number}: no JSON ({error}).") from error
         if not isinstance(record, dict):
             raise CheckpointError(f"{path}, line {number}: is {shown(record)}, no record of a run.")
+        if record.get("event") == "epoch":
+            _check_epoch(record, f"{path}, line {number}")
         records.append(record)
     return records
 
 
-def tensors_of(record: dict[str, Any], path: Path) -> list[dict[str, Any]]:
-    """Counters of all tensors in the record of an epoch.
-
-    Raises
-    ------
-    CheckpointError
-        If one lacks a count, or has something else in its place.
-    """
+def _check_epoch(record: dict[str, Any], where: str) -> None:
+    """Raise unless the record of an epoch has numbers, and tensors with their counts: whoever reads it computes."""
+    for name, value in record.items():
+        if name not in ("event", "tensors") and not (value is None or _is_number(value)):
+            raise CheckpointError(f"{where}: an epoch's {shown(name)} is {shown(value)}, no number.")
+    if not all(type(record.get(name, 0)) is int for name in ("epoch", "step")):
+        raise CheckpointError(f"{where}: an epoch's number or step is no integer.")
     tensors = record.get("tensors")
     if not isinstance(tensors, list):
-        raise CheckpointError(f"{path}: an epoch has {shown(tensors)} in place of its tensors.")
+        raise CheckpointError(f"{where}: an epoch has {shown(tensors)} in place of its tensors.")
     for tensor in tensors:
         counts = dict(tensor) if isinstance(tensor, dict) else {}
         name = counts.pop("name", None)
-        counted = counts.keys() >= set(COUNTED) and all(type(count) in (int, NoneType) for count in counts.values())
-        if not (isinstance(name, str) and counted and None not in [counts[key] for key in COUNTED]):
-            raise CheckpointError(f"{path}: an epoch has {shown(tensor)} in place of a tensor's counts.")
+        counted = counts.keys() >= set(COUNTED) and all(type(c) is int and _is_number(c) for c in counts.values())
+        if not (isinstance(name, str) and counted):
+            raise CheckpointError(f"{where}: an epoch has {shown(tensor)} in place of a tensor's counts.")
         if not 0 < tensor["total_bits"] <= MAX_BITS:
-            raise CheckpointError(f"{path}: tensor {shown(tensor['name'])} has {tensor['total_bits']} bits.")
-    return tensors
+            raise CheckpointError(f"{where}: tensor {shown(name)} has {tensor['total_bits']} bits.")
+
+
+def _is_number(value: object) -> bool:
+    """Whether it is one that arithmetic can go on with: finite, and far from the ends of a float."""
+    return isinstance(value, int | float) and abs(value) < LARGEST

@@ -10,15 +10,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from fxptrain.errors import CheckpointError
 from fxptrain.fixed.format import FxP
-from fxptrain.names import one_line
+from fxptrain.names import one_line, shown
 from fxptrain.nn.describe import layer_table
 from fxptrain.nn.model import Model
 from fxptrain.recipe import Recipe, load_recipe, recipe_names
 from fxptrain.run.advice import of_tensors
 from fxptrain.run.directory import RunDirectory
 from fxptrain.run.evaluation import build_model, describe, load_run
-from fxptrain.run.metrics import headroom_bits, read_metrics, share, tensors_of
+from fxptrain.run.metrics import headroom_bits, read_metrics, share
+from fxptrain.sizes import MAX_TEXT_BYTES, read_limited
 from fxptrain.table import table
 
 
@@ -90,16 +92,32 @@ def outcome(directory: RunDirectory) -> dict[str, Any]:
     keys = ("loss", "accuracy", "validation_loss", "validation_accuracy")
     found = {key: epochs[-1][key] for key in keys if key in epochs[-1]} if epochs else {}
     if directory.result.is_file():
-        summary = json.loads(directory.result.read_text(encoding="utf-8"))
+        summary = _summary(directory.result)
         tested = ("test_accuracy", "test_loss", "best_epoch", "best_test_accuracy", "seconds")
         found |= {key: summary[key] for key in tested if key in summary}
+    wrong = next((key for key, value in found.items() if not isinstance(value, int | float | None)), None)
+    if wrong is not None:
+        raise CheckpointError(f"{directory.path}: `{wrong}` is {shown(found[wrong])}, no number.")
+    return found
+
+
+def _summary(path: Path) -> dict[str, Any]:
+    """What a finished run has written as its result."""
+    try:
+        found = json.loads(read_limited(path, MAX_TEXT_BYTES, CheckpointError, str(path)))
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, CheckpointError):
+            raise
+        raise CheckpointError(f"{path}: no JSON ({error}).") from error
+    if not isinstance(found, dict):
+        raise CheckpointError(f"{path}: is {shown(found)}, no result of a run.")
     return found
 
 
 def _last_tensors(directory: RunDirectory) -> list[dict[str, Any]]:
     """Telemetry of the last finished epoch, with the shares that people look at."""
     epochs = _epochs(directory)
-    return [tensor_shares(tensor) for tensor in (tensors_of(epochs[-1], directory.metrics) if epochs else [])]
+    return [tensor_shares(tensor) for tensor in (epochs[-1]["tensors"] if epochs else [])]
 
 
 def tensor_shares(tensor: dict[str, Any]) -> dict[str, Any]:

@@ -157,6 +157,7 @@ def npy(shape: str, kind: str = "|u1") -> bytes:
         ("x.npy", npy("(9223372036854775808, 2)"), "its header promises 18446744073709551616 bytes"),
         ("x.npy", npy("(0, 9223372036854775807, 3)"), "has extents beyond all memory"),
         ("x", b"\0\0\x08\x04" + bytes(4) + b"\xff" * 12, "has extents beyond all memory"),
+        ("x.npy", npy("(36L,)"), "its header promises 36 bytes"),  # as Python 2 wrote it
         ("x.npy", npy("(1,)", "|O"), "holds Python objects"),
         ("x.npy", npy("(" + "1," * 30 + ")"), "dimensions are the most"),
         ("x.npy", b"nonsense", "is no array of NumPy"),
@@ -208,9 +209,25 @@ def test_edited_metrics(capsys: pytest.CaptureFixture[str], recipe: str) -> None
     for text, message in (
         ("[]\n", "no record of a run"), ("{\n", "no JSON"), ('{"event": "epoch"}\n', "in place of its tensors"),
         ('{"event": "epoch", "tensors": [{"name": 3}]}\n', "in place of a tensor's counts"), ("\xff\n", "line 1"),
+        ('{"event": "epoch", "epoch": "x"}\n', "'epoch' is 'x', no number"),
+        ('{"event": "epoch", "epoch": 1.5}\n', "no integer"), ('{"event": "epoch", "lr": NaN}\n', "'lr' is nan, no"),
     ):  # fmt: skip
         Path("run/metrics.jsonl").write_text(text, encoding="utf-8")
-        assert message in refused(capsys, "info", "run")
+        for command in (["info", "run"], ["report", "run"], ["report", "run", "--csv", "x"], ["compare", "run", "run"]):
+            assert message in refused(capsys, *command)
+
+
+def test_edited_results(capsys: pytest.CaptureFixture[str], recipe: str) -> None:
+    """A `result.json` that is no result, or has no numbers."""
+    assert main(["train", recipe, "--epochs", "1", "--out", "run"]) == 0
+    capsys.readouterr()
+    for text, message in (
+        ("3", "is 3, no result"), ("{", "no JSON"), (DEEP, "no JSON"), ("\x00", "no JSON"),
+        ('{"seconds": "x"}', "`seconds` is 'x', no number"),
+    ):  # fmt: skip
+        Path("run/result.json").write_text(text, encoding="utf-8")
+        for command in (["info", "run"], ["compare", "run", "run"]):
+            assert message in refused(capsys, *command)
 
 
 def test_signed_checkpoints(capsys: pytest.CaptureFixture[str], recipe: str) -> None:

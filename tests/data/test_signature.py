@@ -158,6 +158,8 @@ def test_labels_by_name() -> None:
     """Texts of other data get the run's numbers, whatever is missing there; foreign ones are refused."""
     found = TABLE.labels(np.array([0, 1, 1]), ("idle", "walk"), True, "x.csv")
     assert found.tolist() == [1, 2, 2]
+    with pytest.raises(DataError, match=r"x.csv: label 2 of sample 1 is out of range; the classes are 0 to 1"):
+        TABLE.labels(np.array([0, 2]), ("fall", "idle"), True, "x.csv")
     with pytest.raises(DataError, match=r"x.csv: label 'drop' is no class of the run, which has fall, idle, walk"):
         TABLE.labels(np.array([0, 1]), ("drop", "walk"), True, "x.csv")
     with pytest.raises(DataError, match=r"the labels are numbers, those of the run texts \(fall, idle, walk\)"):

@@ -126,7 +126,7 @@ def test_wrong_files(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("format,batch\n1,2\n")
     with pytest.raises(CheckpointError, match=r"a\.csv is no file of finished cells"):
         read_cells(tmp_path / "a.csv")
-    with pytest.raises(CheckpointError, match=r"none\.csv is no file of finished cells"):
+    with pytest.raises(CheckpointError, match=r"none\.csv cannot be read"):
         read_cells(tmp_path / "none.csv")
 
 

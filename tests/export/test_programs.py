@@ -147,6 +147,30 @@ def test_made_up_states_do_no_harm(bits: int, tmp_path: Path) -> None:
     assert run(build("attack.c", [export], tmp_path / "program", (*CHECKED, "-DROUNDS=4000"))) == 0
 
 
+def has_fuzzer() -> bool:
+    """Whether clang is here, with libFuzzer."""
+    if not shutil.which("clang"):
+        return False
+    entry = b"int LLVMFuzzerTestOneInput(const unsigned char *b, unsigned long n) { return (b == 0) && (n > 0); }"
+    command = ["clang", "-fsanitize=fuzzer", "-x", "c", "-", "-o", "/dev/null"]
+    return subprocess.run(command, input=entry, capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("bits", [8, 6])
+def test_libfuzzer_finds_nothing(bits: int, tmp_path: Path) -> None:
+    """States that are led by the branches they reach: ten thousand, and nothing is read or written outside."""
+    if not has_fuzzer():
+        pytest.skip("no clang with libFuzzer")
+    model = small(formats__param_bits=bits, formats__activation_bits=bits, formats__adapt_every=1)
+    export = write_c(model, tmp_path / "export", freeze=bits == 6)
+    options = (*CHECKED, "-DLIBFUZZER", "-fsanitize=fuzzer")
+    program = build("attack.c", [export], tmp_path / "program", options, "clang")
+    command = [program, "-runs=10000", "-seed=18", "-max_len=4096", f"-artifact_prefix={tmp_path}/"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert re.search(r"^Done 10000 runs", done.stderr, re.M)
+
+
 # Languages and compilers -----------------------------------------------------------------------------------------
 
 

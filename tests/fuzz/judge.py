@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import tempfile
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +16,7 @@ from fxptrain.cli.main import main
 
 MAX_SECONDS, MAX_BYTES, MAX_LINE = 10, 1 << 30, 400
 NOTES = ("fxptrain: note: ", "epoch ")  # lines that belong to a command that goes on
-HANGS = 60  # seconds after which a case is ended
+HANGS = 300  # seconds of the clock after which a case is ended
 
 
 @dataclass(frozen=True)
@@ -91,9 +90,9 @@ def _judged(case: Case) -> int:
             else:
                 (shutil.copytree if content.is_dir() else shutil.copyfile)(content, path)
         before = _hashes(directory)
-        memory, begin = AddedMemory(), time.monotonic()
+        memory, begin = AddedMemory(), _seconds()
         code, said = _called(case.command)
-        seconds, size = time.monotonic() - begin, memory.peak()
+        seconds, size = _seconds() - begin, memory.peak()
         lines = said.splitlines()
         assert code in ((0, 1, 2) if case.findings else (0, 2)), f"exit code {code}: {said}"
         assert "Traceback" not in said, said
@@ -154,6 +153,11 @@ def _called(command: list[str]) -> tuple[int, str]:
             os.close(kept)
         native.seek(0)
         return code, errors.getvalue() + native.read().decode("utf-8", "replace")
+
+
+def _seconds() -> float:
+    """Of a processor, for this process and its ended children: the machine may have other things to do."""
+    return sum(os.times()[:4])
 
 
 class AddedMemory:
