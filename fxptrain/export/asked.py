@@ -5,7 +5,7 @@ What does not belong here: the answers; each export registers its own, and other
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any, Generic, TypeVar
 
 from fxptrain.errors import RecipeError
@@ -14,16 +14,13 @@ from fxptrain.nn.layers.registry import lacks
 from fxptrain.nn.model import Model
 
 F = TypeVar("F", bound=Callable[..., Any])
-RELU = "relu"
-FUNCTIONS = ("", RELU)  # of each value, which a stage may compute at its end
 
 
-def check_function(stage: Stage) -> None:
-    """Raise `RecipeError` for a function at a stage's end that no export has."""
-    if stage.function.name not in FUNCTIONS:
-        raise RecipeError(
-            f"Layer {stage.title!r}: exports know no {stage.function.name!r}. Use a ReLU, or leave it out."
-        )
+def unknown_function(who: str, stage: Stage) -> RecipeError:
+    """The error of somebody who does not know the function of each value at a stage's end."""
+    return RecipeError(
+        f"{who} has no form for {stage.function.name!r} at the end of {stage.title!r}. Use a ReLU, or leave it out."
+    )
 
 
 class Asked(Generic[F]):
@@ -33,10 +30,12 @@ class Asked(Generic[F]):
     ----------
     who : str
         Who is asked, for messages.
+    functions : container of str
+        Names of the functions of each value that it knows, besides those that only bound a stage's outputs.
     """
 
-    def __init__(self, who: str) -> None:
-        self.who = who
+    def __init__(self, who: str, functions: Container[str] = ()) -> None:
+        self.who, self.functions = who, functions
         self.answers: dict[type[Stage], F] = {}
 
     def register(self, *kinds: type[Stage]) -> Callable[[F], F]:
@@ -54,9 +53,10 @@ class Asked(Generic[F]):
         Raises
         ------
         RecipeError
-            If there is none, or the stage ends in a function that no export has; the message names it.
+            If there is none, or the stage ends in a function that is not known; the message names it.
         """
-        check_function(stage)
+        if stage.function.added_frac and stage.function.name not in self.functions:
+            raise unknown_function(self.who, stage)
         found = self.answers.get(type(stage))
         if found is None:
             raise lacks(self.who, model.spec.layers[stage.layer])

@@ -20,7 +20,7 @@ from fxptrain.export.names import renamed
 from fxptrain.export.plan import Offsets, plan
 from fxptrain.export.source import Options, prepare_directory, write_export
 from fxptrain.export.state import state_bytes_of
-from fxptrain.export.tables import config, data, kinds, table_bytes
+from fxptrain.export.tables import config, data, functions, kinds, table_bytes
 from fxptrain.fixed.multiplier import Multiplier
 from fxptrain.names import one_line
 from fxptrain.nn.describe import layer_table
@@ -35,6 +35,12 @@ def runtime_files() -> dict[str, str]:
     items = [*folder.iterdir(), *(folder / "kinds").iterdir()]
     found = {item.name: item.read_text(encoding="utf-8") for item in items if item.name.endswith(HEADERS)}
     return dict(sorted(found.items()))
+
+
+def function_files(net: Network) -> dict[str, str]:
+    """The hand-written C of the functions of each value that a model has."""
+    folder = resources.files("fxptrain.export") / "runtime" / "functions"
+    return {name: (folder / name).read_text(encoding="utf-8") for name in map("fxp_{}.h".format, functions(net))}
 
 
 def network_of(run: Run, options: Options) -> Network:
@@ -56,12 +62,13 @@ def remove_older(folder: Path, kept: Iterable[str]) -> None:
 def c_files(net: Network, rate: Multiplier, interface: Interface | None = None) -> dict[str, str]:
     """Text of all C files of an export by name; `rate` is the learning rate it suggests."""
     chosen = interface or Interface()
-    files = runtime_files() | {
+    generated = {
         "fxp_config.h": config(net, plan(net), rate),
         "fxp_data.c": data(net),
         "fxp_kinds.c": kinds(net),
         "fxp_interface.c": tables(net, chosen),
     }
+    files = runtime_files() | function_files(net) | generated
     identity = zlib.crc32("".join(files[name] for name in sorted(files)).encode())
     files["fxp_interface.h"] = header(net, chosen, rate, identity)
     return named(files, chosen.prefix)

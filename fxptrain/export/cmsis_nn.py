@@ -114,9 +114,9 @@ def scale_of(name: str, mantissa: int, drop: int, bits: int, bound: int) -> Scal
     return Scale(multiplier, shift)
 
 
-def _bounds(net: Network, layer: Layer) -> tuple[int, int]:
+def _bounds(layer: Layer) -> tuple[int, int]:
     """Smallest and largest raw output."""
-    return (0 if layer.stage.activation.relu else net.value.min_raw), net.value.max_raw
+    return layer.stage.function.bounds(layer.stage.y_form.format)
 
 
 def _bias(net: Network, layer: Layer) -> npt.NDArray[np.int64] | None:
@@ -142,7 +142,7 @@ def _product(net: Network, layer: Layer, bits: int) -> list[LayerCall]:
     bound = int((sums + (0 if bias is None else np.abs(bias))).max())
     drop = weights.form.format.frac_bits + stage.x_form.format.frac_bits - stage.y_form.format.frac_bits
     scale = scale_of(stage.name, 1, drop, bits, bound)
-    low, high = _bounds(net, layer)
+    low, high = _bounds(layer)
     if weights.values.ndim == 2:
         shapes = Dims(1, 1, 1, stage.in_elements), Dims(stage.in_elements, 1, 1, channels), Dims(1, 1, 1, channels)
         return [LayerCall(stage.name, "LINEAR", f"arm_fully_connected_s{bits}", *shapes, (1, 1), (0, 0), low, high, scale, stored, bias)]  # fmt: skip  # noqa: E501
@@ -182,7 +182,7 @@ def _mean(net: Network, layer: Layer, bits: int) -> list[LayerCall]:
     scale = scale_of(stage.name, row.mean[0], stage.shift, bits, count * -net.value.min_raw)
     return [LayerCall(
         stage.name, "DEPTHWISE", f"arm_depthwise_conv_wrapper_s{bits}", Dims(1, *stage.in_shape),
-        Dims(1, *row.kernel, channels), Dims(1, *stage.out_shape), row.stride, (0, 0), *_bounds(net, layer),
+        Dims(1, *row.kernel, channels), Dims(1, *stage.out_shape), row.stride, (0, 0), *_bounds(layer),
         scale, np.ones(count * channels, np.int8),
     )]  # fmt: skip
 

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fxptrain.errors import FormatError, RecipeError
-from fxptrain.export.asked import RELU, check_function
+from fxptrain.export.asked import unknown_function
 from fxptrain.fixed.format import FxP
 from fxptrain.nn.graph import Reader
 from fxptrain.nn.layers.contract import INPUT, Row, Shape, Stage
@@ -24,6 +24,7 @@ from fxptrain.nn.state.formats import TensorFormat
 from fxptrain.nn.state.parameters import ParameterArray
 
 INT32_LIMIT = 1 << 31
+INLINE = ("", "relu")  # functions of each value that are everywhere in the runtime; others have a file each
 LOSS_FRACS = range(-13, 34)
 
 
@@ -46,27 +47,48 @@ class Layer:
 
     @property
     def relu(self) -> bool:
-        """Whether it rectifies."""
-        return self.stage.function.name == RELU
+        """Whether what is negative becomes zero."""
+        return self.stage.function.bounds(self.stage.y_form.format)[0] == 0
+
+    @property
+    def function(self) -> str | None:
+        """The function of each value that it ends in, as C names it; None for none that is more than a ReLU."""
+        name = self.stage.function.name
+        return None if name in INLINE else c_name(name)
 
     def parameter(self, name: str) -> ParameterArray | None:
         """The weights or the bias."""
         return next((found for found in self.stage.parameters if found.name == name), None)
 
 
+def _files(folder: str, ending: str) -> list[str]:
+    names = (item.name for item in (resources.files("fxptrain.export") / "runtime" / folder).iterdir())
+    return sorted(name.removeprefix("fxp_").removesuffix(ending) for name in names if name.endswith(ending))
+
+
 def runtime_kinds() -> list[str]:
     """Kinds of stages that the runtime has functions for: one file each."""
-    folder = resources.files("fxptrain.export") / "runtime" / "kinds"
-    names = (item.name for item in folder.iterdir())
-    return sorted(name.removeprefix("fxp_").removesuffix(".c") for name in names if name.endswith(".c"))
+    return _files("kinds", ".c")
+
+
+def runtime_functions() -> list[str]:
+    """Functions of each value that the runtime has besides ReLU: one file each."""
+    return _files("functions", ".h")
+
+
+def c_name(name: str) -> str:
+    """The name of a function of each value in C."""
+    return name.replace("-", "_")
 
 
 def _layer(model: Model, stage: Stage, kinds: Container[str]) -> Layer:
     row = stage.row()
     if row is None or row.kind not in kinds:
         raise lacks("The C runtime", model.spec.layers[stage.layer])
-    check_function(stage)
-    return Layer(stage, row)
+    layer = Layer(stage, row)
+    if layer.function is not None and layer.function not in runtime_functions():
+        raise unknown_function("The C runtime", stage)
+    return layer
 
 
 def rows(parameter: ParameterArray, array: npt.NDArray[Any], taps: int) -> npt.NDArray[Any]:

@@ -5,6 +5,7 @@ What does not belong here: C that computes; it stands in `runtime/`.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from importlib import resources
 from string import Template
 from typing import Any
@@ -103,23 +104,36 @@ def _kind(kind: str) -> str:
     return f"FXP_{kind.upper()}"
 
 
+def functions(net: Network) -> dict[str, bool]:
+    """The functions of each value that a model has besides ReLU; whether each adds fractional bits."""
+    found = {layer.function: layer.stage.function.added_frac > 0 for layer in net.layers if layer.function is not None}
+    return dict(sorted(found.items()))
+
+
+def _macro(function: str) -> str:
+    return f"FXP_FUNCTION_{function.upper()}"
+
+
 def kinds(net: Network) -> str:
     """``fxp_kinds.c``: switches over the kinds that the model has, so that the calls are known to a linker."""
     text = (resources.files("fxptrain.export") / "templates" / "fxp_kinds.c.in").read_text(encoding="utf-8")
     users = {part: sorted(found) for part, found in _users(net).items()}
 
-    def cases(part: str, call: str) -> str:
-        if not users[part]:
-            return "    default:\n        break;"
-        lines = [f"    case {_kind(kind)}:\n        {call.format(kind)};\n        break;" for kind in users[part]]
+    def cases(names: Iterable[str], macro: Callable[[str], str], call: str) -> str:
+        lines = [f"    case {macro(name)}:\n        {call.format(name)};\n        break;" for name in names]
         return "\n".join([*lines, "    default:\n        break;"])
 
+    bounding = [name for name, adds in functions(net).items() if not adds]
+    adding = [name for name, adds in functions(net).items() if adds]
     return Template(text).substitute(
-        includes="\n".join(f'#include "fxp_{kind}.h"' for kind in users["USE"]),
-        fracs=cases("USE", "fracs = fxp_{}_fracs(model, stage)"),
-        forward=cases("USE", "fxp_{}_forward(pass)"),
-        input_error=cases("BACK", "fxp_{}_input_error(pass, sums)"),
-        weight_gradient=cases("GRADIENT", "fxp_{}_weight_gradient(pass, c, sums)"),
+        includes="\n".join(f'#include "fxp_{name}.h"' for name in [*users["USE"], *functions(net)]),
+        fracs=cases(users["USE"], _kind, "fracs = fxp_{}_fracs(model, stage)"),
+        forward=cases(users["USE"], _kind, "fxp_{}_forward(pass)"),
+        input_error=cases(users["BACK"], _kind, "fxp_{}_input_error(pass, sums)"),
+        weight_gradient=cases(users["GRADIENT"], _kind, "fxp_{}_weight_gradient(pass, c, sums)"),
+        ceiling=cases(bounding, _macro, "ceiling = fxp_{}_ceiling(stage, frac)"),
+        value=cases(adding, _macro, "value = fxp_{}_value(stage, sum)"),
+        error=cases(adding, _macro, "passed = fxp_{}_error(stage, x, sum)"),
     )
 
 
@@ -152,6 +166,10 @@ def config(net: Network, layout: Offsets, rate: Multiplier) -> str:
     users, known = _users(net), runtime_kinds()
     sizes |= {_kind(kind): number for number, kind in enumerate(known)}
     sizes |= {f"FXP_{part}_{kind.upper()}": int(kind in found) for part, found in users.items() for kind in known}
+    sizes["FXP_FUNCTIONS"] = int(bool(functions(net)))
+    if functions(net):
+        sizes |= {"FXP_NO_FUNCTION": 0}
+        sizes |= {_macro(name): number for number, name in enumerate(functions(net), 1)}
     if net.training:
         sizes |= _training_sizes(net, layout, rate)
     lines = [f"#define {name} {value}" for name, value in sizes.items()]
@@ -216,13 +234,23 @@ def _cells(name: str, values: dict[str, Any]) -> str:
     return f"    {{ /* {name} */\n        {wrapped}}},"
 
 
+def _function(net: Network, layer: Layer) -> dict[str, Any]:
+    """Fields of a stage's row on the function that it ends in, in models that have some."""
+    if not functions(net):
+        return {}
+    name, function = layer.function, layer.stage.function
+    number = "FXP_NO_FUNCTION" if name is None else _macro(name)
+    return {"function": number, "constant": function.constant, "added_frac": function.added_frac}
+
+
 def _stage_row(net: Network, layout: Offsets, i: int) -> str:
     layer = net.layers[i]
     stage, row = layer.stage, layer.row
     names = [parameter.name for parameter in stage.parameters]
     values: dict[str, Any] = {
-        "kind": _kind(row.kind), "layer": stage.layer, "relu": int(layer.relu), "rounds": int(stage.rounds),
-        "inputs": len(stage.inputs), "first_input": sum(len(before.stage.inputs) for before in net.layers[:i]),
+        "kind": _kind(row.kind), "layer": stage.layer, "relu": int(layer.relu), **_function(net, layer),
+        "rounds": int(stage.rounds), "inputs": len(stage.inputs),
+        "first_input": sum(len(before.stage.inputs) for before in net.layers[:i]),
         "h": stage.in_shape[0], "w": stage.in_shape[1], "ci": stage.in_shape[2],
         "oh": stage.out_shape[0], "ow": stage.out_shape[1], "co": stage.out_shape[2],
         "kh": row.kernel[0], "kw": row.kernel[1], "sh": row.stride[0], "sw": row.stride[1],
@@ -253,7 +281,8 @@ def _readers(net: Network) -> list[tuple[int, int, int]]:
     for tensor in range(net.first_trained, len(net.layers)):
         readers = net.readers_of(tensor)
         for stage, slot in readers:
-            room = room_of(len(readers), net.layers[stage].stage.largest_error_sum) if len(readers) > 1 else SUM_BITS
+            largest = net.layers[stage].stage.largest_error_sum << net.model.gate(tensor).added_frac
+            room = room_of(len(readers), largest) if len(readers) > 1 else SUM_BITS
             found.append((stage, slot, room))
     return found
 

@@ -26,7 +26,9 @@ def equalize(chain: Chain) -> None:
     parametric = [i for i, layer in enumerate(chain.layers) if layer.weights is not None]
     for _ in range(PASSES):
         for first, second in pairwise(parametric):
-            _equalize_pair(chain.layers[first:second], chain.layers[second])
+            functions = [layer.spec.function for layer in chain.layers[first:second]]
+            if all(function is None or function.scales for function in functions):
+                _equalize_pair(chain.layers[first:second], chain.layers[second])
 
 
 def _equalize_pair(between: list[FloatLayer], reader: FloatLayer) -> None:

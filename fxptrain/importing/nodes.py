@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fxptrain.errors import RecipeError
 from fxptrain.importing.chain import Chain, Reals
 from fxptrain.nn import spec as s
 
@@ -191,6 +192,27 @@ def relu(chain: Chain, node: Any, given: Attributes, constants: Constants) -> No
     chain.append(node, s.ReLU(), chain.shape)
 
 
+def clip(chain: Chain, node: Any, given: Attributes, constants: Constants) -> None:
+    """``min(max(x, 0), 6)``, or a ReLU where nothing bounds it above."""
+    bounds = [given.get(name) for name in ("min", "max")]  # attributes in older files
+    for i, value in enumerate(constants[1:]):
+        bounds[i] = bounds[i] if value is None or value.size != 1 else value.item()
+    low, high = bounds
+    if low != 0 or high not in (6, None, np.inf):
+        chain.fail(node, f"it saturates to {low} and {high}; only 0 and 6 are supported, and 0 alone.")
+    chain.append(node, s.ReLU6() if high == 6 else s.ReLU(), chain.shape)
+
+
+def leaky_relu(chain: Chain, node: Any, given: Attributes, constants: Constants) -> None:
+    """``x``, or ``alpha * x`` where it is negative."""
+    slope = float(str(np.float32(given.get("alpha", 0.01))))  # as it was written
+    try:
+        layer = s.LeakyReLU(slope=slope)
+    except RecipeError as error:
+        chain.fail(node, f"{error}.")
+    chain.append(node, layer, chain.shape)
+
+
 def flatten(chain: Chain, node: Any, given: Attributes, constants: Constants) -> None:
     """Flatten, or Reshape and Squeeze to (n, features)."""
     if node.op_type == "Flatten":
@@ -230,6 +252,7 @@ HANDLERS: dict[str, Handler] = {
     "Add": add,
     "AveragePool": pool,
     "BatchNormalization": batch_normalization,
+    "Clip": clip,
     "Conv": conv,
     "Dropout": skip,
     "Flatten": flatten,
@@ -237,6 +260,7 @@ HANDLERS: dict[str, Handler] = {
     "GlobalAveragePool": global_average,
     "GlobalMaxPool": global_maximum,
     "Identity": skip,
+    "LeakyRelu": leaky_relu,
     "LogSoftmax": end,
     "MatMul": matmul,
     "MaxPool": pool,

@@ -14,6 +14,8 @@ from fxptrain._jit import native, prefer_wide_vectors
 from fxptrain.fixed.draws import fill_draws
 from fxptrain.kernels.word import shift_left, shift_right, size_of
 
+UNBOUNDED = (1 << 63) - 1
+
 
 class RoundSite(NamedTuple):
     """One rounding site at one step: what `requantize` needs besides the sums.
@@ -36,20 +38,29 @@ class RoundSite(NamedTuple):
 
 
 class Activation(NamedTuple):
-    """What becomes of a sum before it is rounded. All of it is monotone, so it commutes with max-pooling."""
+    """What becomes of a sum before it is rounded: rectified, and bounded above by `ceiling`.
+
+    With `slope_shift` above 0 a negative sum is multiplied by `slope`, another one shifted to the left by so many bits;
+    the slope is less than that factor. All of it is monotone, so it commutes with max-pooling.
+    """
 
     relu: bool
+    ceiling: int = UNBOUNDED
+    slope: int = 0
+    slope_shift: int = 0
 
 
 class Gate(NamedTuple):
     """An error passes to a tensor where its value is strictly between: not saturated, the ReLU open.
 
-    Passing adds so many fractional bits to its sums.
+    Passing adds so many fractional bits to its sums: they are shifted to the left where the value is positive, and
+    multiplied by `slope` elsewhere.
     """
 
     low: int
     high: int
     added_frac: int = 0
+    slope: int = 0
 
 
 @native
@@ -164,6 +175,30 @@ def pool_windows(acc, base, windows, step, positions, channels, activation, best
             best[at + i] = max(top, floor)
             if windows.size > 1:
                 winners[winner_base + at + i] = winner
+    if activation.ceiling < UNBOUNDED:
+        _bound_row(best, positions * channels, activation.ceiling)
+    if activation.slope_shift > 0:
+        _bend_row(best, positions * channels, activation)
+
+
+@native
+def _bound_row(acc, count, ceiling):
+    """No sum of ``acc[:count]`` is above `ceiling`, which may be more than they can hold."""
+    prefer_wide_vectors()
+    kind = acc.dtype.type
+    most, sums = kind(min(ceiling, np.int64(np.iinfo(acc.dtype).max))), acc[:count]
+    for i in range(count):
+        sums[i] = min(sums[i], most)
+
+
+@native
+def _bend_row(acc, count, activation):
+    """Negative sums times the slope, the others shifted to the left; they are proved to fit."""
+    prefer_wide_vectors()
+    kind = acc.dtype.type
+    slope, shift, sums = kind(activation.slope), kind(activation.slope_shift), acc[:count]
+    for i in range(count):
+        sums[i] = max(kind(sums[i] * slope), kind(shift_left(sums[i], shift)))
 
 
 @native
@@ -172,6 +207,10 @@ def activate_row(acc, count, activation):
     if activation.relu:
         for i in range(count):
             acc[i] = max(acc[i], acc.dtype.type(0))
+    if activation.ceiling < UNBOUNDED:
+        _bound_row(acc, count, activation.ceiling)
+    if activation.slope_shift > 0:
+        _bend_row(acc, count, activation)
 
 
 @native
@@ -186,6 +225,21 @@ def mask_row(acc, acc_base, x, x_base, count, gate, best):
         value = sums[i]
         inside = (inputs[i] > low) & (inputs[i] < high)
         value = value if inside else kind(0)
+        largest = max(largest, max(value, kind(-value)))
+        best[i] = value
+    if gate.added_frac > 0:
+        return _bend_errors(inputs, count, gate, best)
+    return np.int64(largest)
+
+
+@native
+def _bend_errors(x, count, gate, best):
+    """Masked sums of an error on their way back through a slope; returns the largest absolute one."""
+    prefer_wide_vectors()
+    kind = best.dtype.type
+    slope, shift, largest = kind(gate.slope), kind(gate.added_frac), kind(0)
+    for i in range(count):
+        value = kind(shift_left(best[i], shift)) if x[i] > 0 else kind(best[i] * slope)
         largest = max(largest, max(value, kind(-value)))
         best[i] = value
     return np.int64(largest)

@@ -9,17 +9,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from fxptrain.nn.layers.activation import ReLU
+from fxptrain.nn.layers.activation import LeakyReLU, ReLU, ReLU6
 from fxptrain.nn.layers.add import Add
 from fxptrain.nn.layers.contract import LayerSpec, Pair, Shape
 from fxptrain.nn.layers.conv import Conv2d, Linear
 from fxptrain.nn.layers.depthwise import DepthwiseConv2d
 from fxptrain.nn.layers.layout import Concat, Flatten
 from fxptrain.nn.layers.pool import AvgPool2d, GlobalAvgPool, MaxPool2d
+from fxptrain.nn.state.initialization import Init
 
 __all__ = [
-    "Add", "AvgPool2d", "Concat", "Conv2d", "DepthwiseConv2d", "Flatten", "FormatSpec", "GlobalAvgPool", "LayerSpec",
-    "Linear", "Loss", "MaxPool2d", "ModelSpec", "OptimizerSpec", "Pair", "ReLU", "RoundingName", "Shape",
+    "Add", "AvgPool2d", "Concat", "Conv2d", "DepthwiseConv2d", "Flatten", "FormatSpec", "GlobalAvgPool", "Init",
+    "LayerSpec", "LeakyReLU", "Linear", "Loss", "MaxPool2d", "ModelSpec", "OptimizerSpec", "Pair", "ReLU", "ReLU6",
+    "RoundingName", "Shape",
 ]  # fmt: skip
 
 Loss = Literal["cross-entropy", "squared-error"]
@@ -40,6 +42,10 @@ class ModelSpec:
         In the order in which they are written, which is what their numbers, and so their draws, come from.
     loss : {"cross-entropy", "squared-error"}
         What training makes small; the last layer's outputs are one for each class.
+    init : {"uniform", "kaiming", "xavier"}, optional
+        How far the initial weights of layers reach that do not say it themselves (`initialization.bound_of`); left out:
+        ``uniform``. In networks of more than a few layers take ``kaiming``: the signal shrinks from layer to layer
+        otherwise.
 
     Examples
     --------
@@ -52,6 +58,7 @@ class ModelSpec:
     input_shape: Shape
     layers: tuple[LayerSpec, ...]
     loss: Loss = "cross-entropy"
+    init: Init | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from fxptrain.errors import FormatError, RecipeError
 from fxptrain.fixed.format import FxP
 from fxptrain.fixed.rounding import MAX_SHIFT
+from fxptrain.nn.layers.alignment import SUM_BITS
 from fxptrain.nn.layers.contract import Stage, elements_of
 from fxptrain.nn.spec import Loss
 
@@ -104,6 +105,17 @@ def check_widths(stages: Sequence[Stage], loss: Loss, batch: int) -> None:
     if elements >= 1 << 32:
         raise RecipeError(
             f"`batch_size` (={batch}) needs {elements} draws a step; a step has 2**32. Use a smaller batch."
+        )
+
+
+def check_error_sum(reader: str, writer: str, largest: int, added: int) -> None:
+    """Raise `FormatError` where int64 cannot hold the sums of an error on their way through a writer's function."""
+    bits = (largest << added).bit_length()
+    if bits > SUM_BITS:
+        raise FormatError(
+            f"Layer {reader!r}: input errors of up to {largest.bit_length()} bits gain {added} on their way through "
+            f"{writer!r}; {bits} are more than the {SUM_BITS} that int64 has for them. Use fewer bits for weights or "
+            "errors, or a function that adds fewer."
         )
 
 

@@ -1,5 +1,8 @@
 """Models that branch: residual blocks, tensors with several readers, joins of every kind."""
 
+from collections.abc import Iterable
+from dataclasses import replace
+
 from fxptrain.nn import spec as s
 from fxptrain.nn.layers.activation import ReLU
 from fxptrain.nn.layers.add import Add
@@ -61,13 +64,25 @@ BRANCHING: dict[str, tuple[s.LayerSpec, ...]] = {
 }
 
 
-def branching(name: str, *, loss: s.Loss = "cross-entropy", seed: int = 3, **options: object) -> Model:
+def activated(layers: Iterable[s.LayerSpec], activation: s.LayerSpec) -> tuple[s.LayerSpec, ...]:
+    """Layers with another activation in the place of every ReLU."""
+    return tuple(
+        replace(activation, name=layer.name, input=layer.input) if isinstance(layer, ReLU) else layer
+        for layer in layers
+    )
+
+
+def branching(
+    name: str, *, loss: s.Loss = "cross-entropy", seed: int = 3, activation: s.LayerSpec | None = None,
+    **options: object,
+) -> Model:  # fmt: skip
     """A fresh model of one of these; options are those of formats, and `method`, `mask`, `forward`, `error`."""
+    layers = activated(BRANCHING[name], activation or ReLU())
     optimizer = s.OptimizerSpec(
         method=options.pop("method", "sqpu"),
         saturation_mask=options.pop("mask", True),
         forward_rounding=options.pop("forward", "stochastic"),
         error_rounding=options.pop("error", "stochastic"),
     )
-    spec = s.ModelSpec(name=name, input_shape=(6, 6, 2), layers=BRANCHING[name], loss=loss)
+    spec = s.ModelSpec(name=name, input_shape=(6, 6, 2), layers=layers, loss=loss)
     return Model.build(spec, s.FormatSpec(**options), optimizer, seed=seed)

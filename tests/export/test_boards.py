@@ -10,12 +10,16 @@ from fxptrain.export.boards import BOARDS, COMPILER, EMULATOR, Board
 from fxptrain.export.c99 import export_c
 from fxptrain.export.source import Options
 from fxptrain.export.verify import Request, verify
+from fxptrain.nn.layers.activation import ActivationSpec
+from fxptrain.nn.layers.registry import layer_kinds
 from fxptrain.recipe import load_recipe
+from tests.export.onnx.graphs import scramble
 from tests.export.recipes import run_of, small_recipe
 
 TOOLS = pytest.mark.skipif(not (shutil.which(COMPILER) and shutil.which(EMULATOR)), reason="no Arm compiler or QEMU")
 
 
+ACTIVATIONS = [name for name, kind in layer_kinds().items() if issubclass(kind, ActivationSpec)]
 KERNELS = [
     {"type": "conv2d", "channels": 7, "kernel": [3, 3], "padding": [1, 1]},
     {"type": "relu"},
@@ -67,12 +71,15 @@ def test_inference_gives_the_same_integers(target: str, options: tuple[str, ...]
 
 
 @TOOLS
+@pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("bits", [8, 16])
 @pytest.mark.parametrize("target", ["cortex-m4", "cortex-m55"])
-def test_every_kernel_gives_the_same_integers(target: str, bits: int, tmp_path: Path) -> None:
+def test_every_kernel_gives_the_same_integers(target: str, bits: int, activation: str, tmp_path: Path) -> None:
     """Odd numbers of channels and positions, edges, strides: what DSP instructions and lanes leave over."""
-    run = run_of(small_recipe(model__layers=KERNELS, model__input_shape=[9, 7, 3], formats__param_bits=bits,
+    layers = [{"type": activation} if layer["type"] == "relu" else layer for layer in KERNELS]
+    run = run_of(small_recipe(model__layers=layers, model__input_shape=[9, 7, 3], formats__param_bits=bits,
                               formats__activation_bits=bits))  # fmt: skip
+    scramble(run.model, bits, spread=2)
     export_c(run, tmp_path / "export", Options())
     assert verify(tmp_path / "export", Request(target, samples=5))["differences"] == []
 

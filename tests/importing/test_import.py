@@ -72,6 +72,20 @@ def channels_last() -> File:
     return file.add("Add", file.constant([[[0.1]], [[-0.2]], [[0.3]]])).add("Relu").add("Flatten").gemm(126, CLASSES)
 
 
+def clipped(*, low: float = 0.0, high: float = 6.0) -> File:
+    """A ceiling that many values reach, which no channel may be rescaled across."""
+    file = image()
+    file.conv(2, 3, 3).normalization(3).add("Clip", file.constant(low), file.constant(high))
+    return pointwise(file.conv(3, 3, 3).add("Relu"), 3)
+
+
+def leaky(**given: float) -> File:
+    """With a slope that eight bits hold exactly, and the usual one."""
+    return pointwise(image().conv(2, 3, 3).add("LeakyRelu", **given).conv(3, 3, 3).add("LeakyRelu"), 3)
+
+
+FILES |= {"leaky": lambda: leaky(alpha=0.25)}
+FILES |= {"clipped": clipped, "bounded below": lambda: clipped(high=np.inf)}
 FILES |= {"matmul and add": matmul_and_add, "channels last": channels_last}
 
 
@@ -105,6 +119,20 @@ def test_every_layer(name: str, pixels: bool, tmp_path: Path) -> None:
         assert np.quantile(np.abs(found - expected), 0.95) <= 4.5 * form.step
         assert made["same_class"] >= (0.95 if bits == 16 else 0.7)
         assert evaluate(run, data).accuracy == made["test_accuracy"]
+
+
+def test_other_ceilings_are_refused(tmp_path: Path) -> None:
+    """The message names the node and its bounds."""
+    path = clipped(low=-1.0).save(tmp_path / "some.onnx")
+    with pytest.raises(FxptrainError, match=r"Node 'Clip_2' \(Clip\): it saturates to -1.0 and 6.0; only 0 and 6 are"):
+        import_onnx(path, data_for((8, 9, 2)), tmp_path / "out")
+
+
+def test_slopes_that_go_up_are_refused(tmp_path: Path) -> None:
+    """The message names the node and its slope."""
+    path = leaky(alpha=1.5).save(tmp_path / "some.onnx")
+    with pytest.raises(FxptrainError, match=r"Node 'LeakyRelu_1' \(LeakyRelu\): `slope` \(=1.5\) of a leaky-relu must"):
+        import_onnx(path, data_for((8, 9, 2)), tmp_path / "out")
 
 
 def test_a_run_goes_on(tmp_path: Path) -> None:

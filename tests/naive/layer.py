@@ -60,8 +60,13 @@ class Stage:
         return Geometry(self.size, self.stride, self.padding, self.options)
 
     def sums(self, *inputs: Input) -> tuple[Ints, int]:
-        """Accumulators and their fraction bits."""
-        return self.operation.sums(self.geometry, self.parameters, list(inputs))
+        """Accumulators and their fraction bits; there is room for those that the activation adds."""
+        roomy = [Input(x.values, x.frac, x.bits + self.activation.added_frac) for x in inputs]
+        return self.operation.sums(self.geometry, self.parameters, roomy)
+
+    def finest(self, forms: list[tuple[int, int]]) -> int | None:
+        """Fraction bits of the sums of inputs in these forms (fraction bits, bits), where they limit the output's."""
+        return self.operation.finest(self.parameters, [(f, bits + self.activation.added_frac) for f, bits in forms])
 
     def input_error(self, error: Ints, shapes: list[tuple[int, ...]], slot: int = 0) -> tuple[Ints, int]:
         """Accumulators of the error by an input and the bits they add to the error's fraction bits."""

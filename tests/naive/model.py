@@ -20,7 +20,7 @@ from .loss import integer_cross_entropy
 from .operations import Input, align, brought
 from .parameter import VALUE, VALUE_REGRID, Parameter, Rule, Words, momentum_frac_that_fits
 from .rounding import requantize_array
-from .stage import StageOutput, fused_stage, gated
+from .stage import StageOutput, error_mask, fused_stage, gated
 
 Loss = Callable[[list[int], int, int], tuple[list[int], int, int]]  # (logits, frac, label) -> errors, their frac, loss
 Gradient = tuple[Parameter, Ints, int, int]  # with its fraction bits and its bits at most
@@ -146,15 +146,16 @@ class NaiveModel:
         acc, frac_acc, _ = handed[0]
         acc, stream = acc.reshape(y.shape), 16 * stage.layer + OUTPUT_ERROR
         if len(handed) > 1:
-            frac_acc = align([frac for _, frac, _ in handed], [bound for _, _, bound in handed])
+            added = stage.activation.added_frac
+            frac_acc = align([frac for _, frac, _ in handed], [bound * 2**added for _, _, bound in handed])
             acc = sum((brought(sums.reshape(y.shape), frac_acc - frac) for sums, frac, _ in handed), zeros(y.shape))
         elif len(self.sources(self.readers(number)[0][0])) == 1:
             stream = 16 * self.stages[self.readers(number)[0][0]].layer + INPUT_ERROR
-        for activation in self._activations(number):
-            acc = gated(
-                acc, y, stage.form.bits, stage.form.frac, activation=activation, saturation=self.saturation_mask
-            )
-        frac_acc += sum(activation.added_frac for activation in self._activations(number))
+        form, mask = stage.form, self.saturation_mask
+        acc = gated(acc, y, form.bits, form.frac, activation=stage.activation, saturation=mask)
+        frac_acc += stage.activation.added_frac
+        for activation in self._activations(number)[1:]:
+            acc = acc * error_mask(y, form.bits, form.frac, activation=activation, saturation=mask)
         return self._round_error(acc, frac_acc, stage.error_scale, stream, calibrate=calibrate)
 
     def _activations(self, number: int) -> list[Activation]:
@@ -233,7 +234,7 @@ class NaiveModel:
             else (self.stages[source].form.frac, self.stages[source].form.bits)
             for source in self.sources(number)
         ]
-        return self.stages[number].operation.finest(self.stages[number].parameters, forms)
+        return self.stages[number].finest(forms)
 
     def _parameter_words(self, parameter: Parameter, rule: Rule) -> Words:
         layer = next(stage.layer for stage in self.stages if any(parameter is own for own in stage.parameters))

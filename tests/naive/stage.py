@@ -51,24 +51,24 @@ def fused_stage(
     return StageOutput(values, window, saturated)
 
 
-def gated(
-    acc: Ints, y: Ints, bits: int, frac: int = 0, *, activation: Activation = IDENTITY, saturation: bool = True
-) -> Ints:
-    """Sums of an error at the output `y` of a stage: zero where it saturated or the activation was closed."""
-    low, high = raw_range(bits)
-    acc, y = exact(acc), exact(y)
-    out = zeros(y.shape)
-    for index in range(y.size):
-        value = y.reshape(-1)[index]
-        passes = activation.is_open(value, frac) and not (saturation and value in (low, high))
-        out.reshape(-1)[index] = activation.back(acc.reshape(-1)[index], value) if passes else 0
-    return out
-
-
 def error_mask(
     y: Ints, bits: int, frac: int = 0, *, activation: Activation = IDENTITY, saturation: bool = True
 ) -> Ints:
-    """Where an error may pass to the output `y` of a stage: 1 or 0."""
+    """Where an error may pass to the output `y` of a stage, 1 or 0: not where it saturated or the activation closed."""
+    low, high = raw_range(bits)
     y = exact(y)
-    ones = zeros(y.shape) + 1
-    return gated(ones, y, bits, frac, activation=activation, saturation=saturation)
+    mask = zeros(y.shape)
+    for index in range(y.size):
+        value = y.reshape(-1)[index]
+        mask.reshape(-1)[index] = int(activation.is_open(value, frac) and not (saturation and value in (low, high)))
+    return mask
+
+
+def gated(
+    acc: Ints, y: Ints, bits: int, frac: int = 0, *, activation: Activation = IDENTITY, saturation: bool = True
+) -> Ints:
+    """Sums of an error at the output `y` of a stage, masked, on their way back through the activation."""
+    mask, back = error_mask(y, bits, frac, activation=activation, saturation=saturation), zeros(exact(y).shape)
+    for index in range(back.size):
+        back.reshape(-1)[index] = activation.back(exact(acc).reshape(-1)[index], exact(y).reshape(-1)[index])
+    return back * mask

@@ -1,6 +1,6 @@
 """One stage alone, in memory full of garbage between guards, next to the oracle's stage of the same integers."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -101,13 +101,14 @@ class Single:
             geometry["stride"] = layer.stride or layer.size
         if isinstance(layer, s.MaxPool2d):
             geometry = {}
+        activations = [naive.activation_of(other.type, asdict(other)) for other in layers]
         return naive.Stage(
             op,
             0,
             form_of(self.stage.y_form),
             *parameters_of(self.stage.parameters),
             max_pool=pools[0] if pools else None,
-            activation=naive.RELU if any(isinstance(other, s.ReLU) for other in layers) else naive.IDENTITY,
+            activation=next((found for found in activations if found is not None), naive.IDENTITY),
             **geometry,
         )
 
@@ -136,6 +137,7 @@ class Single:
             frac - self.formats.y.frac_bits,
             self.formats.y.total_bits,
             pool=self.twin.max_pool,
+            frac=self.formats.y.frac_bits,
             activation=self.twin.activation,
             draws=self.words(0, shape, stochastic),
         )

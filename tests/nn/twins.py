@@ -89,6 +89,8 @@ class Structure:
         if found.op == "identity" and found.max_pool is not None:
             assert found.inputs is not None
             return self._takes_activation(found.inputs[0], activation)
+        if activation.added_frac and (found.op == "concat" or found.activation == activation):
+            return False
         if found.activation == activation or (found.rounds and found.activation == naive.IDENTITY):
             found.activation = activation
             return True
@@ -102,6 +104,9 @@ class Structure:
         return self.stages[stage].op in ("conv2d", "depthwise-conv2d") and (pool is None or pool[0] == (1, 1))
 
     def _stage(self, number: int, layer: s.LayerSpec, owners: tuple[int, ...], activation, options) -> naive.Stage:
+        if activation is not None and activation.added_frac:  # rounds: a sum of one tensor
+            form = form_of(self.parts[number].y_form)
+            return naive.Stage("add", number, form, activation=activation, inputs=owners)
         if layer.type == "maxpool2d" or activation is not None:
             form = self.input_form if owners[0] < 0 else self.stages[owners[0]].form
             pool = (layer.size, layer.stride or layer.size) if activation is None else None

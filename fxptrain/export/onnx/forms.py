@@ -13,6 +13,7 @@ import numpy as np
 
 from fxptrain.errors import FormatError
 from fxptrain.export.asked import Asked
+from fxptrain.export.onnx.functions import BENT
 from fxptrain.export.onnx.graph import MAX_SUM
 from fxptrain.nn.layers.activation import ActivationStage
 from fxptrain.nn.layers.add import AddStage
@@ -28,7 +29,7 @@ FLOAT_BITS = 24  # integers up to 2**24 are exact in float32
 INT32_LIMIT, INT32_SHIFT = 1 << 31, 29  # 2**(shift + 1) is a constant of the graph
 
 QUANTIZED, INT32, INT64 = "quantized", "int32", "int64"
-FORMS = Asked[Callable[[Any], str]]("The ONNX writer")
+FORMS = Asked[Callable[[Any], str]]("The ONNX writer", BENT)
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Sums:
     Attributes
     ----------
     bound : int
-        Largest magnitude that any input can give.
+        Largest magnitude that any input can give, behind the layer's function.
     """
 
     lift: int
@@ -54,7 +55,7 @@ def sums_of(stage: WeightedStage) -> Sums:
     bias = [int(value) << stage.bias_lift for value in stage.bias] or [0] * channels
     magnitudes = np.abs(weights.flat.astype(np.int64)).reshape(-1, channels).sum(axis=0)
     reach = [int(m) << (x_bits - 1 + lift) for m in magnitudes]
-    bound = max(r + abs(b) for r, b in zip(reach, bias, strict=True))
+    bound = max(r + abs(b) for r, b in zip(reach, bias, strict=True)) << stage.function.added_frac
     _within(stage, bound)
     return Sums(lift, tuple(bias), stage.shift, bound)
 
@@ -72,7 +73,13 @@ def form_of(model: Model, stage: Stage) -> str:
     return FORMS.of(model, stage)(stage)
 
 
-@FORMS.register(MaxPoolStage, ActivationStage)
+@FORMS.register(ActivationStage)
+def _function(stage: ActivationStage) -> str:
+    """A sum of one tensor, where it rounds."""
+    return _joined(stage) if stage.rounds else _exact(stage)
+
+
+@FORMS.register(MaxPoolStage)
 def _exact(stage: Stage) -> str:
     """Values stay what they are."""
     return QUANTIZED if stage.x_form.format.total_bits <= 8 else INT32
@@ -80,13 +87,14 @@ def _exact(stage: Stage) -> str:
 
 @FORMS.register(AveragePoolStage)
 def _mean(stage: Stage) -> str:
+    _within(stage, stage.largest_sum << stage.function.added_frac)
     return INT64
 
 
 @FORMS.register(AddStage, ConcatStage)
 def _joined(stage: Stage) -> str:
     """The narrowest type in which all inputs meet."""
-    bound = _within(stage, stage.largest_sum)
+    bound = _within(stage, stage.largest_sum << stage.function.added_frac)
     shifts = [stage.sum_frac - form.format.frac_bits for form in stage.x_forms]
     return _integers(bound, min(stage.shift, *(stage.shift - shift for shift in shifts)), stage.shift)
 
@@ -130,6 +138,6 @@ def _quantizes(stage: WeightedStage, sums: Sums) -> bool:
     widths = (stage.x_form.format.total_bits, stage.parameters[0].form.format.total_bits, out.total_bits)
     whole = all(value % (1 << sums.lift) == 0 for value in sums.bias)
     bound, shift = sums.bound >> sums.lift, sums.shift - sums.lift
-    if max(widths) > 8 or not whole or bound >= INT32_LIMIT:
+    if max(widths) > 8 or not whole or bound >= INT32_LIMIT or stage.function.added_frac:
         return False
     return bound <= 1 << FLOAT_BITS or shift <= FLOAT_BITS - (out.total_bits - 1)

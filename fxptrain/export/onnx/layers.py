@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from fxptrain.export.asked import Asked
 from fxptrain.export.onnx.forms import INT32, QUANTIZED, Sums, form_of, sums_of
+from fxptrain.export.onnx.functions import BENT, bent
 from fxptrain.export.onnx.graph import Graph
 from fxptrain.fixed.format import FxP
 from fxptrain.nn.layers.activation import ActivationStage
@@ -30,7 +31,7 @@ from fxptrain.nn.model import Model
 
 ZERO = 128  # of quantized values
 Writer = Callable[..., tuple["Values", str]]  # of (graph, stage, inputs, form)
-WRITERS = Asked[Writer]("The ONNX writer")
+WRITERS = Asked[Writer]("The ONNX writer", BENT)
 
 
 @dataclass(frozen=True)
@@ -170,7 +171,9 @@ def _concat(g: Graph, stage: ConcatStage, xs: list[Values], form: str) -> tuple[
 
 @WRITERS.register(ActivationStage)
 def _activation(g: Graph, stage: ActivationStage, xs: list[Values], form: str) -> tuple[Values, str]:
-    """Exact in either form."""
+    """Exact in either form, unless it rounds: then it is a sum of one tensor."""
+    if stage.rounds:
+        return _add(g, stage, xs, form)
     low, high = _range(stage)
     x = xs[0]
     if x.quantized:
@@ -238,8 +241,7 @@ def _saturated(g: Graph, stage: Stage, y: str) -> str:
 
 
 def _range(stage: Stage) -> tuple[int, int]:
-    form = stage.y_form.format
-    return 0 if stage.activation.relu else form.min_raw, form.max_raw
+    return stage.function.bounds(stage.y_form.format)
 
 
 # Any width -------------------------------------------------------------------------------------------------------
@@ -279,6 +281,6 @@ def _finished(g: Graph, stage: WeightedStage, row: Row, acc: str, sums: Sums, dt
 
 
 def _rounded(g: Graph, stage: Stage, acc: str, dtype: np.dtype[Any]) -> Values:
-    """A stage's sums as its output; the activation is a bound of the saturation."""
-    y = g.requantize(acc, stage.shift, *_range(stage), dtype)
+    """A stage's sums as its output; a function that only bounds is one with the saturation."""
+    y = g.requantize(bent(g, stage, acc, dtype), stage.shift, *_range(stage), dtype)
     return Values(g.reshape(y, *stage.out_shape), stage.out_shape, False)

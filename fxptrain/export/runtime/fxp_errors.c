@@ -30,7 +30,7 @@ static int32_t sum_frac_of(const fxp_step *step, int32_t i)
         const fxp_reader *reader = &fxp_readers[tensor->first_reader + k];
         fxp_grid_add(&grid, handed_frac(step, reader), reader->room);
     }
-    return fxp_grid_frac(&grid);
+    return fxp_grid_frac(&grid) + fxp_added_frac(&fxp_stages[i]);
 }
 
 void fxp_step_scales(fxp_step *step)
@@ -107,6 +107,26 @@ static void join(int64_t *joined, const fxp_error_sum *sums, int32_t elements, i
     }
 }
 
+#if FXP_FUNCTIONS
+
+/* The least of the ceilings of all functions that the values of a tensor came through, and of `high`. */
+static int64_t ceiling_of(const fxp_model *model, int32_t i, int64_t high)
+{
+    int64_t lowest = high;
+    const int32_t frac = model->forms[fxp_tensors[i + 1].form].frac;
+    int32_t from = i, more = 1;
+    while (more) { /* a stage that does not round hands on what its input let through */
+        const fxp_stage *s = &fxp_stages[from];
+        const int64_t ceiling = fxp_function_ceiling(s, frac);
+        lowest = (ceiling < lowest) ? ceiling : lowest;
+        from = fxp_stage_inputs[s->first_input] - 1;
+        more = !s->rounds && (from >= 0);
+    }
+    return lowest;
+}
+
+#endif
+
 /* Let the sums of one sample pass where its values x do not keep them back, note the largest absolute one, and round them
  * to `out` (NULL: only look): those of several readers, if there are some. */
 static void finish(fxp_step *step, int32_t i, int32_t n, const fxp_error_sum *sums, const int64_t *joined, fxp_site *site,
@@ -117,15 +137,25 @@ static void finish(fxp_step *step, int32_t i, int32_t n, const fxp_error_sum *su
     const uint32_t first = (uint32_t)(n * tensor->elements);
 #if FXP_SATURATION_MASK
     const int64_t low = tensor->relu ? 0 : FXP_MIN_RAW(FXP_VALUE_BITS);
-    const int64_t high = FXP_MAX_RAW(FXP_VALUE_BITS);
+    const int64_t most = FXP_MAX_RAW(FXP_VALUE_BITS);
 #else
     const int64_t low = tensor->relu ? 0 : INT64_MIN;
-    const int64_t high = INT64_MAX;
+    const int64_t most = INT64_MAX;
+#endif
+#if FXP_FUNCTIONS
+    const int64_t high = ceiling_of(step->model, i, most);
+#else
+    const int64_t high = most;
 #endif
     int32_t at;
     for (at = 0; at < tensor->elements; at++) {
         const int64_t sum = (joined != NULL) ? joined[at] : (int64_t)sums[at];
-        const int64_t passed = ((x[at] > low) && (x[at] < high)) ? sum : 0;
+        const int64_t here = ((x[at] > low) && (x[at] < high)) ? sum : 0;
+#if FXP_FUNCTIONS
+        const int64_t passed = (fxp_stages[i].added_frac > 0) ? fxp_function_error(&fxp_stages[i], x[at], here) : here;
+#else
+        const int64_t passed = here;
+#endif
         step->largest[i] = larger(step->largest[i], passed);
         if (out != NULL) { /* zero rounds to zero whatever the draw */
             out[at] = (fxp_error)((passed == 0) ? 0 : fxp_requantize(site, passed, first + (uint32_t)at));
@@ -155,7 +185,10 @@ void fxp_step_error(fxp_step *step, int32_t i, int32_t look)
             const fxp_reader *reader = &fxp_readers[tensor->first_reader + k];
             hand_back(step, reader, n, elements, sums);
             if (joined != NULL) {
-                const int32_t lift = step->sum_frac[i] - handed_frac(step, reader);
+                int32_t lift = step->sum_frac[i] - handed_frac(step, reader);
+#if FXP_FUNCTIONS
+                lift -= fxp_stages[i].added_frac; /* which comes behind the sum */
+#endif
                 join(joined, sums, elements, (lift < -62) ? -62 : lift);
             }
         }

@@ -157,13 +157,31 @@ void fxp_load_input(const fxp_model *model, fxp_inputs inputs, int32_t sample, i
 fxp_site fxp_forward_site(const fxp_model *model, int32_t stage, int32_t stochastic)
 {
     const fxp_stage *s = &fxp_stages[stage];
-    const int32_t shift = fxp_kind_fracs(model, s).frac - model->forms[fxp_tensors[stage + 1].form].frac;
+    const int32_t sum_frac = fxp_kind_fracs(model, s).frac + fxp_added_frac(s);
+    const int32_t shift = sum_frac - model->forms[fxp_tensors[stage + 1].form].frac;
     uint32_t step = 0;
 #if FXP_TRAINING
     step = model->step;
 #endif
     return fxp_site_at(shift, stochastic, FXP_VALUE_BITS, fxp_stream(s->layer, FXP_SITE_FORWARD), step);
 }
+
+#if FXP_FUNCTIONS
+
+/* The bounds that a stage's function has, for outputs with `frac` fractional bits and sums shifted to them; a ceiling that
+ * the format does not hold is none. */
+static void bound(fxp_forward *pass, int32_t frac, int32_t shift)
+{
+    const int64_t most = fxp_function_ceiling(pass->stage, frac);
+    pass->high = FXP_MAX_RAW(FXP_VALUE_BITS);
+    pass->ceiling = INT64_MAX;
+    if (most <= pass->high) {
+        pass->high = (int32_t)most;
+        pass->ceiling = (shift < 0) ? fxp_shift_right(most, (shift < -62) ? 62 : -shift) : fxp_shift_left(most, shift);
+    }
+}
+
+#endif
 
 void fxp_forward_stage(fxp_model *model, int32_t stage, int32_t sample, int32_t keep, fxp_site *site)
 {
@@ -199,6 +217,9 @@ void fxp_forward_stage(fxp_model *model, int32_t stage, int32_t sample, int32_t 
     }
 #else
     (void)keep;
+#endif
+#if FXP_FUNCTIONS
+    bound(&pass, model->forms[fxp_tensors[stage + 1].form].frac, site->shift);
 #endif
     fxp_kind_forward(&pass);
 }

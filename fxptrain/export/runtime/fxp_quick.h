@@ -1,4 +1,4 @@
-/* The end of an output in 32 bits: bias, ReLU, rounding half to even, saturation. Possible where formats prove that 32 bits
+/* The end of an output in 32 bits: bias, ReLU or another bound, rounding half to even, saturation. Possible where formats prove that 32 bits
  * hold everything, and where nobody counts; the bits are those of fxp_finish. */
 #ifndef FXP_QUICK_H
 #define FXP_QUICK_H
@@ -13,7 +13,17 @@ typedef struct {
     int32_t rest;            /* the bits that are rounded away */
     int32_t shift;
     int32_t low; /* 0 where there is a ReLU */
+#if FXP_FUNCTIONS
+    int32_t high;
+#endif
 } fxp_quick;
+
+/* The largest output: a constant, unless functions have ceilings. */
+#if FXP_FUNCTIONS
+#define FXP_QUICK_HIGH(quick) ((quick).high)
+#else
+#define FXP_QUICK_HIGH(quick) FXP_MAX_RAW(FXP_VALUE_BITS)
+#endif
 
 fxp_quick fxp_quick_of(const fxp_forward *pass, int32_t taps);
 
@@ -31,10 +41,10 @@ static inline fxp_value fxp_quick_end(fxp_quick quick, fxp_forward_sum best)
     if ((sum & quick.rest) == 0) {
         value &= ~1;
     }
-#if defined(__ARM_FEATURE_SAT) && defined(__GNUC__)
+#if defined(__ARM_FEATURE_SAT) && defined(__GNUC__) && !FXP_FUNCTIONS
     __asm__("ssat %0, %1, %2" : "=r"(value) : "I"(FXP_VALUE_BITS), "r"(value));
 #else
-    value = (value > FXP_MAX_RAW(FXP_VALUE_BITS)) ? FXP_MAX_RAW(FXP_VALUE_BITS) : value;
+    value = (value > FXP_QUICK_HIGH(quick)) ? FXP_QUICK_HIGH(quick) : value;
 #endif
     return (fxp_value)((value < quick.low) ? quick.low : value);
 }

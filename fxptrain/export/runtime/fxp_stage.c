@@ -16,7 +16,7 @@ void fxp_finish(const fxp_forward *pass, fxp_forward_sum best, int32_t c, int32_
         sum += (pass->bias_shift > 30) ? fxp_shift_left(pass->bias[c], pass->bias_shift)
                                        : ((int64_t)pass->bias[c] * ((int32_t)1 << pass->bias_shift));
     }
-    sum = fxp_activated(pass->stage, sum);
+    sum = fxp_activated(pass, pass->stage, sum);
     pass->y[at] = (fxp_value)fxp_requantize(pass->site, sum, pass->first + (uint32_t)at);
 }
 

@@ -6,7 +6,7 @@
 #include "fxp_rounding.h"
 #include "fxp_types.h"
 
-/* Fractional bits of a stage's sums: of the output; beyond which a moving output format holds nothing more; and how many
+/* Fractional bits of a stage's sums: of the output, before its function; beyond which a moving output format holds nothing more; and how many
  * more the sums of an input error have than the output error. */
 typedef struct {
     int32_t frac;
@@ -23,6 +23,30 @@ static inline fxp_fracs fxp_fracs_at(int32_t frac, int32_t finest, int32_t error
     fracs.finest = finest;
     fracs.error_frac = error_frac;
     return fracs;
+}
+
+/* Functions of each value, of stages that end in more than a ReLU: switches over the functions that a model has, in the
+ * generated fxp_kinds.c. Of every function there is a file fxp_<name>.h with what it needs of these. */
+#if FXP_FUNCTIONS
+
+/* Of a function that only bounds: the largest raw output with so many fractional bits, beyond which no error passes.
+ * INT64_MAX: none. */
+int64_t fxp_function_ceiling(const fxp_stage *stage, int32_t frac);
+
+/* Of a function that adds fractional bits: what becomes of a sum, and of the sum of an error that comes back to an output x. */
+int64_t fxp_function_value(const fxp_stage *stage, int64_t sum);
+int64_t fxp_function_error(const fxp_stage *stage, int64_t x, int64_t sum);
+
+#endif
+
+static inline int32_t fxp_added_frac(const fxp_stage *stage)
+{
+#if FXP_FUNCTIONS
+    return stage->added_frac;
+#else
+    (void)stage;
+    return 0;
+#endif
 }
 
 /* Of sums of products. */
@@ -55,12 +79,25 @@ typedef struct {
     uint32_t first; /* index of y's first element in the whole batch */
     int32_t lift;   /* brings sums of products to the grid of the sums */
     int32_t bias_shift;
+#if FXP_FUNCTIONS
+    int32_t high;    /* the largest raw output */
+    int64_t ceiling; /* the largest sum */
+#endif
 } fxp_forward;
 
-/* What becomes of a sum before it is rounded. */
-static inline int64_t fxp_activated(const fxp_stage *stage, int64_t sum)
+/* What becomes of a sum of a stage before it is rounded. */
+static inline int64_t fxp_activated(const fxp_forward *pass, const fxp_stage *stage, int64_t sum)
 {
-    return (stage->relu && (sum < 0)) ? 0 : sum;
+    int64_t value = (stage->relu && (sum < 0)) ? 0 : sum;
+#if FXP_FUNCTIONS
+    if (stage->added_frac > 0) {
+        value = fxp_function_value(stage, value);
+    }
+    value = (value > pass->ceiling) ? pass->ceiling : value;
+#else
+    (void)pass;
+#endif
+    return value;
 }
 
 /* Round the largest sum of one window to element `at` of y. */

@@ -75,7 +75,12 @@ typedef struct {
 typedef struct {
     int32_t kind;
     int32_t layer; /* number in the recipe: streams of draws are 16 * layer + kind of site */
-    int32_t relu;
+    int32_t relu;  /* whether what is negative becomes zero */
+#if FXP_FUNCTIONS
+    int32_t function;   /* that it ends in, or none that is more than a ReLU */
+    int32_t constant;   /* of the function, in its own meaning */
+    int32_t added_frac; /* fractional bits that the function adds to the sums, and to those of the error that comes back */
+#endif
     int32_t rounds;              /* whether values are rounded into a format of the stage's own */
     int32_t inputs, first_input; /* how many tensors it reads, and the first one's place in fxp_stage_inputs */
     int32_t h, w, ci;            /* of the first one */

@@ -106,9 +106,9 @@ class AddStage(JoiningStage):
 
     @property
     def alignment(self) -> Alignment:
-        """The grid of the sum."""
-        forms = [form.format for form in self.x_forms]
-        return align([form.frac_bits for form in forms], [1 << (form.total_bits - 1) for form in forms])
+        """The grid of the sum, with room for what its function adds."""
+        forms, added = [form.format for form in self.x_forms], self.function.added_frac
+        return align([form.frac_bits for form in forms], [1 << (form.total_bits - 1 + added) for form in forms])
 
     @property
     def sum_frac(self) -> int:

@@ -27,6 +27,7 @@ from fxptrain.kernels.update_site import Runs
 from fxptrain.nn.layers.storage import NOTHING, Storage
 from fxptrain.nn.state.arena import Buffer
 from fxptrain.nn.state.formats import ErrorScale, TensorFormat
+from fxptrain.nn.state.initialization import Init
 from fxptrain.nn.state.parameters import IntArray, ParameterArray
 from fxptrain.nn.state.streams import Site, stream
 
@@ -50,11 +51,31 @@ class Function:
     name : str
         What tables show behind the name of the stage that absorbed it.
     added_frac : int
-        Fractional bits that it adds to the sums, and to those of the error that comes back through it.
+        Fractional bits that it adds to the sums, and to those of the error that comes back through it. A function that
+        adds none only bounds its outputs.
     """
 
     name: str = ""
     added_frac: int = 0
+
+    @property
+    def scales(self) -> bool:
+        """Whether it commutes with multiplying by any positive number."""
+        return True
+
+    @property
+    def constant(self) -> int:
+        """What the C runtime's function is told of it besides."""
+        return 0
+
+    def bounds(self, form: FxP) -> tuple[int, int]:
+        """Its smallest and its largest raw output in `form`."""
+        return form.min_raw, form.max_raw
+
+    @property
+    def is_idempotent(self) -> bool:
+        """Whether it changes nothing of what went through it already."""
+        return self.added_frac == 0
 
     def on_sums(self, shift: int, form: FxP) -> Activation:
         """What kernels do to sums that are then shifted to `form` by so many bits to the right."""
@@ -104,6 +125,11 @@ class LayerSpec(ABC):
 
     def view(self, shape: Shape) -> Shape | None:
         """The shape in which it hands on the very values it reads; None for a layer that computes."""
+        return None
+
+    @property
+    def starts(self) -> Init | None:
+        """How far its initial weights reach, if it says so itself."""
         return None
 
     @property
@@ -424,9 +450,12 @@ class Stage(ABC):
 
     def absorb(self, layer: LayerSpec, shape: Shape) -> bool:
         """Take over a layer that follows, whose input has the shape; False where that would change a bit."""
-        if layer.function is None or not self.rounds or self.function not in (IDENTITY, layer.function):
+        function = layer.function
+        if function is None or not self.rounds:
             return False
-        self.function = layer.function
+        if self.function != IDENTITY:
+            return function == self.function and function.is_idempotent
+        self.function = function
         return True
 
     # Sums ----------------------------------------------------------------------------------------------------------
@@ -482,6 +511,11 @@ class Stage(ABC):
     @property
     def fan_in(self) -> int:
         """Products in one sum of the output."""
+        return 1
+
+    @property
+    def fan_out(self) -> int:
+        """Products in one sum of the input error, where no border cuts them off."""
         return 1
 
     # Export --------------------------------------------------------------------------------------------------------

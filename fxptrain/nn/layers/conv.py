@@ -40,7 +40,7 @@ from fxptrain.nn.layers.contract import (
 )
 from fxptrain.nn.layers.images import Geometries, Groups, Images, padded_size, round_up
 from fxptrain.nn.layers.registry import register
-from fxptrain.nn.layers.weighted import WeightedStage, WindowSpec
+from fxptrain.nn.layers.weighted import WeightedSpec, WeightedStage, WindowSpec
 from fxptrain.nn.state.arena import Buffer
 from fxptrain.nn.state.parameters import IntArray
 
@@ -97,7 +97,7 @@ class Conv2d(WindowSpec):
 
 @register
 @dataclass(frozen=True, kw_only=True)
-class Linear(LayerSpec):
+class Linear(WeightedSpec):
     """Matrix product with every flattened sample.
 
     ``y[n, o] = bias[o] + sum of x[n, k] w[k, o]`` over k, rounded once.
@@ -176,6 +176,11 @@ class ProductStage(WeightedStage):
     def fan_in(self) -> int:
         """Inputs of one output."""
         return self.taps * self.inner
+
+    @property
+    def fan_out(self) -> int:
+        """Outputs of one input, where windows go on by one."""
+        return self.taps * self.channels
 
     @property
     def error_terms(self) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 from fxptrain.fixed.format import FxP
 from fxptrain.nn.layers.accumulate import require_int64
 from fxptrain.nn.layers.contract import LayerSpec, Pair, Shape, Stage, windows_of
+from fxptrain.nn.state.initialization import Init
 from fxptrain.nn.state.parameters import IntArray, ParameterArray
 
 INT64 = 1 << 63
@@ -17,7 +18,25 @@ FEWER_BITS = "Use fewer bits for the weights, activations or errors."
 
 
 @dataclass(frozen=True, kw_only=True)
-class WindowSpec(LayerSpec):
+class WeightedSpec(LayerSpec):
+    """Options of every layer with weights.
+
+    Parameters
+    ----------
+    init : {"uniform", "kaiming", "xavier"}, optional
+        How far its initial weights reach (`initialization.bound_of`); left out: as the model says.
+    """
+
+    init: Init | None = None
+
+    @property
+    def starts(self) -> Init | None:
+        """See `LayerSpec.starts`."""
+        return self.init
+
+
+@dataclass(frozen=True, kw_only=True)
+class WindowSpec(WeightedSpec):
     """Options of a convolution's window.
 
     Parameters
@@ -169,8 +188,13 @@ class WeightedStage(Stage):
         require_int64(self.name, "weight gradient", x + e - 2, positions, FEWER_BITS)
 
     def keep_inputs_in_range(self) -> None:
-        """A coarse input lifts the products; up to 16 bits that is no limit."""
-        form = self.x_form
+        """A coarse input lifts the products; up to 16 bits only the bits that a function adds make that a limit.
+
+        With those, a fine input may lift the bias too far.
+        """
+        form, added = self.x_form, self.function.added_frac
         if form.adaptive:
-            held = (frac for frac in range(form.min_frac, 1) if self._largest_sum(frac) < INT64 >> 1)
-            form.min_frac = max(form.min_frac, next(held, 0))
+            held = [f for f in range(form.min_frac, form.max_frac + 1) if self._largest_sum(f) << added < INT64 >> 1]
+            form.min_frac = max(form.min_frac, min((frac for frac in held if frac <= 0), default=0))
+            if added:
+                form.max_frac = max(held, default=form.max_frac)

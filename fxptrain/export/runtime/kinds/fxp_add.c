@@ -5,9 +5,9 @@
 fxp_fracs fxp_add_fracs(const fxp_model *model, const fxp_stage *stage)
 {
     fxp_grid grid = fxp_grid_none();
-    int32_t k, bits = FXP_VALUE_BITS - 1, most = 1;
+    int32_t k, bits = FXP_VALUE_BITS - 1 + fxp_added_frac(stage), most = 1;
     for (; most <= stage->inputs; most *= 2) {
-        bits++; /* of the bound of the sum, inputs * 2^(FXP_VALUE_BITS - 1) */
+        bits++; /* of the bound of the sum, inputs * 2^(FXP_VALUE_BITS - 1), with what its function adds */
     }
     for (k = 0; k < stage->inputs; k++) {
         fxp_grid_add(&grid, fxp_x_frac(model, stage, k), FXP_SUM_BITS - bits);
@@ -28,7 +28,7 @@ void fxp_add_forward(const fxp_forward *pass)
         for (k = 0; k < s->inputs; k++) {
             sum += fxp_lifted(pass->xs[k][at], lifts[k]);
         }
-        pass->y[at] = (fxp_value)fxp_requantize(pass->site, fxp_activated(s, sum), pass->first + (uint32_t)at);
+        pass->y[at] = (fxp_value)fxp_requantize(pass->site, fxp_activated(pass, s, sum), pass->first + (uint32_t)at);
     }
 }
 

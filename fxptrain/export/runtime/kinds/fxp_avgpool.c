@@ -36,7 +36,7 @@ void fxp_avgpool_forward(const fxp_forward *pass)
         for (ow = 0; ow < s->ow; ow++) {
             for (c = 0; c < s->co; c++, at++) {
                 const int64_t whole = window_sum(s, pass->x + fxp_window_at(s, oh, ow, c, 0));
-                const int64_t sum = fxp_activated(s, whole * s->mean.mantissa);
+                const int64_t sum = fxp_activated(pass, s, whole * s->mean.mantissa);
                 pass->y[at] = (fxp_value)fxp_requantize(pass->site, sum, pass->first + (uint32_t)at);
             }
         }

@@ -29,7 +29,7 @@ void fxp_concat_forward(const fxp_forward *pass)
         for (place = 0; place < s->oh * s->ow; place++) {
             for (c = 0; c < channels; c++) {
                 const int32_t at = place * s->co + first + c;
-                const int64_t sum = fxp_activated(s, fxp_lifted(x[place * channels + c], lift));
+                const int64_t sum = fxp_activated(pass, s, fxp_lifted(x[place * channels + c], lift));
                 pass->y[at] = (fxp_value)fxp_requantize(pass->site, sum, pass->first + (uint32_t)at);
             }
         }

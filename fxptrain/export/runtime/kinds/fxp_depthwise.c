@@ -146,7 +146,7 @@ static void in_lanes(const fxp_forward *pass, fxp_quick quick, const fxp_value *
         }
         value = vaddq_s32(sum, vandq_s32(vshlq_r_s32(sum, -quick.shift), vdupq_n_s32(1))); /* halves to even */
         value = vshlq_r_s32(vaddq_n_s32(value, quick.half - 1), -quick.shift);
-        value = vminq_s32(vmaxq_s32(value, vdupq_n_s32(quick.low)), vdupq_n_s32(FXP_MAX_RAW(FXP_VALUE_BITS)));
+        value = vminq_s32(vmaxq_s32(value, vdupq_n_s32(quick.low)), vdupq_n_s32(FXP_QUICK_HIGH(quick)));
         vstrbq_p_s32(pass->y + at + c, value, lanes);
     }
 }
