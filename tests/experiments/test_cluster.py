@@ -47,6 +47,26 @@ def test_two_workers_and_one_process_give_equal_stores(tmp_path: Path) -> None:
     assert hashes[0] == hashes[1]
 
 
+def listening() -> set[str]:
+    """Addresses and ports, in hexadecimal digits, that programs of this machine listen on."""
+    lines = [line for name in ("tcp", "tcp6") for line in Path(f"/proc/net/{name}").read_text().splitlines()[1:]]
+    return {fields[1] for fields in map(str.split, lines) if fields[3] == "0A"}
+
+
+@needs_dask
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="sockets are listed where Linux does")
+@pytest.mark.filterwarnings("default")
+def test_a_local_cluster_is_reached_from_here_alone() -> None:
+    """Its scheduler and workers, and their web servers, listen on the loopback."""
+    before = listening()
+    with cluster._client(cluster._distributed(), None, 1) as client:
+        client.wait_for_workers(1, timeout=60)
+        opened = listening() - before
+        assert len(opened) >= 3
+        assert {place.partition(":")[0] for place in opened} == {"0100007F"}
+
+
 @contextmanager
 def running(home: Path, *command: str) -> Iterator[subprocess.Popen[bytes]]:
     """A Python program in the background with `home` for its cells and its log; stopped at the end."""
