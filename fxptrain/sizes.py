@@ -19,6 +19,7 @@ MAX_ELEMENTS: Final = (1 << 31) - 1  # of an array: kernels count in int32, draw
 MAX_THREADS: Final = 1024
 MAX_TEXT_BYTES: Final = 1 << 20  # of a recipe or a grid
 _UNLIMITED: Final = 1 << 62
+_MAX_BYTES: Final = 1 << 48  # there are no more addresses; NumPy leaves zeros out when it counts the bytes of a shape
 _CONTROL_GROUP: Final = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
@@ -75,6 +76,20 @@ def check_elements(shape: Iterable[int], where: str) -> None:
         raise ShapeError(
             f"{where}: {text} is more than the {MAX_ELEMENTS:,} elements an array may have. Make it smaller."
         )
+
+
+def check_empty(shape: tuple[int, ...], item: int, where: str) -> None:
+    """Raise where a shape with a 0 in it has other extents that no array has; its bytes, which are 0, do not tell.
+
+    `item` is the size of a value.
+
+    Raises
+    ------
+    DataError
+        Says so.
+    """
+    if 0 in shape and prod(max(extent, 1) for extent in shape) * max(item, 8) > _MAX_BYTES:
+        raise DataError(f"{where}: holds nothing, and its shape has extents beyond all memory. Save the data again.")
 
 
 def regular_size(path: Path, error: type[FxptrainError], what: str) -> int:

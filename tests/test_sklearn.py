@@ -1,5 +1,6 @@
 """The estimator passes scikit-learn's own checks, and stands in its pipelines and searches."""
 
+import doctest
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,15 @@ else:
 def test_the_checks_of_scikit_learn(estimator: Any, check: Any) -> None:
     """Each of its checks for classifiers passes; none is expected to fail."""
     check(estimator)
+
+
+def test_its_example_runs() -> None:
+    """The run over all modules' examples leaves this one out, for it may not be importable."""
+    import fxptrain.sklearn as module
+
+    found = doctest.testmod(module)
+    assert found.attempted > 0
+    assert found.failed == 0
 
 
 def digits() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

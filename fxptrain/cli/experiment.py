@@ -143,7 +143,7 @@ def _duration(seconds: float) -> str:
 def list_experiments(as_json: bool) -> None:
     """Name, title and number of cells at each scale."""
     from fxptrain.experiments.grid import FULL, grid_names, load_grid
-    from fxptrain.run.report import table
+    from fxptrain.table import table
 
     found = []
     for name in grid_names():

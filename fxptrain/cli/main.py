@@ -113,7 +113,7 @@ def train(
     with kill -9, it goes on with `--resume --out DIR`. Started by `mpirun -n N` (extra `mpi`), N processes share
     every batch, and the bits are those of one.
     """
-    from fxptrain.nn.engine.ranks import world
+    from fxptrain.nn.engine.ranks import Ranks, world
     from fxptrain.run.directory import RunDirectory
     from fxptrain.run.report import summary_text
     from fxptrain.run.task import prepare
@@ -122,30 +122,31 @@ def train(
 
     chosen = _chosen_recipe(recipe, out, resume).changed(recipe_options(given))
     out = out or Path("runs") / f"{file_name(chosen.name)}-{datetime.now():%Y%m%d-%H%M%S}"
-    ranks = 1
+    ranks = Ranks()
     try:
-        with world() as group, _progress() as bar:
-            ranks = group.size
+        with world() as ranks, _progress() as bar:
             limit = bytes_allowed(memory_limit)
-            plan, _ = planned_run(chosen, threads, lean, limit, group.size)  # refuses before anything is fetched
+            plan, _ = planned_run(chosen, threads, lean, limit, ranks.size)  # refuses before anything is fetched
             _fetch(chosen.data.name)
             task = prepare(chosen, like=remembered(out) if resume else None, limit=limit - plan["planned"])
             plan, setting = planned_run(
-                task.recipe, threads, lean, limit, group.size, task.data_bytes
+                task.recipe, threads, lean, limit, ranks.size, task.data_bytes
             )  # with its data, now
             result = run_training(
-                task, out=out, resume=resume, threads=threads, group=group, lean=setting.lean,
+                task, out=out, resume=resume, threads=threads, ranks=ranks, lean=setting.lean,
                 schedule=setting.schedule,
-                progress=None if group.rank or (as_json and not sys.stderr.isatty()) else bar,
-                started=None if group.rank or as_json else lambda: announce(plan),
+                progress=None if ranks.rank or (as_json and not sys.stderr.isatty()) else bar,
+                started=None if ranks.rank or as_json else lambda: announce(plan),
             )  # fmt: skip
     except (Stopped, KeyboardInterrupt) as error:
         if not RunDirectory(out).exists:
             raise
-        launcher = f"mpirun -n {ranks} " if ranks > 1 else ""
-        way = f"{launcher}fxptrain train --resume --out {shlex.quote(str(out))}"
-        raise Stopped(getattr(error, "number", signal.SIGINT), way) from None
-    if not group.rank:
+        launcher = f"mpirun -n {ranks.size} " if ranks.size > 1 else ""
+        stopped = Stopped(
+            getattr(error, "number", signal.SIGINT), f"{launcher}fxptrain train --resume --out {shlex.quote(str(out))}"
+        )
+        raise SystemExit(stopped.exit_code) if ranks.rank else stopped from None  # the first one speaks
+    if not ranks.rank:
         page = {"report": str(page_of(out))} if with_page else {}
         click.echo(json.dumps(result.summary | {"memory": plan} | page) if as_json else summary_text(result.summary))
         if page and not as_json:

@@ -20,7 +20,7 @@ _SHOWN: Final = 12  # names of columns in a message
 
 
 @dataclass
-class Layout:
+class Columns:
     """Which columns are what, told from the first row; `names` are None where there is no header."""
 
     width: int
@@ -47,7 +47,7 @@ def number(text: str) -> float | None:
         return None
 
 
-def layout_of(path: Path, cells: list[str], reading: Reading, columns: Sequence[str] | None, labelled: bool) -> Layout:
+def layout_of(path: Path, cells: list[str], reading: Reading, columns: Sequence[str] | None, labelled: bool) -> Columns:
     """What the first row says."""
     if not cells:
         raise DataError(f"{path}: has no rows of data.")
@@ -58,12 +58,12 @@ def layout_of(path: Path, cells: list[str], reading: Reading, columns: Sequence[
             f"{path}: has a single column; a label and one feature or more are expected, with commas.{hint}"
         )
     if _is_header(cells, reading):
-        layout = Layout(len(cells), cells, skip=True)
+        layout = Columns(len(cells), cells, skip=True)
         if cells[0].lower() in _NAMELESS:
             layout.index = True
         _choose_named(path, layout, reading, columns, labelled)
         return layout
-    layout = Layout(len(cells), None, skip=False)
+    layout = Columns(len(cells), None, skip=False)
     if reading.header is None and _is_numbered(cells):
         layout.skip = True
         layout.index = cells[0] == ""
@@ -102,7 +102,7 @@ def _is_numbered(cells: list[str]) -> bool:
     return len(counted) > 1 and counted == [str(i) for i in range(len(counted))]
 
 
-def _choose_named(path: Path, layout: Layout, reading: Reading, columns: Sequence[str] | None, labelled: bool) -> None:
+def _choose_named(path: Path, layout: Columns, reading: Reading, columns: Sequence[str] | None, labelled: bool) -> None:
     """Label and features by their names."""
     names = layout.names or []
     double = next((name for i, name in enumerate(names) if name in names[:i]), None)
@@ -159,7 +159,7 @@ def _label_place(path: Path, names: list[str], wanted: str | None, labelled: boo
     )
 
 
-def _choose_by_place(path: Path, layout: Layout, reading: Reading, *, strict: bool) -> None:
+def _choose_by_place(path: Path, layout: Columns, reading: Reading, *, strict: bool) -> None:
     """The label of a table without a header: the first column, or the one with a number."""
     if reading.label is None or not (strict or number(reading.label)):
         layout.label = int(layout.index)

@@ -18,7 +18,7 @@ from typing import IO, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from fxptrain.data.columns import GAPS, Layout, layout_of, listed, number
+from fxptrain.data.columns import GAPS, Columns, layout_of, listed, number
 from fxptrain.data.dataset import MAX_CLASSES, Inputs, Parts
 from fxptrain.data.reading import Reading
 from fxptrain.errors import DataError
@@ -209,7 +209,7 @@ def _code(text: str, codes: dict[str, int]) -> float:
     return codes.setdefault(label, len(codes))
 
 
-def _diagnose(path: Path, layout: Layout) -> str | None:
+def _diagnose(path: Path, layout: Columns) -> str | None:
     """Say where the first bad cell is; None if all are good."""
     labels: set[str] = set()
     with path.open(encoding="utf-8-sig", newline="") as file:
@@ -234,7 +234,7 @@ def _diagnose(path: Path, layout: Layout) -> str | None:
     return None
 
 
-def _place(layout: Layout, place: int | None) -> str:
+def _place(layout: Columns, place: int | None) -> str:
     """Number of a column from 1, and its name."""
     assert place is not None
     return f"{place + 1} ({layout.names[place]})" if layout.names is not None else str(place + 1)

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from fxptrain.data.dataset import Labels, Parts, check_inputs
 from fxptrain.data.labels import class_numbers
 from fxptrain.errors import DataError
-from fxptrain.sizes import check_bytes, regular_size
+from fxptrain.sizes import check_bytes, check_empty, regular_size
 
 _TYPES: Final = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _Stream = IO[bytes] | gzip.GzipFile
@@ -97,6 +97,7 @@ def _parse(stream: _Stream, path: Path, most: int, limit: int | None) -> npt.NDA
         raise DataError(f"{path}: is truncated within its header. Fetch the file again.")
     shape = struct.unpack(f">{magic[3]}I", header)
     dtype = np.dtype(_TYPES[magic[2]])
+    check_empty(shape, dtype.itemsize, str(path))
     size = math.prod(shape) * dtype.itemsize
     check_bytes(min(size, most), limit, str(path))
     data = _read(stream, min(size, most))

@@ -22,7 +22,7 @@ from fxptrain.data.labels import class_numbers
 from fxptrain.data.reading import Reading
 from fxptrain.errors import DataError
 from fxptrain.names import MAX_SHOWN, shown
-from fxptrain.sizes import check_bytes, regular_size
+from fxptrain.sizes import check_bytes, check_empty, regular_size
 
 _ROLES: Final = {
     "x": ("x", "images", "image", "data", "features", "inputs", "samples"),
@@ -39,8 +39,8 @@ MAX_DIMENSIONS: Final = 8
 _DAMAGED: Final = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, ValueError, RuntimeError)
 _PLACES: Final = ("x", "y", *(f"{role}_{split}" for split in ("train", "val", "test") for role in "xy"))
 
-Place = tuple[str, str]  # split, role
-Places = dict[Place, str]  # names of arrays
+Slot = tuple[str, str]  # split, role
+Places = dict[Slot, str]  # names of arrays
 Arrays = dict[str, npt.NDArray[Any]]
 
 
@@ -124,7 +124,7 @@ def parts_of(name: str, where: str, arrays: Arrays, roles: Places) -> Parts:
     return Parts(name, parts, classes, label=next(iter(splits.values()))[1], texts=texts is not None)
 
 
-def _normal(name: str) -> list[Place]:
+def _normal(name: str) -> list[Slot]:
     """What an array's name can mean: split and role."""
     words = [word for word in re.split(r"[^a-z0-9]+", name.lower()) if word]
     roles = [role for role, spelled in _ROLES.items() if words and words[0] in spelled]
@@ -141,7 +141,7 @@ def _normal(name: str) -> list[Place]:
 
 def _by_name(shapes: dict[str, str], path: str, way_out: str) -> Places:
     """Which array is what, by their names."""
-    candidates: dict[Place, list[str]] = {}
+    candidates: dict[Slot, list[str]] = {}
     for name in shapes:
         for place in _normal(name):
             if not (name in _CLASSES and place == ("all", "y") and len(shapes) > 2):
@@ -162,7 +162,7 @@ def _by_name(shapes: dict[str, str], path: str, way_out: str) -> Places:
 
 def _chosen(text: str, shapes: dict[str, str], path: str) -> Places:
     """What ``--arrays`` says."""
-    found: dict[Place, str] = {}
+    found: dict[Slot, str] = {}
     for item in text.split(","):
         place, equals, name = (part.strip() for part in item.partition("="))
         if not equals or place not in _PLACES or name not in shapes:
@@ -262,6 +262,7 @@ def read_array(stream: IO[bytes], size: int, where: str) -> npt.NDArray[Any]:
         raise DataError(f"{where}: holds Python objects; save numbers.")
     if len(shape) > MAX_DIMENSIONS or any(type(extent) is not int or extent < 0 for extent in shape):
         raise DataError(f"{where}: has the shape {shown(shape)}; {MAX_DIMENSIONS} dimensions are the most.")
+    check_empty(shape, dtype.itemsize, where)
     if not shape:
         raise DataError(f"{where}: is a single value; an array of samples is expected.")
     promised = prod(shape) * dtype.itemsize

@@ -25,7 +25,7 @@ NAMED = 6  # places told one by one
 UNTOLD = "cannot be told"
 
 
-class Place(NamedTuple):
+class Spot(NamedTuple):
     """A place in a sweep's heat maps: all seeds of it."""
 
     sweep: str
@@ -68,33 +68,33 @@ class Evidence:
 
     def __init__(self, sweeps: Sweeps) -> None:
         self.sweeps = sweeps
-        self._found: dict[Place, list[Row]] = {}
-        self._planned: list[Place] = []
+        self._found: dict[Spot, list[Row]] = {}
+        self._planned: list[Spot] = []
         for name, (sweep, rows) in sweeps.items():
             view = sweep.definition["view"]
-            there = set[Place]()
+            there = set[Spot]()
             for row in rows:
                 where = (row.coordinates[view[axis]] for axis in ("panels", "rows", "columns"))
-                place = Place(name, *where)
+                place = Spot(name, *where)
                 there.add(place)
                 if row.result is not None:
                     self._found.setdefault(place, []).append(row)
             labels = {axis["name"]: [v["label"] for v in axis["values"]] for axis in sweep.definition["axes"]}
             orders = [[*labels[view[axis]], UNUSED] for axis in ("panels", "rows", "columns")]
             places = product((name,), *orders)
-            self._planned += [place for found in places if (place := Place(*found)) in there]
+            self._planned += [place for found in places if (place := Spot(*found)) in there]
 
     # Looking up --------------------------------------------------------------------------------------------------
 
-    def rows(self, place: Place) -> list[Row]:
+    def rows(self, place: Spot) -> list[Row]:
         """Finished cells of a place, one for each seed."""
         return self._found.get(place, [])
 
-    def best(self, place: Place) -> float | None:
+    def best(self, place: Spot) -> float | None:
         """The paper's measure: the highest validation accuracy of any epoch and seed."""
         return max((peak for row in self.rows(place) if (peak := peak_accuracy(row)) is not None), default=None)
 
-    def worst(self, place: Place) -> float | None:
+    def worst(self, place: Spot) -> float | None:
         """Of the worst seed; None of a single one."""
         peaks = [peak for row in self.rows(place) if (peak := peak_accuracy(row)) is not None]
         return min(peaks) if len(peaks) > 1 else None
@@ -107,7 +107,7 @@ class Evidence:
         bits: Callable[[int], bool] = lambda _: True,
         columns: Callable[[str], bool] = lambda _: True,
         formats: Iterable[str] | None = None,
-    ) -> list[Place]:
+    ) -> list[Spot]:
         """Places of a sweep's grid at its scale, by method, width and column (batch or rounding)."""
         wanted = {methods} if isinstance(methods, str) else set(methods)
         names = None if formats is None else set(formats)
@@ -121,12 +121,12 @@ class Evidence:
 
     def baseline(self, sweep: str, column: str) -> float | None:
         """Best of float32."""
-        place = Place(sweep, "float32", UNUSED, column)
+        place = Spot(sweep, "float32", UNUSED, column)
         return self.best(place if place in self._found else place._replace(column=UNUSED))
 
     # Judging -----------------------------------------------------------------------------------------------------
 
-    def number(self, place: Place, stated: float, *, tolerance: float = NEAR) -> Judged:
+    def number(self, place: Spot, stated: float, *, tolerance: float = NEAR) -> Judged:
         """Whether a figure is met."""
         found = self.best(place)
         if found is None:
@@ -135,13 +135,13 @@ class Evidence:
             f"{place}: {percent(found)}%; the paper: {percent(stated, 0)}%.", abs(found - stated) <= tolerance
         )
 
-    def every(self, places: list[Place], test: Callable[[float], bool], word: str = "otherwise") -> Judged:
+    def every(self, places: list[Spot], test: Callable[[float], bool], word: str = "otherwise") -> Judged:
         """Whether a test holds of the best accuracy of all places."""
         found = {str(place): best for place in places if (best := self.best(place)) is not None}
         return judged(found, len(places), test, word, lambda value: f"{percent(value)}%")
 
     def compared(
-        self, pairs: Iterable[tuple[Place, Place]], test: Callable[[float], bool], word: str = "otherwise",
+        self, pairs: Iterable[tuple[Spot, Spot]], test: Callable[[float], bool], word: str = "otherwise",
         share: float = 1.0,
     ) -> Judged:  # fmt: skip
         """Whether a test holds of the difference of the best accuracies, first less second, of all pairs or a share."""
@@ -154,13 +154,13 @@ class Evidence:
         return judged(found, len(pairs), test, word, lambda value: f"{100 * value:+.1f} points", share)
 
     def against(
-        self, places: list[Place], method: str, test: Callable[[float], bool], word: str = "otherwise",
+        self, places: list[Spot], method: str, test: Callable[[float], bool], word: str = "otherwise",
         share: float = 1.0,
     ) -> Judged:  # fmt: skip
         """`compared` with another method at the same format and column."""
         return self.compared([(place, place._replace(method=method)) for place in places], test, word, share)
 
-    def against_baseline(self, places: list[Place], test: Callable[[float], bool], word: str = "otherwise") -> Judged:
+    def against_baseline(self, places: list[Spot], test: Callable[[float], bool], word: str = "otherwise") -> Judged:
         """Whether a test holds of the difference to float32 at the same column."""
         found = {
             str(place): one - base
@@ -171,7 +171,7 @@ class Evidence:
 
     # Collapse ----------------------------------------------------------------------------------------------------
 
-    def collapses(self, places: list[Place]) -> dict[str, int]:
+    def collapses(self, places: list[Spot]) -> dict[str, int]:
         """Epoch after which a run's validation accuracy had fallen by `FALL` from its peak, of those that fell so."""
         found = {}
         for place in places:
@@ -181,7 +181,7 @@ class Evidence:
                     found[f"{place}, seed {row.coordinates['seed']}"] = epoch
         return found
 
-    def never_left_chance(self, places: list[Place]) -> list[str]:
+    def never_left_chance(self, places: list[Spot]) -> list[str]:
         """Places none of whose runs ever did better than guessing."""
         return [str(place) for place in places if (best := self.best(place)) is not None and best < CHANCE + 0.05]
 

@@ -18,7 +18,8 @@ import numpy as np
 from fxptrain.data import Dataset, Split, batches, epoch_order
 from fxptrain.errors import FxptrainError
 from fxptrain.nn import spec as s
-from fxptrain.nn.schedule import EarlyStopping
+from fxptrain.nn.learning_rate import EarlyStopping
+from fxptrain.nn.state.initialization import bound_of
 from fxptrain.recipe import Recipe
 from fxptrain.run.checkpoint import write_atomically
 from fxptrain.run.inputs import real_inputs
@@ -185,13 +186,26 @@ class _Run:
         return result
 
 
+def _start(torch: Any, layer: Any, init: s.Init | None) -> None:
+    """Start a layer's parameters otherwise than PyTorch does, if that is asked for."""
+    if init in (None, "uniform") or not hasattr(layer, "weight"):
+        return
+    weight = layer.weight
+    fan_in, groups = weight[0].numel(), getattr(layer, "groups", 1)
+    fan_out = weight.shape[0] // groups * (fan_in // weight.shape[1])
+    for values, bias in ((weight, False), (layer.bias, True)):
+        bound = bound_of(init, fan_in, fan_out, bias=bias)
+        if values is not None:
+            torch.nn.init.uniform_(values, *((-bound.real, bound.real) if bound else (0.0, 0.0)))
+
+
 def _finite(value: float) -> float | None:
     """A loss, or None where training blew up."""
     return value if np.isfinite(value) else None
 
 
 def _build(torch: Any, model: s.ModelSpec) -> Any:
-    """The model in PyTorch, with PyTorch's own initialization (uniform in +-1/sqrt(fan_in), as the integers')."""
+    """The model in PyTorch, started as the integers are; PyTorch's own way is uniform in +-1/sqrt(fan_in), too."""
     nn = torch.nn
     shape = torch.zeros(1, model.input_shape[2], *model.input_shape[:2])
     layers: list[Any] = []
@@ -219,6 +233,7 @@ def _build(torch: Any, model: s.ModelSpec) -> Any:
                 made = nn.Flatten()
         if isinstance(layer, s.Linear) and shape.dim() > 2:
             layers.append(nn.Flatten())
+        _start(torch, made, layer.starts or model.init)
         layers.append(made)
         shape = made(shape.flatten(1) if isinstance(layer, s.Linear) else shape)
     return nn.Sequential(*layers, nn.Flatten())

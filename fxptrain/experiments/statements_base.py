@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from fxptrain.experiments.evidence import ENOUGH, Evidence, Judged, Place, bits_of, untold
+from fxptrain.experiments.evidence import ENOUGH, Evidence, Judged, Spot, bits_of, untold
 from fxptrain.experiments.open_questions import CHANCE, CLOSE
 from fxptrain.experiments.tables import percent
 
@@ -14,8 +14,8 @@ QPU = ("ste", "sqpu")
 HTE, SR = "half-even", "stochastic"
 
 
-def _at(method: str, label: str, rounding: str) -> Place:
-    return Place("base", method, label, rounding)
+def _at(method: str, label: str, rounding: str) -> Spot:
+    return Spot("base", method, label, rounding)
 
 
 def _every(rounding: str) -> Callable[[str], bool]:
@@ -29,7 +29,7 @@ def _baseline(e: Evidence) -> Judged:
     found = e.baseline("base", "-")
     if found is None:
         return untold("float32 has not run.")
-    worst = e.worst(Place("base", "float32", "-", "-"))
+    worst = e.worst(Spot("base", "float32", "-", "-"))
     if worst is None:
         return untold(f"One seed: {percent(found)}%; a spread needs more.")
     return Judged(f"Worst {percent(worst)}%, best {percent(found)}%.", abs(found - 0.9) < 0.015 and worst < 0.8)

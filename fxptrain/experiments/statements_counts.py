@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 
-from fxptrain.experiments.evidence import Evidence, Judged, Place, untold
+from fxptrain.experiments.evidence import Evidence, Judged, Spot, untold
 from fxptrain.experiments.grid import FULL, UNUSED, load_grid
 from fxptrain.experiments.open_questions import CLOSE
 from fxptrain.experiments.tables import percent
@@ -139,8 +139,8 @@ def _drop_at(bits: int, label: str, stated: float, drop: float) -> Judge:
         factor = memory_factor(bits, 16)
         parts, holds = [f"Memory {factor:.4f}"], [factor <= stated + 0.005]
         for sweep in ("stability", "lr-scaling"):
-            found, base = e.best(Place(sweep, "sqpu", label, "16")), e.baseline(sweep, "16")
-            base = e.best(Place(sweep, "ste", label, "16")) if base is None else base
+            found, base = e.best(Spot(sweep, "sqpu", label, "16")), e.baseline(sweep, "16")
+            base = e.best(Spot(sweep, "ste", label, "16")) if base is None else base
             if found is not None and base is not None:
                 parts.append(f"{sweep} {percent(found)}%, {100 * (found - base):+.1f} points to the baseline")
                 holds.append(found >= base - drop)

@@ -17,7 +17,7 @@ from fxptrain.export.interface import table_bytes as table_bytes_of_inputs
 from fxptrain.export.layers import Network
 from fxptrain.export.manifests import build_files, library_name
 from fxptrain.export.names import renamed
-from fxptrain.export.plan import Layout, plan
+from fxptrain.export.plan import Offsets, plan
 from fxptrain.export.source import Options, prepare_directory, write_export
 from fxptrain.export.state import state_bytes_of
 from fxptrain.export.tables import config, data, kinds, table_bytes
@@ -104,7 +104,7 @@ def export_c(run: Run, directory: Path, options: Options) -> dict[str, Any]:
     return {"files": write_export(run, options, directory, files), "sizes": facts}
 
 
-def sizes(net: Network, layout: Layout, interface: Interface | None = None) -> dict[str, Any]:
+def sizes(net: Network, layout: Offsets, interface: Interface | None = None) -> dict[str, Any]:
     """Bytes and multiply-accumulates of an export."""
     inputs = table_bytes_of_inputs(net, interface or Interface())
     facts: dict[str, Any] = {

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fxptrain.export.cmsis_nn import NARROW, Call, calls_of, value_bits
+from fxptrain.export.cmsis_nn import NARROW, LayerCall, calls_of, value_bits
 from fxptrain.export.interface import Interface, explained, interface_of
 from fxptrain.export.layers import Network
 from fxptrain.export.source import Options, write_export
@@ -30,7 +30,7 @@ def code_files() -> dict[str, str]:
     return {name: (folder / name).read_text(encoding="utf-8") for name in ("fxp_cmsis.h", "fxp_cmsis.c")}
 
 
-def config(net: Network, calls: list[Call], interface: Interface) -> str:
+def config(net: Network, calls: list[LayerCall], interface: Interface) -> str:
     """``fxp_cmsis_config.h``: sizes."""
     sizes = {
         "PIXELS": int(interface.pixels),
@@ -47,7 +47,7 @@ def config(net: Network, calls: list[Call], interface: Interface) -> str:
     return "\n".join([GENERATED, f"#ifndef {guard}", f"#define {guard}", "", *lines, "", "#endif", ""])
 
 
-def _row(i: int, call: Call) -> str:
+def _row(i: int, call: LayerCall) -> str:
     cells = {
         "kind": f"FXP_CMSIS_{call.kind}",
         **{name: "{{{}, {}, {}, {}}}".format(*getattr(call, name)) for name in ("input", "filter", "output")},
@@ -64,7 +64,7 @@ def _row(i: int, call: Call) -> str:
     return f"    {{ /* {call.name}: {call.kernel} */\n        {wrapped}}},"
 
 
-def _arrays(i: int, call: Call, bias_type: str) -> list[str]:
+def _arrays(i: int, call: LayerCall, bias_type: str) -> list[str]:
     found: list[tuple[str, str, npt.NDArray[Any], str]] = []
     if call.weights is not None:
         found.append(("int8_t", "weights", call.weights, "weights"))
@@ -77,7 +77,7 @@ def _arrays(i: int, call: Call, bias_type: str) -> list[str]:
     return [array(kind, f"{name}_{i}", values, f"{call.name}, {text}") for kind, name, values, text in found]
 
 
-def data(net: Network, calls: list[Call], interface: Interface) -> str:
+def data(net: Network, calls: list[LayerCall], interface: Interface) -> str:
     """``fxp_cmsis_data.c``: weights, biases, scales, the calls."""
     bias_type = "int32_t" if value_bits(net) == NARROW else "int64_t"
     parts = [GENERATED, '#include <stddef.h>\n\n#include "fxp_cmsis.h"\n']
@@ -91,7 +91,7 @@ def data(net: Network, calls: list[Call], interface: Interface) -> str:
     return "\n".join(parts)
 
 
-def _sizes(net: Network, calls: list[Call], interface: Interface) -> dict[str, Any]:
+def _sizes(net: Network, calls: list[LayerCall], interface: Interface) -> dict[str, Any]:
     each = value_bits(net) // 8
     weights = sum(call.weights.size for call in calls if call.weights is not None)
     biases = sum(call.bias.size for call in calls if call.bias is not None) * 4 * each
@@ -109,13 +109,13 @@ def _sizes(net: Network, calls: list[Call], interface: Interface) -> dict[str, A
     }
 
 
-def _line(call: Call) -> str:
+def _line(call: LayerCall) -> str:
     scale = "" if call.scale is None else f"{call.scale.multiplier} | {call.scale.shift}"
     shapes = " | ".join(" x ".join(map(str, dims[1:])) for dims in (call.input, call.output))
     return f"| {call.name} | `{call.kernel}` | {shapes} | {scale or ' | '} | {call.low} to {call.high} |"
 
 
-def readme(run: Run, net: Network, calls: list[Call], sizes: dict[str, Any], interface: Interface) -> str:
+def readme(run: Run, net: Network, calls: list[LayerCall], sizes: dict[str, Any], interface: Interface) -> str:
     """README of an export, from its template."""
     folder = resources.files("fxptrain.export") / "templates"
     text = Template((folder / "CMSIS_NN.md.in").read_text(encoding="utf-8"))

@@ -25,7 +25,7 @@ from fxptrain.nn.layers.pool import AveragePoolStage, MaxPoolStage
 NARROW, WIDE, WEIGHTS = 8, 16, 8  # bits of the values of the s8 and s16 kernels, and of the weights of both
 ACCUMULATOR = {NARROW: 32, WIDE: 48}  # bits of sums: int32, and what arm_nn_requantize_s64 takes
 LAST_SHIFT = 31  # shift of a multiplier with 31 fractional bits
-CALLS = Asked[Callable[..., list["Call"]]]("The CMSIS-NN export")  # of (network, layer, bits)
+CALLS = Asked[Callable[..., list["LayerCall"]]]("The CMSIS-NN export")  # of (network, layer, bits)
 
 
 class Scale(NamedTuple):
@@ -45,7 +45,7 @@ class Dims(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Call:
+class LayerCall:
     """One kernel's call: `kind` is ``CONV``, ``DEPTHWISE``, ``LINEAR`` or ``MAXPOOL``."""
 
     name: str
@@ -133,7 +133,7 @@ def _bias(net: Network, layer: Layer) -> npt.NDArray[np.int64] | None:
 
 
 @CALLS.register(ProductStage, DepthwiseStage)
-def _product(net: Network, layer: Layer, bits: int) -> list[Call]:
+def _product(net: Network, layer: Layer, bits: int) -> list[LayerCall]:
     """A convolution, depthwise convolution or linear layer, and its pooling."""
     stage, row, weights = layer.stage, layer.row, layer.stage.parameters[0]
     channels, bias = stage.out_shape[2], _bias(net, layer)
@@ -145,12 +145,12 @@ def _product(net: Network, layer: Layer, bits: int) -> list[Call]:
     low, high = _bounds(net, layer)
     if weights.values.ndim == 2:
         shapes = Dims(1, 1, 1, stage.in_elements), Dims(stage.in_elements, 1, 1, channels), Dims(1, 1, 1, channels)
-        return [Call(stage.name, "LINEAR", f"arm_fully_connected_s{bits}", *shapes, (1, 1), (0, 0), low, high, scale, stored, bias)]  # fmt: skip  # noqa: E501
+        return [LayerCall(stage.name, "LINEAR", f"arm_fully_connected_s{bits}", *shapes, (1, 1), (0, 0), low, high, scale, stored, bias)]  # fmt: skip  # noqa: E501
     out = windows_of(stage.in_shape, row.kernel, row.stride, row.padding)
     depthwise = len(row.weights) == 3
     kind, kernel = ("DEPTHWISE", "arm_depthwise_conv_wrapper") if depthwise else ("CONV", "arm_convolve_wrapper")
     seen = Dims(1, *row.kernel, channels) if depthwise else Dims(channels, *row.kernel, stage.in_shape[2])
-    call = Call(
+    call = LayerCall(
         stage.name, kind, f"{kernel}_s{bits}", Dims(1, *stage.in_shape), seen, Dims(1, out[0], out[1], channels),
         row.stride, row.padding, low, high, scale, weights.flat if depthwise else stored, bias,
     )  # fmt: skip
@@ -160,34 +160,34 @@ def _product(net: Network, layer: Layer, bits: int) -> list[Call]:
     return [call, _pooling(net, name, bits, call.output, stage.out_shape, row.pool, row.pool)]
 
 
-def _pooling(net: Network, name: str, bits: int, x: Dims, y: Shape, size: Pair, stride: Pair) -> Call:
+def _pooling(net: Network, name: str, bits: int, x: Dims, y: Shape, size: Pair, stride: Pair) -> LayerCall:
     form = net.value
-    return Call(
+    return LayerCall(
         name, "MAXPOOL", f"arm_max_pool_s{bits}", x, Dims(1, *size, 1), Dims(1, *y), stride, (0, 0),
         form.min_raw, form.max_raw,
     )  # fmt: skip
 
 
 @CALLS.register(MaxPoolStage)
-def _maxpool(net: Network, layer: Layer, bits: int) -> list[Call]:
+def _maxpool(net: Network, layer: Layer, bits: int) -> list[LayerCall]:
     stage, row = layer.stage, layer.row
     return [_pooling(net, stage.name, bits, Dims(1, *stage.in_shape), stage.out_shape, row.kernel, row.stride)]
 
 
 @CALLS.register(AveragePoolStage)
-def _mean(net: Network, layer: Layer, bits: int) -> list[Call]:
+def _mean(net: Network, layer: Layer, bits: int) -> list[LayerCall]:
     """A depthwise convolution of ones whose scale holds the division."""
     stage, row = layer.stage, layer.row
     count, channels = row.kernel[0] * row.kernel[1], stage.out_shape[2]
     scale = scale_of(stage.name, row.mean[0], stage.shift, bits, count * -net.value.min_raw)
-    return [Call(
+    return [LayerCall(
         stage.name, "DEPTHWISE", f"arm_depthwise_conv_wrapper_s{bits}", Dims(1, *stage.in_shape),
         Dims(1, *row.kernel, channels), Dims(1, *stage.out_shape), row.stride, (0, 0), *_bounds(net, layer),
         scale, np.ones(count * channels, np.int8),
     )]  # fmt: skip
 
 
-def calls_of(net: Network) -> list[Call]:
+def calls_of(net: Network) -> list[LayerCall]:
     """The calls that compute a model, in order.
 
     Raises
@@ -197,7 +197,7 @@ def calls_of(net: Network) -> list[Call]:
     FormatError
         If CMSIS-NN has no kernel for a layer's widths or scale.
     """
-    bits, found = value_bits(net), list[Call]()
+    bits, found = value_bits(net), list[LayerCall]()
     for layer in net.layers:
         found += CALLS.of(net.model, layer.stage)(net, layer, bits)
     return found

@@ -21,7 +21,7 @@ ALIGNMENT = 8
 NOWHERE = 0xFFFFFFFF
 
 
-class Place(Buffer):
+class Aligned(Buffer):
     """A buffer aligned for a microcontroller."""
 
     @property
@@ -31,7 +31,7 @@ class Place(Buffer):
 
 
 @dataclass(frozen=True)
-class Layout:
+class Offsets:
     """Byte offsets by name, the arena's size, and bytes by kind."""
 
     offsets: dict[str, int]
@@ -92,55 +92,55 @@ class _Moments:
         return 0, max(self.made(tensor), *updates, 0)
 
 
-def _values(net: Network, moments: _Moments, tensor: int) -> Place:
+def _values(net: Network, moments: _Moments, tensor: int) -> Aligned:
     """A tensor; those of a batch lie side by side."""
     first, last = moments.values(tensor)
     samples, kind = (net.batch, "saved") if net.batched(tensor) else (1, "value")
-    return Place(f"{tensor}.values", kind, (samples, elements_of(net.shape_of(tensor))), net.value.dtype, first, last)
+    return Aligned(f"{tensor}.values", kind, (samples, elements_of(net.shape_of(tensor))), net.value.dtype, first, last)
 
 
-def _scratch(net: Network, i: int, layer: Layer) -> list[Place]:
+def _scratch(net: Network, i: int, layer: Layer) -> list[Aligned]:
     """What forward of a stage works in: patches, and unpacked weights that are not trained."""
     found = []
     if net.packed and layer.stage.parameters and i < net.first_trained:
-        found.append(Place(f"{i}.panel", "scratch", (layer.row.panel, layer.taps), net.param.dtype, i, i))
+        found.append(Aligned(f"{i}.panel", "scratch", (layer.row.panel, layer.taps), net.param.dtype, i, i))
     if layer.row.patches:
-        found.append(Place(f"{i}.scratch", "scratch", (layer.row.patches, layer.taps), net.value.dtype, i, i))
+        found.append(Aligned(f"{i}.scratch", "scratch", (layer.row.patches, layer.taps), net.value.dtype, i, i))
     return found
 
 
-def _parameters(net: Network, i: int, layer: Layer) -> list[Place]:
+def _parameters(net: Network, i: int, layer: Layer) -> list[Aligned]:
     found = []
     for parameter in layer.stage.parameters:
         name = f"{i}.{parameter.name}"
-        found.append(Place(name, "parameters", parameter.flat.shape, net.param.dtype, 0, FOREVER))
-        found.append(Place(f"{name}_momentum", "momentum", parameter.flat.shape, net.momentum.dtype, 0, FOREVER))
+        found.append(Aligned(name, "parameters", parameter.flat.shape, net.param.dtype, 0, FOREVER))
+        found.append(Aligned(f"{name}_momentum", "momentum", parameter.flat.shape, net.momentum.dtype, 0, FOREVER))
     return found
 
 
-def _backward(net: Network, moments: _Moments, i: int) -> list[Place]:
+def _backward(net: Network, moments: _Moments, i: int) -> list[Aligned]:
     """What training of a stage takes besides its input."""
     layer, made, done = net.layers[i], moments.made(i), moments.done(i)
     stage, readers = layer.stage, net.readers_of(i)
     outputs = (net.batch, stage.out_elements)
-    found = [Place(f"{i}.error", "error", outputs, net.error.dtype, made, done), *_parameters(net, i, layer)]
+    found = [Aligned(f"{i}.error", "error", outputs, net.error.dtype, made, done), *_parameters(net, i, layer)]
     if stage.pools:
-        found.append(Place(f"{i}.winners", "index", outputs, np.uint8, 0, done))
+        found.append(Aligned(f"{i}.winners", "index", outputs, np.uint8, 0, done))
     if readers:
         sums = f"i{net.sum_bits('error') // 8}"
-        found.append(Place(f"{i}.sums", "scratch", (stage.out_elements,), sums, made, made))
+        found.append(Aligned(f"{i}.sums", "scratch", (stage.out_elements,), sums, made, made))
     else:
-        found.append(Place("loss", "scratch", (stage.out_elements,), np.int64, made, made))
+        found.append(Aligned("loss", "scratch", (stage.out_elements,), np.int64, made, made))
     if len(readers) > 1:
-        found.append(Place(f"{i}.joined", "scratch", (stage.out_elements,), np.int64, made, made))
+        found.append(Aligned(f"{i}.joined", "scratch", (stage.out_elements,), np.int64, made, made))
     if stage.parameters:
         sums, updated = f"i{net.sum_bits('gradient') // 8}", moments.of[Action(i, updates=True)]
         channels = min(2, stage.out_shape[2])
-        found.append(Place(f"{i}.gradient", "gradient", (channels, layer.taps), sums, updated, updated))
+        found.append(Aligned(f"{i}.gradient", "gradient", (channels, layer.taps), sums, updated, updated))
     return found
 
 
-def plan(net: Network) -> Layout:
+def plan(net: Network) -> Offsets:
     """Lay out the arena of an export."""
     moments = _Moments(net)
     buffers = [_values(net, moments, tensor) for tensor in net.tensors]
@@ -151,4 +151,4 @@ def plan(net: Network) -> Layout:
     kinds: dict[str, int] = {}
     for buffer in found.buffers:
         kinds[buffer.kind] = kinds.get(buffer.kind, 0) + buffer.room
-    return Layout(offsets, max(found.total, ALIGNMENT), kinds)
+    return Offsets(offsets, max(found.total, ALIGNMENT), kinds)

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fxptrain.export.layers import Layer, Network, rows, runtime_kinds
-from fxptrain.export.plan import Layout, backward_actions, plan
+from fxptrain.export.plan import Offsets, backward_actions, plan
 from fxptrain.export.state import fingerprint, state_bytes_of
 from fxptrain.fixed.format import FxP
 from fxptrain.fixed.multiplier import Multiplier
@@ -64,7 +64,7 @@ def _number(value: int) -> str:
     return "(-2147483647 - 1)" if value == -(1 << 31) else str(value)
 
 
-def _training_sizes(net: Network, layout: Layout, rate: Multiplier) -> dict[str, int | str]:
+def _training_sizes(net: Network, layout: Offsets, rate: Multiplier) -> dict[str, int | str]:
     model, optimizer = net.model, net.model.optimizer
     sizes: dict[str, int | str] = {
         "FXP_BATCH": net.batch,
@@ -123,7 +123,7 @@ def kinds(net: Network) -> str:
     )
 
 
-def config(net: Network, layout: Layout, rate: Multiplier) -> str:
+def config(net: Network, layout: Offsets, rate: Multiplier) -> str:
     """``fxp_config.h``: storage types and sizes."""
     types = {
         "fxp_value": c_type(net.value),
@@ -216,7 +216,7 @@ def _cells(name: str, values: dict[str, Any]) -> str:
     return f"    {{ /* {name} */\n        {wrapped}}},"
 
 
-def _stage_row(net: Network, layout: Layout, i: int) -> str:
+def _stage_row(net: Network, layout: Offsets, i: int) -> str:
     layer = net.layers[i]
     stage, row = layer.stage, layer.row
     names = [parameter.name for parameter in stage.parameters]
@@ -258,7 +258,7 @@ def _readers(net: Network) -> list[tuple[int, int, int]]:
     return found
 
 
-def _tensor_row(net: Network, layout: Layout, tensor: int) -> str:
+def _tensor_row(net: Network, layout: Offsets, tensor: int) -> str:
     model, last = net.model, len(net.layers) - 1
     name = model.form_of(tensor).name if tensor == INPUT else f"{net.layers[tensor].stage.name}.output"
     elements = elements_of(net.shape_of(tensor))

@@ -20,7 +20,7 @@ from fxptrain.importing.quantization import set_parameters
 from fxptrain.importing.reader import load, read
 from fxptrain.names import one_line
 from fxptrain.nn.engine import inference
-from fxptrain.nn.engine.ranks import Group
+from fxptrain.nn.engine.ranks import Ranks
 from fxptrain.recipe import Recipe, make_recipe
 from fxptrain.run.directory import RunDirectory
 from fxptrain.run.evaluation import Run, available_threads, evaluate_split, notes_log
@@ -82,7 +82,7 @@ def import_onnx(path: str | Path, data: Data, out: str | Path, request: Request 
     task, threads = prepare(recipe, data), request.threads or available_threads()
     floats = FloatModel(file, chain, threads)
     with RunDirectory(out) as directory:
-        loop = Loop(task, directory, threads, None, Group(), False)
+        loop = Loop(task, directory, threads, None, Ranks(), False)
         chosen = real_inputs(task.recipe, task.train.inputs[: request.samples])
         set_parameters(loop.model, chain, floats.observe(chosen, task.recipe.formats.activation_bits))
         loop.begin(resume=False)

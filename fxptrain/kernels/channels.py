@@ -1,7 +1,7 @@
 """Samples that do not lie as the kernels want them: packed bit by bit, pixels, or only some channels of a layer.
 
-Kernels take a `Stored` for an input and a `Place` for an output, or None where the tensor is plain and whole; what they
-do with these is not compiled then (`call`).
+Kernels take a `Stored` for an input and a `Destination` for an output, or None where the tensor is plain and whole;
+what they do with these is not compiled then (`call`).
 What does not belong here: packing itself (`bits`), and what lies in blocks of channels (the layers say).
 """
 
@@ -95,7 +95,7 @@ def _beside(array, n, stored):
     return whole if isinstance(stored, types.NoneType) else one
 
 
-class Place(NamedTuple):
+class Destination(NamedTuple):
     """Where results go: channels `begin` and those behind, of so many `channels`, packed if there are `bits`.
 
     The first image's output starts at byte `base`, its winners at `winner_base`; `row`, `won` and `line` are scratch: a

@@ -48,7 +48,7 @@ class Geometry(NamedTuple):
     run_columns: int
 
 
-class Chain(NamedTuple):
+class Accumulation(NamedTuple):
     """How one family of sums is accumulated exactly: digits of both operands and pairs per int32 chain."""
 
     row_digits: Digits

@@ -75,12 +75,14 @@ class Setting:
     ranks: int = 1
 
     @classmethod
-    def of(cls, recipe: Recipe, *, threads: int = 1, lean: bool = False, ranks: int = 1) -> Self:
+    def of(
+        cls, recipe: Recipe, *, threads: int = 1, lean: bool = False, ranks: int = 1, schedule: Schedule | None = None
+    ) -> Self:
         """What of a recipe decides its bytes."""
         training = recipe.training
         return cls(
             model=recipe.model, formats=recipe.formats, optimizer=recipe.optimizer, batch_size=training.batch_size,
-            micro_batch=training.micro_batch, threads=threads, lean=lean, ranks=ranks,
+            micro_batch=training.micro_batch, threads=threads, lean=lean, schedule=schedule, ranks=ranks,
             pixels=recipe.data.by_table,
         )  # fmt: skip
 

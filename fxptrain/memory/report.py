@@ -12,7 +12,7 @@ from fxptrain.memory.fit import Fitted
 from fxptrain.memory.plan import METHODS, MemoryPlan, Setting, measure, paper_bytes, plan
 from fxptrain.names import one_line
 from fxptrain.nn.engine.curve import curve
-from fxptrain.run.report import table
+from fxptrain.table import table
 
 FLOAT = "float32"
 

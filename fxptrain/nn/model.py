@@ -25,6 +25,7 @@ from fxptrain.nn.layers.contract import INPUT, Stage
 from fxptrain.nn.limits import check_limits, check_sizes
 from fxptrain.nn.state.alike import require_alike
 from fxptrain.nn.state.formats import MAX_ERROR_FRAC, MAX_MOMENTUM_FRAC, ErrorScale, TensorFormat
+from fxptrain.nn.state.initialization import bound_of, format_of
 from fxptrain.nn.state.parameters import IntArray, ParameterArray, UpdateRule
 from fxptrain.nn.state.streams import Site, stream
 from fxptrain.nn.widths import check_widths, keep_in_range
@@ -217,9 +218,9 @@ class Model:
         parametric = [stage for stage in self.stages if stage.parameter_shapes]
         ends = (parametric[0], parametric[-1])
         for stage in parametric:
-            bits = self.formats.param_bits
             auto = self.formats.mode == "auto"
-            start = FxP(bits, bits - 1 if stage in ends else bits) if auto else self._fixed("param")
+            init = self.spec.layers[stage.layer].starts or self.spec.init
+            start = self._first_format(stage, init, stage in ends) if auto else self._fixed("param")
             form = TensorFormat(f"{stage.name}.weights", start, adaptive=auto)
             momentum = self._momentum_form(stage.name, start)
             stage.parameters = tuple(
@@ -227,7 +228,15 @@ class Model:
                 for name, shape in stage.parameter_shapes.items()
             )
             for array in stage.parameters:
-                array.initialize(stage.fan_in, self.seed)
+                bound = bound_of(init, stage.fan_in, stage.fan_out, bias=array.is_bias)
+                if bound is not None:
+                    array.initialize(bound, self.seed)
+
+    def _first_format(self, stage: Stage, init: s.Init | None, at_end: bool) -> FxP:
+        bits, bound = self.formats.param_bits, bound_of(init, stage.fan_in, stage.fan_out)
+        if init is None or init == "uniform" or bound is None:
+            return FxP(bits, bits - 1 if at_end else bits)
+        return format_of(bound, bits)
 
     def _momentum_form(self, name: str, param: FxP) -> TensorFormat:
         bits = self.formats.momentum_bits or self.formats.param_bits

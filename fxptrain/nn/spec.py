@@ -16,10 +16,11 @@ from fxptrain.nn.layers.conv import Conv2d, Linear
 from fxptrain.nn.layers.depthwise import DepthwiseConv2d
 from fxptrain.nn.layers.layout import Concat, Flatten
 from fxptrain.nn.layers.pool import AvgPool2d, GlobalAvgPool, MaxPool2d
+from fxptrain.nn.state.initialization import Init
 
 __all__ = [
-    "Add", "AvgPool2d", "Concat", "Conv2d", "DepthwiseConv2d", "Flatten", "FormatSpec", "GlobalAvgPool", "LayerSpec",
-    "Linear", "Loss", "MaxPool2d", "ModelSpec", "OptimizerSpec", "Pair", "ReLU", "RoundingName", "Shape",
+    "Add", "AvgPool2d", "Concat", "Conv2d", "DepthwiseConv2d", "Flatten", "FormatSpec", "GlobalAvgPool", "Init",
+    "LayerSpec", "Linear", "Loss", "MaxPool2d", "ModelSpec", "OptimizerSpec", "Pair", "ReLU", "RoundingName", "Shape",
 ]  # fmt: skip
 
 Loss = Literal["cross-entropy", "squared-error"]
@@ -40,6 +41,10 @@ class ModelSpec:
         In the order in which they are written, which is what their numbers, and so their draws, come from.
     loss : {"cross-entropy", "squared-error"}
         What training makes small; the last layer's outputs are one for each class.
+    init : {"uniform", "kaiming", "xavier"}, optional
+        How far the initial weights of layers reach that do not say it themselves (`initialization.bound_of`); left out:
+        ``uniform``. In networks of more than a few layers take ``kaiming``: the signal shrinks from layer to layer
+        otherwise.
 
     Examples
     --------
@@ -52,6 +57,7 @@ class ModelSpec:
     input_shape: Shape
     layers: tuple[LayerSpec, ...]
     loss: Loss = "cross-entropy"
+    init: Init | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,7 @@ from pydantic_core import CoreSchema, core_schema
 from fxptrain.errors import RecipeError
 from fxptrain.names import shown
 from fxptrain.nn.layers.registry import layer_kinds
-from fxptrain.nn.schedule import ScheduleType
+from fxptrain.nn.learning_rate import ScheduleType
 from fxptrain.nn.spec import FormatSpec, LayerSpec, ModelSpec, OptimizerSpec, Pair
 from fxptrain.recipe import files as recipe_files
 from fxptrain.recipe.errors import explain
@@ -84,7 +84,7 @@ class DataSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class ScheduleSpec:
-    """The learning rate and how it moves, see `fxptrain.nn.schedule.Schedule`.
+    """The learning rate and how it moves, see `fxptrain.nn.learning_rate.LearningRate`.
 
     With `scale_with_batch`, `lr` is meant for a batch of 1024 and scaled linearly to the batch size.
     """
@@ -98,7 +98,7 @@ class ScheduleSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class StoppingSpec:
-    """End before the last epoch, see `fxptrain.nn.schedule.EarlyStopping`."""
+    """End before the last epoch, see `fxptrain.nn.learning_rate.EarlyStopping`."""
 
     patience: Count = 10
     minimum_epochs: Count = 20

@@ -13,7 +13,8 @@ from typing import Any, Final
 
 from fxptrain.run.directory import RunDirectory
 from fxptrain.run.metrics import read_metrics
-from fxptrain.run.report import outcome, table
+from fxptrain.run.report import outcome
+from fxptrain.table import table
 
 RESULTS: Final = (
     *("test_accuracy", "test_loss", "validation_accuracy", "best_epoch", "best_test_accuracy", "loss", "accuracy"),

@@ -19,6 +19,7 @@ from fxptrain.run.advice import of_tensors
 from fxptrain.run.directory import RunDirectory
 from fxptrain.run.evaluation import build_model, describe, load_run
 from fxptrain.run.metrics import headroom_bits, read_metrics, share, tensors_of
+from fxptrain.table import table
 
 
 def recipes() -> list[dict[str, str]]:
@@ -202,32 +203,6 @@ def _mistaken(classes: Sequence[str], row: Sequence[str], own: int) -> str:
     others = [0 if i == own else int(count) for i, count in enumerate(row)]
     most = max(range(len(others)), key=others.__getitem__)
     return f"{classes[most]} ({others[most]})" if others[most] else "-"
-
-
-def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns padded to their widest cell; numbers to the right.
-
-    Examples
-    --------
-    >>> print(table(["name", "n"], [["a", "1,000"], ["bb", "2"]]))
-    name      n
-    a     1,000
-    bb        2
-    """
-    columns = list(zip(heads, *rows, strict=True))
-    widths = [max(map(len, column)) for column in columns]
-    numeric = [bool(rows) and all(_is_number(cell) for cell in column[1:]) for column in columns]
-    return "\n".join(
-        "  ".join(
-            cell.rjust(width) if right else cell.ljust(width)
-            for cell, width, right in zip(line, widths, numeric, strict=True)
-        ).rstrip()
-        for line in (heads, *rows)
-    )
-
-
-def _is_number(cell: str) -> bool:
-    return cell.strip("-%,.0123456789") == ""
 
 
 def _measured(name: str, value: Any) -> str:

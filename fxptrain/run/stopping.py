@@ -85,9 +85,9 @@ def deferred() -> Iterator[None]:
     check()
 
 
-def requested() -> bool:
-    """Whether a signal was heard."""
-    return _heard.number is not None
+def requested() -> int:
+    """The number of the signal that was heard; 0 if there was none."""
+    return _heard.number or 0
 
 
 def check() -> None:

@@ -25,7 +25,7 @@ from fxptrain.errors import DataError
 from fxptrain.fixed.format import FxP
 from fxptrain.fixed.multiplier import Multiplier
 from fxptrain.nn.graph import build_graph
-from fxptrain.nn.schedule import Schedule, scaled_with_batch
+from fxptrain.nn.learning_rate import LearningRate, scaled_with_batch
 from fxptrain.recipe import Recipe
 from fxptrain.run.evaluation import resolved
 from fxptrain.run.inputs import norms, reading_of
@@ -77,13 +77,13 @@ class Task:
         quantized = 0 if pixels else self.train.inputs.size * FxP(self.recipe.formats.activation_bits, 0).dtype.itemsize
         return sum(array.nbytes for array in arrays) + quantized
 
-    def schedule(self, total_steps: int) -> Schedule:
+    def schedule(self, total_steps: int) -> LearningRate:
         """Learning-rate schedule of a run of that many steps: here the real learning rate becomes an integer one."""
         spec = self.recipe.schedule
         base = Multiplier.from_real(spec.lr)
         if spec.scale_with_batch:
             base = scaled_with_batch(base, self.recipe.training.batch_size)
-        return Schedule(
+        return LearningRate(
             spec.type, base, total_steps=total_steps, warmup_steps=spec.warmup_steps, patience=spec.patience
         )
 

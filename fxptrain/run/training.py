@@ -23,14 +23,16 @@ from fxptrain.data.dataset import Inputs, Labels
 from fxptrain.data.signature import Signature
 from fxptrain.errors import CheckpointError, DataError
 from fxptrain.fixed.multiplier import Multiplier
+from fxptrain.memory.fit import within
+from fxptrain.memory.plan import Setting
 from fxptrain.names import shown
 from fxptrain.nn.describe import telemetry
 from fxptrain.nn.engine import inference
-from fxptrain.nn.engine.ranks import Group
+from fxptrain.nn.engine.ranks import Ranks
 from fxptrain.nn.engine.schedule import Schedule
 from fxptrain.nn.engine.step import StepResult, training_step
+from fxptrain.nn.learning_rate import EarlyStopping
 from fxptrain.nn.model import Model
-from fxptrain.nn.schedule import EarlyStopping
 from fxptrain.recipe import Recipe, load_recipe
 from fxptrain.run import advice, stopping
 from fxptrain.run.checkpoint import Arrays, read_checkpoint, write_checkpoint
@@ -48,6 +50,7 @@ from fxptrain.run.inputs import InputRule
 from fxptrain.run.metrics import MetricsFile, mean_loss, read_metrics, share
 from fxptrain.run.progress import NANOSECONDS, Position, Progress, ProgressBar, epoch_line
 from fxptrain.run.task import Task, prepare
+from fxptrain.sizes import machine_bytes
 
 SETTLED = 5  # looks at the formats after which they say something
 State = tuple[dict[str, Any], Arrays]
@@ -82,7 +85,7 @@ class RunResult(Run):
 def train(
     recipe: Recipe | Task | str | Path, *, data: Data | None = None, out: str | Path | None = None,
     resume: bool = False, threads: int | None = None, limit: int | None = None,
-    progress: Callable[[Progress], None] | bool | None = None, group: Group | None = None, lean: bool = False,
+    progress: Callable[[Progress], None] | bool | None = None, ranks: Ranks | None = None, lean: bool = False,
     schedule: Schedule | None = None, started: Callable[[], None] | None = None, callbacks: Sequence[Callback] = (),
 ) -> RunResult:  # fmt: skip
     """Train a recipe's model.
@@ -106,7 +109,7 @@ def train(
         Train on that many samples only (``data.limit`` of the recipe).
     progress : callable or bool, optional
         Called with a `Progress` after every step and every epoch; True shows a bar on a terminal, elsewhere lines.
-    group : Group, optional
+    ranks : Ranks, optional
         Processes that call `train` with the same arguments and share every batch (`fxptrain.nn.engine.ranks.world` for
         those of ``mpirun``); the bits are those of one. Only the first writes to `out`.
     started : callable, optional
@@ -134,7 +137,7 @@ def train(
     """
     task = recipe if isinstance(recipe, Task) else _prepared(recipe, data, limit, out if resume else None)
     with begun(
-        task, out=out, resume=resume, threads=threads, progress=progress, group=group, lean=lean, schedule=schedule,
+        task, out=out, resume=resume, threads=threads, progress=progress, ranks=ranks, lean=lean, schedule=schedule,
         callbacks=callbacks,
     ) as loop:  # fmt: skip
         if started is not None:
@@ -145,18 +148,18 @@ def train(
 @contextmanager
 def begun(
     task: Task, *, out: str | Path | None = None, resume: bool = False, threads: int | None = None,
-    progress: Callable[[Progress], None] | bool | None = None, group: Group | None = None, lean: bool = False,
+    progress: Callable[[Progress], None] | bool | None = None, ranks: Ranks | None = None, lean: bool = False,
     schedule: Schedule | None = None, callbacks: Sequence[Callback] = (), model: Model | None = None,
 ) -> Iterator[Loop]:  # fmt: skip
     """A training that is ready to run, its directory locked; the parameters are those of `train`.
 
     With `model`, it trains that one on instead of a fresh one.
     """
-    group = group or Group()
-    directory = None if out is None or group.rank else RunDirectory(out)
+    ranks = ranks or Ranks()
+    directory = None if out is None or ranks.rank else RunDirectory(out)
     with directory or nullcontext(), closing(ProgressBar()) as bar:
         told = bar if progress is True else progress or None
-        loop = Loop(task, directory, threads or available_threads(), told, group, lean, schedule, callbacks, model)
+        loop = Loop(task, directory, threads or available_threads(), told, ranks, lean, schedule, callbacks, model)
         loop.begin(resume)
         loop.tell_notes()
         yield loop
@@ -182,18 +185,20 @@ class Loop:
 
     def __init__(
         self, task: Task, directory: RunDirectory | None, threads: int, progress: Callable[[Progress], None] | None,
-        group: Group, lean: bool, schedule: Schedule | None = None, callbacks: Sequence[Callback] = (),
+        ranks: Ranks, lean: bool, schedule: Schedule | None = None, callbacks: Sequence[Callback] = (),
         model: Model | None = None,
     ) -> None:  # fmt: skip
         self.callbacks = callbacks
         self.task, self.recipe, self.directory = task, task.recipe, directory
-        self.threads, self.progress, self.group = threads, progress, group
+        self.threads, self.progress, self.ranks = threads, progress, ranks
         training, early = self.recipe.training, self.recipe.early_stopping
+        setting = Setting.of(self.recipe, threads=threads, lean=lean, ranks=ranks.size, schedule=schedule)
+        within(setting, machine_bytes(), either=False, data=task.data_bytes)  # before anything is allocated
         self.model = model or build_model(self.recipe)
         self.rule = InputRule.of(self.recipe, self.model)
         self.batches = list(batches(len(task.train), training.batch_size))
         self.step = training_step(
-            self.model, training.batch_size, micro_batch=training.micro_batch, threads=threads, group=group, lean=lean,
+            self.model, training.batch_size, micro_batch=training.micro_batch, threads=threads, ranks=ranks, lean=lean,
             schedule=schedule,
         )  # fmt: skip
         self.schedule = task.schedule(len(self.batches) * training.epochs)
@@ -210,7 +215,7 @@ class Loop:
 
     def begin(self, resume: bool) -> None:
         """Open the run directory, and go to its last checkpoint if there is one: every rank to the first one's."""
-        self.group.require_same("recipe or data", self.recipe.to_toml() + self.task.data_sha256)
+        self.ranks.require_same("recipe or data", self.recipe.to_toml() + self.task.data_sha256)
         state: State | None = None
         if self.directory is not None:
             before = self.directory.recipe().training.epochs if resume and self.directory.exists else None
@@ -218,7 +223,7 @@ class Loop:
             self._note(self._lengthened(before))
             if self.directory.has_checkpoint:
                 state = read_checkpoint(self.directory.checkpoint)
-        state = self.group.from_first(state)
+        state = self.ranks.from_first(state)
         keep = 0 if state is None else self._load(*state)
         self.inputs = self.rule.raw(self.task.train.inputs)
         self.checks = self.rule.raw(self.task.validation.inputs)
@@ -254,10 +259,12 @@ class Loop:
         return epoch_order(len(self.task.train), self.recipe.training.seed, self.position.epoch)
 
     def _heed(self) -> None:
-        """End after this step, all of it saved, if the process was asked to; among ranks the first one hears."""
-        if stopping.requested() and not self.group.rank:
+        """End after this step, all of it saved, if the process was asked to; all ranks, if one of them was."""
+        (number,) = self.ranks.maxima([stopping.requested()])
+        if number:
             self.save()
-            stopping.check()
+            self.ranks.end_together()
+            raise stopping.Stopped(number)
 
     def train_on(self, inputs: Inputs, labels: Labels, rate: Multiplier | None = None) -> StepResult:
         """One step on raw inputs, by the schedule's learning rate or another."""
@@ -326,7 +333,7 @@ class Loop:
 
     def _note(self, lines: list[str]) -> None:
         """Say lines that were not said before, by the first process alone."""
-        for line in [] if self.group.rank else lines:
+        for line in [] if self.ranks.rank else lines:
             if line not in self._said:
                 notes_log.warning(line)
             self._said.add(line)
@@ -427,9 +434,9 @@ class Loop:
                 extra["best_test_accuracy"] = evaluate_split(best, task.test, self.threads).accuracy
         position.nanoseconds += time.perf_counter_ns() - self._since
         extra |= {"images_per_second": position.images_per_second, "seconds": position.nanoseconds / NANOSECONDS}
-        extra |= {"threads": self.threads, "ranks": self.group.size, "run": None if path is None else str(path)}
+        extra |= {"threads": self.threads, "ranks": self.ranks.size, "run": None if path is None else str(path)}
         summary = describe(run) | extra
-        self.group.require_same("weights", summary["weights_sha256"])
+        self.ranks.require_same("weights", summary["weights_sha256"])
         if self.directory is not None:
             self.directory.write_result(summary)
             tested = f"test accuracy {extra['test_accuracy']}, " if counts else ""

@@ -155,6 +155,8 @@ def npy(shape: str, kind: str = "|u1") -> bytes:
         ("x.npy", npy("()"), "is a single value"),
         ("x.npy", npy("(34359738368,)"), "its header promises 34359738368 bytes"),
         ("x.npy", npy("(9223372036854775808, 2)"), "its header promises 18446744073709551616 bytes"),
+        ("x.npy", npy("(0, 9223372036854775807, 3)"), "has extents beyond all memory"),
+        ("x", b"\0\0\x08\x04" + bytes(4) + b"\xff" * 12, "has extents beyond all memory"),
         ("x.npy", npy("(1,)", "|O"), "holds Python objects"),
         ("x.npy", npy("(" + "1," * 30 + ")"), "dimensions are the most"),
         ("x.npy", b"nonsense", "is no array of NumPy"),

@@ -65,3 +65,6 @@ def test_mistakes_are_one_line(tmp_path: Path, capsys) -> None:
     capsys.readouterr()
     assert main(["import", path, "--data", data, "--out", run]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+    assert main(["import", path, "--data", data, "--out", str(tmp_path / "b"), "--batch-size", str(1 << 30)]) == 2
+    assert "planned to take" in capsys.readouterr().err
+    assert not (tmp_path / "b").exists()

@@ -5,7 +5,7 @@ import pytest
 from fxptrain.errors import FxptrainError
 from fxptrain.experiments import golden, numerics
 from fxptrain.fixed.multiplier import Multiplier
-from fxptrain.nn.schedule import Schedule
+from fxptrain.nn.learning_rate import LearningRate
 
 
 @pytest.mark.slow
@@ -36,14 +36,14 @@ def test_they_are_different_in_all_that_decides() -> None:
 @pytest.mark.slow
 def test_a_changed_bit_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """A learning rate that differs in its last bit gives another hash, and the message says what to do."""
-    rate = Schedule.rate
+    rate = LearningRate.rate
 
-    def other(self: Schedule, step: int) -> Multiplier:
+    def other(self: LearningRate, step: int) -> Multiplier:
         found = rate(self, step)
         return Multiplier(found.mantissa ^ 1, found.shift)
 
     golden.golden.cache_clear()
-    monkeypatch.setattr(Schedule, "rate", other)
+    monkeypatch.setattr(LearningRate, "rate", other)
     try:
         with pytest.raises(FxptrainError, match=r"the code changes bits\. Raise `VERSION`"):
             golden.check_numerics()

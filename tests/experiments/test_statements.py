@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from fxptrain.experiments import evidence
-from fxptrain.experiments.evidence import Evidence, Judged, Place, Sweeps
+from fxptrain.experiments.evidence import Evidence, Judged, Spot, Sweeps
 from fxptrain.experiments.grid import load_grid
 from fxptrain.experiments.statements import SECTIONS, statements
 from fxptrain.experiments.statements_counts import memory_factor
@@ -121,9 +121,9 @@ def test_seeds_and_baselines(tmp_path: Path) -> None:
     """The best is over seeds; the worst of one seed is not told; float32 stands for every format."""
     found = filled(tmp_path, lambda c: [0.5 + int(c["seed"]) / 10], ("stability",))
     e = Evidence(found)
-    assert e.best(Place("stability", "ste", "8,5,3", "64")) == 0.6
-    assert e.worst(Place("stability", "ste", "8,5,3", "64")) == 0.5
-    assert e.worst(Place("stability", "ste", "16,10,8", "64")) is None
+    assert e.best(Spot("stability", "ste", "8,5,3", "64")) == 0.6
+    assert e.worst(Spot("stability", "ste", "8,5,3", "64")) == 0.5
+    assert e.worst(Spot("stability", "ste", "16,10,8", "64")) is None
     assert e.baseline("stability", "64") == 0.5
 
 

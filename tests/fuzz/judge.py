@@ -6,7 +6,6 @@ import io
 import os
 import shutil
 import signal
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -92,10 +91,9 @@ def _judged(case: Case) -> int:
             else:
                 (shutil.copytree if content.is_dir() else shutil.copyfile)(content, path)
         before = _hashes(directory)
-        _forget_peak()
-        begin = time.monotonic()
+        memory, begin = AddedMemory(), time.monotonic()
         code, said = _called(case.command)
-        seconds, size = time.monotonic() - begin, _peak()
+        seconds, size = time.monotonic() - begin, memory.peak()
         lines = said.splitlines()
         assert code in ((0, 1, 2) if case.findings else (0, 2)), f"exit code {code}: {said}"
         assert "Traceback" not in said, said
@@ -158,14 +156,27 @@ def _called(command: list[str]) -> tuple[int, str]:
         return code, errors.getvalue() + native.read().decode("utf-8", "replace")
 
 
-def _forget_peak() -> None:
-    if sys.platform == "linux":
-        Path("/proc/self/clear_refs").write_text("5")
+class AddedMemory:
+    """What a process comes to hold beyond what it held when this was made: tests before a case may have left much.
+
+    Where the kernel does not forget the peak on request, only what exceeds all earlier peaks is seen.
+    """
+
+    def __init__(self) -> None:
+        with contextlib.suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5")
+        self._held, self._peak = _status("VmRSS"), _status("VmHWM")
+
+    def peak(self) -> int:
+        """Bytes at most since then; 0 where the system does not tell."""
+        peak = _status("VmHWM")
+        return peak - self._held if peak > self._peak else 0
 
 
-def _peak() -> int:
-    """Largest resident size since `_forget_peak`."""
-    if sys.platform != "linux":
+def _status(name: str) -> int:
+    """Bytes of one line of this process's status."""
+    try:
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+    except OSError:
         return 0
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    return 1024 * int(status.partition("VmHWM:")[2].split()[0])
+    return 1024 * int(status.partition(f"{name}:")[2].split()[0])

@@ -20,7 +20,7 @@ from fxptrain.memory.plan import (
     plan,
 )
 from fxptrain.nn.engine.curve import curve
-from fxptrain.nn.engine.ranks import Group
+from fxptrain.nn.engine.ranks import Ranks
 from fxptrain.nn.engine.step import training_step
 from fxptrain.recipe import load_recipe
 from tests.small import small_recipe
@@ -89,11 +89,11 @@ def test_planned_equals_allocated_on_the_curve(bits: int, options: dict) -> None
 def test_one_of_several_processes(batch: int, lean: bool) -> None:
     """Each of two ranks has the arena of its share and an accumulator, even where the batch is a single sample."""
 
-    class OneOfTwo(Group):
+    class OneOfTwo(Ranks):
         size = 2
 
     here = setting(small_recipe(), batch_size=batch, ranks=2, lean=lean)
-    step = training_step(here.build(), batch, group=OneOfTwo(), lean=lean)
+    step = training_step(here.build(), batch, ranks=OneOfTwo(), lean=lean)
     found = plan(here).by_kind
     kinds = ("saved", "index", "error", "gradient", "panel", "scratch", GAP)
     assert step.space.bytes == sum(found.get(kind, 0) for kind in kinds)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from fxptrain.fixed.multiplier import Multiplier
 from fxptrain.nn import spec as s
 from fxptrain.nn.engine import threads
-from fxptrain.nn.engine.ranks import Group
+from fxptrain.nn.engine.ranks import Ranks
 from fxptrain.nn.engine.step import TrainingStep
 from fxptrain.nn.model import Model
 from fxptrain.testing import format_specs, optimizer_specs
@@ -70,9 +70,9 @@ def test_any_formats(formats: s.FormatSpec, optimizer: s.OptimizerSpec, seed: in
 def test_two_ranks_are_one() -> None:
     """Weights and every other integer of the state."""
 
-    def trained(group: Group | None) -> tuple[str, object]:
+    def trained(ranks: Ranks | None) -> tuple[str, object]:
         model = Model.build(residual(), s.FormatSpec(error_bits=8, adapt_every=3), s.OptimizerSpec(), seed=2)
-        step, random = TrainingStep(model, 5, group=group), np.random.default_rng(4)
+        step, random = TrainingStep(model, 5, ranks=ranks), np.random.default_rng(4)
         for _ in range(6):
             inputs = random.integers(0, 256, (5, *SHAPE), np.uint8)
             step.run(inputs, random.integers(0, 4, 5).astype(np.int32), Multiplier.from_real(0.05))

@@ -64,4 +64,4 @@ def test_listening(deferred: bool) -> None:
 
     with pytest.raises(Stopped) as caught:
         asked()
-    assert (caught.value.exit_code, reached) == (143, [True] * deferred)
+    assert (caught.value.exit_code, reached) == (143, [signal.SIGTERM] * deferred)

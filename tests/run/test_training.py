@@ -16,6 +16,7 @@ from fxptrain.run.directory import RunDirectory
 from fxptrain.run.evaluation import evaluate
 from fxptrain.run.metrics import read_metrics
 from fxptrain.run.progress import Progress
+from fxptrain.run.task import prepare
 from fxptrain.run.training import train
 from tests.small import small_data, small_recipe
 
@@ -59,6 +60,17 @@ def test_a_run(tmp_path: Path) -> None:
     assert {path.name for path in (tmp_path / "run").iterdir()} == {
         *("config.toml", "checkpoint.fxp", "best.fxp", "metrics.jsonl", "log.txt", "result.json", "lock"),
     }
+
+
+def test_what_the_machine_cannot_hold_is_refused_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step that exceeds the memory, alone or with its data, is refused with the way out, and nothing is written."""
+    recipe, data = small_recipe(), small_data()
+    with pytest.raises(FxptrainError, match=r"planned to take [0-9,]+ bytes and .* more than .* Use what fits: .*"):
+        train(recipe.changed({"training.batch_size": 1 << 30}), data=data, out=tmp_path / "run", threads=1)
+    monkeypatch.setattr(fxptrain.run.training, "machine_bytes", lambda: prepare(recipe, data).data_bytes + 1000)
+    with pytest.raises(FxptrainError, match="Nothing fits into 1,000 bytes"):
+        train(recipe, data=data, out=tmp_path / "run", threads=1)
+    assert not list(tmp_path.iterdir())
 
 
 def test_without_a_directory_the_result_is_the_same(tmp_path: Path) -> None:

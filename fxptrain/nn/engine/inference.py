@@ -13,8 +13,8 @@ from fxptrain.errors import FxptrainError, ShapeError
 from fxptrain.kernels import loss
 from fxptrain.kernels.call import Program, run_calls
 from fxptrain.kernels.requantize import RoundSite
-from fxptrain.nn.engine.plans import StagePlans, remembered
-from fxptrain.nn.engine.share import ForwardShare
+from fxptrain.nn.engine.call_cache import CallCache, remembered
+from fxptrain.nn.engine.passes import ForwardPass
 from fxptrain.nn.engine.threads import Team, shares
 from fxptrain.nn.engine.workspace import Workspace, plan_memory
 from fxptrain.nn.layers.contract import Moment
@@ -68,7 +68,7 @@ class Inference:
         self.chunk = max(1, min(CHUNK * self.team.size, batch))
         arenas = plan_memory(model, self.chunk, self.team.size, training=False)
         self.space = Workspace(model, arenas, self.team.size)
-        self._programs: dict[Hashable, tuple[list[ForwardShare], Program]] = {}
+        self._programs: dict[Hashable, tuple[list[ForwardPass], Program]] = {}
         self._extent = model.expect(NO_PIXELS)
         self._prepare()
 
@@ -83,15 +83,15 @@ class Inference:
         for stage, views in zip(stages, shared, strict=True):
             run_calls(stage.prepare(views, False))
 
-    def _plan(self, samples: int, kind: npt.DTypeLike) -> tuple[list[ForwardShare], Program]:
+    def _plan(self, samples: int, kind: npt.DTypeLike) -> tuple[list[ForwardPass], Program]:
         """Forward of a chunk: a share for every thread."""
         moment = Moment(self.model.seed, 0, False, False)
         parts = shares(samples, self.team.workers(samples * self._macs), SAMPLE_BLOCK)
         found = [
-            ForwardShare(self.model, self.space, StagePlans(self.model.stages), worker, part, moment, kind)
+            ForwardPass(self.model, self.space, CallCache(self.model.stages), worker, part, moment, kind)
             for worker, part in enumerate(parts)
         ]
-        return found, Program([[share.calls] for share in found])
+        return found, Program([[one.calls] for one in found])
 
     def chunks(self, inputs: npt.NDArray[np.generic]) -> Iterator[tuple[slice, IntArray]]:
         """Logits chunk by chunk, as views that the next chunk overwrites."""
@@ -104,8 +104,8 @@ class Inference:
             here = inputs[start : start + self.chunk]
             plan = partial(self._plan, len(here), inputs.dtype)
             parts, program = remembered(self._programs, (len(here), inputs.dtype), plan)
-            for share in parts:
-                share.give(here)
+            for one in parts:
+                one.give(here)
             self.team.perform(program, 0, len(parts))
             yield slice(start, start + len(here)), self.space.y[-1][: len(here)].reshape(len(here), -1)
 

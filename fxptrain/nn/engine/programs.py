@@ -12,15 +12,15 @@ import numpy as np
 import numpy.typing as npt
 
 from fxptrain.kernels.call import Call, Phase, Program
+from fxptrain.nn.engine.call_cache import CallCache
 from fxptrain.nn.engine.layout import Layout
-from fxptrain.nn.engine.passed import Passed
-from fxptrain.nn.engine.plans import StagePlans
-from fxptrain.nn.engine.share import (
+from fxptrain.nn.engine.outcome import Outcome
+from fxptrain.nn.engine.passes import (
     INPUTS_AT,
     ErrorFormats,
     Inputs,
     Labels,
-    TrainingShare,
+    TrainingPass,
     blocks_input,
     reading,
     stage_input,
@@ -68,11 +68,11 @@ class Packing:
         """Let every stage choose its accumulators by what was measured."""
         self.choice = tuple(stage.choose(found) for stage, found in zip(self.stages, self._found, strict=True))
 
-    def phase(self, plans: StagePlans) -> Phase:
+    def phase(self, cache: CallCache) -> Phase:
         """Pack all weights that are packed whole, the stage with most parameters first."""
         stages = self.stages
         order = sorted(range(len(stages)), key=lambda i: -sum(p.flat.size for p in stages[i].parameters))
-        found = (plans.of(i, "prepare", (), partial(self._prepare, i)) for i in order)
+        found = (cache.of(i, "prepare", (), partial(self._prepare, i)) for i in order)
         return [[calls] for calls in found if calls]
 
     def _prepare(self, i: int) -> list[Call]:
@@ -81,63 +81,63 @@ class Packing:
         return make(views, hands_back(stage))
 
 
-def _forward(stage: int, share: TrainingShare) -> list[Call]:
-    return share.outputs[stage].calls
+def _forward(stage: int, one: TrainingPass) -> list[Call]:
+    return one.outputs[stage].calls
 
 
-def _backward(stage: int, share: TrainingShare) -> list[Call]:
-    return share.backward[stage]
+def _backward(stage: int, one: TrainingPass) -> list[Call]:
+    return one.backward[stage]
 
 
-class Samples:
+class SamplesProgram:
     """Forward, loss and input errors of one piece of a batch, a share of it for every thread."""
 
     def __init__(
-        self, model: Model, space: Workspace, plans: StagePlans, layout: Layout, samples: int, kind: npt.DTypeLike,
+        self, model: Model, space: Workspace, cache: CallCache, layout: Layout, samples: int, kind: npt.DTypeLike,
         formats: ErrorFormats,
     ) -> None:  # fmt: skip
         self._layout = layout
         optimizer = model.optimizer
         forward, error = (name == "stochastic" for name in (optimizer.forward_rounding, optimizer.error_rounding))
-        self._shares = [
+        self._passes = [
             [
-                TrainingShare(
-                    model, space, plans, worker, at, Moment(model.seed, at.start, forward, error), kind, layout, formats
+                TrainingPass(
+                    model, space, cache, worker, at, Moment(model.seed, at.start, forward, error), kind, layout, formats
                 )
                 for at in pieces(part, samples if layout.schedule.layers else at_once(model, samples))
             ]
             for worker, part in enumerate(shares(samples, layout.threads, SAMPLE_BLOCK))
         ]
 
-    def phases(self, rows: Rows | None) -> list[Phase]:
+    def phases(self, rows: GradientsProgram | None) -> list[Phase]:
         """A group for every thread's samples, and one for every block of a gradient, as the schedule orders them."""
         if not self._layout.schedule.layers:
-            found = [self._phase(lambda share: share.calls)]
+            found = [self._phase(lambda one: one.calls)]
             return found if rows is None else [*found, rows.phase()]
         stages = range(len(self._layout.blocks))
-        found = [self._phase(lambda share: share.load)]
+        found = [self._phase(lambda one: one.load)]
         found += [self._phase(partial(_forward, i)) for i in stages]
-        found.append(self._phase(lambda share: [share.loss]))
+        found.append(self._phase(lambda one: [one.loss]))
         for i in reversed(stages):
             found.append(self._phase(partial(_backward, i)))
             if rows is not None:
                 found += [rows.phase(n) for n in self._layout.updates(i)]
         return found
 
-    def _phase(self, calls: Callable[[TrainingShare], list[Call]]) -> Phase:
-        return [[[call for share in own for call in calls(share)]] for own in self._shares]
+    def _phase(self, calls: Callable[[TrainingPass], list[Call]]) -> Phase:
+        return [[[call for one in own for call in calls(one)]] for own in self._passes]
 
     def give(self, inputs: Inputs, labels: Labels) -> None:
         """Hand over the piece."""
-        for share in (share for own in self._shares for share in own):
-            share.give_labelled(inputs, labels)
+        for one in (one for own in self._passes for one in own):
+            one.give_labelled(inputs, labels)
 
-    def passed(self) -> list[Passed]:
+    def outcomes(self) -> list[Outcome]:
         """What the calls returned when they were made last."""
-        return [share.passed() for own in self._shares for share in own]
+        return [one.outcome() for own in self._passes for one in own]
 
 
-class Rows:
+class GradientsProgram:
     """All gradient blocks over some samples and, after each, what a sink does with it."""
 
     def __init__(
@@ -200,12 +200,12 @@ class Rows:
 class Piece:
     """One piece of a batch, from packing the weights, if it is the first, to its gradients, if there is a sink."""
 
-    def __init__(self, packing: Phase | None, samples: Samples, rows: Rows | None) -> None:
+    def __init__(self, packing: Phase | None, samples: SamplesProgram, rows: GradientsProgram | None) -> None:
         self.samples, self.rows = samples, rows
         self.program = Program(packing or [], *samples.phases(rows))
 
-    def run(self, team: Team, inputs: Inputs, labels: Labels, part: slice, step: int, workers: int) -> list[Passed]:
-        """Run its program on a part of the batch; returns what the samples passed."""
+    def run(self, team: Team, inputs: Inputs, labels: Labels, part: slice, step: int, workers: int) -> list[Outcome]:
+        """Run its program on a part of the batch; returns the outcomes of its samples."""
         here = np.ascontiguousarray(inputs[part])
         self.samples.give(here, labels[part])
         if self.rows is not None:
@@ -214,4 +214,4 @@ class Piece:
         team.perform(self.program, step, workers, part.start)
         if self.rows is not None:
             self.rows.after()
-        return self.samples.passed()
+        return self.samples.outcomes()

@@ -24,7 +24,7 @@ LAST_WORDS_SECONDS = 2.0
 ABORTED = 2  # exit code
 
 
-class Group:
+class Ranks:
     """A process on its own; everything it hears from the others is what it said itself.
 
     Attributes
@@ -41,7 +41,7 @@ class Group:
 
         Examples
         --------
-        >>> Group().share(5)
+        >>> Ranks().share(5)
         slice(0, 5, None)
         """
         return slice(samples * self.rank // self.size, samples * (self.rank + 1) // self.size)
@@ -68,6 +68,9 @@ class Group:
     def require_same(self, what: str, value: str) -> None:
         """Raise `FxptrainError` unless all ranks passed the same value."""
 
+    def end_together(self) -> None:
+        """Note that all ranks leave at this point, whatever they leave by: none needs to end the others."""
+
     def __enter__(self) -> Self:
         """Nothing to do."""
         return self
@@ -76,12 +79,13 @@ class Group:
         """After an error, see to it that the other ranks end too: they would wait for this one for ever."""
 
 
-class MPIGroup(Group):
+class MPIRanks(Ranks):
     """The processes that ``mpirun`` started."""
 
     def __init__(self, mpi: Any) -> None:
         self._mpi, self._world = mpi, mpi.COMM_WORLD
         self.rank, self.size = self._world.Get_rank(), self._world.Get_size()
+        self._together = False
 
     def add(self, arrays: Iterable[npt.NDArray[np.signedinteger[Any]]]) -> None:
         """Replace each array by its sum over all ranks."""
@@ -111,16 +115,20 @@ class MPIGroup(Group):
         if len(set(self._world.allgather(value))) > 1:
             raise FxptrainError(f"The ranks have different {what}: give all the same arguments, files and code.")
 
+    def end_together(self) -> None:
+        """Note that all ranks leave at this point."""
+        self._together = True
+
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """After an error, end all ranks with this process: the first one speaks for all that have made its mistake."""
-        if kind is None:
+        if kind is None or self._together:
             return
         if self.rank:
             time.sleep(LAST_WORDS_SECONDS)
         atexit.register(self._world.Abort, ABORTED)
 
 
-def world() -> Group:
+def world() -> Ranks:
     """All processes that ``mpirun`` started with this one; without it, this one alone.
 
     Raises
@@ -129,8 +137,8 @@ def world() -> Group:
         If there are several and mpi4py is not installed.
     """
     if all(os.environ.get(name, "1") == "1" for name in SIZE_VARIABLES):
-        return Group()
+        return Ranks()
     try:
-        return MPIGroup(import_module("mpi4py.MPI"))
+        return MPIRanks(import_module("mpi4py.MPI"))
     except ImportError as error:
         raise FxptrainError(f"Training over MPI needs mpi4py: install the extra, fxptrain[mpi] ({error}).") from None

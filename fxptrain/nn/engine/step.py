@@ -16,18 +16,18 @@ import numpy.typing as npt
 
 from fxptrain.errors import FxptrainError
 from fxptrain.fixed.multiplier import Multiplier
+from fxptrain.nn.engine.call_cache import CallCache, remembered
 from fxptrain.nn.engine.curve import smallest
 from fxptrain.nn.engine.inference import check_inputs
 from fxptrain.nn.engine.layout import Layout, pack_parameters
-from fxptrain.nn.engine.passed import Passed, together
-from fxptrain.nn.engine.plans import StagePlans, remembered
-from fxptrain.nn.engine.programs import Packing, Piece, Rows, Samples
-from fxptrain.nn.engine.ranks import Group
+from fxptrain.nn.engine.outcome import Outcome, together
+from fxptrain.nn.engine.passes import ErrorFormats, Inputs, Labels
+from fxptrain.nn.engine.programs import GradientsProgram, Packing, Piece, SamplesProgram
+from fxptrain.nn.engine.ranks import Ranks
 from fxptrain.nn.engine.schedule import FAST, Schedule
-from fxptrain.nn.engine.share import ErrorFormats, Inputs, Labels
 from fxptrain.nn.engine.sinks import Accumulator, LargestSink, Sink, UpdateSink
 from fxptrain.nn.engine.threads import Team
-from fxptrain.nn.layers.contract import GradientBlock, Report
+from fxptrain.nn.layers.contract import GradientBlock, Observed
 from fxptrain.nn.model import Model
 
 PACK_WORK, UPDATE_WORK = 256, 512  # MACs that take about as long as packing, and as updating, one parameter
@@ -63,7 +63,7 @@ class TrainingStep:
         Process a batch in pieces of this size, for the price of one gradient accumulator; the bits are the same.
     threads : int
         Threads; they change no bit.
-    group : Group, optional
+    ranks : Ranks, optional
         Processes that train the model together: each computes its share of every batch, for the price of one gradient
         accumulator, and all make the same update; the bits are the same.
     schedule : Schedule
@@ -82,7 +82,7 @@ class TrainingStep:
         *,
         micro_batch: int | None = None,
         threads: int = 1,
-        group: Group | None = None,
+        ranks: Ranks | None = None,
         schedule: Schedule = FAST,
     ) -> None:
         for name, value in (("batch_size", batch_size), ("micro_batch", micro_batch or 1), ("threads", threads)):
@@ -90,12 +90,12 @@ class TrainingStep:
                 raise FxptrainError(f"`{name}` (={value}) must be at least 1.")
         model.check_widths(batch_size)
         self.model, self.batch_size = model, batch_size
-        self.group = group or Group()
-        self.piece = min(micro_batch or batch_size, self.group.largest_share(batch_size))
+        self.ranks = ranks or Ranks()
+        self.piece = min(micro_batch or batch_size, self.ranks.largest_share(batch_size))
         self.team = Team(threads)
         self._macs = sum(stage.macs for stage in model.stages)
         self._parameters = sum(p.flat.size for stage in model.stages for p in stage.parameters)
-        summed = self.piece < batch_size or self.group.size > 1
+        summed = self.piece < batch_size or self.ranks.size > 1
         self.layout = Layout(model, self.piece, threads, schedule, pieces=summed)
         if self.layout.packs_parameters:
             pack_parameters(model)
@@ -107,8 +107,8 @@ class TrainingStep:
         self._formats: ErrorFormats = ([], [])
         self._packings: dict[Hashable, Packing] = {}
         self._packing: Packing
-        self._plans = StagePlans(model.stages)
-        self._rows: dict[Hashable, Rows] = {}
+        self._cache = CallCache(model.stages)
+        self._rows: dict[Hashable, GradientsProgram] = {}
         self._made: dict[Hashable, Piece] = {}
         self._formats_key: Hashable = None
         self._forms = model.tensor_formats()
@@ -124,7 +124,7 @@ class TrainingStep:
         Parameters
         ----------
         inputs : uint8 or raw int array (n, h, w, c)
-            Pixels, or raw integers in the model's input format; n <= batch_size. Every rank of a group is given the
+            Pixels, or raw integers in the model's input format; n <= batch_size. Every rank is given the
             whole batch.
         labels : int32 array (n,)
             Class numbers.
@@ -139,19 +139,19 @@ class TrainingStep:
         self._prepare()
         self.update.begin(rate, len(inputs), self._formats[0], self._formats_key)
         sink: Sink = self.accumulator or self.update
-        passed: list[Passed] = []
+        outcomes: list[Outcome] = []
         for part in self._pieces(len(inputs)):
-            passed += self._piece(inputs, labels, part, sink)
-        passed = together(self.group, passed, len(model.stages))
+            outcomes += self._piece(inputs, labels, part, sink)
+        outcomes = together(self.ranks, outcomes, len(model.stages))
         if self.accumulator is not None:
-            self.group.add(self.accumulator.sums.values())
+            self.ranks.add(self.accumulator.sums.values())
             self.accumulator.hand_over(self.update)
         self.update.finish()
-        self._note(passed, len(inputs))
+        self._note(outcomes, len(inputs))
         model.step += 1
         if model.formats.mode == "auto" and model.step % model.formats.adapt_every == 0:
             model.adapt()
-        return StepResult(sum(p.loss_sum for p in passed), sum(p.correct for p in passed), len(inputs))
+        return StepResult(sum(p.loss_sum for p in outcomes), sum(p.correct for p in outcomes), len(inputs))
 
     def _check(self, inputs: Inputs, labels: Labels) -> None:
         check_inputs(self.model, inputs)
@@ -165,7 +165,7 @@ class TrainingStep:
 
     def _pieces(self, samples: int) -> Iterator[slice]:
         """Share of a batch that this rank computes, piece by piece."""
-        share = self.group.share(samples)
+        share = self.ranks.share(samples)
         for start in range(share.start, share.stop, self.piece):
             yield slice(start, min(start + self.piece, share.stop))
 
@@ -184,9 +184,9 @@ class TrainingStep:
         if key != self._formats_key:
             self._formats, self._formats_key = model.error_formats(), key
 
-    def _piece(self, inputs: Inputs, labels: Labels, part: slice, sink: Sink | None) -> list[Passed]:
+    def _piece(self, inputs: Inputs, labels: Labels, part: slice, sink: Sink | None) -> list[Outcome]:
         """All of one piece of the batch; gradients only for a sink."""
-        samples, first = part.stop - part.start, part.start == self.group.share(len(inputs)).start
+        samples, first = part.stop - part.start, part.start == self.ranks.share(len(inputs)).start
         key = (self._formats_key, self._packing.choice, samples, inputs.dtype, sink, first)
         piece = remembered(self._made, key, partial(self._make_piece, samples, inputs.dtype, sink, first))
         work = 3 * samples * self._macs + (PACK_WORK + UPDATE_WORK) * self._parameters
@@ -194,24 +194,24 @@ class TrainingStep:
 
     def _make_piece(self, samples: int, kind: npt.DTypeLike, sink: Sink | None, first: bool) -> Piece:
         self._packing.apply()
-        self._plans.choice = self._packing.choice
-        model, space, plans, layout, rows = self.model, self.space, self._plans, self.layout, None
+        self._cache.choice = self._packing.choice
+        model, space, cache, layout, rows = self.model, self.space, self._cache, self.layout, None
         if sink is not None:
-            make = partial(Rows, model, space, layout, self.blocks, samples, kind, sink)
+            make = partial(GradientsProgram, model, space, layout, self.blocks, samples, kind, sink)
             rows = remembered(self._rows, (samples, np.dtype(kind), sink), make)
-        there_and_back = Samples(model, space, plans, layout, samples, kind, self._formats)
-        return Piece(self._packing.phase(plans) if first else None, there_and_back, rows)
+        there_and_back = SamplesProgram(model, space, cache, layout, samples, kind, self._formats)
+        return Piece(self._packing.phase(cache) if first else None, there_and_back, rows)
 
-    def _note(self, passed: list[Passed], samples: int) -> None:
+    def _note(self, outcomes: list[Outcome], samples: int) -> None:
         """Hand the merged reports to the formats and the error scales."""
         for i, stage in enumerate(self.model.stages):
-            for share in passed:
-                report = share.outputs[i]
+            for one in outcomes:
+                report = one.outputs[i]
                 if report.total:
                     stage.y_form.note(report.saturated, report.total, report.largest)
-            self._note_errors(i, [share.errors[i] for share in passed])
+            self._note_errors(i, [one.errors[i] for one in outcomes])
 
-    def _note_errors(self, i: int, reports: list[Report]) -> None:
+    def _note_errors(self, i: int, reports: list[Observed]) -> None:
         """Count a stage's errors and apply the rule of their scale to the largest sum."""
         scale = self.model.stages[i].error_scale
         form, sum_frac = self._formats[0][i], self._formats[1][i]
@@ -228,35 +228,35 @@ class TrainingStep:
         """Before the first step: fit every error scale, from the loss down, then the momentum formats."""
         stages = self.model.stages
         for i in range(len(stages) - 1, -1, -1):
-            passed = self._whole_pass(inputs, labels)
+            outcomes = self._whole_pass(inputs, labels)
             scale = stages[i].error_scale
-            scale.frac = scale.fitting(max(int(share.errors[i].largest) for share in passed), self._formats[1][i])
+            scale.frac = scale.fitting(max(int(one.errors[i].largest) for one in outcomes), self._formats[1][i])
         self._prepare()
         largest = LargestSink(self.model)
         sink: Sink = self.accumulator or largest
         self._whole_pass(inputs, labels, sink)
         if self.accumulator is not None:
-            self.group.add(self.accumulator.sums.values())
+            self.ranks.add(self.accumulator.sums.values())
             self.accumulator.hand_over(largest)
         if self.model.formats.momentum_frac is None:
             largest.fit_momentum(len(inputs), self._formats[0])
         self.model.calibrated = True
 
-    def _whole_pass(self, inputs: Inputs, labels: Labels, sink: Sink | None = None) -> list[Passed]:
+    def _whole_pass(self, inputs: Inputs, labels: Labels, sink: Sink | None = None) -> list[Outcome]:
         self._prepare()
-        passed: list[Passed] = []
+        outcomes: list[Outcome] = []
         for part in self._pieces(len(inputs)):
-            passed += self._piece(inputs, labels, part, sink)
-        return together(self.group, passed, len(self.model.stages))
+            outcomes += self._piece(inputs, labels, part, sink)
+        return together(self.ranks, outcomes, len(self.model.stages))
 
 
 def training_step(
-    model: Model, batch_size: int, *, micro_batch: int | None = None, threads: int = 1, group: Group | None = None,
+    model: Model, batch_size: int, *, micro_batch: int | None = None, threads: int = 1, ranks: Ranks | None = None,
     lean: bool = False, schedule: Schedule | None = None,
 ) -> TrainingStep:  # fmt: skip
     """A step by a schedule, by default the fastest one, or with `lean` the one that takes least memory."""
-    group = group or Group()
-    piece = min(micro_batch or batch_size, group.largest_share(batch_size))
+    ranks = ranks or Ranks()
+    piece = min(micro_batch or batch_size, ranks.largest_share(batch_size))
     if schedule is None:
         schedule = smallest(model, piece, threads).schedule if lean else FAST
-    return TrainingStep(model, batch_size, micro_batch=micro_batch, threads=threads, group=group, schedule=schedule)
+    return TrainingStep(model, batch_size, micro_batch=micro_batch, threads=threads, ranks=ranks, schedule=schedule)

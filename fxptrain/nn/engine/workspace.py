@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fxptrain.errors import ShapeError
 from fxptrain.fixed.format import FxP
 from fxptrain.kernels.update_site import BLOCK
 from fxptrain.nn.layers.contract import INPUT, NO_WINNERS, Stage, Views
@@ -19,6 +20,7 @@ from fxptrain.nn.model import Model
 from fxptrain.nn.state.arena import ALIGNMENT, FOREVER, Buffer, Plan, lay_out
 from fxptrain.nn.state.packed import state_bytes
 from fxptrain.nn.state.parameters import IntArray
+from fxptrain.sizes import machine_bytes
 
 PHASES = ("forward", "error", "gradient")
 JOIN_BYTES = 512 * 1024  # of the exact sums of one tensor's error, at most, if that is not less than a sample's
@@ -164,10 +166,21 @@ def state_buffers(
 
 
 class Workspace:
-    """Arenas and the views into them, by stage, phase and thread."""
+    """Arenas and the views into them, by stage, phase and thread.
+
+    Raises
+    ------
+    ShapeError
+        If the machine has not the memory.
+    """
 
     def __init__(self, model: Model, plans: list[Plan], threads: int) -> None:
         self.plans = plans
+        if self.bytes > machine_bytes():
+            raise ShapeError(
+                f"The model's activations and scratch memory take {self.bytes:,} bytes; there are {machine_bytes():,}. "
+                "Use a smaller model, or smaller batches."
+            )
         views: dict[str, npt.NDArray[Any]] = {
             name: view for plan in self.plans for name, view in plan.allocate().items()
         }

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from fxptrain.errors import FormatError
-from fxptrain.kernels.conv import Chain
+from fxptrain.kernels.conv import Accumulation
 from fxptrain.kernels.dot import UNBOUNDED
 from fxptrain.kernels.instructions import FLIP, QUADS
 from fxptrain.kernels.pack import Digits
@@ -36,7 +36,7 @@ def element_type(row_bits: int, column_bits: int) -> type[np.signedinteger]:
     return np.int8 if bytes_pay(row_bits, column_bits) else np.int16
 
 
-def plan_chain(row_bits: int, column_bits: int) -> Chain:
+def plan_chain(row_bits: int, column_bits: int) -> Accumulation:
     """Cheapest exact accumulation of products of a `row_bits` by a `column_bits` operand into int64.
 
     One plane each for operands that int8 holds, in chains that unsigned bytes cannot overflow either; one plane of
@@ -44,18 +44,18 @@ def plan_chain(row_bits: int, column_bits: int) -> Chain:
     column operand of more than 16 bits in 15-bit digits.
     """
     if max(row_bits, column_bits) <= BYTE_BITS:
-        return Chain(Digits(1, 0), Digits(1, 0), BYTE_CHAIN)
+        return Accumulation(Digits(1, 0), Digits(1, 0), BYTE_CHAIN)
     if row_bits <= 16 and column_bits <= 16:
         terms = (INT32_LIMIT - 1) >> (row_bits + column_bits - 2)
         if terms >= WORTHWHILE_TERMS:
-            return Chain(Digits(1, 0), Digits(1, 0), max(terms // 2, 1))
+            return Accumulation(Digits(1, 0), Digits(1, 0), max(terms // 2, 1))
     rows = Digits(-(-row_bits // ROW_DIGIT_BITS), ROW_DIGIT_BITS)
     columns = Digits(1, 0) if column_bits <= 16 else Digits(-(-column_bits // COLUMN_DIGIT_BITS), COLUMN_DIGIT_BITS)
     column_magnitude = column_bits - 1 if columns.planes == 1 else COLUMN_DIGIT_BITS
-    return Chain(rows, columns, ((INT32_LIMIT - 1) >> (ROW_DIGIT_BITS - 1 + column_magnitude)) // 2)
+    return Accumulation(rows, columns, ((INT32_LIMIT - 1) >> (ROW_DIGIT_BITS - 1 + column_magnitude)) // 2)
 
 
-NARROW = Chain(Digits(1, 0), Digits(1, 0), int(UNBOUNDED))  # for sums proved to fit int32: partial sums may wrap
+NARROW = Accumulation(Digits(1, 0), Digits(1, 0), int(UNBOUNDED))  # for sums proved to fit int32: partial sums may wrap
 
 
 def fits_int32(largest_sum: int, shift: int) -> bool:

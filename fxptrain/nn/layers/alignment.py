@@ -1,6 +1,6 @@
 """One grid for numbers of several: where tensors are added up, and where the errors of several readers are.
 
-What does not belong here: the sums (`add`, `nn.engine.share`).
+What does not belong here: the sums (`add`, `nn.engine.passes`).
 """
 
 from __future__ import annotations

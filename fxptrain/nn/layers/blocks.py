@@ -14,7 +14,7 @@ import numpy.typing as npt
 from fxptrain.fixed.format import FxP
 from fxptrain.kernels import conv_gradient
 from fxptrain.kernels.call import Call
-from fxptrain.kernels.channels import SHORT, Place, Stored
+from fxptrain.kernels.channels import SHORT, Destination, Stored
 from fxptrain.kernels.dot import COLUMN_MULTIPLE
 from fxptrain.kernels.instructions import CHOICES
 from fxptrain.nn.layers.contract import (
@@ -242,14 +242,14 @@ class ProductBlocks(Blocks):
                 calls.append(s.forward_of(call, images, call.scratch, self._x(call.x, kept, images), y, stored, place))
         return Roundings(calls, kept.samples * s.out_elements)
 
-    def _place(self, kept: Kept, images: Images, begin: int, count: int, scratch: Views) -> Place | None:
+    def _place(self, kept: Kept, images: Images, begin: int, count: int, scratch: Views) -> Destination | None:
         """Where a block's outputs go."""
         s, y, won = self.stage, kept.y, kept.winners
         if self._whole(count, s.channels, y, won):
             return None
         number = kept.first + images.part.start
         at_once = images.geometry.image.w if s.linear else 1
-        return Place(
+        return Destination(
             s.channels, begin, y.bits, number * y.sample_bytes, at_once * y.sample_bytes, won.bits,
             number * won.sample_bytes, won.sample_bytes, scratch["row"], scratch["won"],
             scratch["line"].view(np.int32 if s.forward_narrow else np.int64)[:count],
@@ -285,7 +285,7 @@ class ProductBlocks(Blocks):
             place = None
             if not self._whole(count, s.inner, kept.x):
                 line = call.scratch["line"].view(kind)[:count]
-                place = Place(s.inner, begin, 0, 0, 0, 0, 0, 0, call.scratch["row"], NO_LINE, line)
+                place = Destination(s.inner, begin, 0, 0, 0, 0, 0, 0, call.scratch["row"], NO_LINE, line)
             calls += [
                 s.error_of(
                     call, images, call.scratch, self._x(call.x, kept, images), images.of(call.out),

@@ -27,6 +27,7 @@ from fxptrain.kernels.update_site import Runs
 from fxptrain.nn.layers.storage import NOTHING, Storage
 from fxptrain.nn.state.arena import Buffer
 from fxptrain.nn.state.formats import ErrorScale, TensorFormat
+from fxptrain.nn.state.initialization import Init
 from fxptrain.nn.state.parameters import IntArray, ParameterArray
 from fxptrain.nn.state.streams import Site, stream
 
@@ -107,6 +108,11 @@ class LayerSpec(ABC):
         return None
 
     @property
+    def starts(self) -> Init | None:
+        """How far its initial weights reach, if it says so itself."""
+        return None
+
+    @property
     def function(self) -> Function | None:
         """What it computes of each value by itself, if that is all and the function is monotone."""
         return None
@@ -156,7 +162,7 @@ class Moment(NamedTuple):
     stochastic_error: bool
 
 
-class Report(NamedTuple):
+class Observed(NamedTuple):
     """What a call reports of its roundings: saturated values, all values, largest absolute raw value or sum."""
 
     saturated: int
@@ -173,17 +179,17 @@ class Roundings(NamedTuple):
     calls: list[Call]
     total: int  # 0: nothing is rounded, nothing reported
 
-    def report(self) -> Report:
+    def report(self) -> Observed:
         """What the calls returned when they were made last."""
         if not self.total:
-            return Report(0, 0, 0)
+            return Observed(0, 0, 0)
         saturated = largest = 0
         for call in self.calls:
             if found := call.results:
                 saturated, largest = saturated + found[0], max(largest, found[1])
-        return Report(saturated, self.total, largest)
+        return Observed(saturated, self.total, largest)
 
-    def run(self, step: int) -> Report:
+    def run(self, step: int) -> Observed:
         """Make the calls, here and now."""
         run_calls(self.calls, step)
         return self.report()
@@ -482,6 +488,11 @@ class Stage(ABC):
     @property
     def fan_in(self) -> int:
         """Products in one sum of the output."""
+        return 1
+
+    @property
+    def fan_out(self) -> int:
+        """Products in one sum of the input error, where no border cuts them off."""
         return 1
 
     # Export --------------------------------------------------------------------------------------------------------

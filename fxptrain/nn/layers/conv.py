@@ -17,8 +17,8 @@ import numpy.typing as npt
 from fxptrain.errors import ShapeError
 from fxptrain.kernels import conv, conv_gradient, panels
 from fxptrain.kernels.call import Call
-from fxptrain.kernels.channels import Place, Stored
-from fxptrain.kernels.conv import Chain, Geometry, Tables
+from fxptrain.kernels.channels import Destination, Stored
+from fxptrain.kernels.conv import Accumulation, Geometry, Tables
 from fxptrain.kernels.instructions import CHOICES, FLIPPED_WORD, PICKS
 from fxptrain.kernels.norms import Chains, room_beside, room_of_chains
 from fxptrain.kernels.update_site import Runs
@@ -40,7 +40,7 @@ from fxptrain.nn.layers.contract import (
 )
 from fxptrain.nn.layers.images import Geometries, Groups, Images, padded_size, round_up
 from fxptrain.nn.layers.registry import register
-from fxptrain.nn.layers.weighted import WeightedStage, WindowSpec
+from fxptrain.nn.layers.weighted import WeightedSpec, WeightedStage, WindowSpec
 from fxptrain.nn.state.arena import Buffer
 from fxptrain.nn.state.parameters import IntArray
 
@@ -97,7 +97,7 @@ class Conv2d(WindowSpec):
 
 @register
 @dataclass(frozen=True, kw_only=True)
-class Linear(LayerSpec):
+class Linear(WeightedSpec):
     """Matrix product with every flattened sample.
 
     ``y[n, o] = bias[o] + sum of x[n, k] w[k, o]`` over k, rounded once.
@@ -131,7 +131,7 @@ class Linear(LayerSpec):
         return {"features": range(1, 7), "bias": (True, False)}
 
 
-def _splits(chain: Chain) -> bool:
+def _splits(chain: Accumulation) -> bool:
     """Whether rows are split into several planes of digits, so that there is something to prove."""
     return chain.row_digits.planes > 1
 
@@ -176,6 +176,11 @@ class ProductStage(WeightedStage):
     def fan_in(self) -> int:
         """Inputs of one output."""
         return self.taps * self.inner
+
+    @property
+    def fan_out(self) -> int:
+        """Outputs of one input, where windows go on by one."""
+        return self.taps * self.channels
 
     @property
     def error_terms(self) -> int:
@@ -247,16 +252,16 @@ class ProductStage(WeightedStage):
         return self.pool[0] * self.pool[1] >= SPARSE_WINDOW
 
     @cached_property
-    def forward_static(self) -> Chain:
+    def forward_static(self) -> Accumulation:
         """Accumulation of the output that the formats alone prove exact."""
         return plan_chain(*self.widths["forward"])
 
     @cached_property
-    def error_static(self) -> Chain:
+    def error_static(self) -> Accumulation:
         """The same of the input error."""
         return plan_chain(*self.widths["error"])
 
-    def gradient_chain(self, batch: int) -> tuple[Chain, bool]:
+    def gradient_chain(self, batch: int) -> tuple[Accumulation, bool]:
         """Accumulation of the weight gradient, and whether int32 holds the sum over the whole batch."""
         terms = batch * self.out_shape[0] * self.out_shape[1]
         bits = self.widths["gradient"]
@@ -584,7 +589,7 @@ class ProductStage(WeightedStage):
 
     def forward_of(
         self, call: ForwardCall, images: Images, views: Views, x: IntArray, y: IntArray, stored: Stored | None = None,
-        place: Place | None = None,
+        place: Destination | None = None,
     ) -> Call:  # fmt: skip
         """Outputs of a geometry of some samples; see `kernels.conv.conv2d_forward`."""
         kind = np.int32 if self.forward_narrow else np.int64
@@ -611,7 +616,7 @@ class ProductStage(WeightedStage):
 
     def error_of(
         self, call: ErrorCall, images: Images, views: Views, x: IntArray, out: IntArray, *, won: Stored | None = None,
-        stored: Stored | None = None, place: Place | None = None,
+        stored: Stored | None = None, place: Destination | None = None,
     ) -> Call:  # fmt: skip
         """Input error of a geometry of some samples; see `kernels.conv.conv2d_input_error`."""
         scratch, site, kind = call.scratch, self.error_site(call), self.error_type(call)

@@ -75,6 +75,11 @@ class DepthwiseStage(WeightedStage):
         return self.kernel[0] * self.kernel[1]
 
     @property
+    def fan_out(self) -> int:
+        """Outputs of one input."""
+        return self.fan_in
+
+    @property
     def macs(self) -> int:
         """Multiply-accumulates of one forward sample."""
         return self.conv_out[0] * self.conv_out[1] * self.fan_in * self.in_shape[2]

@@ -9,6 +9,7 @@ from typing import Any
 from fxptrain.fixed.format import FxP
 from fxptrain.nn.layers.accumulate import require_int64
 from fxptrain.nn.layers.contract import LayerSpec, Pair, Shape, Stage, windows_of
+from fxptrain.nn.state.initialization import Init
 from fxptrain.nn.state.parameters import IntArray, ParameterArray
 
 INT64 = 1 << 63
@@ -17,7 +18,25 @@ FEWER_BITS = "Use fewer bits for the weights, activations or errors."
 
 
 @dataclass(frozen=True, kw_only=True)
-class WindowSpec(LayerSpec):
+class WeightedSpec(LayerSpec):
+    """Options of every layer with weights.
+
+    Parameters
+    ----------
+    init : {"uniform", "kaiming", "xavier"}, optional
+        How far its initial weights reach (`initialization.bound_of`); left out: as the model says.
+    """
+
+    init: Init | None = None
+
+    @property
+    def starts(self) -> Init | None:
+        """See `LayerSpec.starts`."""
+        return self.init
+
+
+@dataclass(frozen=True, kw_only=True)
+class WindowSpec(WeightedSpec):
     """Options of a convolution's window.
 
     Parameters

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from math import isqrt, prod
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -178,17 +178,16 @@ class ParameterArray:
         }
         return stream(self.layer, twins[site] if self.is_bias else site)
 
-    def initialize(self, fan_in: int, seed: int) -> None:
-        """Uniform in +-1/sqrt(fan_in), rounded onto the grid; stochastically for SQPU, so that no layer starts dead.
+    def initialize(self, bound: Multiplier, seed: int) -> None:
+        """Uniform in plus and minus `bound`, rounded onto the grid; stochastically for SQPU, so no layer starts dead.
 
         Parameters
         ----------
-        fan_in : int
-            Products in one sum of the layer's output.
+        bound : Multiplier
+            See `initialization.bound_of`.
         seed : int
             Of the model.
         """
-        bound = Multiplier.from_ratio(isqrt((1 << 60) // fan_in), 1 << 30)
         form = self._value_format
         target = self.flat if self.master is None else self.master
         initialize(

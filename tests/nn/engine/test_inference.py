@@ -1,9 +1,12 @@
 """Forward without training: what is planned for pixels must not be used for inputs beyond their range."""
 
 import numpy as np
+import pytest
 
+from fxptrain.errors import ShapeError
 from fxptrain.fixed.multiplier import Multiplier
 from fxptrain.nn import spec as s
+from fxptrain.nn.engine import workspace
 from fxptrain.nn.engine.inference import Inference
 from fxptrain.nn.engine.step import TrainingStep
 from fxptrain.nn.model import Model
@@ -32,6 +35,14 @@ def test_inputs_beyond_the_pixels() -> None:
         assert running.logits(inputs).tolist() == twin.forward(raw, stochastic=False)[0].tolist()
         low, high = model.input_form.extent
         assert low <= raw.min() <= raw.max() <= high
+
+
+def test_more_than_the_machine_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Activations that do not fit into memory are refused before they are allocated, with their size."""
+    model = made()
+    monkeypatch.setattr(workspace, "machine_bytes", lambda: 1000)
+    with pytest.raises(ShapeError, match=r"scratch memory take [0-9,]{5,} bytes; there are 1,000. Use a smaller model"):
+        Inference(model, 2)
 
 
 def test_training_beyond_the_pixels() -> None:

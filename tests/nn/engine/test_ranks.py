@@ -12,14 +12,14 @@ import pytest
 
 from fxptrain.errors import FxptrainError
 from fxptrain.fixed.multiplier import Multiplier
-from fxptrain.nn.engine.ranks import Group, world
+from fxptrain.nn.engine.ranks import Ranks, world
 from fxptrain.nn.engine.step import TrainingStep
 from fxptrain.nn.model import Model
 from tests.small import small_data, small_recipe
 
 
-class ThreadGroup(Group):
-    """A rank that is a thread; `room` is where all ranks of a group meet."""
+class ThreadRanks(Ranks):
+    """A rank that is a thread; `room` is where all ranks meet."""
 
     def __init__(self, rank: int, room: list[Any], barrier: threading.Barrier) -> None:
         self.rank, self.size, self._room, self._barrier = rank, len(room), room, barrier
@@ -45,11 +45,11 @@ class ThreadGroup(Group):
         return [max(column) for column in zip(*self._meet(values), strict=True)]
 
 
-def trained(sizes: list[int], group: Group | None, **options: Any) -> tuple[str, Any, list[Any]]:
+def trained(sizes: list[int], ranks: Ranks | None, **options: Any) -> tuple[str, Any, list[Any]]:
     """Weights, state and results after a step for each batch size."""
     recipe = small_recipe(**options.pop("recipe", {}))
     model = Model.build(recipe.model, recipe.formats, recipe.optimizer, seed=5)
-    step = TrainingStep(model, max(sizes), group=group, **options)
+    step = TrainingStep(model, max(sizes), ranks=ranks, **options)
     data, results, at = small_data().train, [], 0
     for size in sizes:
         part = slice(at, at := at + size)
@@ -57,12 +57,12 @@ def trained(sizes: list[int], group: Group | None, **options: Any) -> tuple[str,
     return model.weights_sha256(), model.state_numbers(), results
 
 
-def on_ranks(count: int, task: Callable[[Group], Any]) -> list[Any]:
-    """What `task` gives on every rank of a group."""
+def on_ranks(count: int, task: Callable[[Ranks], Any]) -> list[Any]:
+    """What `task` gives on every rank."""
     room: list[Any] = [None] * count
     barrier = threading.Barrier(count)
     with ThreadPoolExecutor(count) as pool:
-        return list(pool.map(lambda rank: task(ThreadGroup(rank, room, barrier)), range(count)))
+        return list(pool.map(lambda rank: task(ThreadRanks(rank, room, barrier)), range(count)))
 
 
 @pytest.mark.parametrize("ranks", [2, 3])
@@ -80,23 +80,23 @@ def test_ranks_change_no_bit(ranks: int, options: dict[str, Any]) -> None:
     options = {k: {a.replace(".", "__"): b for a, b in v.items()} if k == "recipe" else v for k, v in options.items()}
     sizes = [16, 16, 7, 16, 2, 1, 16]
     alone = trained(sizes, None, **{k: dict(v) if isinstance(v, dict) else v for k, v in options.items()})
-    found = on_ranks(ranks, lambda group: trained(sizes, group, **dict(options)))
+    found = on_ranks(ranks, lambda own: trained(sizes, own, **dict(options)))
     assert found == [alone] * ranks
 
 
 def test_batches_of_one_sample() -> None:
     """With one sample a step all ranks but one wait, and the bits are the same."""
-    assert on_ranks(2, lambda group: trained([1] * 6, group)) == [trained([1] * 6, None)] * 2
+    assert on_ranks(2, lambda own: trained([1] * 6, own)) == [trained([1] * 6, None)] * 2
 
 
 def test_shares_are_the_batch() -> None:
     """The ranks' shares lie side by side and cover every batch; none exceeds the largest."""
     for size in range(1, 6):
         for samples in range(20):
-            groups = [ThreadGroup(rank, [None] * size, threading.Barrier(1)) for rank in range(size)]
-            shares = [group.share(samples) for group in groups]
+            all_ranks = [ThreadRanks(rank, [None] * size, threading.Barrier(1)) for rank in range(size)]
+            shares = [ranks.share(samples) for ranks in all_ranks]
             assert [i for share in shares for i in range(share.start, share.stop)] == list(range(samples))
-            assert max(share.stop - share.start for share in shares) == groups[0].largest_share(samples)
+            assert max(share.stop - share.start for share in shares) == all_ranks[0].largest_share(samples)
 
 
 def test_without_mpirun_there_is_one_process(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from fxptrain.fixed.format import FxP
 from fxptrain.fixed.multiplier import Multiplier
 from fxptrain.kernels.update_site import BLOCK, Runs
 from fxptrain.nn.state.formats import TensorFormat
+from fxptrain.nn.state.initialization import bound_of
 from fxptrain.nn.state.parameters import ParameterArray, UpdateMoment, UpdateRule
 from tests import naive
 
@@ -27,7 +28,9 @@ def make(
     rule = UpdateRule(method, Multiplier.from_real(0.9), Multiplier.from_real(0.01), **how)
     forms = TensorFormat("w", param, adaptive=True), TensorFormat("m", momentum, adaptive=True)
     array = ParameterArray(name, shape, LAYER, *forms, rule)
-    array.initialize(12, SEED)
+    bound = bound_of(None, 12, 1)
+    assert bound is not None
+    array.initialize(bound, SEED)
     return array
 
 
@@ -154,8 +157,8 @@ def test_initialization_on_a_coarse_grid(method: str, fan_in: int, param_frac: i
     rule = UpdateRule(method, Multiplier.from_real(0.9), Multiplier.from_real(0.01))
     form = TensorFormat("w", param, adaptive=False)
     array = ParameterArray("weights", (4000,), LAYER, form, form, rule)
-    array.initialize(fan_in, SEED)
     bound = Multiplier.from_ratio(round(2**30 / fan_in**0.5), 2**30)
+    array.initialize(bound, SEED)
     assert 32 + bound.shift - param_frac >= 62
     steps = naive.Multiplier(bound.mantissa, bound.shift - param_frac)
     expected = naive.initialize(4000, steps, bits=8, seed=SEED, stream=16 * LAYER + 6, stochastic=method == "sqpu")

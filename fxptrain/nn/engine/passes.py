@@ -18,9 +18,9 @@ from fxptrain.kernels.add import clear, round_error
 from fxptrain.kernels.call import Call
 from fxptrain.kernels.copy import copy, look_up
 from fxptrain.kernels.requantize import RoundSite
+from fxptrain.nn.engine.call_cache import CallCache
 from fxptrain.nn.engine.layout import Layout
-from fxptrain.nn.engine.passed import Passed
-from fxptrain.nn.engine.plans import StagePlans
+from fxptrain.nn.engine.outcome import Outcome
 from fxptrain.nn.engine.threads import pieces
 from fxptrain.nn.engine.workspace import JOIN, Workspace
 from fxptrain.nn.layers.contract import (
@@ -29,7 +29,7 @@ from fxptrain.nn.layers.contract import (
     ErrorCall,
     ForwardCall,
     Moment,
-    Report,
+    Observed,
     Roundings,
     error_site,
 )
@@ -90,20 +90,20 @@ def loss_call(
     )  # fmt: skip
 
 
-class ForwardShare:
+class ForwardPass:
     """Forward of some samples of a batch, whose inputs are of type `kind`."""
 
     def __init__(
-        self, model: Model, space: Workspace, plans: StagePlans, worker: int, part: slice, moment: Moment,
+        self, model: Model, space: Workspace, cache: CallCache, worker: int, part: slice, moment: Moment,
         kind: npt.DTypeLike, layout: Layout | None = None,
     ) -> None:  # fmt: skip
-        self.model, self.space, self.plans, self.worker, self.part = model, space, plans, worker, part
+        self.model, self.space, self.cache, self.worker, self.part = model, space, cache, worker, part
         self.moment, self.kind, self.layout = moment, np.dtype(kind), layout
         self.load: list[Call] = []
         if layout is None or not layout.handed:
             self.load.append(load_call(model, handed_over(self.kind), space.input[part]))
         place = "forward", worker, part.stop, moment, self.kind
-        found = [plans.of(i, place, (), partial(self._forward, i)) for i in range(len(model.stages))]
+        found = [cache.of(i, place, (), partial(self._forward, i)) for i in range(len(model.stages))]
         self.outputs = [roundings for roundings, _ in found]
         self._readers = [call for _, calls in found for call in calls]
 
@@ -141,14 +141,14 @@ def reading(calls: Iterable[Call]) -> list[Call]:
     return [call for call in calls if getattr(call.args[INPUTS_AT], "shape", None) == stand_in]
 
 
-class TrainingShare(ForwardShare):
+class TrainingPass(ForwardPass):
     """Forward, loss and input errors of some samples of a batch."""
 
     def __init__(
-        self, model: Model, space: Workspace, plans: StagePlans, worker: int, part: slice, moment: Moment,
+        self, model: Model, space: Workspace, cache: CallCache, worker: int, part: slice, moment: Moment,
         kind: npt.DTypeLike, layout: Layout, formats: ErrorFormats,
     ) -> None:  # fmt: skip
-        super().__init__(model, space, plans, worker, part, moment, kind, layout)
+        super().__init__(model, space, cache, worker, part, moment, kind, layout)
         self.loss = loss_call(model, space, worker, NO_LABELS, part, formats, moment)
         self.loss_errors, self.formats, self._layout = space.error[-1][part].size, formats, layout
         self.errors: dict[int, Roundings] = {}  # that write each tensor's error
@@ -163,7 +163,7 @@ class TrainingShare(ForwardShare):
                     calls += self._hand_back(i, slot, tensor)
 
     def _planned(self, i: int, place: Hashable, make: Callable[[], T], *fracs: int) -> T:
-        return self.plans.of(i, (place, self.worker, self.part.stop, self.moment, self.kind), fracs, make)
+        return self.cache.of(i, (place, self.worker, self.part.stop, self.moment, self.kind), fracs, make)
 
     def _grid(self, tensor: int) -> tuple[int, int]:
         """Fractional bits of a tensor's error and of the sums behind it."""
@@ -256,9 +256,9 @@ class TrainingShare(ForwardShare):
         """All calls in order."""
         return [*super().calls, self.loss, *(call for calls in self.backward.values() for call in calls)]
 
-    def passed(self) -> Passed:
+    def outcome(self) -> Outcome:
         """What the calls returned when they were made last."""
         loss_sum, correct, largest, saturated = self.loss.results
         reports = [self.errors[i].report() for i in range(len(self.errors))]
-        reports.append(Report(saturated, self.loss_errors, largest))
-        return Passed(loss_sum, correct, [output.report() for output in self.outputs], reports)
+        reports.append(Observed(saturated, self.loss_errors, largest))
+        return Outcome(loss_sum, correct, [output.report() for output in self.outputs], reports)

@@ -23,7 +23,7 @@ def remembered(plans: dict[Hashable, T], key: Hashable, make: Callable[[], T]) -
     return plans[key]
 
 
-class StagePlans:
+class CallCache:
     """What single stages have planned: if the format of one moves, the others' calls stay as they are."""
 
     def __init__(self, stages: Sequence[Stage]) -> None:

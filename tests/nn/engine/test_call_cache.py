@@ -5,7 +5,7 @@ import pytest
 
 from fxptrain.fixed.multiplier import Multiplier
 from fxptrain.nn import spec as s
-from fxptrain.nn.engine.plans import MOST, StagePlans, remembered
+from fxptrain.nn.engine.call_cache import MOST, CallCache, remembered
 from fxptrain.nn.engine.step import TrainingStep
 from fxptrain.nn.layers.conv import ProductStage
 from fxptrain.nn.model import Model
@@ -16,11 +16,11 @@ LAYERS = tuple(s.Linear(features=3) for _ in range(3))
 def test_a_plan_is_made_once_and_the_oldest_forgotten() -> None:
     """Keys come back; the first of too many is made again."""
     made: list[int] = []
-    plans: dict[object, None] = {}
+    cache: dict[object, None] = {}
     for key in [0, 1, 0, *range(MOST), MOST, MOST - 1, 0]:
-        remembered(plans, key, lambda key=key: made.append(key))
+        remembered(cache, key, lambda key=key: made.append(key))
     assert made == [*range(MOST + 1), 0]
-    assert len(plans) == MOST
+    assert len(cache) == MOST
 
 
 def test_only_the_stage_that_changed_plans_anew(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,8 +52,8 @@ def test_a_choice_belongs_to_the_plan() -> None:
     """Calls for another accumulator are other calls."""
     model = Model.build(s.ModelSpec(name="one", input_shape=(1, 1, 4), layers=LAYERS[:1]), s.FormatSpec(),
                         s.OptimizerSpec())  # fmt: skip
-    plans, made = StagePlans(model.stages), []
+    cache, made = CallCache(model.stages), []
     for choice in ((True,), (False,), (True,)):
-        plans.choice = [choice]
-        plans.of(0, "forward", (), lambda choice=choice: made.append(choice))
+        cache.choice = [choice]
+        cache.of(0, "forward", (), lambda choice=choice: made.append(choice))
     assert made == [(True,), (False,)]

@@ -10,20 +10,20 @@ from hypothesis import strategies as st
 
 from fxptrain.errors import CheckpointError, FxptrainError
 from fxptrain.fixed.multiplier import Multiplier
-from fxptrain.nn.schedule import ANGLE_BITS, PI, EarlyStopping, Schedule, half_cosine, scaled_with_batch, sine
+from fxptrain.nn.learning_rate import ANGLE_BITS, PI, EarlyStopping, LearningRate, half_cosine, scaled_with_batch, sine
 
 BASE = Multiplier.from_real(0.01)
 
 
 def test_constant() -> None:
     """Every step has the base rate."""
-    schedule = Schedule("constant", BASE, total_steps=100)
+    schedule = LearningRate("constant", BASE, total_steps=100)
     assert {schedule.rate(step) for step in (0, 1, 99, 1000)} == {BASE}
 
 
 def test_warmup_is_linear_and_exact_to_one_rounding() -> None:
     """Step t of the warm-up has (t + 1) / warmup_steps of the base; the step after it has the base."""
-    schedule = Schedule("constant", BASE, total_steps=100, warmup_steps=7)
+    schedule = LearningRate("constant", BASE, total_steps=100, warmup_steps=7)
     for step in range(7):
         exact = BASE.exact * Fraction(step + 1, 7)
         assert schedule.rate(step) == Multiplier.from_ratio(exact.numerator, exact.denominator)
@@ -64,7 +64,7 @@ def test_half_cosine_against_the_real_one(case: tuple[int, int]) -> None:
 @given(st.integers(2, 5000), st.integers(0, 100))
 def test_cosine_falls_after_the_warmup_and_stays_positive(total: int, warmup: int) -> None:
     """The rate never rises after the warm-up, and no step has the rate zero."""
-    schedule = Schedule("cosine", BASE, total_steps=total + warmup, warmup_steps=warmup)
+    schedule = LearningRate("cosine", BASE, total_steps=total + warmup, warmup_steps=warmup)
     rates = [schedule.rate(warmup + step).exact for step in range(0, total, max(1, total // 50))]
     assert rates[0] == BASE.exact
     assert rates == sorted(rates, reverse=True)
@@ -73,7 +73,7 @@ def test_cosine_falls_after_the_warmup_and_stays_positive(total: int, warmup: in
 
 def test_cosine_is_rounded_once() -> None:
     """The rate is the exact product of base and cosine, rounded to a multiplier."""
-    schedule = Schedule("cosine", BASE, total_steps=37)
+    schedule = LearningRate("cosine", BASE, total_steps=37)
     for step in range(37):
         exact = BASE.exact * Fraction(*half_cosine(step, 37))
         assert schedule.rate(step) == Multiplier.from_ratio(exact.numerator, exact.denominator)
@@ -81,7 +81,7 @@ def test_cosine_is_rounded_once() -> None:
 
 def test_plateau_halves_after_five_epochs_without_improvement() -> None:
     """The fifth epoch in a row that is not strictly better halves the rate; then counting starts anew."""
-    schedule = Schedule("plateau", BASE, total_steps=100)
+    schedule = LearningRate("plateau", BASE, total_steps=100)
     losses = [50, 40, 40, 41, 42, 40, 45, 39, 39, 39, 39, 39, 39, 39, 39, 39, 39]
     halved = [epoch for epoch, loss in enumerate(losses) if schedule.end_epoch(loss)]
     assert halved == [6, 12]
@@ -91,7 +91,7 @@ def test_plateau_halves_after_five_epochs_without_improvement() -> None:
 def test_other_schedules_do_not_listen() -> None:
     """Constant and cosine ignore the validation loss."""
     for kind in ("constant", "cosine"):
-        schedule = Schedule(kind, BASE, total_steps=10)
+        schedule = LearningRate(kind, BASE, total_steps=10)
         before = schedule.rate(3)
         assert not any(schedule.end_epoch(9) for _ in range(30))
         assert schedule.rate(3) == before
@@ -109,9 +109,9 @@ def test_early_stopping_by_hand() -> None:
 @given(st.lists(st.integers(0, 20), max_size=60), st.integers(0, 60))
 def test_state_continues(losses: list[int], cut: int) -> None:
     """Saving to JSON and loading at any epoch changes nothing."""
-    whole = Schedule("plateau", BASE, total_steps=10), EarlyStopping()
-    first = Schedule("plateau", BASE, total_steps=10), EarlyStopping()
-    second = Schedule("plateau", BASE, total_steps=10), EarlyStopping()
+    whole = LearningRate("plateau", BASE, total_steps=10), EarlyStopping()
+    first = LearningRate("plateau", BASE, total_steps=10), EarlyStopping()
+    second = LearningRate("plateau", BASE, total_steps=10), EarlyStopping()
     for loss in losses[:cut]:
         [x.end_epoch(loss) for x in first]
     for old, new in zip(first, second, strict=True):
@@ -132,11 +132,11 @@ def test_scaling_with_the_batch(batch: int) -> None:
 def test_numbers_out_of_range(name: str, least: int) -> None:
     """A number below its least is refused by name."""
     with pytest.raises(FxptrainError, match=rf"`{name}` \(={least - 1}\) must be at least {least}"):
-        Schedule("plateau", BASE, **{"total_steps": 1, name: least - 1})
+        LearningRate("plateau", BASE, **{"total_steps": 1, name: least - 1})
 
 
 @pytest.mark.parametrize("state", [{}, {"halvings": -1}, {"halvings": 0, "best": "x", "stale": 0}, {"halvings": 0}])
 def test_damaged_state(state: dict) -> None:
     """A state that is none is refused."""
     with pytest.raises(CheckpointError, match="in the state of a schedule"):
-        Schedule("plateau", BASE, total_steps=1).load_state(state)
+        LearningRate("plateau", BASE, total_steps=1).load_state(state)

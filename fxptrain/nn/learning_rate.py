@@ -82,7 +82,7 @@ class Record:
             self.stale += 1
 
 
-class Schedule:
+class LearningRate:
     """Learning rate of every step.
 
     Parameters
@@ -101,7 +101,7 @@ class Schedule:
 
     Examples
     --------
-    >>> schedule = Schedule("cosine", Multiplier.from_real(0.5), total_steps=6, warmup_steps=2)
+    >>> schedule = LearningRate("cosine", Multiplier.from_real(0.5), total_steps=6, warmup_steps=2)
     >>> [round(schedule.rate(step).real, 4) for step in range(6)]
     [0.25, 0.5, 0.5, 0.4268, 0.25, 0.0732]
     """
