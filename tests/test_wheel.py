@@ -38,7 +38,8 @@ def test_it_trains_where_it_is_installed(wheel: Path, tmp_path: Path) -> None:
     target = tmp_path / "installed"
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(target), str(wheel)]
     subprocess.run(command, check=True, capture_output=True)
-    environment = os.environ | {"PYTHONPATH": str(target), "MPLBACKEND": "Agg"}
+    own = {"PYTHONPATH": str(target), "XDG_CACHE_HOME": str(tmp_path / "cache"), "MPLBACKEND": "Agg"}
+    environment = os.environ | own
     asked = "import fxptrain; print(fxptrain.__file__); print(fxptrain.Sequential.from_recipe('lenet5'))"
     told = subprocess.run(
         [sys.executable, "-c", asked], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
