@@ -117,6 +117,17 @@ def test_steps() -> None:
     assert model.predict(x[:3]).dtype.kind == "U"
 
 
+def test_no_data() -> None:
+    """Nothing is trained on that was not named."""
+    with pytest.raises(FxptrainError, match="'small' has no data: give `x` and `y`"):
+        small_model().fit()
+    with pytest.raises(DataError, match="`data` is of type list; give"):
+        train(small_recipe(), data=[1, 2])  # type: ignore[arg-type]
+    classifier = [layers.Linear(features=10)]
+    named = Sequential(classifier, input_shape=(28, 28), data={"name": "glyphs", "limit": 32}, training={"epochs": 1})
+    assert len(named.fit().history) == 1
+
+
 def test_callbacks_hear_and_stop() -> None:
     """Each epoch's record is told; True ends the training, in `train` as well, and is recorded."""
     heard: list[int] = []
