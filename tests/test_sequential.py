@@ -255,6 +255,8 @@ def test_save_and_load(tmp_path: Path) -> None:
     model.fit(x, y, validation=(test.inputs, test.labels))
     model.save(tmp_path / "saved")
     run = fxptrain.load_run(tmp_path / "saved")
+    with pytest.raises(DataError, match="The run was trained on arrays, which are in no file"):
+        fxptrain.evaluate(run)
     assert run.model.weights_sha256() == sha(model)
     assert fxptrain.load_run(tmp_path / "saved", best=True).progress["best_epoch"] is not None
     loaded = Sequential.load(tmp_path / "saved")

@@ -14,13 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from fxptrain.data.columns import in_order, listed
-from fxptrain.data.dataset import Dataset, Parts
+from fxptrain.data.dataset import AT_HAND, Dataset, Parts
 from fxptrain.data.npz import Places, class_array, parts_of, places
 from fxptrain.data.reading import Reading
 from fxptrain.errors import DataError
 from fxptrain.names import shown
 
-NAME: Final = "arrays"  # of data that are in no file
 Arrays = tuple[Any, Any] | Mapping[str, Any]  # (x, y), or by the names of an NPZ file
 Data = Dataset | str | Path | Arrays
 _WAY_OUT: Final = "Call them x and y, or x_train, y_train, x_test and y_test."
@@ -70,7 +69,7 @@ def parts_of_arrays(data: Arrays, reading: Reading | None = None, columns: Seque
     classes = class_array(data, roles)
     if classes is not None:
         arrays[classes] = labels_of(data[classes], f"`{classes}`")
-    parts = parts_of(NAME, "`data`", arrays, roles)
+    parts = parts_of(AT_HAND, "`data`", arrays, roles)
     title = label if isinstance(label, str) else None
     return Parts(parts.name, parts.splits, parts.classes, names, title, parts.texts, tuple(notes))
 

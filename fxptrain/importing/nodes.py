@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from fxptrain.importing.chain import FLAT, IMAGE, NO_PADDING, SERIES, Chain, Reals
 from fxptrain.nn import spec as s
+from fxptrain.sizes import check_bytes
 
 Attributes = dict[str, Any]
 Constants = list[npt.NDArray[Any] | None]  # of a node's inputs; None for those that are computed
@@ -78,6 +79,8 @@ def _evenly_padded(chain: Chain, node: Any, weights: Reals, pads: tuple[int, int
     if low == high:
         return weights, low
     zeros = [(max(b - a, 0), max(a - b, 0)) for a, b in zip(low, high, strict=True)]
+    extents = [k + a + b for k, (a, b) in zip(weights.shape[2:], zeros, strict=True)]
+    check_bytes(8 * prod((*weights.shape[:2], *extents)), None, f"Node {node.name or node.output[0]!r}, its kernel")
     enlarged = np.pad(weights, [(0, 0), (0, 0), *zeros])
     chain.note(node, f"its padding is uneven, so zeros make its kernel one of {enlarged.shape[2:]}.")
     return enlarged, (max(low[0], high[0]), max(low[1], high[1]))
@@ -97,6 +100,9 @@ def conv(chain: Chain, node: Any, given: Attributes, constants: Constants) -> No
     depthwise = group == channels == len(weights) and group > 1
     if group > 1 and not depthwise:
         chain.note(node, f"its {group} groups become a plain convolution with zeros, of {group} times the products.")
+        check_bytes(
+            8 * len(weights) * channels * prod(kernel), None, f"Node {node.name or node.output[0]!r}, its kernel"
+        )
         spread = np.zeros((len(weights), channels, *kernel))
         for block in range(group):
             rows, columns = len(weights) // group, channels // group

@@ -172,7 +172,7 @@ def _told_layout(graph: Any, name: str, arrays: dict[str, npt.NDArray[Any]], ext
             return [list(item.ints) for item in node.attribute] == [list(TO_CHANNELS_FIRST)]
         if node.op_type == "Reshape":
             target = arrays.get(node.input[1]) if len(node.input) > 1 else None
-            if target is not None and len(target) == 4:
+            if target is not None and target.shape == (4,):
                 return extents[3] == 1 != extents[1]
             return None
         if node.op_type == "Flatten":
