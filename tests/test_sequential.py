@@ -242,6 +242,7 @@ def test_summary_and_repr() -> None:
     assert f"A training step of 16 samples takes {facts['memory']['total']:,} bytes:" in text
     model.fit(*xy())
     assert repr(model) == "Sequential('small', 5 layers, 91 parameters, 21 steps)"
+    assert repr(model.run.model) == "Model('small', 2 stages, 21 steps)"
     assert model.summary().facts["layers"][-1]["output_format"] == str(model.run.model.stages[-1].y_form.format)
 
 
