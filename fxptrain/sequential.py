@@ -140,11 +140,13 @@ class Sequential:
             "loss": loss,
         }  # fmt: skip
         self._begin_with(make_recipe(table, "Sequential"))
+        self._names_data = self.recipe.data.name != DataSpec().name or (isinstance(data, Mapping) and "name" in data)
 
     def _begin_with(self, recipe: Recipe) -> None:
         """Be a model of which only the recipe is known."""
         build_graph(recipe.model)
         self.recipe = recipe
+        self._names_data = True
         self._loop: Loop | None = None
         self._loaded: tuple[Run, State] | None = None
 
@@ -288,9 +290,10 @@ class Sequential:
         Parameters
         ----------
         x, y : array_like (n, ...) and (n,), or tables and columns of pandas
-            Inputs and labels, as numbers from 0 or as texts; all of them are trained on. Without `y`, `x` is what
-            `fxptrain.train` takes as data: a `Dataset`, a name, a path, a mapping of arrays; left out, it is the data
-            that the recipe names. Those have test splits of their own.
+            Inputs and labels, as numbers from 0 or as texts; all of them are trained on. Of a table, `y` may be the
+            name of the column of the labels. Without `y`, `x` is what `fxptrain.train` takes as data: a `Dataset`, a
+            name, a path, a mapping of arrays; left out, it is the data that the recipe names. Those have test splits of
+            their own.
         validation : (x, y) or int, optional
             Samples to validate on after each epoch, or how many of the others to take.
         test : (x, y), optional
@@ -391,6 +394,10 @@ class Sequential:
         epochs: int | None, *, out: str | Path | None = None, resume: bool = False, **options: Any,
     ) -> AbstractContextManager[Loop]:  # fmt: skip
         """A training of this model, ready to run."""
+        if x is None and not self._names_data:
+            raise FxptrainError(
+                f"Model {self.name!r} has no data: give `x` and `y`, or a name, path or `Dataset` as `x`."
+            )
         changes: dict[str, Any] = {} if epochs is None else {"training.epochs": epochs}
         columns, like = None, None
         if resume and out is not None:
