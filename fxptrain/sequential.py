@@ -31,7 +31,7 @@ from fxptrain.nn.engine.schedule import Schedule
 from fxptrain.nn.graph import build_graph
 from fxptrain.nn.layers.contract import LayerSpec
 from fxptrain.nn.model import Model
-from fxptrain.nn.spec import FormatSpec, Loss, OptimizerSpec
+from fxptrain.nn.spec import FormatSpec, Init, Loss, OptimizerSpec
 from fxptrain.recipe import Recipe, load_recipe, make_recipe, parse_recipe
 from fxptrain.recipe.schema import DataSpec, ScheduleSpec, StoppingSpec, TrainingSpec
 from fxptrain.run import report
@@ -93,6 +93,8 @@ class Sequential:
         Of the model; messages and exports use it.
     loss : {"cross-entropy", "squared-error"}
         What training makes small.
+    init : {"uniform", "kaiming", "xavier"}, optional
+        How far initial weights reach, see `ModelSpec`.
     formats, optimizer, schedule, training, data, early_stopping : mapping or dataclass, optional
         Sections of a recipe, with its defaults and checks: bits (`FormatSpec`), SGD (`OptimizerSpec`), learning rate
         (`ScheduleSpec`), length, batch and seed (`TrainingSpec`), scale and validation samples (`DataSpec`), patience
@@ -125,7 +127,7 @@ class Sequential:
 
     def __init__(
         self, layers: Sequence[LayerSpec], *, input_shape: int | Sequence[int], name: str = "model",
-        loss: Loss = "cross-entropy", formats: FormatSpec | Section | None = None,
+        loss: Loss = "cross-entropy", init: Init | None = None, formats: FormatSpec | Section | None = None,
         optimizer: OptimizerSpec | Section | None = None, schedule: ScheduleSpec | Section | None = None,
         training: TrainingSpec | Section | None = None, data: DataSpec | Section | None = None,
         early_stopping: StoppingSpec | Section | None = None,
@@ -137,7 +139,7 @@ class Sequential:
         table: dict[str, Any] = {key: _table(value) for key, value in sections.items() if value is not None}
         table["model"] = {
             "name": name, "input_shape": _shape(input_shape), "layers": [_table(layer) for layer in layers],
-            "loss": loss,
+            "loss": loss, "init": init,
         }  # fmt: skip
         self._begin_with(make_recipe(table, "Sequential"))
         self._names_data = self.recipe.data.name != DataSpec().name or (isinstance(data, Mapping) and "name" in data)

@@ -200,6 +200,12 @@ def test_graph() -> None:
     assert sha(model) == train(recipe, data=small_data()).summary["weights_sha256"]
 
 
+def test_initialization() -> None:
+    """The model's choice, and a layer's own."""
+    model = Sequential([layers.Linear(features=3, init="xavier")], input_shape=4, init="kaiming")
+    assert (model.recipe.model.init, model.recipe.model.layers[0].starts) == ("kaiming", "xavier")
+
+
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
