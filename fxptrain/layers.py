@@ -9,7 +9,7 @@ Examples
 'conv2d'
 """
 
-from fxptrain.nn.layers.activation import ReLU
+from fxptrain.nn.layers.activation import LeakyReLU, ReLU, ReLU6
 from fxptrain.nn.layers.add import Add
 from fxptrain.nn.layers.contract import LayerSpec
 from fxptrain.nn.layers.conv import Conv2d, Linear
@@ -27,8 +27,10 @@ __all__ = [
     "Flatten",
     "GlobalAvgPool",
     "LayerSpec",
+    "LeakyReLU",
     "Linear",
     "MaxPool2d",
     "ReLU",
+    "ReLU6",
     "register",
 ]

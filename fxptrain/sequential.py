@@ -31,7 +31,7 @@ from fxptrain.nn.engine.schedule import Schedule
 from fxptrain.nn.graph import build_graph
 from fxptrain.nn.layers.contract import LayerSpec
 from fxptrain.nn.model import Model
-from fxptrain.nn.spec import FormatSpec, Loss, OptimizerSpec
+from fxptrain.nn.spec import FormatSpec, Init, Loss, OptimizerSpec
 from fxptrain.recipe import Recipe, load_recipe, make_recipe, parse_recipe
 from fxptrain.recipe.schema import DataSpec, ScheduleSpec, StoppingSpec, TrainingSpec
 from fxptrain.run import report
@@ -93,6 +93,8 @@ class Sequential:
         Of the model; messages and exports use it.
     loss : {"cross-entropy", "squared-error"}
         What training makes small.
+    init : {"uniform", "kaiming", "xavier"}, optional
+        How far initial weights reach, see `ModelSpec`.
     formats, optimizer, schedule, training, data, early_stopping : mapping or dataclass, optional
         Sections of a recipe, with its defaults and checks: bits (`FormatSpec`), SGD (`OptimizerSpec`), learning rate
         (`ScheduleSpec`), length, batch and seed (`TrainingSpec`), scale and validation samples (`DataSpec`), patience
@@ -125,7 +127,7 @@ class Sequential:
 
     def __init__(
         self, layers: Sequence[LayerSpec], *, input_shape: int | Sequence[int], name: str = "model",
-        loss: Loss = "cross-entropy", formats: FormatSpec | Section | None = None,
+        loss: Loss = "cross-entropy", init: Init | None = None, formats: FormatSpec | Section | None = None,
         optimizer: OptimizerSpec | Section | None = None, schedule: ScheduleSpec | Section | None = None,
         training: TrainingSpec | Section | None = None, data: DataSpec | Section | None = None,
         early_stopping: StoppingSpec | Section | None = None,
@@ -137,14 +139,16 @@ class Sequential:
         table: dict[str, Any] = {key: _table(value) for key, value in sections.items() if value is not None}
         table["model"] = {
             "name": name, "input_shape": _shape(input_shape), "layers": [_table(layer) for layer in layers],
-            "loss": loss,
+            "loss": loss, "init": init,
         }  # fmt: skip
         self._begin_with(make_recipe(table, "Sequential"))
+        self._names_data = self.recipe.data.name != DataSpec().name or (isinstance(data, Mapping) and "name" in data)
 
     def _begin_with(self, recipe: Recipe) -> None:
         """Be a model of which only the recipe is known."""
         build_graph(recipe.model)
         self.recipe = recipe
+        self._names_data = True
         self._loop: Loop | None = None
         self._loaded: tuple[Run, State] | None = None
 
@@ -288,9 +292,10 @@ class Sequential:
         Parameters
         ----------
         x, y : array_like (n, ...) and (n,), or tables and columns of pandas
-            Inputs and labels, as numbers from 0 or as texts; all of them are trained on. Without `y`, `x` is what
-            `fxptrain.train` takes as data: a `Dataset`, a name, a path, a mapping of arrays; left out, it is the data
-            that the recipe names. Those have test splits of their own.
+            Inputs and labels, as numbers from 0 or as texts; all of them are trained on. Of a table, `y` may be the
+            name of the column of the labels. Without `y`, `x` is what `fxptrain.train` takes as data: a `Dataset`, a
+            name, a path, a mapping of arrays; left out, it is the data that the recipe names. Those have test splits of
+            their own.
         validation : (x, y) or int, optional
             Samples to validate on after each epoch, or how many of the others to take.
         test : (x, y), optional
@@ -391,6 +396,10 @@ class Sequential:
         epochs: int | None, *, out: str | Path | None = None, resume: bool = False, **options: Any,
     ) -> AbstractContextManager[Loop]:  # fmt: skip
         """A training of this model, ready to run."""
+        if x is None and not self._names_data:
+            raise FxptrainError(
+                f"Model {self.name!r} has no data: give `x` and `y`, or a name, path or `Dataset` as `x`."
+            )
         changes: dict[str, Any] = {} if epochs is None else {"training.epochs": epochs}
         columns, like = None, None
         if resume and out is not None:

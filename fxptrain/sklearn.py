@@ -17,6 +17,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fxptrain.data import Dataset, Split
+from fxptrain.data.dataset import AT_HAND
 from fxptrain.nn.layers.activation import ReLU
 from fxptrain.nn.layers.contract import LayerSpec
 from fxptrain.nn.layers.conv import Linear
@@ -117,7 +118,7 @@ class FixedPointClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
         model = self._untrained(x.shape[1])
         rows = Split(self._shaped(x, model), np.ascontiguousarray(numbers.reshape(-1), np.int32))
         names = tuple(str(label) for label in self.classes_)
-        data = Dataset("X", rows, rows.take(slice(0)), names, tested=False)
+        data = Dataset(AT_HAND, rows, rows.take(slice(0)), names, tested=False)
         model.fit(data, threads=self._threads())
         self.model_ = model
         return self

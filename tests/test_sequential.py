@@ -117,6 +117,17 @@ def test_steps() -> None:
     assert model.predict(x[:3]).dtype.kind == "U"
 
 
+def test_no_data() -> None:
+    """Nothing is trained on that was not named."""
+    with pytest.raises(FxptrainError, match="'small' has no data: give `x` and `y`"):
+        small_model().fit()
+    with pytest.raises(DataError, match="`data` is of type list; give"):
+        train(small_recipe(), data=[1, 2])  # type: ignore[arg-type]
+    classifier = [layers.Linear(features=10)]
+    named = Sequential(classifier, input_shape=(28, 28), data={"name": "glyphs", "limit": 32}, training={"epochs": 1})
+    assert len(named.fit().history) == 1
+
+
 def test_callbacks_hear_and_stop() -> None:
     """Each epoch's record is told; True ends the training, in `train` as well, and is recorded."""
     heard: list[int] = []
@@ -189,6 +200,12 @@ def test_graph() -> None:
     assert sha(model) == train(recipe, data=small_data()).summary["weights_sha256"]
 
 
+def test_initialization() -> None:
+    """The model's choice, and a layer's own."""
+    model = Sequential([layers.Linear(features=3, init="xavier")], input_shape=4, init="kaiming")
+    assert (model.recipe.model.init, model.recipe.model.layers[0].starts) == ("kaiming", "xavier")
+
+
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
@@ -231,6 +248,7 @@ def test_summary_and_repr() -> None:
     assert f"A training step of 16 samples takes {facts['memory']['total']:,} bytes:" in text
     model.fit(*xy())
     assert repr(model) == "Sequential('small', 5 layers, 91 parameters, 21 steps)"
+    assert repr(model.run.model) == "Model('small', 2 stages, 21 steps)"
     assert model.summary().facts["layers"][-1]["output_format"] == str(model.run.model.stages[-1].y_form.format)
 
 
@@ -244,6 +262,8 @@ def test_save_and_load(tmp_path: Path) -> None:
     model.fit(x, y, validation=(test.inputs, test.labels))
     model.save(tmp_path / "saved")
     run = fxptrain.load_run(tmp_path / "saved")
+    with pytest.raises(DataError, match="The run was trained on arrays, which are in no file"):
+        fxptrain.evaluate(run)
     assert run.model.weights_sha256() == sha(model)
     assert fxptrain.load_run(tmp_path / "saved", best=True).progress["best_epoch"] is not None
     loaded = Sequential.load(tmp_path / "saved")

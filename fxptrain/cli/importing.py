@@ -37,8 +37,9 @@ def import_model(
 ) -> None:  # fmt: skip
     """Make a run of the float model in MODEL, an ONNX file, with integer weights (extra `onnx`).
 
-    A chain of Conv (plain or depthwise), Gemm or MatMul, BatchNormalization, Relu, pools, Flatten; Softmax at the end
-    is dropped. Evaluate or export the run as any other; train it further with `fxptrain train --resume --out DIR`.
+    A chain of Conv (plain, depthwise, in groups), Gemm or MatMul, BatchNormalization, Relu, pools, Flatten; a scale at
+    the beginning is folded in, Softmax at the end dropped. Evaluate or export the run as any other; train it further
+    with `fxptrain train --resume --out DIR`.
     """
     from fxptrain.importing.onnx import Request, import_onnx
 

@@ -14,13 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from fxptrain.data.columns import in_order, listed
-from fxptrain.data.dataset import Dataset, Parts
-from fxptrain.data.npz import class_array, parts_of, places
+from fxptrain.data.dataset import AT_HAND, Dataset, Parts
+from fxptrain.data.npz import Places, class_array, parts_of, places
 from fxptrain.data.reading import Reading
 from fxptrain.errors import DataError
 from fxptrain.names import shown
 
-NAME: Final = "arrays"  # of data that are in no file
 Arrays = tuple[Any, Any] | Mapping[str, Any]  # (x, y), or by the names of an NPZ file
 Data = Dataset | str | Path | Arrays
 _WAY_OUT: Final = "Call them x and y, or x_train, y_train, x_test and y_test."
@@ -33,7 +32,8 @@ def parts_of_arrays(data: Arrays, reading: Reading | None = None, columns: Seque
     ----------
     data : (x, y), or mapping of str to arrays
         Inputs (n, features), (n, h, w) or (n, h, w, c), and their labels: what NumPy takes for an array, or tables and
-        columns of pandas. Names are understood as those of an NPZ file (`fxptrain.data.npz.read_npz`).
+        columns of pandas; instead of labels the name of the table's column that has them. Names are understood as those
+        of an NPZ file (`fxptrain.data.npz.read_npz`).
     reading : Reading, optional
         Its `arrays` say which names are meant.
     columns : sequence of str, optional
@@ -56,6 +56,7 @@ def parts_of_arrays(data: Arrays, reading: Reading | None = None, columns: Seque
     roles = places({str(name): _shape(value) for name, value in data.items()}, "`data`", reading, _WAY_OUT)
     label, names, notes = None, None, []
     arrays = {}
+    data = {str(name): value for name, value in data.items()} | _label_columns(data, roles)
     for (split, role), name in roles.items():
         if role == "y":
             label = label or getattr(data[name], "name", None)
@@ -68,9 +69,25 @@ def parts_of_arrays(data: Arrays, reading: Reading | None = None, columns: Seque
     classes = class_array(data, roles)
     if classes is not None:
         arrays[classes] = labels_of(data[classes], f"`{classes}`")
-    parts = parts_of(NAME, "`data`", arrays, roles)
+    parts = parts_of(AT_HAND, "`data`", arrays, roles)
     title = label if isinstance(label, str) else None
     return Parts(parts.name, parts.splits, parts.classes, names, title, parts.texts, tuple(notes))
+
+
+def _label_columns(data: Mapping[str, Any], roles: Places) -> dict[str, Any]:
+    """Inputs and labels of tables whose label is named, taken apart."""
+    found: dict[str, Any] = {}
+    for (split, role), name in roles.items():
+        table = data[roles[split, "x"]]
+        if role == "y" and isinstance(data[name], str) and hasattr(table, "columns"):
+            label, columns = data[name], list(table.columns)
+            if label not in columns:
+                raise DataError(
+                    f"`{name}` (={label!r}) is no column of the table, which has {listed(map(str, columns))}."
+                )
+            found[name] = table[label]
+            found[roles[split, "x"]] = table[[column for column in columns if column != label]]
+    return found
 
 
 def table_of(

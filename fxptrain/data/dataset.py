@@ -15,6 +15,7 @@ from fxptrain.data.shapes import alike, transposition
 from fxptrain.errors import DataError
 
 MAX_CLASSES: Final = 4096  # more than this are no classes but values
+AT_HAND: Final = "arrays"  # the name of data that are in no file
 TITLES: Final = {"train": "training", "validation": "validation", "test": "test"}  # of splits, in messages
 
 Inputs = npt.NDArray[Any]

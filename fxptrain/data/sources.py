@@ -14,7 +14,7 @@ from platformdirs import user_cache_path
 
 from fxptrain.data.catalog import CATALOG, NamedSet
 from fxptrain.data.csv import read_csv
-from fxptrain.data.dataset import Dataset, Parts, make_split, pixels_or_reals
+from fxptrain.data.dataset import AT_HAND, Dataset, Parts, make_split, pixels_or_reals
 from fxptrain.data.download import Progress, download
 from fxptrain.data.glyphs import draw_glyphs
 from fxptrain.data.idx import find_parts, read_idx_directory
@@ -73,6 +73,10 @@ def load_parts(
     path = Path(text).expanduser()
     if path.is_dir():
         return _load_directory(path, reading, columns, limit)
+    if text == AT_HAND and not path.exists():
+        raise DataError(
+            "The run was trained on arrays, which are in no file. Say which data are meant (`data`, --data)."
+        )
     if not path.exists():
         close = difflib.get_close_matches(text, NAMES, 1)
         hint = f" Did you mean {close[0]!r}?" if close else ""

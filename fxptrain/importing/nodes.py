@@ -13,11 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from fxptrain.errors import RecipeError
-from fxptrain.importing.chain import Chain, Reals
+from fxptrain.importing.chain import FLAT, IMAGE, NO_PADDING, SERIES, Chain, Reals
 from fxptrain.nn import spec as s
+from fxptrain.sizes import check_bytes
 
 Attributes = dict[str, Any]
 Constants = list[npt.NDArray[Any] | None]  # of a node's inputs; None for those that are computed
+FLOATS = (1, 10, 11, 16)  # float, float16, double, bfloat16
 Handler = Callable[[Chain, Any, Attributes, Constants], None]
 
 
@@ -32,85 +34,161 @@ def _weights(chain: Chain, node: Any, values: npt.NDArray[Any] | None, rank: int
 # Windows ---------------------------------------------------------------------------------------------------------
 
 
-def _window(chain: Chain, node: Any, given: Attributes, kernel: tuple[int, int]) -> tuple[s.Pair, s.Pair]:
-    """Stride and padding; refuses what the engine has not."""
-    stride = tuple(given.get("strides", (1, 1)))
-    if tuple(given.get("dilations", (1, 1))) != (1, 1):
-        chain.fail(node, f"`dilations` (={given['dilations']}) must be 1.")
+def _pair(chain: Chain, values: Any) -> tuple[int, int]:
+    """Height and width; of a series there is one number, and its height is 1."""
+    found = tuple(int(value) for value in values)
+    return (1, *found) if len(found) == 1 and chain.axes == SERIES else found  # type: ignore[return-value]
+
+
+def _window(
+    chain: Chain, node: Any, given: Attributes, kernel: tuple[int, int]
+) -> tuple[tuple[int, int], tuple[int, int, int, int]]:
+    """Stride and padding (top, left, bottom, right); refuses what the engine has not."""
+    ones = (1,) * (len(chain.axes) - 1)
+    stride = _pair(chain, given.get("strides", ones))
+    if _pair(chain, given.get("dilations", ones)) != (1, 1):
+        chain.fail(node, f"`dilations` (={list(given['dilations'])}) must be 1.")
+    sizes = [n + a + b for n, a, b in zip(chain.shape[:2], chain.padding[:2], chain.padding[2:], strict=True)]
     if given.get("ceil_mode", 0):
-        fits = all((n - k) % t == 0 for n, k, t in zip(chain.shape[:2], kernel, stride, strict=True))
+        fits = all((n - k) % t == 0 for n, k, t in zip(sizes, kernel, stride, strict=True))
         if not fits:
             chain.fail(node, "`ceil_mode` (=1) would read beyond the input; windows that do not fit are dropped here.")
-    pads = tuple(given.get("pads", (0, 0, 0, 0)))
+    half = len(ones)
+    pads = list(given.get("pads", (0,) * 2 * half))
+    low, high = ([0] * (2 - half) + part for part in (pads[:half], pads[half:]))
     auto = given.get("auto_pad", b"NOTSET").decode()
     if auto.startswith("SAME"):
-        total = [max((-(-n // t) - 1) * t + k - n, 0) for n, k, t in zip(chain.shape[:2], kernel, stride, strict=True)]
-        pads = tuple(t // 2 for t in total) + tuple(-(-t // 2) for t in total)
-    if pads[:2] != pads[2:]:
-        chain.fail(node, f"`pads` (={list(pads)}) must be the same on both sides.")
-    return (int(stride[0]), int(stride[1])), (int(pads[0]), int(pads[1]))
+        total = [max((-(-n // t) - 1) * t + k - n, 0) for n, k, t in zip(sizes, kernel, stride, strict=True)]
+        low, high = [t // 2 for t in total], [-(-t // 2) for t in total]
+        if auto == "SAME_LOWER":
+            low, high = high, low
+    top, left, bottom, right = (int(pad) + before for pad, before in zip((*low, *high), chain.padding, strict=True))
+    chain.padding = NO_PADDING
+    return stride, (top, left, bottom, right)
 
 
-def _out(chain: Chain, kernel: s.Pair, stride: s.Pair, padding: s.Pair) -> tuple[int, int]:
+def _out(chain: Chain, kernel: tuple[int, int], stride: tuple[int, int], padding: s.Pair) -> tuple[int, int]:
     h, w = ((n + 2 * p - k) // t + 1 for n, p, k, t in zip(chain.shape[:2], padding, kernel, stride, strict=True))
     return h, w
 
 
+def _evenly_padded(chain: Chain, node: Any, weights: Reals, pads: tuple[int, int, int, int]) -> tuple[Reals, s.Pair]:
+    """Weights (co, ci, kh, kw) for as much padding on either side: zeros stand where the one side has less."""
+    low, high = pads[:2], pads[2:]
+    if min(pads) < 0:
+        chain.fail(node, f"its padding (={list(pads)}) must not be negative.")
+    if low == high:
+        return weights, low
+    zeros = [(max(b - a, 0), max(a - b, 0)) for a, b in zip(low, high, strict=True)]
+    extents = [k + a + b for k, (a, b) in zip(weights.shape[2:], zeros, strict=True)]
+    check_bytes(8 * prod((*weights.shape[:2], *extents)), None, f"Node {node.name or node.output[0]!r}, its kernel")
+    enlarged = np.pad(weights, [(0, 0), (0, 0), *zeros])
+    chain.note(node, f"its padding is uneven, so zeros make its kernel one of {enlarged.shape[2:]}.")
+    return enlarged, (max(low[0], high[0]), max(low[1], high[1]))
+
+
 def conv(chain: Chain, node: Any, given: Attributes, constants: Constants) -> None:
-    """Convolution, plain or depthwise."""
+    """Convolution, plain or depthwise; with other groups a plain one with zeros."""
     chain.require_image(node)
-    weights = _weights(chain, node, constants[1], 4)
-    kernel, channels, group = (weights.shape[2], weights.shape[3]), chain.shape[2], given.get("group", 1)
-    if weights.shape[1] * group != channels:
+    weights = _weights(chain, node, constants[1], len(chain.axes) + 1)
+    weights = weights[:, :, None, :] if chain.axes == SERIES else weights
+    channels, group = chain.shape[2], given.get("group", 1)
+    if weights.shape[1] * group != channels or len(weights) % group:
         chain.fail(node, f"its weights are for {weights.shape[1] * group} channels, its input has {channels}.")
-    stride, padding = _window(chain, node, given, kernel)
+    kernel = weights.shape[2], weights.shape[3]
+    stride, pads = _window(chain, node, given, kernel)
     bias = constants[2] if len(constants) > 2 else None
+    depthwise = group == channels == len(weights) and group > 1
+    if group > 1 and not depthwise:
+        chain.note(node, f"its {group} groups become a plain convolution with zeros, of {group} times the products.")
+        check_bytes(
+            8 * len(weights) * channels * prod(kernel), None, f"Node {node.name or node.output[0]!r}, its kernel"
+        )
+        spread = np.zeros((len(weights), channels, *kernel))
+        for block in range(group):
+            rows, columns = len(weights) // group, channels // group
+            part = slice(block * rows, (block + 1) * rows)
+            spread[part, block * columns : (block + 1) * columns] = weights[part]
+        weights = spread
+    weights, bias = _with_input_scale(chain, node, weights, bias, depthwise, any(pads))
+    weights, padding = _evenly_padded(chain, node, weights, pads)
+    kernel = weights.shape[2], weights.shape[3]
     shape = (*_out(chain, kernel, stride, padding), len(weights))
     geometry: Attributes = {"kernel": kernel, "stride": stride, "padding": padding}
-    if group == 1:
-        layer: s.LayerSpec = s.Conv2d(channels=len(weights), **geometry)
-        chain.append(node, layer, shape, weights.transpose(2, 3, 1, 0), bias)
-    elif group == channels == len(weights):
+    if depthwise:
         chain.append(node, s.DepthwiseConv2d(**geometry), shape, weights[:, 0].transpose(1, 2, 0), bias)
     else:
-        chain.fail(
-            node,
-            f"`group` (={group}) must be 1, or that of a depthwise convolution: {channels} input channels, each with "
-            f"one output channel (here {len(weights)} in all).",
-        )
+        layer = s.Conv2d(channels=len(weights), **geometry)
+        chain.append(node, layer, shape, weights.transpose(2, 3, 1, 0), bias)
+
+
+def _with_input_scale(
+    chain: Chain, node: Any, weights: Reals, bias: Any, depthwise: bool, padded: bool
+) -> tuple[Reals, Any]:
+    """Weights (co, ci, kh, kw) and bias that take over what the input is multiplied by and what is added to it."""
+    if not chain.scaled:
+        return weights, bias
+    if padded and np.any(np.asarray(chain.shift) != 0):
+        chain.fail(node, "zeros stand around its input, to which something was added before. Leave one of them out.")
+    factor, shift = (np.broadcast_to(value, chain.shape[2]) for value in (chain.factor, chain.shift))
+    by_weight = [value[:, None, None, None] if depthwise else value[:, None, None] for value in (factor, shift)]
+    added = (weights * by_weight[1]).sum(axis=(1, 2, 3))
+    chain.factor, chain.shift = 1.0, 0.0
+    bias = added if bias is None else bias + added
+    return weights * by_weight[0], bias if bias.any() else None
 
 
 def pool(chain: Chain, node: Any, given: Attributes, constants: Constants) -> None:
     """Max- and average pooling."""
     chain.require_image(node)
-    size = tuple(given["kernel_shape"])
+    size = _pair(chain, given["kernel_shape"])
     if len(size) != 2:
         chain.fail(node, f"`kernel_shape` (={list(size)}) must have two numbers.")
     stride, padding = _window(chain, node, given, size)
-    if padding != (0, 0):
-        chain.fail(node, f"padding (={padding}) of pooling must be 0.")
+    if any(padding):
+        chain.fail(node, f"padding (={list(padding)}) of pooling must be 0.")
     kind = s.MaxPool2d if node.op_type == "MaxPool" else s.AvgPool2d
-    shape = (*_out(chain, size, stride, padding), chain.shape[2])
+    shape = (*_out(chain, size, stride, (0, 0)), chain.shape[2])
     chain.append(node, kind(size=size, stride=None if stride == size else stride), shape)
+
+
+def pad(chain: Chain, node: Any, given: Attributes, constants: Constants) -> None:
+    """Zeros around an image, which the next convolution takes over."""
+    if given.get("mode", b"constant") != b"constant" or (len(constants) > 2 and np.any(constants[2])):
+        chain.fail(node, "only zeros can be padded with.")
+    pads = constants[1] if len(constants) > 1 else given.get("pads")
+    if pads is None or len(constants) > 3 or len(pads) != 2 * len(chain.axes) + 2 or chain.flat:
+        chain.fail(node, "its `pads` must be constants, two for each axis.")
+    sides = [dict(zip(("n", *chain.axes), part, strict=True)) for part in np.reshape(pads, (2, -1)).tolist()]
+    if any(side["n"] or side.get("c") or min(side.values()) < 0 for side in sides):
+        chain.fail(node, f"its `pads` (={[int(value) for value in pads]}) must be those of height and width alone.")
+    more = [int(side.get(axis, 0)) for side in sides for axis in "hw"]
+    top, left, bottom, right = (a + b for a, b in zip(chain.padding, more, strict=True))
+    chain.padding = (top, left, bottom, right)
 
 
 def global_average(chain: Chain, node: Any, given: Attributes, constants: Constants) -> None:
     """GlobalAveragePool, and ReduceMean over height and width."""
-    chain.require_image(node)
+    if node.op_type != "ReduceMean" or chain.flat:
+        chain.require_image(node)
     if node.op_type == "ReduceMean":
         axes = given.get("axes", constants[1] if len(constants) > 1 else None)
-        if axes is None or sorted(int(axis) % 4 for axis in axes) != [2, 3]:
-            chain.fail(node, "it must be over height and width, axes 2 and 3.")
+        rank = len(chain.axes) + 1
+        if axes is None or sorted(int(axis) % rank for axis in axes) != [
+            i + 1 for i in range(rank - 1) if chain.axes[i] != "c"
+        ]:
+            chain.fail(node, "it must be over height and width.")
     chain.append(node, s.GlobalAvgPool(), (1, 1, chain.shape[2]))
     if node.op_type == "ReduceMean" and not given.get("keepdims", 1):
-        chain.order = np.arange(chain.shape[2])
-        chain.layers[-1].order = chain.order
+        chain.order, chain.axes = np.arange(chain.shape[2]), FLAT
+    chain.passes(node)
 
 
 def global_maximum(chain: Chain, node: Any, given: Attributes, constants: Constants) -> None:
     """The largest of each channel: one window."""
     chain.require_image(node)
     chain.append(node, s.MaxPool2d(size=chain.shape[:2]), (1, 1, chain.shape[2]))
+    chain.passes(node)
 
 
 # Matrices --------------------------------------------------------------------------------------------------------
@@ -119,6 +197,12 @@ def global_maximum(chain: Chain, node: Any, given: Attributes, constants: Consta
 def _linear(chain: Chain, node: Any, weights: Reals, bias: Reals | None) -> None:
     if chain.order is None:
         chain.fail(node, "its input must be flat, (n, features).")
+    if chain.scaled:
+        added = (weights[chain.order] * np.reshape(chain.shift, (-1, 1))).sum(axis=0)
+        weights = np.array(weights)
+        weights[chain.order] *= np.reshape(chain.factor, (-1, 1))
+        bias = added if bias is None else bias + added
+        chain.factor, chain.shift = 1.0, 0.0
     if len(weights) != prod(chain.shape):
         chain.fail(node, f"it has {len(weights)} rows for {prod(chain.shape)} inputs.")
     features = weights.shape[1]
@@ -151,24 +235,49 @@ def matmul(chain: Chain, node: Any, given: Attributes, constants: Constants) -> 
 
 
 def add(chain: Chain, node: Any, given: Attributes, constants: Constants) -> None:
-    """The bias of the layer before it."""
+    """The bias of the layer before it, or what is added to the input."""
+    if not chain.layers and any(value is not None for value in constants):
+        scale(chain, node, given, constants)
+        return
     layer, value = chain.last_parametric(), next((c for c in constants if c is not None), None)
     channels = chain.shape[2]
     if layer is None or layer.weights is None or value is None:
         chain.fail(node, "only a constant bias behind a convolution or linear layer can be added.")
-    image = chain.order is None
-    shape = (1,) * (4 - value.ndim) + value.shape if image else (1,) * (2 - value.ndim) + value.shape
-    allowed = [(1, channels, 1, 1), (1, 1, 1, 1)] if image else [(1, channels), (1, 1)]
-    if shape not in allowed:
+    if not _by_channel(chain, value):
         chain.fail(node, f"a bias has one number a channel; this constant has shape {value.shape}.")
     bias = np.zeros(channels) if layer.bias is None else layer.bias
     layer.bias = bias + value.astype(np.float64).reshape(-1)
     chain.passes(node)
 
 
+def _by_channel(chain: Chain, value: npt.NDArray[Any]) -> bool:
+    """Whether a constant has one number for every channel of the tensor, or one for all."""
+    extents = [1, *(chain.shape[2] if axis in ("c", "f") else 1 for axis in chain.axes)]
+    shape = (1,) * (len(extents) - value.ndim) + value.shape
+    return len(shape) == len(extents) and shape in (tuple(extents), (1,) * len(extents))
+
+
+def scale(chain: Chain, node: Any, given: Attributes, constants: Constants) -> None:
+    """Sub, Mul, Div and Add of the input, which the first layer takes over."""
+    value = next((c for c in constants if c is not None), None)
+    if chain.layers or value is None or (constants[0] is not None and node.op_type in ("Sub", "Div")):
+        chain.fail(node, "only the input can be scaled, by a constant; behind a layer, change its weights.")
+    if not (_by_channel(chain, value) or (chain.flat and value.size == 1)):
+        chain.fail(node, f"the input is scaled by one number, or one a channel; this constant has shape {value.shape}.")
+    number: Any = value.astype(np.float64).reshape(-1)
+    number = number[chain.order] if chain.flat and number.size > 1 else number if number.size > 1 else float(number[0])
+    if node.op_type == "Div" and not np.all(number):
+        chain.fail(node, "it divides by zero.")
+    if node.op_type in ("Add", "Sub"):
+        chain.shift = chain.shift + (number if node.op_type == "Add" else -number)
+    else:
+        factor = number if node.op_type == "Mul" else 1 / number
+        chain.factor, chain.shift = chain.factor * factor, chain.shift * factor
+
+
 def batch_normalization(chain: Chain, node: Any, given: Attributes, constants: Constants) -> None:
     """Folded into the layer before it; elsewhere a depthwise convolution of 1 x 1."""
-    if chain.channels_last or any(value is None for value in constants[1:5]):
+    if not (chain.flat or chain.axes[0] == "c") or any(value is None for value in constants[1:5]):
         chain.fail(node, "its parameters must be constants, and its input (n, c, h, w) or (n, features).")
     scale, shift, mean, variance = (np.asarray(value, np.float64) for value in constants[1:5])
     factor = scale / np.sqrt(variance + given.get("epsilon", 1e-5))
@@ -216,26 +325,70 @@ def leaky_relu(chain: Chain, node: Any, given: Attributes, constants: Constants)
 def flatten(chain: Chain, node: Any, given: Attributes, constants: Constants) -> None:
     """Flatten, or Reshape and Squeeze to (n, features)."""
     if node.op_type == "Flatten":
-        if given.get("axis", 1) not in (1, -3 if chain.order is None else -1):
+        if given.get("axis", 1) not in (1, -len(chain.axes)):
             chain.fail(node, f"`axis` (={given['axis']}) must be 1.")
     elif node.op_type == "Squeeze":
-        if chain.shape[:2] != (1, 1) or chain.order is not None:
+        if chain.shape[:2] != (1, 1) or chain.flat:
             chain.fail(node, f"only height and width of 1 can be left out, not those of {chain.shape[:2]}.")
     elif constants[1] is not None:
         target = tuple(int(extent) for extent in constants[1])
-        if len(target) != 2 or target[1] not in (-1, prod(chain.shape)):
+        whole = prod(chain.shape)
+        if len(target) in (3, 4):
+            _reshape(chain, node, target)
+            return
+        if len(target) != 2 or target[1] not in (-1, whole):
             chain.fail(node, f"only reshaping to (n, features) is supported, not to {target}.")
     chain.flatten(node)
 
 
+def _reshape(chain: Chain, node: Any, target: tuple[int, ...]) -> None:
+    """Axes of extent 1 come or go, or a flat input becomes (n, c, h, w)."""
+    extents = [*target[1:]]
+    if extents.count(-1) == 1 and target[0] != -1:
+        rest = prod(extent for extent in extents if extent != -1)
+        extents[extents.index(-1)] = prod(chain.shape) // max(rest, 1)
+    if min(extents) < 1 or prod(extents) != prod(chain.shape):
+        chain.fail(node, f"a sample of {prod(chain.shape)} values cannot be reshaped to {target}.")
+    if chain.flat and not chain.layers and not chain.scaled and len(extents) == 3:
+        c, h, w = extents
+        if c > 1:
+            chain.fail(
+                node, f"a flat input of {c} channels has no one order; export the model with images as its input."
+            )
+        chain.shape, chain.axes, chain.order = (h, w, c), IMAGE, None
+        chain.see_input(chain.input_extents)
+        return
+    kept = [axis for axis, extent in zip(chain.axes, chain.extents, strict=True) if extent != 1]
+    if chain.flat or [extent for extent in extents if extent != 1] != [e for e in chain.extents if e != 1]:
+        chain.fail(node, f"only reshaping to (n, features) is supported, not to {target}.")
+    spare = [axis for axis in "chw" if axis not in kept]
+    chain.axes = tuple(kept.pop(0) if extent != 1 else spare.pop(0) for extent in extents)
+
+
+def unsqueeze(chain: Chain, node: Any, given: Attributes, constants: Constants) -> None:
+    """An axis of extent 1, as that of the channels."""
+    axes = given.get("axes", constants[1] if len(constants) > 1 else None)
+    rank = len(chain.axes) + 2
+    if axes is None or len(axes) != 1 or chain.flat or rank > 4 or not int(axes[0]) % rank:
+        chain.fail(node, "only one axis can be added, that of the channels, to (n, h, w).")
+    extents = list(chain.extents)
+    extents.insert(int(axes[0]) % rank - 1, 1)
+    _reshape(chain, node, (-1, *extents))
+
+
 def transpose(chain: Chain, node: Any, given: Attributes, constants: Constants) -> None:
-    """Between (n, c, h, w) and (n, h, w, c), which the engine has in any case."""
+    """The axes of the file in another order; the engine has them in its own in any case."""
     perm = tuple(given.get("perm", ()))
-    if chain.order is not None or perm != ((0, 3, 1, 2) if chain.channels_last else (0, 2, 3, 1)):
-        chain.fail(node, f"`perm` (={list(perm)}) must exchange (n, c, h, w) and (n, h, w, c).")
-    chain.channels_last = not chain.channels_last
-    if chain.layers:
-        chain.fail(node, "a change of layout is supported at the input only.")
+    if chain.flat or sorted(perm) != list(range(len(chain.axes) + 1)) or perm[0] != 0:
+        chain.fail(node, f"`perm` (={list(perm)}) must leave n where it is.")
+    chain.axes = tuple(chain.axes[axis - 1] for axis in perm[1:])
+
+
+def cast(chain: Chain, node: Any, given: Attributes, constants: Constants) -> None:
+    """To another type of real numbers."""
+    if given.get("to") not in FLOATS:
+        chain.fail(node, "only a change to another type of real numbers is supported.")
+    chain.passes(node)
 
 
 def skip(chain: Chain, node: Any, given: Attributes, constants: Constants) -> None:
@@ -252,8 +405,10 @@ HANDLERS: dict[str, Handler] = {
     "Add": add,
     "AveragePool": pool,
     "BatchNormalization": batch_normalization,
+    "Cast": cast,
     "Clip": clip,
     "Conv": conv,
+    "Div": scale,
     "Dropout": skip,
     "Flatten": flatten,
     "Gemm": gemm,
@@ -264,10 +419,14 @@ HANDLERS: dict[str, Handler] = {
     "LogSoftmax": end,
     "MatMul": matmul,
     "MaxPool": pool,
+    "Mul": scale,
+    "Pad": pad,
     "ReduceMean": global_average,
     "Relu": relu,
     "Reshape": flatten,
     "Softmax": end,
     "Squeeze": flatten,
+    "Sub": scale,
     "Transpose": transpose,
+    "Unsqueeze": unsqueeze,
 }

@@ -109,10 +109,9 @@ class FloatModel:
         self.kind = INPUT_TYPES[asked]
 
     def _fed(self, samples: Reals) -> npt.NDArray[np.floating[Any]]:
-        chain = self.chain
-        if chain.input_order is not None:
-            return np.asarray(samples.reshape(len(samples), -1), self.kind)
-        return np.ascontiguousarray(samples if chain.input_last else samples.transpose(0, 3, 1, 2), self.kind)
+        flat = np.empty((len(samples), self.chain.input_order.size), self.kind)
+        flat[:, self.chain.input_order] = samples.reshape(len(samples), -1)
+        return flat.reshape(len(samples), *self.chain.input_extents)
 
     def chunks(self, samples: Reals, names: list[str]) -> Iterator[tuple[Reals, list[npt.NDArray[Any]]]]:
         """Samples, and the named tensors for them, chunk by chunk; a file for a fixed batch is given such batches."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fxptrain.data.arrays import Data
-from fxptrain.errors import RecipeError
+from fxptrain.errors import DataError, RecipeError
 from fxptrain.export.names import identifier
 from fxptrain.fixed.format import FxP
 from fxptrain.importing.chain import Chain
@@ -74,12 +74,9 @@ def import_onnx(path: str | Path, data: Data, out: str | Path, request: Request 
     """
     request, path = request or Request(), Path(path)
     file = load(path)
-    chain = read(file)
-    recipe = recipe_of(chain, path, request.options)
-    if recipe.formats.mode != "auto":
-        raise RecipeError("`formats.mode` must be 'auto': an imported model has a format for each tensor.")
+    chain, task = _prepared(file, path, data, request.options)
+    threads = request.threads or available_threads()
     equalize(chain)
-    task, threads = prepare(recipe, data), request.threads or available_threads()
     floats = FloatModel(file, chain, threads)
     with RunDirectory(out) as directory:
         loop = Loop(task, directory, threads, None, Ranks(), False)
@@ -87,11 +84,30 @@ def import_onnx(path: str | Path, data: Data, out: str | Path, request: Request 
         set_parameters(loop.model, chain, floats.observe(chosen, task.recipe.formats.activation_bits))
         loop.begin(resume=False)
         loop.save()
-        for note in task.notes:
+        for note in [*task.notes, *chain.notes]:
             notes_log.warning(note)
         run = loop.as_run()
         directory.log(f"imported {path}")
     return judged(run, task, floats, threads)
+
+
+def _prepared(file: Any, path: Path, data: Data, options: dict[str, Any]) -> tuple[Chain, Task]:
+    """Layers, and the data in their shape, which may tell in which order the file has the axes of its input."""
+    chain = read(file)
+    recipe = recipe_of(chain, path, options)
+    if recipe.formats.mode != "auto":
+        raise RecipeError("`formats.mode` must be 'auto': an imported model has a format for each tensor.")
+    try:
+        return chain, prepare(recipe, data)
+    except DataError:
+        if not chain.either:
+            raise
+        try:
+            chain = read(file, channels_last=True)
+            return chain, prepare(recipe_of(chain, path, options), data)
+        except DataError:
+            pass
+        raise
 
 
 def recipe_of(chain: Chain, path: Path, options: dict[str, Any]) -> Recipe:

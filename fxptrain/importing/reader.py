@@ -14,13 +14,15 @@ import numpy.typing as npt
 
 from fxptrain.errors import DataError, FxptrainError, ShapeError
 from fxptrain.export.onnx.graph import require
-from fxptrain.importing.chain import Chain
+from fxptrain.importing.chain import FLAT, IMAGE, SERIES, Chain
 from fxptrain.importing.nodes import HANDLERS
 from fxptrain.names import one_line
 from fxptrain.sizes import check_bytes, check_elements, regular_size
 
 SHAPE_ARITHMETIC = {"Shape", "Gather", "Unsqueeze", "Concat", "Cast", "Slice"}  # how exporters spell (n, -1)
+FOLDED = {"Cast", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"}  # of constants, which stay as large
 TO_CHANNELS_FIRST = (0, 3, 1, 2)
+LAYOUT = ("Cast", "Dropout", "Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
 MAX_BATCH = 1 << 12
 
 
@@ -45,13 +47,15 @@ def load(path: Path) -> Any:
     return model
 
 
-def read(model: Any) -> Chain:
+def read(model: Any, *, channels_last: bool = False) -> Chain:
     """Layers of a model.
 
     Parameters
     ----------
     model : onnx.ModelProto
         A chain of the operators in `nodes.HANDLERS`.
+    channels_last : bool
+        Whether the input is (n, h, w, c), where the file does not tell (`Chain.either`).
 
     Raises
     ------
@@ -59,15 +63,15 @@ def read(model: Any) -> Chain:
         Where a node is not supported; the message names it, and what is.
     """
     arrays = {tensor.name: _array(tensor) for tensor in model.graph.initializer}
-    chain = _start(model.graph, arrays)
+    chain = _start(model.graph, arrays, channels_last)
     shapes: set[str] = set()
     for node in model.graph.node:
         if node.op_type == "Constant":
             arrays[node.output[0]] = _constant(chain, node)
         elif node.op_type in SHAPE_ARITHMETIC and (node.op_type == "Shape" or shapes.intersection(node.input)):
             shapes.update(node.output)
-        elif all(name in arrays for name in node.input if name) and node.op_type == "Identity":
-            arrays[node.output[0]] = arrays[node.input[0]]
+        elif node.op_type in FOLDED and all(name in arrays for name in node.input if name):
+            arrays[node.output[0]] = _folded(chain, model, node, arrays)
         else:
             _take(chain, node, arrays, shapes)
     if len(model.graph.output) != 1 or model.graph.output[0].name != (chain.ended or chain.current):
@@ -83,6 +87,9 @@ def _take(chain: Chain, node: Any, arrays: dict[str, npt.NDArray[Any]], shapes: 
     handler = HANDLERS.get(node.op_type)
     if handler is None or node.domain not in ("", "ai.onnx"):
         chain.fail(node, f"this operator is not supported; supported are {supported}.")
+    if chain.ended and node.op_type == "Identity" and list(node.input) == [chain.ended]:
+        chain.ended = node.output[0]
+        return
     if chain.ended:
         chain.fail(node, "it comes behind a Softmax, which is supported at the end only.")
     computed = [name for name in node.input if name and name not in arrays and name not in shapes]
@@ -101,34 +108,79 @@ def _take(chain: Chain, node: Any, arrays: dict[str, npt.NDArray[Any]], shapes: 
         raise
     except Exception as error:  # the library's, or of attributes and inputs that the operator should have
         chain.fail(node, f"it is malformed ({type(error).__name__}: {one_line(str(error))}).")
+    waiting = "a padding" if any(chain.padding) else "a scale of the input" if chain.layers and chain.scaled else ""
+    if waiting and node.op_type not in ("Pad", *LAYOUT):
+        chain.fail(node, f"it comes behind {waiting}, which only a convolution or linear layer can take over.")
     if chain.ended:
         chain.ended = node.output[0]
     else:
         chain.current = node.output[0]
 
 
-def _start(graph: Any, arrays: dict[str, npt.NDArray[Any]]) -> Chain:
-    """The chain at the input, (n, c, h, w), (n, h, w, c) where a Transpose follows, or (n, features)."""
+def _folded(chain: Chain, model: Any, node: Any, arrays: dict[str, npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    """What a node makes of constants."""
+    onnx, names = require("onnx"), [name for name in node.input if name]
+    try:
+        inputs = [
+            onnx.helper.make_tensor_value_info(
+                name, onnx.helper.np_dtype_to_tensor_dtype(arrays[name].dtype), arrays[name].shape
+            )
+            for name in names
+        ]
+        graph = onnx.helper.make_graph([node], "constants", inputs, [onnx.ValueInfoProto(name=node.output[0])])
+        one = onnx.helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
+        found = require("onnx.reference").ReferenceEvaluator(one).run(None, {name: arrays[name] for name in names})[0]
+    except Exception as error:  # the library has no error type in common
+        chain.fail(node, f"it is malformed ({type(error).__name__}: {one_line(str(error))}).")
+    return np.asarray(found)
+
+
+def _start(graph: Any, arrays: dict[str, npt.NDArray[Any]], channels_last: bool) -> Chain:
+    """The chain at the input: images, series where a convolution of one dimension comes, pictures, or (n, features)."""
     inputs = [item for item in graph.input if item.name not in arrays]
     if len(inputs) != 1:
         raise FxptrainError(f"The model has {len(inputs)} inputs; it must have one.")
     extents = [dim.dim_value for dim in inputs[0].type.tensor_type.shape.dim]
     name = inputs[0].name
-    if len(extents) not in (2, 4) or min(extents[1:]) < 1:
+    if len(extents) not in (2, 3, 4) or min(extents[1:]) < 1:
         raise ShapeError(
-            f"Input {name!r} of the model has shape {extents} (0: not fixed); it must be (n, c, h, w) or (n, features) "
-            "with all extents fixed but n."
+            f"Input {name!r} of the model has shape {extents} (0: not fixed); it must be (n, c, h, w), (n, h, w, c), "
+            "(n, h, w), (n, c, t) or (n, features) with all extents fixed but n."
         )
     check_elements(extents[1:], f"Input {name!r} of the model")
     if extents[0] > MAX_BATCH:
         raise ShapeError(f"Input {name!r} of the model is for batches of {extents[0]}; {MAX_BATCH} are the most.")
     if len(extents) == 2:
-        return Chain(name, (1, 1, extents[1]), np.arange(extents[1]))
-    first = next((node for node in graph.node if name in node.input), None)
-    perm = [] if first is None or first.op_type != "Transpose" else list(first.attribute[0].ints)
-    if tuple(perm) == TO_CHANNELS_FIRST:
-        return Chain(name, (extents[1], extents[2], extents[3]), None, True)
-    return Chain(name, (extents[2], extents[3], extents[1]))
+        return Chain(name, (1, 1, extents[1]), FLAT, np.arange(extents[1]))
+    if len(extents) == 3:
+        weights = [arrays.get(node.input[1]) for node in graph.node if node.op_type == "Conv" and len(node.input) > 1]
+        if any(values is not None and values.ndim == 3 for values in weights):
+            return Chain(name, (1, extents[2], extents[1]), SERIES)
+        return Chain(name, (extents[1], extents[2], 1), ("h", "w"))
+    told = _told_layout(graph, name, arrays, extents)
+    if channels_last if told is None else told:
+        return Chain(name, (extents[1], extents[2], extents[3]), ("h", "w", "c"), either=told is None)
+    return Chain(name, (extents[2], extents[3], extents[1]), IMAGE, either=told is None)
+
+
+def _told_layout(graph: Any, name: str, arrays: dict[str, npt.NDArray[Any]], extents: list[int]) -> bool | None:
+    """Whether channels come last, by the first node that tells; None where everything is flat before that."""
+    for node in graph.node:
+        if name not in node.input:
+            continue
+        if node.op_type == "Transpose":
+            return [list(item.ints) for item in node.attribute] == [list(TO_CHANNELS_FIRST)]
+        if node.op_type == "Reshape":
+            target = arrays.get(node.input[1]) if len(node.input) > 1 else None
+            if target is not None and target.shape == (4,):
+                return extents[3] == 1 != extents[1]
+            return None
+        if node.op_type == "Flatten":
+            return None
+        if node.op_type not in ("Add", "Sub", "Mul", "Div", "Cast", "Identity"):
+            return False
+        name = node.output[0]
+    return False
 
 
 def _array(tensor: Any) -> npt.NDArray[Any]:

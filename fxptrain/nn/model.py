@@ -137,6 +137,10 @@ class Model:
         keep_in_range(built.stages, model.loss)
         return built
 
+    def __repr__(self) -> str:
+        """Name, stages and how long it was trained."""
+        return f"Model({self.spec.name!r}, {len(self.stages)} stages, {self.step:,} steps)"
+
     # Building ----------------------------------------------------------------------------------------------------
 
     def _set_input(self, scale: InputScale) -> None:

@@ -219,6 +219,11 @@ class Recipe(BaseModel):
         """Name of the model, which is the recipe's."""
         return self.model.name
 
+    def __repr__(self) -> str:
+        """What it trains, how and how long; `to_toml` says all of it."""
+        layers, bits, epochs = len(self.model.layers), self.formats.param_bits, self.training.epochs
+        return f"Recipe({self.name!r}, {layers} layers, {self.optimizer.method}, {bits} bits, {epochs} epochs)"
+
     def table(self) -> dict[str, Any]:
         """Nested dictionaries as in the TOML file; what is None is left out."""
         return _without_none({name: _plain(getattr(self, name)) for name in type(self).model_fields})

@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -116,6 +117,8 @@ def prepare(
         dataset = dataset_of(parts_of_arrays(data, reading_of(recipe), columns))
         name = dataset.name
     else:
+        if not isinstance(data, str | Path | None):
+            raise DataError(f"`data` is of type {type(data).__name__}; give (x, y), a mapping of arrays, or a file.")
         name = str(data or recipe.data.name)
         dataset = dataset_of(load_parts(name, reading_of(recipe), columns=columns, limit=limit))
         name = resolved(name)

@@ -116,7 +116,7 @@ def train(
         Called once before the first step, when nothing is left to be refused.
     callbacks : sequence of callable, optional
         Called after every epoch with its record (``epoch``, ``loss``, ``accuracy``, ..., as in the metrics); one that
-        returns True ends the training.
+        returns True ends the training. Of several processes each calls its own, and all must answer alike.
 
     Returns
     -------

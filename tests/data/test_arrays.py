@@ -85,8 +85,10 @@ class Table:
         self.values = values
         self.columns = list(values)
 
-    def __getitem__(self, name: Any) -> Column:
-        """One of its columns."""
+    def __getitem__(self, name: Any) -> Any:
+        """One of its columns, or a table of some."""
+        if isinstance(name, list):
+            return Table({one: self.values[one] for one in name})
         return Column(self.values[name], name)
 
     def __len__(self) -> int:
@@ -114,6 +116,15 @@ def test_columns_are_taken_by_name() -> None:
     assert notes == ["`x`: left out, as it is not trained on: c."]
     with pytest.raises(DataError, match="`x`: has no column 'd'; trained on are a, d, the table has b, c, a"):
         table_of(other, "`x`", ("a", "d"))
+
+
+def test_the_label_is_a_column_of_the_table() -> None:
+    """Where labels are named, not given, that column has them."""
+    table = Table({"a": [1.5, 2], "kind": ["x", "y"], "b": [3, 4]})
+    parts = parts_of_arrays((table, "kind"))
+    assert (parts.columns, parts.label, parts.classes) == (("a", "b"), "kind", ("x", "y"))
+    with pytest.raises(DataError, match=r"`y` \(='sort'\) is no column of the table, which has a, kind, b"):
+        parts_of_arrays((table, "sort"))
 
 
 def test_the_columns_of_the_training_split_are_those_of_all() -> None:
@@ -149,3 +160,5 @@ def test_pandas() -> None:
     assert (parts.columns, parts.label, parts.classes) == (("a", "b", "c"), "kind", ("x", "y"))
     np.testing.assert_array_equal(parts.splits["all"][0], [[1.5, 1, 1], [2.5, 0, 2]])
     assert table_of(pd.DataFrame(np.eye(2)), "`x`")[1] is None
+    named = parts_of_arrays((table.assign(kind=["x", "y"]), "kind"))
+    np.testing.assert_array_equal(named.splits["all"][0], parts.splits["all"][0])

@@ -10,6 +10,7 @@ from fxptrain import evaluate, load_run, predict, train
 from fxptrain.data import Dataset, make_split
 from fxptrain.errors import FxptrainError
 from fxptrain.export.onnx.check import session
+from fxptrain.export.onnx.graph import require
 from fxptrain.importing.onnx import Request, import_onnx
 from tests.importing.files import ONNX, File
 
@@ -86,7 +87,98 @@ def leaky(**given: float) -> File:
 
 FILES |= {"leaky": lambda: leaky(alpha=0.25)}
 FILES |= {"clipped": clipped, "bounded below": lambda: clipped(high=np.inf)}
-FILES |= {"matmul and add": matmul_and_add, "channels last": channels_last}
+
+
+def of_keras() -> File:
+    """As TensorFlow's exporter writes a small network: channels last at both ends, and a Softmax that is passed on."""
+    file = (
+        File((8, 9, 2))
+        .add("Transpose", perm=[0, 3, 1, 2])
+        .conv(2, 3, 3)
+        .add("Relu")
+        .add("Transpose", perm=[0, 2, 3, 1])
+    )
+    file.add("Reshape", file.constant([-1, 126], np.int64)).add("MatMul", file.weights(126, CLASSES, fan_in=126))
+    return file.add("Add", file.constant(np.arange(CLASSES) / 4))
+
+
+def reshaped_vector() -> File:
+    """A flat input that becomes an image."""
+    file = File((144,))
+    file.add("Reshape", file.constant([-1, 1, 16, 9], np.int64)).conv(1, 3, 3).add("Relu").add("Flatten")
+    return file.gemm(14 * 7 * 3, CLASSES)
+
+
+def flat_channels_last() -> File:
+    """Only the data tell that channels come last."""
+    file = File((8, 9, 2))
+    return file.add("Reshape", file.constant([-1, 144], np.int64)).gemm(144, 8).add("Relu").gemm(8, CLASSES)
+
+
+def scaled() -> File:
+    """The input is brought to a range first, channel by channel, and the weights are constants of constants."""
+    file = image()
+    file.add("Sub", file.constant([[[0.25]], [[0.5]]])).add("Div", file.constant(0.5)).conv(2, 3, 3).add("Relu")
+    transposed = file.weights(CLASSES, 126, fan_in=126)
+    file.nodes.append(require("onnx.helper").make_node("Transpose", [transposed], ["turned"], perm=[1, 0]))
+    return file.add("Flatten").add("MatMul", "turned")
+
+
+def padded() -> File:
+    """A Pad of its own, and a ReLU as Clip."""
+    file = image()
+    file.add("Pad", file.constant([0, 0, 1, 0, 0, 0, 2, 1], np.int64)).conv(2, 3, 3, pads=[0, 1, 0, 1])
+    return pointwise(file.add("Clip", file.constant(0.0)), 3)
+
+
+FILES |= {
+    "matmul and add": matmul_and_add,
+    "channels last": channels_last,
+    "of keras": of_keras,
+    "flat, channels last": flat_channels_last,
+    "scaled": scaled,
+    "padded": padded,
+    "same, strided": lambda: pointwise(
+        image().conv(2, 3, 3, auto_pad="SAME_UPPER", strides=[2, 2]).add("Relu").conv(3, 3, 2, auto_pad="SAME_LOWER"), 3
+    ),
+    "groups": lambda: pointwise(image().conv(2, 4, 3, group=2).add("Relu").conv(4, 4, 1, group=2), 4),
+}
+
+
+def test_pictures_without_channels_and_series(tmp_path: Path) -> None:
+    """(n, h, w), and a vector so reshaped, is an image of one channel; (n, c, t) a series where convolutions are so."""
+    rng = np.random.default_rng(2)
+    picture = File((8, 9)).add("Flatten").gemm(72, CLASSES)
+    added = (file := File((8, 9))).add("Unsqueeze", file.constant([1], np.int64)).conv(1, 3, 3).add("Relu")
+    series = File((3, 20))
+    series.add("Conv", series.weights(5, 3, 4, fan_in=12), strides=[2], pads=[1, 2]).add("Relu")
+    series.add("MaxPool", kernel_shape=[2], strides=[2]).add("GlobalAveragePool").add("Flatten").gemm(5, CLASSES)
+    added.add("Flatten").gemm(126, CLASSES)
+    files = [(picture, (8, 9, 1)), (added, (8, 9, 1)), (series, (1, 20, 3)), (reshaped_vector(), (16, 9, 1))]
+    for number, (file, shape) in enumerate(files):
+        inputs = rng.standard_normal((96, *shape), np.float32)
+        split = make_split(inputs, np.arange(96) % CLASSES, "random")
+        out = tmp_path / f"run{number}"
+        path = file.save(tmp_path / f"net{number}.onnx")
+        options = {"formats.param_bits": 16, "formats.activation_bits": 16}
+        made = import_onnx(path, Dataset("random", split, split, tuple("abcd")), out, Request(options))
+        assert load_run(out).recipe.model.input_shape == shape
+        assert made["same_class"] > 0.95
+
+
+def test_a_softmax_that_is_passed_on(tmp_path: Path) -> None:
+    """What Keras' exporter writes behind it changes nothing."""
+    file = image().add("Flatten").gemm(144, CLASSES).add("Softmax").add("Identity")
+    made = import_onnx(file.save(tmp_path / "net.onnx"), data_for((8, 9, 2)), tmp_path / "run")
+    assert made["same_class"] > 0.7
+
+
+def test_what_costs_more_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Uneven padding and groups are computed with zeros."""
+    import_onnx(FILES["groups"]().save(tmp_path / "a.onnx"), data_for((8, 9, 2)), tmp_path / "a")
+    import_onnx(FILES["same, strided"]().save(tmp_path / "b.onnx"), data_for((8, 9, 2)), tmp_path / "b")
+    assert "its 2 groups become a plain convolution with zeros, of 2 times the products." in caplog.text
+    assert "(Conv): its padding is uneven, so zeros make its kernel one of (4, 3)." in caplog.text
 
 
 def float_logits(file: File, inputs: np.ndarray) -> np.ndarray:

@@ -11,6 +11,8 @@ from fxptrain.importing.quantization import set_parameters
 from fxptrain.nn import spec as s
 from fxptrain.nn.model import Model
 
+ORDER = np.arange(0)  # where nothing is observed
+
 
 @pytest.mark.parametrize("bits", [2, 8, 16, 32])
 @pytest.mark.parametrize("scale", [1e-6, 0.7, 1.0, 300.0])
@@ -62,7 +64,7 @@ def fitted(weights: np.ndarray, bias: np.ndarray | None, squares: np.ndarray, bi
         s.FormatSpec(param_bits=bits, activation_bits=bits), s.OptimizerSpec(),
     )  # fmt: skip
     chain = Chain("x", shape)
-    chain.layers.append(FloatLayer(spec, "y", (1, 1, weights.shape[1]), weights, bias))
+    chain.layers.append(FloatLayer(spec, "y", (1, 1, weights.shape[1]), ORDER, weights, bias))
     observed = [Observed.nothing(shape), Observed.nothing((1, 1, weights.shape[1]))]
     observed[0].squares, observed[0].samples = squares.reshape(shape), 1
     observed[1].add(np.full((4, 1, 1, weights.shape[1]), 3.0), bits)
@@ -92,10 +94,10 @@ def test_equalized_layers_compute_the_same() -> None:
     bias = rng.standard_normal(3)
     chain = Chain("x", (2, 2, 5))
     chain.layers += [
-        FloatLayer(s.Conv2d(channels=3, kernel=(1, 1)), "a", (2, 2, 3), first.reshape(1, 1, 5, 3), bias),
-        FloatLayer(s.ReLU(), "b", (2, 2, 3)),
-        FloatLayer(s.Flatten(), "c", (1, 1, 12)),
-        FloatLayer(s.Linear(features=4), "d", (1, 1, 4), second),
+        FloatLayer(s.Conv2d(channels=3, kernel=(1, 1)), "a", (2, 2, 3), ORDER, first.reshape(1, 1, 5, 3), bias),
+        FloatLayer(s.ReLU(), "b", (2, 2, 3), ORDER),
+        FloatLayer(s.Flatten(), "c", (1, 1, 12), ORDER),
+        FloatLayer(s.Linear(features=4), "d", (1, 1, 4), ORDER, second),
     ]
     equalize(chain)
     x = rng.standard_normal((7, 2, 2, 5))

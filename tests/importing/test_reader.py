@@ -31,18 +31,46 @@ REFUSED: dict[str, tuple[Callable[[], File], str]] = {
         r"Node 'Sigmoid_1' \(Sigmoid\): this operator is not supported; supported are Add, AveragePool, .*Transpose",
     ),
     "residual": (joined, r"Node 'Add_1' \(Add\): it reads t0, input; in a chain of layers"),
-    "groups": (
-        lambda: image().conv(2, 4, 3, group=2),
-        r"`group` \(=2\) must be 1, or .* 2 input channels, each with one output channel \(here 4 in all\)",
-    ),
+    "odd groups": (lambda: image().conv(2, 3, 3, group=2), r"weights are for 2 channels, its input has 2"),
     "dilation": (lambda: image().conv(2, 3, 2, dilations=[2, 2]), r"`dilations` \(=\[2, 2\]\) must be 1"),
-    "one-sided padding": (
-        lambda: image().conv(2, 3, 3, pads=[0, 0, 1, 1]),
-        r"`pads` \(=\[0, 0, 1, 1\]\) must be the same on both sides",
+    "negative padding": (
+        lambda: image().conv(2, 3, 3, pads=[0, 0, -1, 0]),
+        r"its padding \(=\[0, 0, -1, 0\]\) must not be negative",
     ),
+    "padded mean": (
+        lambda: (file := image()).add("Pad", file.constant([0, 0, 1, 1, 0, 0, 1, 1], np.int64)).add("Relu"),
+        r"'Relu_1' \(Relu\): it comes behind a padding, which only a convolution",
+    ),
+    "vector of channels": (
+        lambda: (file := File((72,))).add("Reshape", file.constant([-1, 2, 6, 6], np.int64)),
+        r"a flat input of 2 channels has no one order; export the model with images",
+    ),
+    "padded channels": (
+        lambda: (file := image()).add("Pad", file.constant([0, 1, 0, 0, 0, 1, 0, 0], np.int64)),
+        r"`pads` \(=\[0, 1, 0, 0, 0, 1, 0, 0\]\) must be those of height and width alone",
+    ),
+    "padded with ones": (
+        lambda: (file := image()).add("Pad", file.constant([0, 0, 1, 1] * 2, np.int64), file.constant(1.0)),
+        r"only zeros can be padded with",
+    ),
+    "shifted and padded": (
+        lambda: (file := image()).add("Sub", file.constant(0.5)).conv(2, 3, 3, pads=[1, 1, 1, 1]),
+        r"zeros stand around its input, to which something was added before",
+    ),
+    "scaled and rectified": (
+        lambda: (file := image()).add("Div", file.constant(2.0)).add("Relu"),
+        r"it comes behind a scale of the input, which only a convolution",
+    ),
+    "scaled inside": (
+        lambda: (file := image().conv(2, 3, 3)).add("Mul", file.constant(2.0)),
+        r"only the input can be scaled, by a constant",
+    ),
+    "divided by nothing": (lambda: (file := image()).add("Div", file.constant(0.0)), r"it divides by zero"),
+    "whole numbers": (lambda: image().add("Cast", to=7), r"only a change to another type of real numbers"),
+    "samples mixed": (lambda: image().add("Transpose", perm=[1, 0, 2, 3]), r"must leave n where it is"),
     "padded pool": (
         lambda: image().add("MaxPool", kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
-        r"'MaxPool_0' \(MaxPool\): padding \(=\(1, 1\)\) of pooling must be 0",
+        r"'MaxPool_0' \(MaxPool\): padding \(=\[1, 1, 1, 1\]\) of pooling must be 0",
     ),
     "ceiling": (
         lambda: image().add("MaxPool", kernel_shape=[4, 4], strides=[4, 4], ceil_mode=1),
@@ -64,10 +92,13 @@ REFUSED: dict[str, tuple[Callable[[], File], str]] = {
         lambda: (file := image().conv(2, 3, 3)).add("Add", file.constant(np.ones((1, 3, 4, 4)))),
         r"a bias has one number a channel; this constant has shape \(1, 3, 4, 4\)",
     ),
-    "bias of nothing": (lambda: (file := image()).add("Add", file.constant([1.0])), r"behind a convolution or linear"),
+    "bias of nothing": (
+        lambda: (file := image().add("Relu")).add("Add", file.constant([1.0])),
+        r"behind a convolution or linear",
+    ),
     "change of layout": (
-        lambda: image().conv(2, 3, 3).add("Transpose", perm=[0, 2, 3, 1]),
-        r"a change of layout is supported at the input only",
+        lambda: image().conv(2, 3, 3).add("Transpose", perm=[0, 2, 3, 1]).conv(3, 3, 3),
+        r"its input is \(n, h, w, c\); it needs \(n, c, h, w\)",
     ),
     "mean of channels": (
         lambda: image().add("ReduceMean", axes=[1], keepdims=0),

@@ -30,6 +30,11 @@ def test_shipped_recipes(name: str) -> None:
     assert parse_recipe(recipe.to_toml()) == recipe
 
 
+def test_a_recipe_is_shown_in_short() -> None:
+    """A line, not all of its options."""
+    assert repr(load_recipe("glyphs")) == "Recipe('glyphs', 10 layers, sqpu, 8 bits, 10 epochs)"
+
+
 def test_shipped_recipes_are_in_the_wheel() -> None:
     """The build takes every recipe of the checkout into the package."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
