@@ -67,6 +67,39 @@ def test_shifts_that_were_forgotten() -> None:
         model.check_widths(1)
 
 
+def between(layer: s.LayerSpec) -> tuple[s.LayerSpec, ...]:
+    """A layer that reads one moving format or two."""
+    ends = {"channels": 2, "kernel": (1, 1), "input": "input"}
+    return s.Conv2d(**ends, name="a"), s.Conv2d(**ends, name="b"), layer, s.Linear(features=2)
+
+
+@pytest.mark.parametrize("bits", [16, 20, 24, 28])
+@pytest.mark.parametrize(
+    "layers",
+    [
+        between(s.Concat(inputs=("a", "b"))),
+        between(s.Add(inputs=("a", "b"))),
+        (*between(s.AvgPool2d(size=(2, 2)))[1:],),
+        (s.Conv2d(channels=2, kernel=(1, 1)), s.GlobalAvgPool(), s.LeakyReLU(slope=0.001), s.Linear(features=2)),
+    ],
+    ids=["concat", "add", "average", "bent average"],
+)
+def test_moving_formats_far_apart(layers: tuple[s.LayerSpec, ...], bits: int) -> None:
+    """However far the formats of a joint's inputs and output have moved, int64 holds its sums; 16 bits move freely."""
+    spec = s.ModelSpec(name="far", input_shape=(2, 2, 1), layers=layers)
+    model = Model.build(spec, s.FormatSpec(param_bits=8, activation_bits=bits), s.OptimizerSpec())
+    *first, joint, last = model.stages
+    for stage in (*first, last):
+        stage.y_form.format = stage.y_form.format.with_frac(stage.y_form.min_frac)
+    if len(first) > 1:
+        first[0].y_form.format = first[0].y_form.format.with_frac(first[0].y_form.max_frac)
+    finest = joint.finest_output
+    for frac in (joint.y_form.min_frac, joint.y_form.max_frac if finest is None else min(finest, 30)):
+        joint.y_form.format = joint.y_form.format.with_frac(frac)
+        model.check_widths(1)
+    assert bits > 20 or {stage.y_form.min_frac for stage in first} == {-12}
+
+
 def test_moving_formats_stay_where_sums_fit() -> None:
     """A wide activation becomes no coarser than the next layer's sums allow; one of 16 bits has its usual range."""
     layers = (s.Linear(features=4), s.ReLU(), s.Linear(features=2))

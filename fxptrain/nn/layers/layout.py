@@ -10,6 +10,7 @@ from fxptrain.errors import ShapeError
 from fxptrain.kernels import add
 from fxptrain.kernels.call import Call
 from fxptrain.nn.layers.add import MOST_INPUTS, JoiningStage
+from fxptrain.nn.layers.alignment import SUM_BITS
 from fxptrain.nn.layers.contract import ForwardCall, LayerSpec, Roundings, Row, Shape, Stage, elements_of
 from fxptrain.nn.layers.registry import register
 
@@ -96,6 +97,13 @@ class ConcatStage(JoiningStage):
     @property
     def _lifts(self) -> tuple[int, ...]:
         return tuple(self.sum_frac - form.format.frac_bits for form in self.x_forms)
+
+    def keep_inputs_in_range(self) -> None:
+        """None so coarse that int64 could not hold it on the finest grid of another; up to 16 bits that is no limit."""
+        finest = max(form.max_frac if form.adaptive else form.format.frac_bits for form in self.x_forms)
+        for form in self.x_forms:
+            if form.adaptive:
+                form.min_frac = max(form.min_frac, finest + form.format.total_bits - 1 - SUM_BITS)
 
     def forward(self, call: ForwardCall) -> Roundings:
         """See `Stage.forward`."""

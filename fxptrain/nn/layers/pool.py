@@ -13,6 +13,7 @@ from fxptrain.fixed.multiplier import Multiplier
 from fxptrain.kernels import pool
 from fxptrain.kernels.call import Call
 from fxptrain.kernels.requantize import Gate
+from fxptrain.nn.layers.alignment import SUM_BITS
 from fxptrain.nn.layers.contract import (
     ErrorCall,
     ForwardCall,
@@ -213,6 +214,13 @@ class AveragePoolStage(_PoolStage):
     def largest_error_sum(self) -> int:
         """Bound of the sums of the input error."""
         return self.meetings * self.multiplier.mantissa << (self.error_scale.bits - 1)
+
+    def keep_inputs_in_range(self) -> None:
+        """Not so coarse that int64 cannot hold a mean on its output's finest grid; up to 16 bits that is no limit."""
+        form, added = self.x_form, self.function.added_frac
+        if form.adaptive:
+            room = SUM_BITS - (self.largest_sum << added).bit_length()
+            form.min_frac = max(form.min_frac, self.y_form.max_frac - self.multiplier.shift - added - room)
 
     def row(self) -> Row:
         """See `Stage.row`."""
