@@ -18,6 +18,7 @@ import numpy as np
 from fxptrain.data import Dataset, Split, batches, epoch_order
 from fxptrain.errors import FxptrainError
 from fxptrain.nn import spec as s
+from fxptrain.nn.graph import in_running_order
 from fxptrain.nn.layers.activation import ActivationSpec
 from fxptrain.nn.layers.registry import lacks
 from fxptrain.nn.learning_rate import EarlyStopping
@@ -211,7 +212,7 @@ def _build(torch: Any, model: s.ModelSpec) -> Any:
     nn = torch.nn
     shape = torch.zeros(1, model.input_shape[2], *model.input_shape[:2])
     layers: list[Any] = []
-    for layer in model.layers:
+    for layer in in_running_order(model):
         match layer:
             case s.Conv2d():
                 channels = shape.shape[1]

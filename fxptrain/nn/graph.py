@@ -134,6 +134,11 @@ def _order(model: ModelSpec, sources: Sequence[tuple[int, ...]]) -> list[int]:
     return order
 
 
+def in_running_order(model: ModelSpec) -> list[LayerSpec]:
+    """Layers in the order in which they run: each behind all that it reads."""
+    return [model.layers[number] for number in _order(model, _sources(model))]
+
+
 class _Builder:
     """Stages as they come to be."""
 
