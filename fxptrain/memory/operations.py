@@ -38,7 +38,7 @@ def rounding_counts(model: Model, batch: int) -> dict[str, Any]:
     outputs = sum(_outputs(stage) for stage in parametric)
     parameters = sum(parameter.flat.size for stage in parametric for parameter in stage.parameters)
     forward = sum(stage.out_elements for stage in model.stages if stage.y_form is not stage.x_form)
-    errors = model.stages[-1].out_elements + sum(stage.in_elements for stage in model.stages[1:])
+    errors = sum(stage.out_elements for stage in model.stages)  # of every tensor once, however many read it
     ste = parameters if model.rule.master else 0
     return {
         "batch_size": batch,

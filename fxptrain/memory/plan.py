@@ -23,6 +23,7 @@ from fxptrain.nn.engine.layout import Layout
 from fxptrain.nn.engine.schedule import FAST, Schedule
 from fxptrain.nn.engine.step import training_step
 from fxptrain.nn.engine.workspace import state_buffers
+from fxptrain.nn.layers.contract import INPUT, elements_of
 from fxptrain.nn.model import Model
 from fxptrain.nn.spec import FormatSpec, ModelSpec, OptimizerSpec
 from fxptrain.nn.state.arena import Buffer, Plan
@@ -139,9 +140,11 @@ def paper_bytes(model: Model, method: str, batch: int) -> int:
         activation = FLOAT_BITS
     parametric = [stage for stage in model.stages if stage.parameters]
     parameters = sum(parameter.flat.size for stage in parametric for parameter in stage.parameters)
-    image = model.stages[0].in_elements
-    saved = sum(stage.in_elements for stage in parametric if stage is not model.stages[0])
-    bits = parameters * (param + momentum) + batch * (saved * activation + image * FLOAT_BITS)
+    image = elements_of(model.spec.input_shape)
+    saved = {
+        tensor: model.stages[tensor].out_elements for stage in parametric for tensor in stage.inputs if tensor != INPUT
+    }
+    bits = parameters * (param + momentum) + batch * (sum(saved.values()) * activation + image * FLOAT_BITS)
     return -(-bits // 8)
 
 

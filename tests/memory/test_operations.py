@@ -1,6 +1,8 @@
 """Rounding counts: the paper's Table 3 by hand."""
 
 from fxptrain.memory.operations import rounding_counts
+from fxptrain.memory.plan import paper_bytes
+from fxptrain.nn import spec as s
 from fxptrain.nn.model import Model
 from fxptrain.recipe import load_recipe
 from tests.small import small_recipe
@@ -36,3 +38,21 @@ def test_the_engine_by_hand() -> None:
     assert engine["total"] == engine["forward"] + engine["errors"] + 2 * parameters
     ste = counts(small_recipe(optimizer__method="ste"), 5)["engine"]
     assert ste["working_weights"] == parameters
+
+
+def test_a_graph_by_hand() -> None:
+    """Two convolutions of the input, one of them read twice more: an error for every tensor, saved inputs once each."""
+    layers = (
+        s.Conv2d(channels=2, kernel=(1, 1), name="a", input="input"),
+        s.Conv2d(channels=2, kernel=(1, 1), name="skip", input="input"),
+        s.Conv2d(channels=2, kernel=(1, 1), name="b", input="a"),
+        s.Conv2d(channels=2, kernel=(1, 1), name="c", input="a"),
+        s.Add(inputs=("skip", "b", "c", "a")),
+        s.Linear(features=3),
+    )
+    spec = s.ModelSpec(name="graph", input_shape=(3, 3, 1), layers=layers)
+    model = Model.build(spec, s.FormatSpec(), s.OptimizerSpec())
+    found = rounding_counts(model, 5)["engine"]
+    assert found["forward"] == found["errors"] == 5 * (5 * 18 + 3)
+    parameters = 2 * (2 + 2) + 2 * (4 + 2) + 18 * 3 + 3
+    assert paper_bytes(model, "sqpu", 5) == 2 * parameters + 5 * (18 + 18 + 9 * 4)
