@@ -168,7 +168,8 @@ class _Builder:
         view = layer.view(shape)
         if view is not None:
             self.readings[number] = Reading(tensor, view)
-            self._hand_on(tensor, number)
+            if self._sole(tensor):  # else others read the very values, which no layer behind this one may change
+                self._hand_on(tensor, number)
             return
         if len(read) == 1 and self._absorb(tensor, layer, shape):
             own = self.stages[tensor].out_shape

@@ -1,6 +1,7 @@
 """Which layers become one stage, that fusing changes no bit, and what is refused."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -67,6 +68,39 @@ def test_fused_is_unfused(layer: s.LayerSpec, size: s.Pair, relu: bool, form: tu
     assert (len(fused.stages), len(apart.stages)) == (2, 4)
     x = np.random.default_rng(seed).integers(0, 256, (3, 7, 6, 2), np.uint8)
     assert logits(fused, x).tolist() == logits(apart, x).tolist()
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["flattened first", "flattened last"])
+@pytest.mark.parametrize(
+    ("layer", "inside"),
+    [(layer, inside) for layer in (s.ReLU(), s.ReLU6(), s.LeakyReLU()) for inside in (False, True)]
+    + [(POOL, False), (OVERLAPPING, False)],
+)
+def test_a_view_of_what_others_read(layer: s.LayerSpec, inside: bool, first: bool) -> None:
+    """A flattened tensor that another layer reads, too, is nobody's to change: as if a stage copied it for each."""
+
+    def model(*, copied: bool) -> Model:
+        copies = [s.AvgPool2d(size=(1, 1), input="a", name=name) for name in ("left", "right")] if copied else []
+        left, right = ("left", "right") if copied else ("a", "a")
+        flat, bent = s.Flatten(input=left, name="flat"), replace(layer, input="flat" if inside else right, name="bent")
+        branches = [flat, bent] if first else [bent, flat]
+        read = (right if inside else "flat"), "last"
+        ends = [s.Linear(features=4, input=name, name=f"of.{name}") for name in read]
+        layers = (
+            *(replace(CONV, name="a"), *copies, *branches, s.ReLU(input="bent", name="last"), *ends),
+            *(s.Concat(inputs=tuple(f"of.{name}" for name in read)), s.Linear(features=3)),
+        )
+        formats = s.FormatSpec(mode="fixed", param_bits=8, activation_bits=8, param_frac=7, activation_frac=4)
+        return Model.build(spec(*layers), formats, s.OptimizerSpec())
+
+    here, apart = model(copied=False), model(copied=True)
+    own, others = ([stage for stage in one.stages if stage.parameters] for one in (here, apart))
+    for stage, other in zip(own, others, strict=True):
+        for parameter, same in zip(stage.parameters, other.parameters, strict=True):
+            parameter.values[...] = same.values
+    x = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 2), np.uint8)
+    assert here.stages[0].function.name == ""
+    assert logits(here, x).tolist() == logits(apart, x).tolist()
 
 
 @pytest.mark.parametrize(

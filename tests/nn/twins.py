@@ -68,7 +68,11 @@ class Structure:
         layer, owners = self.layers[number], tuple(self.owner[source] for source in self.sources[number])
         before, options = owners[0], asdict(layer)
         activation = naive.activation_of(layer.type, options)
-        if layer.type == "flatten" or (activation is not None and self._takes_activation(before, activation)):
+        if layer.type == "flatten":
+            self.owner[number] = before
+            if self._open(before):  # of what others read, too, it is not the last to hand it on
+                self.last[before] = number
+        elif activation is not None and self._takes_activation(before, activation):
             self._hand_on(before, number)
         elif layer.type == "maxpool2d" and layer.stride in (None, layer.size) and self._takes_pool(before):
             self.stages[before].max_pool = (layer.size, layer.size)
