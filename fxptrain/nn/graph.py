@@ -92,8 +92,8 @@ def _sources(model: ModelSpec) -> list[tuple[int, ...]]:
         if layer.name is not None:
             if layer.name != file_name(layer.name):
                 raise RecipeError(
-                    f"Layer {number}: the name {shown(layer.name)} must be of letters, digits, '.', '_' and '-'; it "
-                    f"stands in files. Call it {file_name(layer.name)!r}."
+                    f"Layer {number}: the name {shown(layer.name)} must be of letters, digits, '.', '_' and '-', the "
+                    f"first and the last a letter or a digit; it stands in files. Call it {file_name(layer.name)!r}."
                 )
             numbers[layer.name] = number
     found = []
@@ -113,7 +113,7 @@ def _sources(model: ModelSpec) -> list[tuple[int, ...]]:
                 f" to {layer.most_inputs}" if layer.most_inputs > layer.least_inputs else ""
             )
             raise RecipeError(
-                f"Layer {_title(number, layer)!r} reads {len(sources)} tensors; a {layer.type} takes {wanted}. "
+                f"Layer {_title(number, layer)!r} reads {len(sources)} tensors; {layer.type!r} takes {wanted}. "
                 "Name them in `inputs`."
             )
         found.append(sources)

@@ -47,7 +47,12 @@ class Stage:
     @property
     def rounds(self) -> bool:
         """Whether the output has a form of its own."""
-        return self.op != "identity"
+        return self.operation.rounds
+
+    @property
+    def commutes(self) -> bool:
+        """Whether an activation behind it may as well come before it."""
+        return self.operation.commutes or (self.op == "identity" and self.max_pool is not None)
 
     @property
     def operation(self) -> Operation:

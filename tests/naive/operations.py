@@ -40,7 +40,14 @@ class Input:
 
 
 class Operation:
-    """One input handed on as it is; others refine it."""
+    """One input handed on as it is; others refine it.
+
+    `rounds`: the output has a form of its own. One that does not, and has no window either, only brings values to other
+    places; an activation behind it may as well come before, where it `commutes`.
+    """
+
+    rounds = True
+    commutes = False
 
     def sums(self, g: Geometry, parameters: Sequence[Parameter], inputs: list[Input]) -> tuple[Ints, int]:
         """Accumulators and their fraction bits."""
@@ -65,6 +72,12 @@ class Operation:
     ) -> int:
         """No sum of an input error is larger, for errors of so many bits."""
         return 2 ** (bits - 1)
+
+
+class Identity(Operation):
+    """A max-pool or an activation that stands alone."""
+
+    rounds = False
 
 
 class Weighted(Operation):
@@ -250,7 +263,7 @@ class Concat(Operation):
 
 
 OPERATIONS: dict[str, Operation] = {
-    "identity": Operation(),
+    "identity": Identity(),
     "conv2d": Conv2d(),
     "depthwise-conv2d": DepthwiseConv2d(),
     "linear": Linear(),

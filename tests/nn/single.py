@@ -109,6 +109,7 @@ class Single:
             *parameters_of(self.stage.parameters),
             max_pool=pools[0] if pools else None,
             activation=next((found for found in activations if found is not None), naive.IDENTITY),
+            options=asdict(layer),
             **geometry,
         )
 

@@ -90,7 +90,7 @@ class Structure:
         if not self._open(stage):
             return False
         found = self.stages[stage]
-        if found.op == "identity" and found.max_pool is not None:
+        if found.commutes:
             assert found.inputs is not None
             return self._takes_activation(found.inputs[0], activation)
         if activation.added_frac and (found.op == "concat" or found.activation == activation):
@@ -107,21 +107,25 @@ class Structure:
         pool = self.stages[stage].max_pool
         return self.stages[stage].op in ("conv2d", "depthwise-conv2d") and (pool is None or pool[0] == (1, 1))
 
+    def _handed_on(self, stage: int) -> naive.Form:
+        return self.input_form if stage < 0 else self.stages[stage].form
+
     def _stage(self, number: int, layer: s.LayerSpec, owners: tuple[int, ...], activation, options) -> naive.Stage:
         if activation is not None and activation.added_frac:  # rounds: a sum of one tensor
             form = form_of(self.parts[number].y_form)
             return naive.Stage("add", number, form, activation=activation, inputs=owners)
         if layer.type == "maxpool2d" or activation is not None:
-            form = self.input_form if owners[0] < 0 else self.stages[owners[0]].form
+            form = self._handed_on(owners[0])
             pool = (layer.size, layer.stride or layer.size) if activation is None else None
             return naive.Stage(
                 "identity", number, form, max_pool=pool, activation=activation or naive.IDENTITY, inputs=owners
             )
         geometry = {name: options[name] for name in ("stride", "padding", "size") if options.get(name)}
         if "size" in geometry:
-            geometry["stride"] = options["stride"] or options["size"]
+            geometry["stride"] = options.get("stride") or options["size"]
         parameters = parameters_of(self.parts[number].parameters)
-        form = form_of(self.parts[number].y_form)
+        rounds = naive.OPERATIONS[layer.type].rounds
+        form = form_of(self.parts[number].y_form) if rounds else self._handed_on(owners[0])
         return naive.Stage(layer.type, number, form, *parameters, inputs=owners, options=options, **geometry)
 
 

@@ -36,10 +36,14 @@ def register(kind: S) -> S:
     Raises
     ------
     RecipeError
-        If another kind has the name.
+        If it has no name, or another kind has it.
     """
     name = type_of(kind)
-    if not name or _KINDS.get(name, kind) is not kind:
+    if not name:
+        raise RecipeError(
+            f'{kind.__name__} has no name: as a frozen dataclass give it a field `type: Literal["..."] = "..."`.'
+        )
+    if _KINDS.get(name, kind) is not kind:
         raise RecipeError(f"`type` (={name!r}) of {kind.__name__} names another kind of layer already. Choose another.")
     _KINDS[name] = kind
     return kind

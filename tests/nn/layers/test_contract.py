@@ -1,6 +1,6 @@
 """Every registered layer keeps the contract: its integers are the oracle's, alone and in a model, however it is run.
 
-A layer from outside the package is judged by the same tests, and refused by name where it has no form.
+Layers from outside the package are judged by the same tests, and refused by name where they have no form.
 """
 
 from collections.abc import Iterator
@@ -18,23 +18,25 @@ from fxptrain.memory.plan import Setting, measure, plan
 from fxptrain.nn import spec as s
 from fxptrain.nn.engine import threads
 from fxptrain.nn.engine.inference import logits
+from fxptrain.nn.layers.contract import LayerSpec
 from fxptrain.nn.layers.registry import layer_kinds, register, type_of, unregister
 from fxptrain.nn.model import Model
 from fxptrain.recipe import make_recipe
 from fxptrain.testing.layers import layer_specs
 from tests.export.compiled import COMPILERS, judge
 from tests.nn.engine.test_step import compare
-from tests.nn.foreign import Negate, known
+from tests.nn.foreign import FOREIGN, Negate, known
 from tests.nn.single import Formats, Single
 
 SHAPE = (5, 4, 3)
-KINDS = [*layer_kinds(), "negate"]
+OTHERS = [type_of(kind) for kind in FOREIGN]
+KINDS = [*layer_kinds(), *OTHERS]
 OPTIONS = [{}, {"threads": 2}, {"micro_batch": 2}, {"lean": True}]
 
 
 @pytest.fixture(scope="module", autouse=True)
-def a_foreign_layer() -> Iterator[None]:
-    """It is registered like any other; and threads work however little there is to do."""
+def foreign_layers() -> Iterator[None]:
+    """They are registered like any other; and threads work however little there is to do."""
     with known(), pytest.MonkeyPatch.context() as patch:
         patch.setattr(threads, "SHARE", 1)
         yield
@@ -81,8 +83,8 @@ def test_in_a_model(name: str, options: dict[str, Any], data: st.DataObject) -> 
 def test_in_c(name: str, tmp_path: Path) -> None:
     """The exported program, with sanitizers, trains on with the same bits; without a form it is refused by name."""
     model = model_of(simple(name), s.FormatSpec(adapt_every=2), s.OptimizerSpec())
-    if name == "negate":
-        with pytest.raises(RecipeError, match="The C runtime has no form for layers of type 'negate'"):
+    if name in OTHERS:
+        with pytest.raises(RecipeError, match=f"The C runtime has no form for layers of type '{name}'"):
             judge(model, tmp_path)
     else:
         assert judge(model, tmp_path).differences == []
@@ -130,6 +132,14 @@ def test_it_is_evaluated() -> None:
     for parameter in model.stages[-1].parameters[:1]:
         parameter.values[...] = -parameter.values
     assert abs(logits(model, x) - before).max() <= 1  # ties of half to even fall the same way on both sides of zero
+
+
+def test_a_layer_without_a_name() -> None:
+    """The message says what is missing."""
+    with pytest.raises(
+        RecipeError, match=r"LayerSpec has no name: as a frozen dataclass give it a field `type: Literal\["
+    ):
+        register(LayerSpec)
 
 
 def test_a_name_is_taken_once() -> None:
