@@ -230,7 +230,7 @@ def _format_notes(mine: FormatSpec, theirs: FormatSpec) -> list[str]:
         if new == old:
             continue
         how = "exactly" if kind == "param" and new[0] >= old[0] and new[1] is None else "rounded half to even"
-        change = f"{name} of {_format(*old)} in the run are {_format(*new)} from here on"
+        change = f"{name} of {_format(*old)} become {name} of {_format(*new)}"
         found.append(f"{change}, {how}." if kind == "param" else f"{change}.")
     return found
 

@@ -246,12 +246,12 @@ def test_the_scale_of_the_inputs_stays(caplog: pytest.LogCaptureFixture) -> None
 @pytest.mark.parametrize(
     ("before", "after", "said"),
     [
-        ({}, {"formats__param_bits": 12}, "weights of 8 bits in the run are 12 bits from here on, exactly."),
-        ({}, {"formats__param_bits": 5}, "weights of 8 bits in the run are 5 bits from here on, rounded half to even."),
-        ({"formats__param_bits": 16}, {}, "weights of 16 bits in the run are 8 bits from here on, rounded half"),
-        ({}, FIXED, r"weights of 8 bits in the run are FxP(8, 6) from here on, rounded half to even."),
-        (FIXED, {}, r"weights of FxP(8, 6) in the run are 8 bits from here on, exactly."),
-        ({}, {"formats__activation_bits": 6}, "activations of 8 bits in the run are 6 bits from here on."),
+        ({}, {"formats__param_bits": 12}, "weights of 8 bits become weights of 12 bits, exactly."),
+        ({}, {"formats__param_bits": 5}, "weights of 8 bits become weights of 5 bits, rounded half to even."),
+        ({"formats__param_bits": 16}, {}, "weights of 16 bits become weights of 8 bits, rounded half to even."),
+        ({}, FIXED, r"weights of 8 bits become weights of FxP(8, 6), rounded half to even."),
+        (FIXED, {}, r"weights of FxP(8, 6) become weights of 8 bits, exactly."),
+        ({}, {"formats__activation_bits": 6}, "activations of 8 bits become activations of 6 bits."),
     ],
 )  # fmt: skip
 def test_other_bits(
