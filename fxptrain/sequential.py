@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from fxptrain.data.arrays import Data, labels_of, parts_of_arrays, table_of
 from fxptrain.data.labels import class_numbers
+from fxptrain.data.signature import Signature
 from fxptrain.data.sources import dataset_of
 from fxptrain.errors import CheckpointError, FxptrainError
 from fxptrain.export.source import Options
@@ -40,6 +41,7 @@ from fxptrain.run.directory import RunDirectory
 from fxptrain.run.evaluation import Evaluation, Run, build_model, evaluate, load_run, predict, restored
 from fxptrain.run.metrics import MetricsFile, mean_loss, share
 from fxptrain.run.progress import Progress
+from fxptrain.run.start import SCALE, Source, read_start
 from fxptrain.run.task import prepare
 from fxptrain.run.training import Callback, Loop, RunResult, State, begun, remembered
 
@@ -283,7 +285,7 @@ class Sequential:
         test: tuple[Any, Any] | None = None, epochs: int | None = None, out: str | Path | None = None,
         resume: bool = False, callbacks: Sequence[Callback] = (), threads: int | None = None,
         progress: Callable[[Progress], None] | bool | None = None, lean: bool = False,
-        schedule: Schedule | None = None,
+        schedule: Schedule | None = None, start: Source | None = None,
     ) -> RunResult:  # fmt: skip
         """Train, from where the model stands: a new one from its first weights, a fitted or loaded one from its own.
 
@@ -308,6 +310,9 @@ class Sequential:
             As for `fxptrain.train`.
         callbacks : sequence of callable, optional
             Called after every epoch with its record; one that returns True ends the training.
+        start : Run or path, optional
+            Start from the weights, formats and scales of this run, not from where the model stands; see
+            `fxptrain.train`.
 
         Returns
         -------
@@ -321,14 +326,14 @@ class Sequential:
         """
         with self._begun(
             x, y, validation, test, epochs, out=out, resume=resume, threads=threads, progress=progress, lean=lean,
-            schedule=schedule, callbacks=callbacks,
+            schedule=schedule, callbacks=callbacks, start=start,
         ) as loop:  # fmt: skip
             self._loop = loop
             return loop.run()
 
     def begin(
         self, x: Any = None, y: Any = None, *, validation: tuple[Any, Any] | int | None = None,
-        epochs: int | None = None, threads: int | None = None, lean: bool = False,
+        epochs: int | None = None, threads: int | None = None, lean: bool = False, start: Source | None = None,
     ) -> None:  # fmt: skip
         """Look at the training data, for a training loop of one's own: their scale, their classes, the schedule.
 
@@ -344,7 +349,7 @@ class Sequential:
                     loss, accuracy = model.step(inputs, labels)
                 print(model.end_epoch()["loss"])
         """
-        with self._begun(x, y, validation, None, epochs, threads=threads, lean=lean) as loop:
+        with self._begun(x, y, validation, None, epochs, threads=threads, lean=lean, start=start) as loop:
             self._loop = loop
 
     def batches(self) -> Iterator[tuple[npt.NDArray[Any], npt.NDArray[Any]]]:
@@ -393,7 +398,8 @@ class Sequential:
 
     def _begun(
         self, x: Any, y: Any, validation: tuple[Any, Any] | int | None, test: tuple[Any, Any] | None,
-        epochs: int | None, *, out: str | Path | None = None, resume: bool = False, **options: Any,
+        epochs: int | None, *, out: str | Path | None = None, resume: bool = False, start: Source | None = None,
+        **options: Any,
     ) -> AbstractContextManager[Loop]:  # fmt: skip
         """A training of this model, ready to run."""
         if x is None and not self._names_data:
@@ -401,18 +407,20 @@ class Sequential:
                 f"Model {self.name!r} has no data: give `x` and `y`, or a name, path or `Dataset` as `x`."
             )
         changes: dict[str, Any] = {} if epochs is None else {"training.epochs": epochs}
-        columns, like = None, None
+        start = None if start is None else read_start(start)
+        like: Signature | None = None
         if resume and out is not None:
             like = remembered(out)
-        elif self.has_seen_data:
+        elif self.has_seen_data and start is None:
             like, own = self.run.signature, self.run.recipe.data
-            changes |= {f"data.{key}": getattr(own, key) for key in ("mean", "std", "largest")}
-        columns = None if like is None else like.columns
+            changes |= {f"data.{key}": getattr(own, key) for key in SCALE} | {"start": None}
+        known = start.signature if like is None and start is not None else like
+        columns = None if known is None else known.columns
         if isinstance(validation, int):
             changes["data.validation"] = validation
         pair = None if isinstance(validation, int) else validation
-        task = prepare(self.recipe.changed(changes), _data(x, y, pair, test, columns), like)
-        fresh = resume or not self.has_seen_data
+        task = prepare(self.recipe.changed(changes), _data(x, y, pair, test, columns), like, start=start)
+        fresh = resume or start is not None or not self.has_seen_data
         return begun(task, out=out, resume=resume, model=None if fresh else self.run.model, **options)
 
     # What it gives -----------------------------------------------------------------------------------------------

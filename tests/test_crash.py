@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -65,6 +66,19 @@ def test_kill_and_resume(command: list[str], tmp_path: Path) -> None:
     first, second = (read_metrics(tmp_path / name / "metrics.jsonl") for name in ("whole", "killed"))
     for a, b in zip(first, second, strict=True):
         assert a | {"images_per_second": None} == b | {"images_per_second": None}
+
+
+@pytest.mark.slow
+def test_kill_and_resume_what_starts_from_a_run(command: list[str], tmp_path: Path) -> None:
+    """The same of a training that starts from another run's weights, which is not needed any more."""
+    start = tmp_path / "start"
+    run([*command, "--epochs", "1"], start)
+    whole = run([*command, "--from", str(start)], tmp_path / "whole")
+    assert kill_after([*command, "--from", str(start)], tmp_path / "killed", 0.05)
+    shutil.rmtree(start)
+    unnamed = [argument for argument in command if not argument.endswith(".toml")]
+    assert kill_after(unnamed, tmp_path / "killed", 0.1)
+    assert run(unnamed, tmp_path / "killed")["weights_sha256"] == whole["weights_sha256"]
 
 
 def test_interrupt(command: list[str], tmp_path: Path) -> None:

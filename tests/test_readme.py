@@ -72,6 +72,8 @@ def test_the_commands_for_own_data_run(
     rows = [(i * 37 % 101, i * 53 % 89) for i in range(240)]
     table = ["x,y,activity", *(f"{x / 10},{y / 10},{'run' if x > 50 else 'rest'}" for x, y in rows)]
     Path("sensors.csv").write_text("\n".join(table), encoding="utf-8")
+    more = ["activity,y,x", *(f"{'run' if x > 50 else 'rest'},{y / 10},{x / 10}" for x, y in rows[:60])]
+    Path("more.csv").write_text("\n".join(more), encoding="utf-8")
     Path("new.csv").write_text("y,x\n4.0,9.5\n4.0,0.5\n", encoding="utf-8")
     run_all(blocks(README, "sh")[1])
     assert Path("mine/run/report.html").exists()

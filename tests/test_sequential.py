@@ -170,6 +170,25 @@ def test_fit_goes_on() -> None:
         model.fit(x[:30], ["up"] * 30)
 
 
+def test_start_from_a_run() -> None:
+    """`fit` and a loop of one's own start from a run instead of where the model stands, and go on from there."""
+    run, (x, y) = small_model().fit(*xy()), xy()
+    model = small_model(training={"epochs": 1, "batch_size": 16, "seed": 3})
+    model.fit(x, y, threads=1)
+    alone = sha(model)
+    model.fit(x, y, start=run, threads=1)
+    assert sha(model) != alone
+    assert model.run.recipe.start is not None
+    loop = Sequential.from_recipe(model.recipe)
+    loop.begin(x, y, start=run)
+    assert sha(loop) == run.summary["weights_sha256"]
+    for inputs, labels in loop.batches():
+        loop.step(inputs, labels)
+    assert sha(loop) == sha(model)
+    model.fit(x, y, threads=1)
+    assert (model.run.model.step, model.run.recipe.start) == (2 * 7, None)
+
+
 def test_what_comes_out() -> None:
     """Classes as numbers or as texts, logits, probabilities, an evaluation with a confusion matrix."""
     x, y = xy()

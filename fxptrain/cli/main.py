@@ -102,16 +102,21 @@ def cli(wish: Wish | None, debug: bool) -> None:
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Run directory (runs/NAME-TIME).")
 @click.option("--report", "with_page", is_flag=True, help="Write RUN/report.html at the end, as `fxptrain report`.")
 @click.option("--resume", is_flag=True, help="Go on with the run in --out, to the bits of a run never stopped.")
+@click.option("--from", "start", metavar="RUN", help="Start from the weights of RUN, or of a file as RUN/best.fxp.")
 @json_option
 def train(
     recipe: str | None, out: Path | None, with_page: bool, resume: bool, threads: int | None, lean: bool | None,
-    memory_limit: str | None, as_json: bool, **given: Any,
+    memory_limit: str | None, start: str | None, as_json: bool, **given: Any,
 ) -> None:  # fmt: skip
     """Train RECIPE: one of the shipped ones (see `fxptrain info`) or a TOML file; `glyphs` by default.
 
     A run directory holds the configuration, a checkpoint per epoch, metrics and a log. Stopped at any moment, even
     with kill -9, it goes on with `--resume --out DIR`. Started by `mpirun -n N` (extra `mpi`), N processes share
     every batch, and the bits are those of one.
+
+    With `--from RUN` it starts from what RUN has learned, and RECIPE may be left out: RUN's is taken. Weights, formats
+    and the scales of errors and inputs are taken over layer by layer, the momentum begins at zero. The last layer
+    starts anew where the classes are others; what differs besides is said in a line, or refused.
     """
     from fxptrain.nn.engine.ranks import Ranks, world
     from fxptrain.run.directory import RunDirectory
@@ -120,7 +125,8 @@ def train(
     from fxptrain.run.training import remembered
     from fxptrain.run.training import train as run_training
 
-    chosen = _chosen_recipe(recipe, out, resume).changed(recipe_options(given))
+    begins = {} if start is None else {"start": {"run": start}}
+    chosen = _chosen_recipe(recipe, out, resume, start).changed(recipe_options(given) | begins)
     out = out or Path("runs") / f"{file_name(chosen.name)}-{datetime.now():%Y%m%d-%H%M%S}"
     ranks = Ranks()
     try:
@@ -230,10 +236,11 @@ def predict(run: Path, file: Path, best: bool, threads: int | None, as_json: boo
         click.echo("\n".join(map(one_line, names)))
 
 
-def _chosen_recipe(name: str | None, out: Path | None, resume: bool) -> Recipe:
-    """The named recipe; of a run that is resumed without a name, its own."""
+def _chosen_recipe(name: str | None, out: Path | None, resume: bool, start: str | None) -> Recipe:
+    """The named recipe; without a name, that of the run which is resumed, or started from."""
     from fxptrain.recipe import load_recipe
     from fxptrain.run.directory import RunDirectory
+    from fxptrain.run.start import read_start
 
     if resume and out is None:
         raise RecipeError("`--resume` needs `--out DIR`, the directory of the run to go on with.")
@@ -241,6 +248,8 @@ def _chosen_recipe(name: str | None, out: Path | None, resume: bool) -> Recipe:
         if not RunDirectory(out).exists:
             raise CheckpointError(f"There is no run in {out} to go on with; name the recipe to begin one.")
         return RunDirectory(out).recipe()
+    if name is None and start is not None:
+        return read_start(start).recipe
     return load_recipe(name or "glyphs")
 
 

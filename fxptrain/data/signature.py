@@ -194,6 +194,10 @@ class Signature:
 
     # Labels ------------------------------------------------------------------------------------------------------
 
+    def is_foreign(self, classes: Sequence[str]) -> bool:
+        """Whether other data and the run have names of classes, and none in common."""
+        return not (_numbered(classes) or _numbered(self.classes) or set(classes) & set(self.classes))
+
     def labels(self, labels: Labels, classes: tuple[str, ...] | None, texts: bool, where: str) -> Labels:
         """Labels in the run's numbers.
 

@@ -46,8 +46,10 @@ def train_float32(recipe: Recipe, data: Dataset, directory: Path) -> tuple[dict[
     Raises
     ------
     FxptrainError
-        If PyTorch is not installed.
+        If PyTorch is not installed, or the recipe starts from a run, whose integers are not its.
     """
+    if recipe.start is not None:
+        raise FxptrainError("Engine float32 starts from first weights. Leave `start` out of the recipe.")
     try:
         torch = import_module("torch")
     except ImportError:

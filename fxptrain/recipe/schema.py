@@ -119,6 +119,22 @@ class TrainingSpec:
     checkpoint_steps: Count | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class StartSpec:
+    """The run whose weights, formats and scales a training starts from, see `fxptrain.run.start`.
+
+    Parameters
+    ----------
+    run : str, optional
+        Its directory, or one of the checkpoints there; left out where it was never on a disk.
+    weights_sha256 : str, optional
+        Of its weights: filled in when the training begins, so that it is told if they have changed since.
+    """
+
+    run: Text | None = None
+    weights_sha256: Text | None = None
+
+
 def _plain(value: Any) -> Any:
     return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
 
@@ -189,6 +205,7 @@ class Recipe(BaseModel):
     schedule: ScheduleSpec = ScheduleSpec()
     training: TrainingSpec = TrainingSpec()
     early_stopping: StoppingSpec | None = None
+    start: StartSpec | None = None
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:

@@ -281,7 +281,9 @@ def predict(run: Run | str | Path, inputs: Any, *, threads: int | None = None) -
 def describe(run: Run) -> dict[str, Any]:
     """What every summary of a run says about its recipe and its integers."""
     formats = {key: value for key, value in asdict(run.recipe.formats).items() if value is not None}
-    return {
+    start = run.recipe.start
+    began = {} if start is None else {"start": asdict(start)}
+    return began | {
         "recipe": run.recipe.name,
         "method": run.recipe.optimizer.method,
         "formats": formats,

@@ -152,6 +152,9 @@ def text(found: dict[str, Any]) -> str:
     if "progress" in found:
         progress = found["progress"]
         parts.append(f"{progress['epoch']} epochs, {progress['step']} steps, weights {found['weights_sha256']}")
+    if "start" in found:
+        start = found["start"]
+        parts.append(f"started from {start['run'] or 'a run in no file'}, weights {start['weights_sha256']}")
     if found.get("result"):
         words = {"loss": "training loss", "accuracy": "training accuracy"}
         named = [(words.get(name, name.replace("_", " ")), name, value) for name, value in found["result"].items()]

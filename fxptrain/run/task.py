@@ -30,6 +30,7 @@ from fxptrain.nn.learning_rate import LearningRate, scaled_with_batch
 from fxptrain.recipe import Recipe
 from fxptrain.run.evaluation import resolved
 from fxptrain.run.inputs import norms, reading_of
+from fxptrain.run.start import Origin, Source, origin_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +47,8 @@ class Task:
         What the data looked like.
     notes : tuple of str
         Lines on what was decided about the data, and what is odd about them.
+    origin : Origin, optional
+        The run whose integers the training starts from; without it, from first weights or a checkpoint of its own.
     """
 
     recipe: Recipe
@@ -54,6 +57,7 @@ class Task:
     test: Split
     signature: Signature
     notes: tuple[str, ...] = ()
+    origin: Origin | None = None
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -72,11 +76,12 @@ class Task:
 
     @property
     def data_bytes(self) -> int:
-        """Bytes that the samples take in memory: as they came, and real numbers also quantized."""
+        """Bytes in memory of the samples (as they came; real numbers also quantized) and of a run to start from."""
         arrays = [array for split in (self.train, self.validation, self.test) for array in (split.inputs, split.labels)]
         pixels = self.recipe.data.largest is None
         quantized = 0 if pixels else self.train.inputs.size * FxP(self.recipe.formats.activation_bits, 0).dtype.itemsize
-        return sum(array.nbytes for array in arrays) + quantized
+        started = 0 if self.origin is None else sum(a.nbytes for a in self.origin.run.model.state_arrays().values())
+        return sum(array.nbytes for array in arrays) + quantized + started
 
     def schedule(self, total_steps: int) -> LearningRate:
         """Learning-rate schedule of a run of that many steps: here the real learning rate becomes an integer one."""
@@ -90,8 +95,9 @@ class Task:
 
 
 def prepare(
-    recipe: Recipe, data: Data | None = None, like: Signature | None = None, *, limit: int | None = None
-) -> Task:
+    recipe: Recipe, data: Data | None = None, like: Signature | None = None, *, limit: int | None = None,
+    start: Source | None = None,
+) -> Task:  # fmt: skip
     """Load the data of a recipe (or take others), split and fit them to the model.
 
     Parameters
@@ -104,13 +110,19 @@ def prepare(
         Bytes that what is read may take, see `load_data`.
     like : Signature, optional
         Of the run that is resumed: a table's columns and the labels are brought to it by name.
+    start : Run or path, optional
+        The run whose weights the training starts from, instead of the one that the recipe names; the data are brought
+        to it in the same way.
 
     Raises
     ------
     FxptrainError
-        If there are no such data, or they do not fit the model.
+        If there are no such data, or they do not fit the model or the run it starts from.
     """
-    columns = like.columns if like else None
+    origin = origin_of(recipe, start, begun=like is not None)
+    recipe = recipe if origin is None else origin.recipe
+    known = like if origin is None or like is not None else origin.run.signature
+    columns = None if known is None else known.columns
     if isinstance(data, Dataset):
         dataset, name = data, data.name
     elif isinstance(data, tuple | Mapping):
@@ -122,8 +134,10 @@ def prepare(
         name = str(data or recipe.data.name)
         dataset = dataset_of(load_parts(name, reading_of(recipe), columns=columns, limit=limit))
         name = resolved(name)
-    if like is not None:
-        dataset = _brought(dataset, like)
+    if origin is not None and like is None:
+        origin = origin.for_classes(dataset)
+    if known is not None:
+        dataset = _brought(dataset, known, classes=like is not None or origin is None or not origin.anew)
     fitted = dataset.fitted(recipe.model.input_shape, class_count(recipe))
     rest, validation = fitted.train, fitted.validation
     if validation is None:
@@ -133,18 +147,25 @@ def prepare(
     signature = Signature.of(dataset, replace(fitted, train=train), fitted.classes)
     notes = [*dataset.notes, *class_remarks(train, fitted.test, fitted.classes), *notes]
     notes += order_remark(rest.labels, recipe.data.limit)
+    if origin is not None and like is None:
+        notes += origin.lines() + origin.run.signature.numbers(train.inputs, f"{dataset.name}: inputs")[1]
     filled = recipe.changed({"data.name": name, "data.validation": len(validation)} | scale)
-    return Task(filled, train, validation, fitted.test, signature, tuple(notes))
+    return Task(filled, train, validation, fitted.test, signature, tuple(notes), origin)
 
 
-def _brought(dataset: Dataset, like: Signature) -> Dataset:
-    """The data of a resumed run with the run's class numbers; refused where they are of another kind or shape."""
+def _brought(dataset: Dataset, like: Signature, *, classes: bool) -> Dataset:
+    """Data for a run that goes on; refused where they are of another kind or shape.
+
+    With `classes` they have the run's class numbers, else their own.
+    """
     kind = dataset.train.inputs.dtype == np.uint8
     if kind != like.pixels:
         kinds = ("real numbers", "pixels")
         raise DataError(f"{dataset.name}: the inputs are {kinds[kind]}, those of the run {kinds[like.pixels]}.")
     if not alike(dataset.input_shape, like.shape):
         raise DataError(f"{dataset.name}: inputs have shape {dataset.input_shape}, those of the run {like.shape}.")
+    if not classes:
+        return dataset
     splits: dict[str, Any] = {
         name: replace(split, labels=like.labels(split.labels, dataset.classes, dataset.texts, dataset.name))
         for name, split in dataset.named_splits().items()

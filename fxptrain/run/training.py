@@ -21,7 +21,7 @@ from fxptrain.data import batches, epoch_order
 from fxptrain.data.arrays import Data
 from fxptrain.data.dataset import Inputs, Labels
 from fxptrain.data.signature import Signature
-from fxptrain.errors import CheckpointError, DataError
+from fxptrain.errors import CheckpointError, DataError, RecipeError
 from fxptrain.fixed.multiplier import Multiplier
 from fxptrain.memory.fit import within
 from fxptrain.memory.plan import Setting
@@ -49,6 +49,7 @@ from fxptrain.run.evaluation import (
 from fxptrain.run.inputs import InputRule
 from fxptrain.run.metrics import MetricsFile, mean_loss, read_metrics, share
 from fxptrain.run.progress import NANOSECONDS, Position, Progress, ProgressBar, epoch_line
+from fxptrain.run.start import Source
 from fxptrain.run.task import Task, prepare
 from fxptrain.sizes import machine_bytes
 
@@ -87,6 +88,7 @@ def train(
     resume: bool = False, threads: int | None = None, limit: int | None = None,
     progress: Callable[[Progress], None] | bool | None = None, ranks: Ranks | None = None, lean: bool = False,
     schedule: Schedule | None = None, started: Callable[[], None] | None = None, callbacks: Sequence[Callback] = (),
+    start: Source | None = None,
 ) -> RunResult:  # fmt: skip
     """Train a recipe's model.
 
@@ -117,6 +119,11 @@ def train(
     callbacks : sequence of callable, optional
         Called after every epoch with its record (``epoch``, ``loss``, ``accuracy``, ..., as in the metrics); one that
         returns True ends the training. Of several processes each calls its own, and all must answer alike.
+    start : Run or path, optional
+        A run, its directory or a checkpoint there (``RUN/best.fxp``), to start from instead of first weights: weights,
+        formats and the scales of errors, momentum and inputs are taken over, the momentum begins at zero. The layers
+        must be the run's; the last one with parameters starts anew where the classes are others. Weights of other bits
+        are moved exactly or rounded half to even. What differs is told in a line each.
 
     Returns
     -------
@@ -135,7 +142,9 @@ def train(
     >>> result.summary["epochs"], result.summary["steps"], 0 <= result.test_accuracy <= 1
     (1, 20, True)
     """
-    task = recipe if isinstance(recipe, Task) else _prepared(recipe, data, limit, out if resume else None)
+    if isinstance(recipe, Task) and start is not None:
+        raise RecipeError("A `Task` has its start with it; give `start` to `prepare`.")
+    task = recipe if isinstance(recipe, Task) else _prepared(recipe, data, limit, out if resume else None, start)
     with begun(
         task, out=out, resume=resume, threads=threads, progress=progress, ranks=ranks, lean=lean, schedule=schedule,
         callbacks=callbacks,
@@ -165,10 +174,12 @@ def begun(
         yield loop
 
 
-def _prepared(recipe: Recipe | str | Path, data: Data | None, limit: int | None, out: str | Path | None) -> Task:
+def _prepared(
+    recipe: Recipe | str | Path, data: Data | None, limit: int | None, out: str | Path | None, start: Source | None
+) -> Task:
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
     recipe = recipe if limit is None else recipe.changed({"data.limit": limit})
-    return prepare(recipe, data, None if out is None else remembered(out))
+    return prepare(recipe, data, None if out is None else remembered(out), start=start)
 
 
 def remembered(path: str | Path) -> Signature | None:
@@ -194,8 +205,8 @@ class Loop:
         training, early = self.recipe.training, self.recipe.early_stopping
         setting = Setting.of(self.recipe, threads=threads, lean=lean, ranks=ranks.size, schedule=schedule)
         within(setting, machine_bytes(), either=False, data=task.data_bytes)  # before anything is allocated
-        self.model = model or build_model(self.recipe)
-        self.rule = InputRule.of(self.recipe, self.model)
+        self._said: set[str] = set()
+        self.model, self.rule = self._first(model)
         self.batches = list(batches(len(task.train), training.batch_size))
         self.step = training_step(
             self.model, training.batch_size, micro_batch=training.micro_batch, threads=threads, ranks=ranks, lean=lean,
@@ -209,9 +220,18 @@ class Loop:
         self.best: State | None = None  # kept here only where there is no directory
         self.metrics: MetricsFile | None = None
         self.history: list[dict[str, Any]] = []  # records of all epochs
-        self._said: set[str] = set()
         self._warm = False
         self._since = time.perf_counter_ns()
+
+    def _first(self, model: Model | None) -> tuple[Model, InputRule]:
+        """What the first step begins with, or a checkpoint is loaded into."""
+        origin = self.task.origin
+        if model is not None or origin is None:
+            model = model or build_model(self.recipe)
+            return model, InputRule.of(self.recipe, model)
+        model, notes = origin.model(self.recipe)
+        self._note(notes)
+        return model, origin.rule(self.recipe, model)
 
     def begin(self, resume: bool) -> None:
         """Open the run directory, and go to its last checkpoint if there is one: every rank to the first one's."""
@@ -224,6 +244,8 @@ class Loop:
             if self.directory.has_checkpoint:
                 state = read_checkpoint(self.directory.checkpoint)
         state = self.ranks.from_first(state)
+        if state is None and self.recipe.start is not None and self.task.origin is None:
+            raise CheckpointError("There is no checkpoint to go on from; prepare the task anew to start from its run.")
         keep = 0 if state is None else self._load(*state)
         self.inputs = self.rule.raw(self.task.train.inputs)
         self.checks = self.rule.raw(self.task.validation.inputs)
@@ -233,6 +255,8 @@ class Loop:
         self.history = [record for record in read_metrics(self.directory.metrics) if record.get("event") == "epoch"]
         at = f"epoch {self.position.epoch}, step {self.position.step}"
         self.directory.log(f"fxptrain {__version__}: {self.recipe.name} from {at}, {self.threads} threads")
+        if state is None and self.task.origin is not None:
+            self.save()  # so that nothing but the run itself is needed from here on
 
     def run(self) -> RunResult:
         """Train to the end and test."""

@@ -111,6 +111,20 @@ def test_resume(capsys: pytest.CaptureFixture[str], recipe: str) -> None:
     assert again["weights_sha256"] == first["weights_sha256"]
 
 
+def test_from_a_run(capsys: pytest.CaptureFixture[str], recipe: str) -> None:
+    """Without a recipe that of the run, by which it is resumed, too; what differs is a line; no run is a mistake."""
+    first = run(capsys, "train", recipe, "--out", "first", "--epochs", "1")
+    second = run(capsys, "train", "--from", "first", "--seed", "1", "--out", "second", "--lr", "0.01")
+    assert second["start"] == {"run": str(Path("first").resolve()), "weights_sha256": first["weights_sha256"]}
+    again = run(capsys, "train", "--from", "first", "--resume", "--out", "second", "--seed", "1", "--lr", "0.01")
+    assert again["weights_sha256"] == second["weights_sha256"]
+    assert run(capsys, "info", "second")["start"] == second["start"]
+    third = run(capsys, "train", "--from", "second", "--out", "third", "--bits", "12")
+    assert third["start"]["weights_sha256"] == second["weights_sha256"]
+    assert "There is no run in nowhere" in fail(capsys, "train", recipe, "--from", "nowhere")
+    assert "reads inputs of shape" in fail(capsys, "train", "glyphs", "--from", "first")
+
+
 @pytest.mark.parametrize("name", recipe_names())
 def test_info_of_recipes(capsys: pytest.CaptureFixture[str], name: str) -> None:
     """Layers, parameters and MACs of every shipped recipe."""

@@ -84,3 +84,9 @@ def test_without_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(float32, "import_module", missing)
     with pytest.raises(FxptrainError, match=r"install the extra, fxptrain\[bench\]"):
         float32.train_float32(small_recipe(), small_data(), Path())
+
+
+def test_a_start_is_refused() -> None:
+    """Integers of a run are no floats to begin with."""
+    with pytest.raises(FxptrainError, match="Leave `start` out"):
+        float32.train_float32(small_recipe(start__run="somewhere"), small_data(), Path())

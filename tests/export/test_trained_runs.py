@@ -39,3 +39,16 @@ def test_the_best_epoch_is_exported_on_demand(tmp_path: Path) -> None:
     train(small_recipe(training__epochs=3), data=small_data(), out=run)
     invoke("export", run, "--best", "--out", str(tmp_path / "best"))
     assert invoke("verify", str(tmp_path / "best"), "--samples", "5")["equal"]
+
+
+def test_a_run_that_started_from_another(tmp_path: Path) -> None:
+    """New formats and a new last layer: predicts and trains on in C as any run."""
+    start, run, out = (str(tmp_path / name) for name in ("start", "run", "export"))
+    train(small_recipe(training__epochs=2), data=small_data(), out=start)
+    layers = small_recipe().table()["model"]["layers"]
+    layers[-1] |= {"features": 4}
+    recipe = small_recipe(model__layers=layers, formats__param_bits=6, training__epochs=1)
+    train(recipe, data=small_data(), out=run, start=start)
+    invoke("export", run, "--to", "c", "--out", out, "--training", "--batch", "5")
+    found = invoke("verify", out, "--steps", "9", "--samples", "3")
+    assert found["equal"], found["differences"]

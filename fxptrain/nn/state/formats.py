@@ -118,6 +118,20 @@ class TensorFormat:
         self.format = self.format.with_frac(frac)
         return change
 
+    def follow(self, other: FxP) -> None:
+        """Take over the range of another format, in bits of its own, where this one may move.
+
+        Examples
+        --------
+        >>> form = TensorFormat("w", FxP(8, 7), adaptive=True)
+        >>> form.follow(FxP(12, 13))
+        >>> form.format
+        FxP(8, 9)
+        """
+        if self.adaptive:
+            frac = other.frac_bits + self.format.total_bits - other.total_bits
+            self.format = self.format.with_frac(min(max(frac, self.min_frac), self.max_frac))
+
     def state(self) -> dict[str, Any]:
         """JSON-able state; the epoch's counters are telemetry and belong to it, so that resuming repeats them."""
         return {

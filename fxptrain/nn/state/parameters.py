@@ -16,6 +16,7 @@ import numpy.typing as npt
 from fxptrain.errors import CheckpointError
 from fxptrain.fixed.format import FxP
 from fxptrain.fixed.multiplier import Multiplier
+from fxptrain.fixed.rounding import requantize
 from fxptrain.kernels.call import Call
 from fxptrain.kernels.copy import narrow
 from fxptrain.kernels.update import initialize, regrid, update
@@ -309,6 +310,22 @@ class ParameterArray:
                 step,
             )
         self._refresh_working(Site.WEIGHT_REGRID, seed, step)
+
+    def take_over(self, other: ParameterArray) -> int:
+        """Start with the values of another array of the same extents; returns how many saturated.
+
+        They move onto this one's grid, exactly or rounded half to even. A master copy is the other's, or its values
+        where it has none.
+        """
+        theirs = other.form.format
+        self.flat[:], saturated = requantize(
+            other.flat, theirs.frac_bits - self.form.format.frac_bits, self.form.format
+        )
+        if self.master is not None:
+            source, form = (other.flat, theirs) if other.master is None else (other.master, other._value_format)
+            own = self._value_format
+            self.master[:], _ = requantize(source, form.frac_bits - own.frac_bits, own)
+        return saturated
 
     def arrays(self) -> dict[str, IntArray]:
         """Every array of the state by name."""
