@@ -35,8 +35,11 @@ def _arrays(net: Network) -> Iterator[tuple[str, Layer, ParameterArray, npt.NDAr
 
 
 def fingerprint(net: Network) -> int:
-    """CRC-32 of all that a saved state must agree on: shapes, widths, inputs, and everything that is not trained."""
-    shape = [[layer.row.kind, *layer.stage.in_shape, *layer.stage.out_shape, *layer.row.kernel] for layer in net.layers]
+    """CRC-32 of all that a saved state must agree on: layers, widths, inputs, and everything that is not trained."""
+    shape = [
+        [row.kind, stage.in_shape, stage.out_shape, row.kernel, row.stride, row.padding, row.pool, repr(stage.function)]
+        for row, stage in ((layer.row, layer.stage) for layer in net.layers)
+    ]
     widths = [net.value.total_bits, net.param.total_bits, net.momentum.total_bits, net.error.total_bits]
     facts = [shape, widths, net.value.frac_bits, net.freeze, net.model.seed, net.model.spec.loss]
     if not net.model.graph.is_chain:

@@ -108,6 +108,10 @@ def _sources(model: ModelSpec) -> list[tuple[int, ...]]:
         sources = tuple(numbers[name] for name in names) or (number - 1,)
         if layer.input is not None and layer.inputs is not None:
             raise RecipeError(f"Layer {_title(number, layer)!r} has both `input` and `inputs`. Leave one out.")
+        if layer.inputs == ():
+            raise RecipeError(
+                f"Layer {_title(number, layer)!r}: `inputs` names none. Leave it out for the layer before."
+            )
         if not layer.least_inputs <= len(sources) <= layer.most_inputs:
             wanted = f"{layer.least_inputs}" + (
                 f" to {layer.most_inputs}" if layer.most_inputs > layer.least_inputs else ""

@@ -8,6 +8,7 @@ from fxptrain.export.layers import Network
 from fxptrain.export.state import differences, encode, fingerprint, load, state_bytes_of
 from fxptrain.export.vectors import random_vectors, run_engine
 from fxptrain.fixed.multiplier import Multiplier
+from fxptrain.nn import spec as s
 from fxptrain.nn.model import Model
 from tests.export.recipes import run_of, small_recipe
 
@@ -55,6 +56,26 @@ def test_another_model_is_refused() -> None:
     net = network()
     with pytest.raises(CheckpointError, match="another model's"):
         load(net, fingerprint(net), encode(net, fingerprint(net) ^ 1))
+
+
+def test_layers_that_differ_in_one_option_are_told_apart() -> None:
+    """Shapes and weights may be the same, and the bits not."""
+    block = {"channels": 4, "kernel": (3, 3), "padding": (1, 1)}
+    kinds: list[tuple[s.LayerSpec, ...]] = [
+        (s.Conv2d(**block, stride=(2, 2)), s.ReLU()),
+        (s.Conv2d(**block, stride=(2, 2)), s.ReLU6()),
+        (s.Conv2d(**block, stride=(2, 2)), s.LeakyReLU(slope=0.1)),
+        (s.Conv2d(**block, stride=(2, 2)), s.LeakyReLU(slope=0.2)),
+        (s.Conv2d(**block, stride=(2, 2)),),
+        (s.Conv2d(**block), s.MaxPool2d(size=(2, 2))),
+        (s.Conv2d(channels=4, kernel=(3, 3), padding=(2, 0), stride=(2, 1)),),
+    ]
+    marks = set()
+    for layers in kinds:
+        spec = s.ModelSpec(name="x", input_shape=(6, 6, 1), layers=(*layers, s.Linear(features=3)))
+        model = Model.build(spec, s.FormatSpec(), s.OptimizerSpec())
+        marks.add(fingerprint(Network(model, training=True)))
+    assert len(marks) == len(kinds)
 
 
 def test_differences_are_named() -> None:

@@ -111,6 +111,8 @@ def test_a_view_of_what_others_read(layer: s.LayerSpec, inside: bool, first: boo
         ((s.Conv2d(channels=0, kernel=(1, 1)),), ShapeError, "Layer '0.conv2d': `channels` (=0) must be positive."),
         ((CONV, s.MaxPool2d(size=(7, 7))), ShapeError, "Layer '1.maxpool2d': window (7, 7) is larger"),
         ((s.Linear(features=0),), ShapeError, "Layer '0.linear': `features` (=0) must be positive."),
+        ((s.Linear(features=2, inputs=()),), RecipeError, "Layer '0.linear': `inputs` names none."),
+        ((s.Linear(features=2, input="input", inputs=("input",)),), RecipeError, "has both `input` and `inputs`."),
         ((POOL,), RecipeError, "Model 'drawn' has no layer with parameters."),
         (
             (s.Linear(features=2), s.ReLU()),
