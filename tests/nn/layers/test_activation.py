@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict
+from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
 
@@ -26,7 +27,6 @@ from tests.export import compiled
 from tests.export.branching import BRANCHING, activated, branching
 from tests.export.onnx import graphs
 from tests.export.onnx.test_layers import LAYERS
-from tests.extras import needs
 from tests.nn.engine.test_step import compare
 
 COMPILED = pytest.mark.skipif(not compiled.COMPILERS, reason="no C compiler")
@@ -139,7 +139,7 @@ def test_a_function_that_exports_lack_is_refused_by_name() -> None:
         build(graphs.run_of(model))
 
 
-@needs("bench", "torch")
+@pytest.mark.skipif(find_spec("torch") is None, reason="needs PyTorch")
 @each
 def test_pytorch_means_the_same(activation: ActivationSpec) -> None:
     """The oracle's function of integers on a fine grid is that of real numbers."""
