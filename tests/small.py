@@ -1,5 +1,8 @@
 """A recipe and data small enough to train in a blink, for tests of everything around the engine."""
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import numpy as np
 
 from fxptrain.data import Dataset, make_split
@@ -41,3 +44,10 @@ def small_data(samples: int = 120, *, real: bool = False) -> Dataset:
     cut = samples * 5 // 6
     train, test = (make_split(inputs[part], labels[part], "small") for part in (slice(cut), slice(cut, None)))
     return Dataset("small", train, test, CLASSES)
+
+
+def save_npz(data: Dataset, path: Path, *, classes: Sequence[str] | None = None) -> None:
+    """Write the splits of a data set to a file, and names of its classes where they are given."""
+    names = {} if classes is None else {"classes": np.array(classes)}
+    train, test = data.train, data.test
+    np.savez(path, x_train=train.inputs, y_train=train.labels, x_test=test.inputs, y_test=test.labels, **names)

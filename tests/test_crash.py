@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from fxptrain.run.metrics import read_metrics
-from tests.small import small_data, small_recipe
+from tests.small import save_npz, small_data, small_recipe
 
 KILLS = 6
 
@@ -22,11 +22,7 @@ KILLS = 6
 @pytest.fixture
 def command(tmp_path: Path) -> list[str]:
     """Training a small recipe on files, with a checkpoint after every step; ``--out`` is to be added."""
-    data = small_data(240)
-    np.savez(
-        tmp_path / "small.npz",
-        x_train=data.train.inputs, y_train=data.train.labels, x_test=data.test.inputs, y_test=data.test.labels,
-    )  # fmt: skip
+    save_npz(small_data(240), tmp_path / "small.npz")
     recipe = small_recipe(
         data__name=str(tmp_path / "small.npz"), training__batch_size=1, training__checkpoint_steps=1,
         training__epochs=8, schedule__type="plateau", schedule__patience=1,

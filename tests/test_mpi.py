@@ -11,11 +11,10 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from fxptrain.run.checkpoint import read_checkpoint
-from tests.small import small_data, small_recipe
+from tests.small import save_npz, small_data, small_recipe
 
 pytestmark = [
     pytest.mark.slow,
@@ -28,11 +27,7 @@ ROOT = Path(__file__).parents[1]
 @pytest.fixture
 def recipe(tmp_path: Path) -> Path:
     """A small recipe on files; 33-sample batches do not divide by two, and the last one is smaller still."""
-    data = small_data(240)
-    np.savez(
-        tmp_path / "small.npz",
-        x_train=data.train.inputs, y_train=data.train.labels, x_test=data.test.inputs, y_test=data.test.labels,
-    )  # fmt: skip
+    save_npz(small_data(240), tmp_path / "small.npz")
     made = small_recipe(data__name=str(tmp_path / "small.npz"), training__batch_size=33, training__epochs=4)
     (tmp_path / "small.toml").write_text(made.to_toml(), encoding="utf-8")
     return tmp_path / "small.toml"

@@ -20,17 +20,13 @@ from fxptrain.experiments.store import FILE, Store
 from fxptrain.run.checkpoint import read_checkpoint, write_checkpoint
 from fxptrain.run.stopping import Stopped
 from tests.data.idx_files import write_set
-from tests.small import small_data, small_recipe
+from tests.small import save_npz, small_data, small_recipe
 
 
 @pytest.fixture
 def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """Path of a small recipe with data in a file, in an empty working directory."""
-    data = small_data()
-    np.savez(
-        tmp_path / "small.npz",
-        x_train=data.train.inputs, y_train=data.train.labels, x_test=data.test.inputs, y_test=data.test.labels,
-    )  # fmt: skip
+    save_npz(small_data(), tmp_path / "small.npz")
     path = tmp_path / "small.toml"
     path.write_text(small_recipe(data__name=str(tmp_path / "small.npz")).to_toml(), encoding="utf-8")
     monkeypatch.chdir(tmp_path)

@@ -3,23 +3,18 @@
 import json
 from pathlib import Path
 
-import numpy as np
 from click.testing import CliRunner
 
 from fxptrain.cli.main import cli, main
 from tests.importing.files import ONNX, File
-from tests.small import small_data
+from tests.small import save_npz, small_data
 
 pytestmark = ONNX
 
 
 def made(tmp_path: Path) -> tuple[str, str]:
     """A float file and data for it."""
-    data = small_data()
-    np.savez(
-        tmp_path / "small.npz",
-        x_train=data.train.inputs, y_train=data.train.labels, x_test=data.test.inputs, y_test=data.test.labels,
-    )  # fmt: skip
+    save_npz(small_data(), tmp_path / "small.npz")
     file = File((1, 6, 6)).conv(1, 4, 3, bias=False).normalization(4).add("Relu").add("Flatten").gemm(64, 3)
     return str(file.save(tmp_path / "float-net.onnx")), str(tmp_path / "small.npz")
 

@@ -10,18 +10,13 @@ import pytest
 from fxptrain.cli.main import main
 from fxptrain.recipe import recipe_names
 from tests.run.test_training import REQUIRED
-from tests.small import CLASSES, small_data, small_recipe
+from tests.small import CLASSES, save_npz, small_data, small_recipe
 
 
 @pytest.fixture
 def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """Path of a small recipe with data in a file, in an empty working directory."""
-    data = small_data()
-    np.savez(
-        tmp_path / "small.npz",
-        x_train=data.train.inputs, y_train=data.train.labels, x_test=data.test.inputs, y_test=data.test.labels,
-        classes=np.array(CLASSES),
-    )  # fmt: skip
+    save_npz(small_data(), tmp_path / "small.npz", classes=CLASSES)
     path = tmp_path / "small.toml"
     path.write_text(small_recipe(data__name=str(tmp_path / "small.npz")).to_toml(), encoding="utf-8")
     monkeypatch.chdir(tmp_path)

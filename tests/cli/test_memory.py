@@ -3,12 +3,11 @@
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from fxptrain.cli.main import main
 from fxptrain.data import load_data
-from tests.small import small_data, small_recipe
+from tests.small import save_npz, small_data, small_recipe
 
 
 @pytest.fixture
@@ -153,11 +152,7 @@ def test_refusals_write_nothing(
 
 def test_real_numbers_are_counted(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """A batch of other data than pixels has the width of the input format; only the data tell."""
-    data = small_data(60, real=True)
-    np.savez(
-        tmp_path / "real.npz",
-        x_train=data.train.inputs, y_train=data.train.labels, x_test=data.test.inputs, y_test=data.test.labels,
-    )  # fmt: skip
+    save_npz(small_data(60, real=True), tmp_path / "real.npz")
     recipe = small_recipe(data__name=str(tmp_path / "real.npz"), formats__activation_bits=16, data__validation=0)
     (tmp_path / "small.toml").write_text(recipe.to_toml(), encoding="utf-8")
     path, options = str(tmp_path / "small.toml"), ["--threads", "1"]

@@ -2,9 +2,7 @@
 
 from pathlib import Path
 
-import numpy as np
-
-from tests.small import small_data, small_recipe
+from tests.small import save_npz, small_data, small_recipe
 
 GRID = """
 name = "tiny"
@@ -49,11 +47,7 @@ note = "For a look."
 
 def tiny_grid(directory: Path, *, epochs: int = 2, extra: str = "") -> Path:
     """Write data, recipe and grid; the path of the grid."""
-    data = small_data(240)
-    np.savez(
-        directory / "small.npz",
-        x_train=data.train.inputs, y_train=data.train.labels, x_test=data.test.inputs, y_test=data.test.labels,
-    )  # fmt: skip
+    save_npz(small_data(240), directory / "small.npz")
     recipe = small_recipe(data__name=str(directory / "small.npz"))
     (directory / "small.toml").write_text(recipe.to_toml(), encoding="utf-8")
     path = directory / "tiny.toml"

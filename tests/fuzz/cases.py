@@ -29,7 +29,7 @@ from tests.data.idx_files import idx_bytes
 from tests.experiments.grids import tiny_grid
 from tests.fuzz.judge import Case
 from tests.fuzz.mutations import FLOATS, INTEGERS, TEXTS, damaged, documents, integers, plain_values, texts
-from tests.small import small_data, small_recipe
+from tests.small import save_npz, small_data, small_recipe
 
 PREAMBLE = struct.Struct("<8sIIQ32s")
 ONE = ["--threads", "1"]
@@ -44,8 +44,7 @@ def workshop() -> Path:
     home = Path(tempfile.mkdtemp(prefix="fxptrain-fuzz-whole-"))
     atexit.register(shutil.rmtree, home, ignore_errors=True)
     data = small_data(60)
-    parts = {"x_train": data.train.inputs, "y_train": data.train.labels, "x_test": data.test.inputs}
-    np.savez(home / "small.npz", **parts, y_test=data.test.labels, classes=np.array(data.classes))
+    save_npz(data, home / "small.npz", classes=data.classes)
     recipe = small_recipe(data__name=str(home / "small.npz"), training__epochs=2, data__validation=5)
     (home / "small.toml").write_text(recipe.to_toml(), encoding="utf-8")
     train(recipe, out=home / "run", threads=1)

@@ -15,7 +15,7 @@ from fxptrain.run.evaluation import evaluate_split, load_run, samples_to_judge
 from fxptrain.run.page.drawing import Curve, chart, line, picture
 from fxptrain.run.page.page import mistakes, write_page
 from fxptrain.run.training import train
-from tests.small import small_data, small_recipe
+from tests.small import save_npz, small_data, small_recipe
 
 
 class Tags(HTMLParser):
@@ -44,11 +44,7 @@ class Tags(HTMLParser):
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run on images in a file, of one epoch: it is wrong about some."""
     place = tmp_path_factory.mktemp("page")
-    data = small_data()
-    np.savez(
-        place / "x.npz", x_train=data.train.inputs, y_train=data.train.labels, x_test=data.test.inputs,
-        y_test=data.test.labels, classes=np.array(["<left>", "right", "none"]),
-    )  # fmt: skip
+    save_npz(small_data(), place / "x.npz", classes=["<left>", "right", "none"])
     recipe = small_recipe(data__name=str(place / "x.npz"), training__epochs=1, schedule__lr=0.01)
     train(recipe, out=place / "run")
     return place / "run"

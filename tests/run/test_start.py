@@ -24,7 +24,7 @@ from fxptrain.run.report import facts, text
 from fxptrain.run.task import prepare
 from fxptrain.run.training import RunResult, begun
 from tests.run.test_training import Stopped, stop_at
-from tests.small import CLASSES, small_data, small_recipe
+from tests.small import CLASSES, save_npz, small_data, small_recipe
 
 LAYERS = small_recipe().table()["model"]["layers"]
 FIXED = {"formats__mode": "fixed", "formats__param_frac": 6, "formats__activation_frac": 4}
@@ -105,11 +105,7 @@ def test_it_is_the_run_with_its_momentum_at_zero(options: dict[str, Any]) -> Non
 
 def test_the_same_bits_however_it_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Directory, checkpoint, run, a key of the recipe, `Sequential`, the shell; any threads and pieces of a batch."""
-    data = small_data()
-    np.savez(
-        tmp_path / "small.npz",
-        x_train=data.train.inputs, y_train=data.train.labels, x_test=data.test.inputs, y_test=data.test.labels,
-    )  # fmt: skip
+    save_npz(small_data(), tmp_path / "small.npz")
     monkeypatch.chdir(tmp_path)
     first = train(small_recipe(data__name=str(tmp_path / "small.npz")), out="first", threads=1)
     recipe = other_recipe(data__name=str(tmp_path / "small.npz"))
