@@ -132,8 +132,7 @@ def paper_bytes(model: Model, method: str, batch: int) -> int:
     Buron, Erbslöh, Schiele, doi 10.3897/jucs.164737, equation 5 and figure 2.
     """
     formats = model.formats
-    param, activation = formats.param_bits, formats.activation_bits
-    momentum = formats.momentum_bits or param
+    param, activation, momentum = formats.param_bits, formats.activation_bits, formats.momentum_width
     if method in ("ste", "float32"):
         param = momentum = FLOAT_BITS
     if method == "float32":

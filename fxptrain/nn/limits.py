@@ -77,7 +77,7 @@ def _bytes_of_one(formats: s.FormatSpec, optimizer: s.OptimizerSpec) -> int:
     value = FxP(formats.param_bits, 0).dtype.itemsize
     if optimizer.method == "ste":
         return value + 2 * np.dtype(np.int32).itemsize
-    return value + FxP(formats.momentum_bits or formats.param_bits, 0).dtype.itemsize
+    return value + FxP(formats.momentum_width, 0).dtype.itemsize
 
 
 def _check_frac(name: str, value: int | None, low: int) -> None:

@@ -243,7 +243,7 @@ class Model:
         return format_of(bound, bits)
 
     def _momentum_form(self, name: str, param: FxP) -> TensorFormat:
-        bits = self.formats.momentum_bits or self.formats.param_bits
+        bits = self.formats.momentum_width
         frac = param.frac_bits if self.formats.momentum_frac == "param" else self.formats.momentum_frac
         start = FxP(bits, frac if frac is not None else bits)
         adaptive = self.formats.mode == "auto" and frac is None

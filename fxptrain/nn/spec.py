@@ -100,6 +100,11 @@ class FormatSpec:
     momentum_frac: int | Literal["param"] | None = None
     adapt_every: int = 100
 
+    @property
+    def momentum_width(self) -> int:
+        """Bits of the momentum, said or left out."""
+        return self.momentum_bits or self.param_bits
+
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerSpec:

@@ -107,7 +107,7 @@ class Origin:
         mine, theirs = self.recipe, self.run.recipe
         for key, a, b in (
             ("formats.error_bits", mine.formats.error_bits, theirs.formats.error_bits),
-            ("formats.momentum_bits", _momentum_bits(mine.formats), _momentum_bits(theirs.formats)),
+            ("formats.momentum_bits", mine.formats.momentum_width, theirs.formats.momentum_width),
             ("formats.momentum_frac", mine.formats.momentum_frac, theirs.formats.momentum_frac),
             ("model.loss", mine.model.loss, theirs.model.loss),
         ):
@@ -213,10 +213,6 @@ def _said(layer: LayerSpec | None, other: LayerSpec | None) -> str:
     theirs = {} if other is None or other.type != layer.type else _options(other)
     options = [f"{key} {shown(mine[key])}" for key in mine if key in theirs and mine[key] != theirs[key]]
     return " ".join([layer.type, *([f"({', '.join(options)})"] if options else [])])
-
-
-def _momentum_bits(formats: FormatSpec) -> int:
-    return formats.momentum_bits or formats.param_bits
 
 
 def _format_notes(mine: FormatSpec, theirs: FormatSpec) -> list[str]:

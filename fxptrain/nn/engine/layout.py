@@ -235,7 +235,7 @@ class Layout:
     def draw_rows(self) -> int:
         """Rows of draws that an update needs, and behind them of unpacked values."""
         formats = self.model.formats
-        widest = max(formats.param_bits, formats.momentum_bits or 0)
+        widest = max(formats.param_bits, formats.momentum_width)
         return 2 if not self.packs_parameters else 3 if widest <= 16 else 4
 
     def peak(self) -> int:

@@ -92,7 +92,7 @@ class TensorFormat:
         largest : int
             Largest absolute raw value.
         """
-        for counts in (self.interval, self.epoch):
+        for counts in (self.interval, self.epoch):  # as `Counts.add`; a step notes so often that calls count
             counts.saturated += saturated
             counts.total += total
             if largest > counts.largest:
