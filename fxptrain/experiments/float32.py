@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from fxptrain.data import Dataset, Split, batches, epoch_order
+from fxptrain.data.dataset import Inputs
 from fxptrain.errors import FxptrainError
 from fxptrain.nn import spec as s
 from fxptrain.nn.graph import in_running_order
@@ -138,7 +139,7 @@ class _Run:
         for part in self.batches:
             chosen = order[part]
             self.optimizer.param_groups[0]["lr"] = self.schedule.rate(self.step).real
-            logits = self.model(inputs[chosen])
+            logits = self.model(self._augmented(inputs, chosen, epoch))
             loss = self._loss(logits, labels[chosen])
             self.optimizer.zero_grad()
             loss.backward()
@@ -157,9 +158,18 @@ class _Run:
         target = functional.one_hot(labels, logits.shape[1]).to(logits.dtype)
         return 0.5 * ((logits - target) ** 2).sum(1).mean()
 
+    def _augmented(self, inputs: Any, samples: Any, epoch: int) -> Any:
+        """The very samples that the engine trains on in an epoch."""
+        if self.recipe.augmentation is None:
+            return inputs[samples]
+        return self._real(self.task.augmented(samples.numpy(), epoch))
+
+    def _real(self, inputs: Inputs) -> Any:
+        values = real_inputs(self.recipe, inputs)
+        return self.torch.from_numpy(np.ascontiguousarray(values.transpose(0, 3, 1, 2), np.float32))
+
     def _tensors(self, split: Split) -> tuple[Any, Any]:
-        values = real_inputs(self.recipe, split.inputs)
-        inputs = self.torch.from_numpy(np.ascontiguousarray(values.transpose(0, 3, 1, 2), np.float32))
+        inputs = self._real(split.inputs)
         return inputs, self.torch.from_numpy(split.labels.astype(np.int64))
 
     def _evaluate(self, split: Split) -> tuple[float, float]:

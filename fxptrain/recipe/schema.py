@@ -105,6 +105,30 @@ class StoppingSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AugmentationSpec:
+    """How training samples are changed in every epoch, see `fxptrain.data.augmentation.Augmentation`.
+
+    Parameters
+    ----------
+    flip : bool
+        Mirror every second one left to right.
+    crop, shift : int
+        Move it in both directions, or along its width, by at most so many positions.
+    scale, noise : float
+        Multiply it by 1 within so much; add at most so many standard deviations to every value.
+    cutout : int
+        Side of a square that becomes zero.
+    """
+
+    flip: bool = False
+    crop: Whole = 0
+    shift: Whole = 0
+    scale: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    noise: Annotated[float, Field(ge=0)] = 0.0
+    cutout: Whole = 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainingSpec:
     """Length, batch and seed of a run.
 
@@ -217,6 +241,7 @@ class Recipe(BaseModel):
     schedule: ScheduleSpec = ScheduleSpec()
     training: TrainingSpec = TrainingSpec()
     early_stopping: StoppingSpec | None = None
+    augmentation: AugmentationSpec | None = None
     start: StartSpec | None = None
 
     @model_validator(mode="after")
