@@ -33,7 +33,7 @@ from fxptrain.nn.graph import build_graph
 from fxptrain.nn.layers.contract import LayerSpec
 from fxptrain.nn.model import Model
 from fxptrain.nn.spec import FormatSpec, Init, Loss, OptimizerSpec
-from fxptrain.recipe import Recipe, load_recipe, make_recipe, parse_recipe
+from fxptrain.recipe import Recipe, load_recipe, make_recipe, parse_written
 from fxptrain.recipe.schema import AugmentationSpec, DataSpec, ScheduleSpec, StoppingSpec, TrainingSpec
 from fxptrain.run import report
 from fxptrain.run.checkpoint import read_checkpoint, write_checkpoint
@@ -95,7 +95,7 @@ class Sequential:
         Of the model; messages and exports use it.
     loss : {"cross-entropy", "squared-error"}
         What training makes small.
-    init : {"uniform", "kaiming", "xavier"}, optional
+    init : {"uniform", "kaiming", "xavier"}
         How far initial weights reach, see `ModelSpec`.
     formats, optimizer, schedule, training, data, early_stopping, augmentation : mapping or dataclass, optional
         Sections of a recipe, with its defaults and checks: bits (`FormatSpec`), SGD (`OptimizerSpec`), learning rate
@@ -129,7 +129,7 @@ class Sequential:
 
     def __init__(
         self, layers: Sequence[LayerSpec], *, input_shape: int | Sequence[int], name: str = "model",
-        loss: Loss = "cross-entropy", init: Init | None = None, formats: FormatSpec | Section | None = None,
+        loss: Loss = "cross-entropy", init: Init = "kaiming", formats: FormatSpec | Section | None = None,
         optimizer: OptimizerSpec | Section | None = None, schedule: ScheduleSpec | Section | None = None,
         training: TrainingSpec | Section | None = None, data: DataSpec | Section | None = None,
         early_stopping: StoppingSpec | Section | None = None,
@@ -521,10 +521,10 @@ class Sequential:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """The reverse."""
-        self._begin_with(parse_recipe(state["recipe"]))
+        self._begin_with(parse_written(state["recipe"]))
         if "run" in state:
             values, arrays = state["values"], state["arrays"]
-            self._loaded = restored(parse_recipe(state["run"]), values, arrays, None), (values, arrays)
+            self._loaded = restored(parse_written(state["run"]), values, arrays, None), (values, arrays)
 
 
 def _table(value: Any) -> Any:

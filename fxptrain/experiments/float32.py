@@ -202,9 +202,9 @@ class _Run:
         return result
 
 
-def _start(torch: Any, layer: Any, init: s.Init | None) -> None:
+def _start(torch: Any, layer: Any, init: s.Init) -> None:
     """Start a layer's parameters otherwise than PyTorch does, if that is asked for."""
-    if init in (None, "uniform") or not hasattr(layer, "weight"):
+    if init == "uniform" or not hasattr(layer, "weight"):
         return
     weight = layer.weight
     fan_in, groups = weight[0].numel(), getattr(layer, "groups", 1)

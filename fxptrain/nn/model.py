@@ -236,9 +236,9 @@ class Model:
                 if bound is not None:
                     array.initialize(bound, self.seed)
 
-    def _first_format(self, stage: Stage, init: s.Init | None, at_end: bool) -> FxP:
+    def _first_format(self, stage: Stage, init: s.Init, at_end: bool) -> FxP:
         bits, bound = self.formats.param_bits, bound_of(init, stage.fan_in, stage.fan_out)
-        if init is None or init == "uniform" or bound is None:
+        if init == "uniform" or bound is None:
             return FxP(bits, bits - 1 if at_end else bits)
         return format_of(bound, bits)
 

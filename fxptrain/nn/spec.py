@@ -43,10 +43,10 @@ class ModelSpec:
         In the order in which they are written, which is what their numbers, and so their draws, come from.
     loss : {"cross-entropy", "squared-error"}
         What training makes small; the last layer's outputs are one for each class.
-    init : {"uniform", "kaiming", "xavier"}, optional
-        How far the initial weights of layers reach that do not say it themselves (`initialization.bound_of`); left out:
-        ``uniform``. In networks of more than a few layers take ``kaiming``: the signal shrinks from layer to layer
-        otherwise.
+    init : {"uniform", "kaiming", "xavier"}
+        How far the initial weights of layers reach that do not say it themselves (`initialization.bound_of`). With
+        ``uniform`` the signal shrinks from layer to layer, so that networks of more than a few hardly train; in small
+        ones whose weights have fewer than 8 bits it is the better choice, as its grid is finer.
 
     Examples
     --------
@@ -59,7 +59,7 @@ class ModelSpec:
     input_shape: Shape
     layers: tuple[LayerSpec, ...]
     loss: Loss = "cross-entropy"
-    init: Init | None = None
+    init: Init = "kaiming"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -31,6 +31,7 @@ Text = Annotated[str, Field(max_length=10_000)]
 Seed = Annotated[int, Field(ge=0, lt=1 << 32)]
 Positive = Annotated[float, Field(gt=0)]
 _FILE = "a recipe"
+WRITTEN_MODEL = {"init": "uniform"}  # of a model in a file from before the key
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -346,6 +347,29 @@ def parse_recipe(text: str, where: str = _FILE) -> Recipe:
         If the text is no TOML or no recipe.
     """
     return make_recipe(recipe_files.parse(text, where), where)
+
+
+def parse_written(text: str, where: str = _FILE) -> Recipe:
+    """Read a recipe that the program itself has written (`Recipe.to_toml`), maybe an older version of it.
+
+    Raises
+    ------
+    RecipeError
+        As `parse_recipe`.
+    """
+    return make_written(recipe_files.parse(text, where), where)
+
+
+def make_written(table: dict[str, Any], where: str = _FILE) -> Recipe:
+    """The same from nested dictionaries: what was not written then is what it was, not today's default.
+
+    Raises
+    ------
+    RecipeError
+        As `make_recipe`.
+    """
+    model = table.get("model")
+    return make_recipe(table | {"model": WRITTEN_MODEL | model} if isinstance(model, dict) else table, where)
 
 
 def load_recipe(name_or_path: str | Path) -> Recipe:

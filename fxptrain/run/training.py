@@ -312,6 +312,8 @@ class Loop:
         position.loss_sum += int(result.loss_sum)
         position.correct += int(result.correct)
         position.samples += len(labels)
+        if position.step == self.recipe.formats.adapt_every:  # an epoch may take hours
+            self._note(advice.without_signal(telemetry(self.model)))
         return result
 
     def end_epoch(self) -> None:

@@ -203,6 +203,16 @@ def test_what_is_told_during_a_run(caplog: pytest.LogCaptureFixture) -> None:
     assert len(stuck) == 1
 
 
+def test_a_layer_without_signal_is_told_at_once(caplog: pytest.LogCaptureFixture) -> None:
+    """Formats too coarse for any output: which layers say nothing and learn nothing is told before the epoch ends."""
+    coarse = {"mode": "fixed", "param_frac": 7, "activation_frac": -6}
+    recipe = small_recipe(formats__adapt_every=2, **{f"formats__{key}": value for key, value in coarse.items()})
+    before: list[str] = []
+    train(recipe, data=small_data(), callbacks=[lambda record: before.extend(caplog.messages)])
+    assert sum("outputs of 0.conv2d" in line for line in caplog.messages) == 1
+    assert any("outputs of 0.conv2d" in line for line in before[:3])
+
+
 def test_resuming_nothing_starts(tmp_path: Path) -> None:
     """With `resume` and no run yet, training starts at the beginning."""
     assert train(small_recipe(), data=small_data(), out=tmp_path / "new", resume=True).summary["steps"] == 15
