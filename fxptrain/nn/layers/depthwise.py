@@ -117,8 +117,9 @@ class DepthwiseStage(WeightedStage):
         """Working memory of one thread."""
         g, c = self.geometry, self.in_shape[2]
         if phase == "gradient":
+            weights = self.kernel[0] * self.kernel[1] * self.trains_weights
             return [
-                Buffer("gradient", "gradient", (self.kernel[0] * self.kernel[1], c), np.int64),
+                Buffer("gradient", "gradient", (weights, c), np.int64),
                 Buffer("bias_gradient", "gradient", (c,), np.int64),
             ]
         row = self.out_shape[1] * c if phase == "forward" else self.in_shape[1] * c

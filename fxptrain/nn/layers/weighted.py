@@ -8,7 +8,7 @@ from typing import Any
 
 from fxptrain.fixed.format import FxP
 from fxptrain.nn.layers.accumulate import require_int64
-from fxptrain.nn.layers.contract import LayerSpec, Pair, Shape, Stage, windows_of
+from fxptrain.nn.layers.contract import LayerSpec, Pair, Shape, Stage, Trainable, windows_of
 from fxptrain.nn.state.initialization import Init
 from fxptrain.nn.state.parameters import IntArray, ParameterArray
 
@@ -25,14 +25,23 @@ class WeightedSpec(LayerSpec):
     ----------
     init : {"uniform", "kaiming", "xavier"}, optional
         How far its initial weights reach (`initialization.bound_of`); left out: as the model says.
+    trainable : bool or "bias", optional
+        Whether training changes its parameters (left out: it does), or its biases alone. What is not trained keeps no
+        momentum, and errors go back no further than some layer needs them.
     """
 
     init: Init | None = None
+    trainable: Trainable | None = None
 
     @property
     def starts(self) -> Init | None:
         """See `LayerSpec.starts`."""
         return self.init
+
+    @property
+    def trained(self) -> Trainable:
+        """See `LayerSpec.trained`."""
+        return True if self.trainable is None else self.trainable
 
 
 @dataclass(frozen=True, kw_only=True)
