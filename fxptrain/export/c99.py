@@ -24,7 +24,7 @@ from fxptrain.export.tables import config, data, functions, kinds, table_bytes
 from fxptrain.fixed.multiplier import Multiplier
 from fxptrain.names import one_line
 from fxptrain.nn.describe import layer_table
-from fxptrain.nn.tuning import frozen
+from fxptrain.nn.tuning import training_less
 from fxptrain.run.evaluation import Run
 
 HEADERS = (".h", ".c")
@@ -48,7 +48,9 @@ def network_of(run: Run, options: Options) -> Network:
     """The run's model, checked and prepared for export."""
     if not options.training:
         return Network(run.model, training=False, packed=options.packed)
-    model = frozen(run.model, options.freeze)
+    model = training_less(
+        run.model, freeze=options.freeze, last=options.train_last, bias_only=options.train_bias_only
+    )  # fmt: skip
     return Network(model, training=True, batch=options.batch, packed=options.packed)
 
 

@@ -43,18 +43,13 @@ def train_last(model: ModelSpec, count: int | None, *, bias_only: bool = False) 
     """
     whole = _saying(model, {number: None for number, layer in enumerate(model.layers) if hasattr(layer, "trainable")})
     stages = [stage for stage in build_graph(whole).stages if stage.parameter_shapes]
-    count = len(stages) if count is None else count
-    if not 1 <= count <= len(stages):
-        raise RecipeError(
-            f"`train-last` (={count}) must be 1 to {len(stages)}: model {model.name!r} has that many layers with "
-            "parameters."
-        )
-    said: dict[int, Trainable] = {stage.layer: False for stage in stages[:-count]}
-    for stage in stages[-count:] if bias_only else ():
+    first = _check_last(model.name, count, len(stages))
+    said: dict[int, Trainable] = {stage.layer: False for stage in stages[:first]}
+    for stage in stages[first:] if bias_only else ():
         said[stage.layer] = "bias" if "bias" in stage.parameter_shapes else False
     if len(stages) == sum(trainable is False for trainable in said.values()):
         raise RecipeError(
-            f"No layer that would be trained has a bias: {', '.join(stage.title for stage in stages[-count:])}. Train "
+            f"No layer that would be trained has a bias: {', '.join(stage.title for stage in stages[first:])}. Train "
             "more layers, or leave `train-bias-only` out."
         )
     return _saying(whole, said)
@@ -90,8 +85,19 @@ def depths(model: ModelSpec, *, bias_only: bool = False) -> list[ModelSpec]:
     return found[::-1]
 
 
-def freeze_first(model: ModelSpec, count: int) -> ModelSpec:
-    """The model of which training leaves the first layers with parameters, as they run, as they are, too.
+def train_less(model: ModelSpec, *, freeze: int = 0, last: int | None = None, bias_only: bool = False) -> ModelSpec:
+    """The model of which training leaves more as it is than its layers say.
+
+    Parameters
+    ----------
+    model : ModelSpec
+        What it does not train stays so.
+    freeze : int
+        How many of the first layers with parameters, as they run, do not learn.
+    last : int, optional
+        How many of the last ones may.
+    bias_only : bool
+        Whether of those only the biases do.
 
     Raises
     ------
@@ -99,15 +105,23 @@ def freeze_first(model: ModelSpec, count: int) -> ModelSpec:
         If no layer would learn.
     """
     stages = [stage for stage in build_graph(model).stages if stage.parameter_shapes]
-    most = max(i for i, stage in enumerate(stages) if stage.trains)
-    if not 0 <= count <= most:
-        raise RecipeError(f"`freeze` (={count}) must leave a layer to train: 0 to {most}.")
-    return _saying(model, {stage.layer: False for stage in stages[:count]})
+    first = _check_last(model.name, last, len(stages))
+    useful = [i for i, stage in enumerate(stages) if stage.trains and not (bias_only and "bias" not in stage.trains)]
+    if not useful:
+        raise RecipeError(f"No layer of model {model.name!r} that is trained has a bias. Leave `train-bias-only` out.")
+    if not 0 <= freeze <= useful[-1]:
+        raise RecipeError(f"`freeze` (={freeze}) must leave a layer to train: 0 to {useful[-1]}.")
+    if first > useful[-1]:
+        raise RecipeError(f"`train-last` (={last}) must leave a layer to train: {len(stages) - useful[-1]} or more.")
+    said: dict[int, Trainable] = {stage.layer: False for stage in stages[: max(freeze, first)]}
+    for stage in stages[max(freeze, first) :] if bias_only else ():
+        said[stage.layer] = "bias" if "bias" in stage.trains else False
+    return _saying(model, said)
 
 
-def frozen(model: Model, count: int) -> Model:
-    """A model of the same integers that does not train its first layers with parameters (`freeze_first`)."""
-    spec = freeze_first(model.spec, count)
+def training_less(model: Model, *, freeze: int = 0, last: int | None = None, bias_only: bool = False) -> Model:
+    """A model of the same integers that trains less (`train_less`)."""
+    spec = train_less(model.spec, freeze=freeze, last=last, bias_only=bias_only)
     if spec == model.spec:
         return model
     made = Model.build(spec, model.formats, model.optimizer, seed=model.seed)
@@ -117,6 +131,15 @@ def frozen(model: Model, count: int) -> Model:
         if form.held:  # nothing will be counted any more
             form.interval = Counts()
     return made
+
+
+def _check_last(name: str, last: int | None, layers: int) -> int:
+    """Which layer with parameters is the first of the last ones."""
+    if last is not None and not 1 <= last <= layers:
+        raise RecipeError(
+            f"`train-last` (={last}) must be 1 to {layers}: model {name!r} has that many layers with parameters."
+        )
+    return 0 if last is None else layers - last
 
 
 def _saying(model: ModelSpec, said: Mapping[int, Trainable | None]) -> ModelSpec:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from fxptrain import train
+from fxptrain.cli.main import main
 from fxptrain.export.c99 import export_c, learns, network_of
 from fxptrain.export.layers import Network
 from fxptrain.export.plan import plan
@@ -15,11 +17,12 @@ from fxptrain.export.state import encode, fingerprint, state_bytes_of
 from fxptrain.nn import spec as s
 from fxptrain.nn.layers.contract import Trainable
 from fxptrain.nn.model import Model
-from fxptrain.nn.tuning import frozen, train_last
+from fxptrain.nn.tuning import train_last, training_less
 from fxptrain.recipe import load_recipe
 from fxptrain.run.evaluation import load_run
 from tests.export.compiled import COMPILERS, judge
 from tests.export.recipes import run_of, small_recipe
+from tests.small import small_data
 
 COMPILED = pytest.mark.skipif(not COMPILERS, reason="no C compiler")
 LAYERS = (
@@ -114,12 +117,26 @@ def test_an_export_says_what_learns() -> None:
     )
 
 
+@COMPILED
+def test_a_board_may_train_less_than_the_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """By the command, which verifies; what the recipe freezes stays frozen."""
+    train(small_recipe(training__epochs=1), data=small_data(), out=tmp_path / "run", threads=1)
+    made, out = ["export", str(tmp_path / "run"), "--training"], str(tmp_path / "c")
+    assert main([*made, "--train-last", "1", "--train-bias-only", "--out", out]) == 0
+    net = network_of(*read_source(Path(out)))
+    assert [stage.trains for stage in net.model.stages] == [(), ("bias",)]
+    assert main(["verify", out, "--steps", "20"]) == 0
+    assert "equal" in capsys.readouterr().out
+    assert main([*made, "--train-last", "3", "--out", out]) == 2
+    assert "`train-last` (=3) must be 1 to 2" in capsys.readouterr().err
+
+
 def test_a_state_belongs_to_what_is_trained() -> None:
     """Two exports of the same integers that train other layers have different marks; frozen twice is frozen once."""
     model = built(None, None, None, None)
-    marks = [fingerprint(Network(frozen(model, count), training=True)) for count in range(4)]
+    marks = [fingerprint(Network(training_less(model, freeze=count), training=True)) for count in range(4)]
     assert len(set(marks)) == 4
-    assert fingerprint(Network(frozen(frozen(model, 2), 1), training=True)) == marks[2]
+    assert fingerprint(Network(training_less(training_less(model, freeze=2), freeze=1), training=True)) == marks[2]
 
 
 def test_what_a_board_learned_goes_on_as_it_did(tmp_path: Path) -> None:

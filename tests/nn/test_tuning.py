@@ -16,7 +16,7 @@ from fxptrain.nn.graph import Graph, build_graph
 from fxptrain.nn.layers.contract import INPUT, Trainable
 from fxptrain.nn.model import Model
 from fxptrain.nn.taking_over import take_over
-from fxptrain.nn.tuning import freeze_first, frozen, train_last
+from fxptrain.nn.tuning import train_last, train_less, training_less
 
 SAMPLES = 12
 
@@ -219,6 +219,8 @@ def test_planned_is_measured(options, formats: s.FormatSpec) -> None:
     assert len(set(totals)) == len(totals)
 
 
+LOWER = saying(CHAIN, None, None, None, False)
+
 # Short forms ---------------------------------------------------------------------------------------------------------
 
 
@@ -234,7 +236,9 @@ def test_short_forms() -> None:
     assert said(train_last(CHAIN, None, bias_only=True)) == [False, "bias", "bias", "bias"]
     assert said(train_last(CHAIN, 2, bias_only=True)) == [False, False, "bias", "bias"]
     assert said(train_last(saying(CHAIN, False, False, False, False), 1)) == [False, False, False, None]
-    assert said(freeze_first(saying(CHAIN, None, "bias", None, None), 1)) == [False, "bias", None, None]
+    assert said(train_less(saying(CHAIN, None, "bias", None, None), freeze=1)) == [False, "bias", None, None]
+    assert said(train_less(LOWER, last=3)) == [False, None, None, False]
+    assert said(train_less(LOWER, last=3, freeze=2, bias_only=True)) == [False, False, "bias", False]
     head, stem = replace(SKIP.layers[-1], input="top"), replace(SKIP.layers[0], input="input")
     shuffled = replace(SKIP, layers=(head, stem, *SKIP.layers[1:-2], s.GlobalAvgPool(name="top")))
     assert said(train_last(shuffled, 1))[0] is None, "the last to run, not the last written"
@@ -245,7 +249,14 @@ def test_short_forms() -> None:
     [
         (lambda: train_last(CHAIN, 0), r"`train-last` \(=0\) must be 1 to 4: model 'chain' has that many layers"),
         (lambda: train_last(CHAIN, 5), r"`train-last` \(=5\) must be 1 to 4"),
-        (lambda: freeze_first(CHAIN, 4), r"`freeze` \(=4\) must leave a layer to train: 0 to 3"),
+        (lambda: train_less(CHAIN, freeze=4), r"`freeze` \(=4\) must leave a layer to train: 0 to 3"),
+        (lambda: train_less(CHAIN, last=5), r"`train-last` \(=5\) must be 1 to 4"),
+        (lambda: train_less(LOWER, last=1), r"`train-last` \(=1\) must leave a layer to train: 2 or more"),
+        (lambda: train_less(LOWER, freeze=3), r"`freeze` \(=3\) must leave a layer to train: 0 to 2"),
+        (
+            lambda: train_less(saying(CHAIN, True, *[False] * 3), bias_only=True),
+            "No layer of model 'chain' that is tra",
+        ),
         (lambda: build_graph(saying(CHAIN, *[False] * 4)), "has no layer that is trained: `trainable` is false in all"),
         (lambda: build_graph(saying(CHAIN, "bias", *[None] * 3)), r"'0\.conv2d': `trainable` \(='bias'\) needs a bias"),
         (
@@ -265,11 +276,11 @@ def test_mistakes(change, match: str) -> None:
 def test_frozen_has_the_same_integers() -> None:
     """Of a model in training, all but what it does not train any more; and it goes on alike in what is left."""
     model = trained(built(CHAIN), 4)
-    found = frozen(model, 2)
+    found = training_less(model, freeze=2)
     assert found.weights_sha256() == model.weights_sha256()
     assert found.step == model.step
     assert [form.interval.total for form in found.tensor_formats() if form.held] == [0, 0]
-    assert frozen(model, 0) is model
+    assert training_less(model) is model
     kept = [stage.parameters[0].values.tolist() for stage in found.stages[:2]]
     first = trained(found)
     assert [stage.parameters[0].values.tolist() for stage in first.stages[:2]] == kept
