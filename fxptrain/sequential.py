@@ -502,7 +502,8 @@ class Sequential:
         to : str
             See above.
         **options
-            Of `fxptrain.export.source.Options`: training, batch, freeze, packed, prefix.
+            Of `fxptrain.export.source.Options`: training, batch, freeze, train_last,
+            train_bias_only, packed, prefix.
 
         Returns
         -------

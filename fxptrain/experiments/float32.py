@@ -189,7 +189,7 @@ class _Run:
         for parameter in self.model.parameters():
             values = parameter.detach().numpy()
             digest.update(values.tobytes())
-            size += 2 * values.nbytes  # and the momentum
+            size += values.nbytes * (1 + parameter.requires_grad)  # and the momentum
         result = {
             "test_accuracy": accuracy, "test_loss": _finite(loss), "epochs": len(curve), "steps": self.step,
             "weights_sha256": digest.hexdigest(), "state_bytes": size, "curve": curve, "tensors": [],
@@ -261,6 +261,8 @@ def _build(torch: Any, model: s.ModelSpec) -> Any:
         if isinstance(layer, s.Linear) and shape.dim() > 2:
             layers.append(nn.Flatten())
         _start(torch, made, layer.starts or model.init)
+        for name, values in made.named_parameters():
+            values.requires_grad_(layer.trained in (True, name))
         layers.append(made)
         shape = made(shape.flatten(1) if isinstance(layer, s.Linear) else shape)
     return nn.Sequential(*layers, nn.Flatten())

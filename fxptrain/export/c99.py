@@ -24,6 +24,7 @@ from fxptrain.export.tables import config, data, functions, kinds, table_bytes
 from fxptrain.fixed.multiplier import Multiplier
 from fxptrain.names import one_line
 from fxptrain.nn.describe import layer_table
+from fxptrain.nn.tuning import training_less
 from fxptrain.run.evaluation import Run
 
 HEADERS = (".h", ".c")
@@ -47,7 +48,10 @@ def network_of(run: Run, options: Options) -> Network:
     """The run's model, checked and prepared for export."""
     if not options.training:
         return Network(run.model, training=False, packed=options.packed)
-    return Network(run.model, training=True, batch=options.batch, freeze=options.freeze, packed=options.packed)
+    model = training_less(
+        run.model, freeze=options.freeze, last=options.train_last, bias_only=options.train_bias_only
+    )  # fmt: skip
+    return Network(model, training=True, batch=options.batch, packed=options.packed)
 
 
 def remove_older(folder: Path, kept: Iterable[str]) -> None:
@@ -146,9 +150,19 @@ def readme(run: Run, options: Options, net: Network, facts: dict[str, Any]) -> s
     }
     if options.training:
         values["training"] = template("TRAINING.md.in", options.prefix).substitute(
-            batch=options.batch, freeze=options.freeze, state=f"{facts['state_bytes']:,}", step=run.model.step
+            batch=options.batch, learns=learns(net), state=f"{facts['state_bytes']:,}", step=run.model.step
         )
     return template("README.md.in", options.prefix).substitute(values)
+
+
+def learns(net: Network) -> str:
+    """Which layers training changes, as a sentence."""
+    stages = [layer.stage for layer in net.layers if layer.stage.parameters]
+    if all(len(stage.trains) == len(stage.parameters) for stage in stages):
+        return "All layers learn."
+    learning = [stage for stage in stages if stage.trains]
+    named = [f"{one_line(stage.name)}{'' if stage.trains_weights else ' (its bias alone)'}" for stage in learning]
+    return f"Of the layers with parameters these learn: {', '.join(named)}. The others stay as they are."
 
 
 def template(name: str, prefix: str) -> Template:

@@ -167,8 +167,8 @@ def training_macs(net: Network) -> int:
     """Multiply-accumulates of one sample of a training step: forward, input errors, weight gradients, as if dense."""
     total = 0
     for i, layer in enumerate(net.layers):
-        macs = layer.stage.macs
-        total += macs + macs * (i > net.first_trained) + macs * (i >= net.first_trained)
+        stage = layer.stage
+        total += stage.macs * (1 + bool(net.hands_back(i)) + stage.trains_weights)
     return total
 
 

@@ -118,7 +118,13 @@ def recipe_of(chain: Chain, path: Path, options: dict[str, Any]) -> Recipe:
         "data": {"name": name, "mean": 0.0, "std": 1.0},
         "model": asdict(chain.finished(name)),
     } | TRAINING
-    return make_recipe(table).changed(options)
+    recipe = make_recipe(table).changed(options)
+    if recipe.start is not None:
+        raise RecipeError(
+            "`start` is for training: an imported model starts from the weights in its file. Leave it out, or train a "
+            "recipe of the same layers with `--from`."
+        )
+    return recipe
 
 
 def judged(run: Run, task: Task, floats: FloatModel, threads: int) -> dict[str, Any]:

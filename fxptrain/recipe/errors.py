@@ -17,7 +17,7 @@ from fxptrain.names import MAX_SHOWN, one_line, shortened, shown
 
 MOST_TOLD = 100  # of the mistakes in a file; a message shows fewer
 _UNKNOWN = {"extra_forbidden", "unexpected_keyword_argument"}
-_CHOICE = re.compile(r"(constrained-)?(float|int|str)|tuple\[.*\]|function-before\[.*\]")
+_CHOICE = re.compile(r"(constrained-)?(bool|float|int|str)|(tuple|literal|function-before)\[.*\]")
 
 
 def explain(error: ValidationError, root: type[BaseModel], kinds: Mapping[str, type], whole: str = "a recipe") -> str:
@@ -41,7 +41,9 @@ def explain(error: ValidationError, root: type[BaseModel], kinds: Mapping[str, t
         shorter = [known for known in told if path.startswith(f"{known}[") and item["type"] not in _UNKNOWN]
         for known in shorter:
             del told[known]
-        if not deeper:
+        if path in told and item["type"] == "literal_error":  # a word in the place of what the first one asks for
+            told[path] = f"{told[path].removesuffix('.')}, or {item['ctx']['expected']}."
+        elif not deeper:
             told.setdefault(path, _one(item, root, kinds, whole))
     return " ".join(told.values())
 

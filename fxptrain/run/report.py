@@ -13,7 +13,7 @@ from typing import Any
 from fxptrain.errors import CheckpointError
 from fxptrain.fixed.format import FxP
 from fxptrain.names import one_line, shown
-from fxptrain.nn.describe import layer_table
+from fxptrain.nn.describe import layer_table, trained_parameters
 from fxptrain.nn.model import Model
 from fxptrain.recipe import Recipe, load_recipe, recipe_names
 from fxptrain.run.advice import of_tensors
@@ -67,6 +67,7 @@ def model_facts(recipe: Recipe, model: Model) -> dict[str, Any]:
         "description": recipe.description,
         "layers": [{key: _plain(value) for key, value in layer.items()} for layer in layers],
         "parameters": sum(layer["parameters"] for layer in layers),
+        "trained_parameters": trained_parameters(model),
         "macs": sum(layer["macs"] for layer in layers),
         "state_bytes": sum(array.nbytes for array in model.state_arrays().values()),
     }
@@ -147,7 +148,9 @@ def text(found: dict[str, Any]) -> str:
     heads = list(found["layers"][0])
     rows = [[_cell(layer[head]) for head in heads] for layer in found["layers"]]
     head = one_line(": ".join(filter(None, (found["recipe"], found["description"]))))
-    total = f"{found['parameters']:,} parameters, {found['macs']:,} MACs, {found['state_bytes']:,} bytes of state"
+    parameters, trained = found["parameters"], found["trained_parameters"]
+    some = "" if trained == parameters else f" ({trained:,} of them trained)"
+    total = f"{parameters:,} parameters{some}, {found['macs']:,} MACs, {found['state_bytes']:,} bytes of state"
     parts = [head, "", table([name.replace("_", " ") for name in heads], rows), "", total]
     if "progress" in found:
         progress = found["progress"]

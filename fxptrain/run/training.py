@@ -26,7 +26,7 @@ from fxptrain.fixed.multiplier import Multiplier
 from fxptrain.memory.fit import within
 from fxptrain.memory.plan import Setting
 from fxptrain.names import shown
-from fxptrain.nn.describe import telemetry
+from fxptrain.nn.describe import random_layers, telemetry
 from fxptrain.nn.engine import inference
 from fxptrain.nn.engine.ranks import Ranks
 from fxptrain.nn.engine.schedule import Schedule
@@ -206,6 +206,7 @@ class Loop:
         setting = Setting.of(self.recipe, threads=threads, lean=lean, ranks=ranks.size, schedule=schedule)
         within(setting, machine_bytes(), either=False, data=task.data_bytes)  # before anything is allocated
         self._said: set[str] = set()
+        self._fresh = model is None and task.origin is None
         self.model, self.rule = self._first(model)
         self.batches = list(batches(len(task.train), training.batch_size))
         self.step = training_step(
@@ -246,6 +247,8 @@ class Loop:
         state = self.ranks.from_first(state)
         if state is None and self.recipe.start is not None and self.task.origin is None:
             raise CheckpointError("There is no checkpoint to go on from; prepare the task anew to start from its run.")
+        if state is None and self._fresh:
+            self._note(random_layers(self.model))
         keep = 0 if state is None else self._load(*state)
         self.inputs = (
             self.rule.raw(self.task.train.inputs) if self.recipe.augmentation is None else self.task.train.inputs

@@ -75,6 +75,14 @@ def test_layers_written_in_another_order() -> None:
     assert [type(layer).__name__ for layer in built] == ["Conv2d", "ReLU", "Flatten", "Linear", "Flatten"]
 
 
+@needs_torch
+def test_what_is_not_trained_stays() -> None:
+    """Layers train what their recipe lets them, as the integers do."""
+    layers = (s.Conv2d(channels=2, kernel=(3, 3), trainable=False), s.ReLU(), s.Linear(features=3, trainable="bias"))
+    built = float32._build(import_module("torch"), s.ModelSpec(name="m", input_shape=(4, 4, 1), layers=layers))
+    assert [name for name, values in built.named_parameters() if values.requires_grad] == ["3.bias"]
+
+
 def test_without_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
     """The way out is named."""
 

@@ -11,6 +11,7 @@ from fxptrain.export.c99 import export_c, network_of, runtime_files
 from fxptrain.export.layers import Network
 from fxptrain.export.plan import plan
 from fxptrain.export.source import Options, read_source
+from fxptrain.nn.tuning import training_less
 from tests.export.recipes import gupta_like, run_of, small_recipe
 
 FORBIDDEN = re.compile(r"\b(float|double|malloc|calloc|realloc|free|printf|goto|setjmp|long|short|unsigned|char)\b")
@@ -75,7 +76,7 @@ def test_weights_stand_with_format_range_and_shape(tmp_path: Path) -> None:
 def test_training_takes_memory_that_freezing_saves() -> None:
     """The arena shrinks with every layer that is not trained, and most without training."""
     sizes = [
-        plan(Network(run_of(gupta_like(8, "sqpu")).model, training=True, batch=4, freeze=freeze)).total
+        plan(Network(training_less(run_of(gupta_like(8, "sqpu")).model, freeze=freeze), training=True, batch=4)).total
         for freeze in range(4)
     ]
     alone = plan(Network(run_of(gupta_like(8, "sqpu")).model, training=False)).total

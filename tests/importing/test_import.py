@@ -260,6 +260,14 @@ def test_channels_of_very_different_size(tmp_path: Path) -> None:
     assert same[1] >= same[0] - 0.05
 
 
+def test_a_start_is_refused(tmp_path: Path) -> None:
+    """The weights are the file's; a run to start from would be none."""
+    path, request = FILES["flatten"]().save(tmp_path / "some.onnx"), Request({"start.run": "elsewhere"})
+    with pytest.raises(FxptrainError, match="`start` is for training: an imported model starts from the weights in"):
+        import_onnx(path, data_for((8, 9, 2)), tmp_path / "run", request)
+    assert not (tmp_path / "run").exists()
+
+
 def test_formats_in_mode_fixed_are_refused(tmp_path: Path) -> None:
     """An imported model has a format for each tensor."""
     path = FILES["flatten"]().save(tmp_path / "some.onnx")
