@@ -19,7 +19,7 @@ FILE = "recipe.toml"
 
 @click.command(short_help="A recipe for your own data.")
 @click.argument("directory", type=click.Path(path_type=Path))
-@click.option("--data", required=True, metavar="DATA", help="A .csv or .npz file, or a directory.")
+@click.option("--data", required=True, metavar="DATA", help="A .csv or .npz file, or a directory, also of pictures.")
 @reading_options
 @click.option("--bits", type=int, default=8, show_default=True, metavar="T", help="Bits of weights and activations.")
 @json_option
