@@ -14,7 +14,7 @@ from typing import Any
 
 from fxptrain.export.interface import Interface, explained, header, interface_of, tables
 from fxptrain.export.interface import table_bytes as table_bytes_of_inputs
-from fxptrain.export.layers import Network
+from fxptrain.export.layers import RUNTIME, Network
 from fxptrain.export.manifests import build_files, library_name
 from fxptrain.export.names import renamed
 from fxptrain.export.plan import Offsets, plan
@@ -43,11 +43,10 @@ def function_files(net: Network) -> dict[str, str]:
     return {name: (folder / name).read_text(encoding="utf-8") for name in map("fxp_{}.h".format, functions(net))}
 
 
-def network_of(run: Run, options: Options) -> Network:
-    """The run's model, checked and prepared for export."""
-    if not options.training:
-        return Network(run.model, training=False, packed=options.packed)
-    return Network(run.model, training=True, batch=options.batch, freeze=options.freeze, packed=options.packed)
+def network_of(run: Run, options: Options, who: str = RUNTIME) -> Network:
+    """The run's model, checked and prepared for export; `who` refuses layers that are not known."""
+    batch, freeze = (options.batch, options.freeze) if options.training else (1, 0)
+    return Network(run.model, training=options.training, batch=batch, freeze=freeze, packed=options.packed, who=who)
 
 
 def remove_older(folder: Path, kept: Iterable[str]) -> None:
@@ -157,10 +156,14 @@ def template(name: str, prefix: str) -> Template:
     return Template(renamed((folder / name).read_text(encoding="utf-8"), prefix))
 
 
+def _shape(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape))
+
+
 def _layer_lines(run: Run) -> str:
     rows = []
     for row in layer_table(run.model):
-        cells = [row["layer"], *(" x ".join(map(str, row[key])) for key in ("input", "output"))]
+        cells = [row["layer"], " + ".join(map(_shape, row["inputs"])), _shape(row["output"])]
         cells += [
             str(row["parameter_format"] or ""),
             str(row["output_format"]),

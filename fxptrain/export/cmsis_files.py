@@ -142,7 +142,7 @@ def export_cmsis_nn(run: Run, directory: Path, options: Options) -> dict[str, An
     FxptrainError
         If CMSIS-NN has no kernel for a layer, or the directory cannot be used.
     """
-    net, interface = Network(run.model, training=False), interface_of(run)
+    net, interface = Network(run.model, training=False, who="The CMSIS-NN export"), interface_of(run)
     calls = calls_of(net)
     facts = _sizes(net, calls, interface)
     files = code_files()

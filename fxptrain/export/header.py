@@ -73,7 +73,7 @@ def header(net: Network, interface: Interface, prefix: str) -> str:
 
 def export_header(run: Run, directory: Path, options: Options) -> dict[str, Any]:
     """Write ``<prefix, or recipe>_weights.h``."""
-    net, interface = network_of(run, options), interface_of(run, options.prefix)
+    net, interface = network_of(run, options, "The header of weights"), interface_of(run, options.prefix)
     prefix = options.prefix if options.prefix != DEFAULT_PREFIX else identifier(run.recipe.name)
     files = {f"{prefix}_weights.h": header(net, interface, prefix)}
     return {"files": write_export(run, options, directory, files), "sizes": sizes(net, plan(net), interface)}

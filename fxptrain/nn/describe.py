@@ -23,7 +23,7 @@ def layer_table(model: Model) -> list[dict[str, Any]]:
     Returns
     -------
     list of dict
-        ``layer``, ``input`` and ``output`` (h, w, c), ``parameter_format``, ``momentum_format`` and ``output_format``
+        ``layer``, ``inputs`` (of each (h, w, c)) and ``output`` (h, w, c), ``parameter_format``, ``momentum_format`` and ``output_format``
         (FxP, None without parameters), ``parameters``, ``macs``, ``bytes``.
     """
     rows = []
@@ -33,7 +33,7 @@ def layer_table(model: Model) -> list[dict[str, Any]]:
         rows.append(
             {
                 "layer": stage.title,
-                "input": stage.in_shape,
+                "inputs": list(stage.in_shapes),
                 "output": stage.out_shape,
                 "parameter_format": weights,
                 "momentum_format": momentum,
