@@ -51,7 +51,7 @@ def description(run: Run) -> dict[str, Any]:
 
 
 def arrays_of(run: Run) -> dict[str, npt.NDArray[Any]]:
-    """The arrays: ``<layer>.weights``, ``<layer>.bias``, the input table of pixels, and the description as JSON bytes."""
+    """The arrays: ``<layer>.weights``, ``<layer>.bias``, the pixels' table if any, the description as JSON bytes."""
     found: dict[str, npt.NDArray[Any]] = {
         f"{stage.layer}.{parameter.name}": parameter.values
         for stage in run.model.stages

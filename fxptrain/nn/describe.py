@@ -23,8 +23,8 @@ def layer_table(model: Model) -> list[dict[str, Any]]:
     Returns
     -------
     list of dict
-        ``layer``, ``inputs`` (of each (h, w, c)) and ``output`` (h, w, c), ``parameter_format``, ``momentum_format`` and ``output_format``
-        (FxP, None without parameters), ``parameters``, ``macs``, ``bytes``.
+        ``layer``, ``inputs`` (each (h, w, c)), ``output`` (h, w, c), ``parameter_format``, ``momentum_format`` and
+        ``output_format`` (FxP, None without parameters), ``parameters``, ``macs``, ``bytes``.
     """
     rows = []
     for stage in model.stages:

@@ -225,8 +225,8 @@ class Recipe(BaseModel):
             "`early_stopping` watches the validation loss: set `data.validation` above 0": (
                 self.early_stopping is not None and not watched
             ),
-            "`optimizer.momentum_units` (='weight') needs `formats.momentum_frac`, as nothing measures those units before "
-            "training; the paper's is 'param'": (
+            "`optimizer.momentum_units` (='weight') needs `formats.momentum_frac`, as nothing measures those units "
+            "before training; the paper's is 'param'": (
                 self.optimizer.momentum_units == "weight" and formats.momentum_frac is None
             ),
             f"`training.micro_batch` (={micro}) must not exceed `training.batch_size` (={batch})": (
