@@ -399,6 +399,7 @@ def skip(chain: Chain, node: Any, given: Attributes, constants: Constants) -> No
 def end(chain: Chain, node: Any, given: Attributes, constants: Constants) -> None:
     """Softmax at the end: the engine's loss has its own, and classes do not change."""
     chain.ended = node.name or node.output[0]
+    chain.note(node, "left out: the run's outputs are what stands before it; the classes are the same.")
 
 
 HANDLERS: dict[str, Handler] = {
