@@ -94,10 +94,11 @@ def import_onnx(path: str | Path, data: Data, out: str | Path, request: Request 
         directory.log(f"imported {path}")
     found = judged(run, task, floats, threads)
     if is_chance(found["float_accuracy"], np.bincount(task.test.labels).tolist()):
+        classes = one_line(", ".join(run.classes[:12]))
         notes_log.warning(
-            f"{path}: as floats the model recognizes {found['float_accuracy']:.1%} of {len(run.classes)} classes, which "
-            f"is chance. It was fed {found['inputs']}: are --mean and --std (data.mean, data.std) those of its training, "
-            f"and the classes in its order ({one_line(', '.join(run.classes[:12]))})?"
+            f"{path}: as floats the model recognizes {found['float_accuracy']:.1%} of {len(run.classes)} classes, "
+            f"which is chance. It was fed {found['inputs']}: are --mean and --std (data.mean, data.std) those of its "
+            f"training, and the classes in its order ({classes})?"
         )
     return found
 
