@@ -10,9 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from fxptrain.data import load_data
 from fxptrain.errors import FxptrainError
 from fxptrain.export.boards import BOARDS, build_image, run_image
 from fxptrain.export.c99 import network_of
@@ -24,7 +21,8 @@ from fxptrain.export.source import read_source, unchanged_files
 from fxptrain.export.toolchain import build_host, run_host
 from fxptrain.export.vectors import Batch, Findings, Vectors, compare, random_vectors, real_vectors, run_engine
 from fxptrain.fixed.multiplier import Multiplier
-from fxptrain.run.inputs import reading_of
+from fxptrain.run.evaluation import samples_to_judge
+from fxptrain.run.task import prepare
 
 HOST = "host"
 TARGETS = (HOST, *BOARDS)
@@ -173,14 +171,14 @@ def training_macs(net: Network) -> int:
 
 
 def data_vectors(directory: str | Path, data: str, request: Request) -> Vectors:
-    """Vectors from real data: the first test samples, and batches of the first training samples."""
+    """Vectors from real data, as the run knows them: the first test samples, batches of the first training samples."""
     run, options = read_source(Path(directory))
     net = network_of(run, options)
-    dataset = load_data(data, reading_of(run.recipe)).fitted(run.recipe.model.input_shape, len(run.classes))
-    samples = run.inputs.raw(dataset.test.inputs[: request.samples])
-    rate, batches = Multiplier.from_real(run.recipe.schedule.lr), []
-    for first in range(0, request.steps * net.batch if net.training else 0, net.batch):
-        part = slice(first, first + net.batch)
-        inputs = run.inputs.raw(dataset.train.inputs[part])
-        batches.append(Batch(inputs, dataset.train.labels[part].astype(np.int32), rate))
+    samples = run.inputs.raw(samples_to_judge(run, data).inputs[: request.samples])
+    batches = []
+    if net.training:
+        rate, train = Multiplier.from_real(run.recipe.schedule.lr), prepare(run.recipe, data, run.signature).train
+        for first in range(0, request.steps * net.batch, net.batch):
+            part = slice(first, first + net.batch)
+            batches.append(Batch(run.inputs.raw(train.inputs[part]), train.labels[part], rate))
     return Vectors(samples, tuple(batches), samples[: min(len(samples), AFTER)])

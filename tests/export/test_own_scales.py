@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fxptrain.errors import DataError
 from fxptrain.export.source import Options
 from fxptrain.export.targets import export_run, load_source
 from fxptrain.export.verify import Request, data_vectors, verify
@@ -36,6 +37,27 @@ def colours(place: Path) -> tuple[Path, dict]:
         "input_shape": [4, 4, 3],
         "layers": [{"type": "flatten"}, {"type": "linear", "features": 3}],
     }
+
+
+def test_vectors_are_those_that_the_run_knows(tmp_path: Path) -> None:
+    """Other data for `verify` are brought to the run: columns and classes by name, a foreign class is refused."""
+    data, model = table(tmp_path)
+    recipe = make_recipe({"data": {"name": str(data)}, "model": {"name": "own"} | model, "training": {"epochs": 1}})
+    run: Run = train(recipe, out=tmp_path / "run")
+    out = tmp_path / "c"
+    export_run(load_source(str(tmp_path / "run")), "c", out, Options(training=True, batch=4))
+    rows = [line.split(",") for line in data.read_text().splitlines()]
+    moved = tmp_path / "moved.csv"
+    moved.write_text("\n".join(",".join([c, b, label, a]) for label, a, b, c in rows) + "\n")
+    mine, theirs = (data_vectors(out, str(file), REQUEST) for file in (data, moved))
+    values = np.array([[float(cell) for cell in cells] for _, *cells in rows[1:5]])
+    assert np.array_equal(theirs.before, run.inputs.raw(values.reshape(-1, 1, 1, 3)))  # a file without splits, whole
+    assert np.array_equal(mine.batches[0].inputs, theirs.batches[0].inputs)
+    assert mine.batches[0].labels.tolist() == theirs.batches[0].labels.tolist()
+    foreign = tmp_path / "foreign.csv"
+    foreign.write_text("\n".join(",".join([label.replace("x", "w"), *cells]) for label, *cells in rows) + "\n")
+    with pytest.raises(DataError, match="label 'w' is no class of the run"):
+        data_vectors(out, str(foreign), REQUEST)
 
 
 @pytest.mark.parametrize(("make", "pixels"), [(table, False), (colours, True)])
