@@ -21,6 +21,7 @@ from fxptrain.nn import spec as s
 from fxptrain.nn.graph import in_running_order
 from fxptrain.nn.layers.activation import ActivationSpec
 from fxptrain.nn.layers.registry import lacks
+from fxptrain.nn.layers.weighted import WindowSpec
 from fxptrain.nn.learning_rate import EarlyStopping
 from fxptrain.nn.state.initialization import bound_of
 from fxptrain.recipe import Recipe
@@ -209,6 +210,18 @@ def _finite(value: float) -> float | None:
     return value if np.isfinite(value) else None
 
 
+def _convolution(nn: Any, layer: WindowSpec, shape: tuple[int, int, int]) -> tuple[Any, list[Any]]:
+    """A convolution of an input (c, h, w), and what pads that before if its sides differ."""
+    windows = layer.windows(layer.type, (shape[1], shape[2], shape[0]))
+    top, left, bottom, right = windows.padding
+    even = (top, left) == (bottom, right)
+    made = nn.Conv2d(
+        shape[0], layer.channels if isinstance(layer, s.Conv2d) else shape[0], windows.kernel, windows.stride,
+        (top, left) if even else 0, windows.dilation, 1 if isinstance(layer, s.Conv2d) else shape[0], layer.bias,
+    )  # fmt: skip
+    return made, [] if even else [nn.ZeroPad2d((left, right, top, bottom))]
+
+
 def _build(torch: Any, model: s.ModelSpec) -> Any:
     """The model in PyTorch, started as the integers are; PyTorch's own way is uniform in +-1/sqrt(fan_in), too."""
     nn = torch.nn
@@ -216,14 +229,10 @@ def _build(torch: Any, model: s.ModelSpec) -> Any:
     layers: list[Any] = []
     for layer in in_running_order(model):
         match layer:
-            case s.Conv2d():
-                channels = shape.shape[1]
-                made = nn.Conv2d(channels, layer.channels, layer.kernel, layer.stride, layer.padding, bias=layer.bias)
-            case s.DepthwiseConv2d():
-                channels = shape.shape[1]
-                made = nn.Conv2d(
-                    channels, channels, layer.kernel, layer.stride, layer.padding, groups=channels, bias=layer.bias
-                )
+            case WindowSpec():
+                made, padding = _convolution(nn, layer, tuple(shape.shape[1:]))
+                layers.extend(padding)
+                shape = nn.Sequential(*padding)(shape)
             case s.Linear():
                 made = nn.Linear(shape[0].numel(), layer.features, bias=layer.bias)
             case s.MaxPool2d():

@@ -53,6 +53,7 @@ def _row(i: int, call: LayerCall) -> str:
         **{name: "{{{}, {}, {}, {}}}".format(*getattr(call, name)) for name in ("input", "filter", "output")},
         "stride": f"{{{call.stride[1]}, {call.stride[0]}}}",  # a tile is width, height
         "padding": f"{{{call.padding[1]}, {call.padding[0]}}}",
+        "dilation": f"{{{call.dilation[1]}, {call.dilation[0]}}}",
         "activation": f"{{{call.low}, {call.high}}}",
         "weights": "NULL" if call.weights is None else f"weights_{i}",
         "bias": "NULL" if call.bias is None else f"bias_{i}",

@@ -17,10 +17,11 @@ import numpy.typing as npt
 from fxptrain.errors import FormatError
 from fxptrain.export.asked import Asked
 from fxptrain.export.layers import Layer, Network, rows
-from fxptrain.nn.layers.contract import Pair, Shape, windows_of
+from fxptrain.nn.layers.contract import Shape
 from fxptrain.nn.layers.conv import ProductStage
 from fxptrain.nn.layers.depthwise import DepthwiseStage
 from fxptrain.nn.layers.pool import AveragePoolStage, MaxPoolStage
+from fxptrain.nn.layers.windows import Pair
 
 NARROW, WIDE, WEIGHTS = 8, 16, 8  # bits of the values of the s8 and s16 kernels, and of the weights of both
 ACCUMULATOR = {NARROW: 32, WIDE: 48}  # bits of sums: int32, and what arm_nn_requantize_s64 takes
@@ -61,6 +62,7 @@ class LayerCall:
     scale: Scale | None = None
     weights: npt.NDArray[Any] | None = None
     bias: npt.NDArray[np.int64] | None = None
+    dilation: Pair = (1, 1)
 
     @property
     def elements(self) -> int:
@@ -146,13 +148,14 @@ def _product(net: Network, layer: Layer, bits: int) -> list[LayerCall]:
     if weights.values.ndim == 2:
         shapes = Dims(1, 1, 1, stage.in_elements), Dims(stage.in_elements, 1, 1, channels), Dims(1, 1, 1, channels)
         return [LayerCall(stage.name, "LINEAR", f"arm_fully_connected_s{bits}", *shapes, (1, 1), (0, 0), low, high, scale, stored, bias)]  # fmt: skip  # noqa: E501
-    out = windows_of(stage.in_shape, row.kernel, row.stride, row.padding)
+    out = row.windows.number(stage.in_shape)
     depthwise = len(row.weights) == 3
     kind, kernel = ("DEPTHWISE", "arm_depthwise_conv_wrapper") if depthwise else ("CONV", "arm_convolve_wrapper")
     seen = Dims(1, *row.kernel, channels) if depthwise else Dims(channels, *row.kernel, stage.in_shape[2])
     call = LayerCall(
         stage.name, kind, f"{kernel}_s{bits}", Dims(1, *stage.in_shape), seen, Dims(1, out[0], out[1], channels),
-        row.stride, row.padding, low, high, scale, weights.flat if depthwise else stored, bias,
+        row.stride, row.padding[:2], low, high, scale, weights.flat if depthwise else stored, bias,
+        row.dilation,
     )  # fmt: skip
     if row.pool == (1, 1):
         return [call]

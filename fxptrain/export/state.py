@@ -37,7 +37,16 @@ def _arrays(net: Network) -> Iterator[tuple[str, Layer, ParameterArray, npt.NDAr
 def fingerprint(net: Network) -> int:
     """CRC-32 of all that a saved state must agree on: layers, widths, inputs, and everything that is not trained."""
     shape = [
-        [row.kind, stage.in_shape, stage.out_shape, row.kernel, row.stride, row.padding, row.pool, repr(stage.function)]
+        [
+            row.kind,
+            stage.in_shape,
+            stage.out_shape,
+            row.kernel,
+            row.stride,
+            row.padding[:2],
+            row.pool,
+            repr(stage.function),
+        ]
         for row, stage in ((layer.row, layer.stage) for layer in net.layers)
     ]
     widths = [net.value.total_bits, net.param.total_bits, net.momentum.total_bits, net.error.total_bits]

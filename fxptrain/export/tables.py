@@ -148,6 +148,7 @@ def config(net: Network, layout: Offsets, rate: Multiplier) -> str:
     sizes: dict[str, int | str] = {
         "FXP_TRAINING": int(net.training),
         "FXP_PACKED": int(net.packed),
+        "FXP_DILATED": int(_is_dilated(net)),
         "FXP_SEED": f"{net.model.seed}u",
         "FXP_STAGES": len(net.layers),
         "FXP_STAGE_INPUTS": sum(len(layer.stage.inputs) for layer in net.layers),
@@ -243,6 +244,15 @@ def _function(net: Network, layer: Layer) -> dict[str, Any]:
     return {"function": number, "constant": function.constant, "added_frac": function.added_frac}
 
 
+def _is_dilated(net: Network) -> bool:
+    return any(layer.row.dilation != (1, 1) for layer in net.layers)
+
+
+def _dilation(net: Network, layer: Layer) -> dict[str, int]:
+    """Steps from tap to tap, where any layer's taps lie apart."""
+    return dict(zip(("dil_h", "dil_w"), layer.row.dilation, strict=True)) if _is_dilated(net) else {}
+
+
 def _stage_row(net: Network, layout: Offsets, i: int) -> str:
     layer = net.layers[i]
     stage, row = layer.stage, layer.row
@@ -254,7 +264,8 @@ def _stage_row(net: Network, layout: Offsets, i: int) -> str:
         "h": stage.in_shape[0], "w": stage.in_shape[1], "ci": stage.in_shape[2],
         "oh": stage.out_shape[0], "ow": stage.out_shape[1], "co": stage.out_shape[2],
         "kh": row.kernel[0], "kw": row.kernel[1], "sh": row.stride[0], "sw": row.stride[1],
-        "pad_h": row.padding[0], "pad_w": row.padding[1], "pool_h": row.pool[0], "pool_w": row.pool[1],
+        "pad_h": row.padding[0], "pad_w": row.padding[1], **_dilation(net, layer),
+        "pool_h": row.pool[0], "pool_w": row.pool[1],
         "taps": layer.taps, "mean": f"{{{row.mean[0]}, {row.mean[1]}}}",
         "w_form": net.form_row(stage.parameters[0].form) if names else -1,
         "weights": f"weights_{i}" if names else "NULL", "bias": f"bias_{i}" if "bias" in names else "NULL",

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from fxptrain.errors import RecipeError
 from fxptrain.importing.chain import FLAT, IMAGE, NO_PADDING, SERIES, Chain, Reals
 from fxptrain.nn import spec as s
+from fxptrain.nn.layers.windows import Padding, Sides, Windows
 from fxptrain.sizes import check_bytes
 
 Attributes = dict[str, Any]
@@ -40,17 +41,14 @@ def _pair(chain: Chain, values: Any) -> tuple[int, int]:
     return (1, *found) if len(found) == 1 and chain.axes == SERIES else found  # type: ignore[return-value]
 
 
-def _window(
-    chain: Chain, node: Any, given: Attributes, kernel: tuple[int, int]
-) -> tuple[tuple[int, int], tuple[int, int, int, int]]:
-    """Stride and padding (top, left, bottom, right); refuses what the engine has not."""
+def _windows(chain: Chain, node: Any, given: Attributes, kernel: tuple[int, int]) -> Windows:
+    """Windows of so many taps on the chain's image, with the zeros that an operator before put around it."""
     ones = (1,) * (len(chain.axes) - 1)
-    stride = _pair(chain, given.get("strides", ones))
-    if _pair(chain, given.get("dilations", ones)) != (1, 1):
-        chain.fail(node, f"`dilations` (={list(given['dilations'])}) must be 1.")
-    sizes = [n + a + b for n, a, b in zip(chain.shape[:2], chain.padding[:2], chain.padding[2:], strict=True)]
+    stride, dilation = (_pair(chain, given.get(name, ones)) for name in ("strides", "dilations"))
+    found = Windows(kernel, stride, chain.padding, dilation)
+    sizes = found.padded(chain.shape)
     if given.get("ceil_mode", 0):
-        fits = all((n - k) % t == 0 for n, k, t in zip(sizes, kernel, stride, strict=True))
+        fits = all((n - k) % t == 0 for n, k, t in zip(sizes, found.extent, stride, strict=True))
         if not fits:
             chain.fail(node, "`ceil_mode` (=1) would read beyond the input; windows that do not fit are dropped here.")
     half = len(ones)
@@ -58,33 +56,20 @@ def _window(
     low, high = ([0] * (2 - half) + part for part in (pads[:half], pads[half:]))
     auto = given.get("auto_pad", b"NOTSET").decode()
     if auto.startswith("SAME"):
-        total = [max((-(-n // t) - 1) * t + k - n, 0) for n, k, t in zip(sizes, kernel, stride, strict=True)]
+        total = [max((-(-n // t) - 1) * t + k - n, 0) for n, k, t in zip(sizes, found.extent, stride, strict=True)]
         low, high = [t // 2 for t in total], [-(-t // 2) for t in total]
         if auto == "SAME_LOWER":
             low, high = high, low
     top, left, bottom, right = (int(pad) + before for pad, before in zip((*low, *high), chain.padding, strict=True))
+    if min(top, left, bottom, right) < 0:
+        chain.fail(node, f"its padding (={[top, left, bottom, right]}) must not be negative.")
     chain.padding = NO_PADDING
-    return stride, (top, left, bottom, right)
+    return found._replace(padding=(top, left, bottom, right))
 
 
-def _out(chain: Chain, kernel: tuple[int, int], stride: tuple[int, int], padding: s.Pair) -> tuple[int, int]:
-    h, w = ((n + 2 * p - k) // t + 1 for n, p, k, t in zip(chain.shape[:2], padding, kernel, stride, strict=True))
-    return h, w
-
-
-def _evenly_padded(chain: Chain, node: Any, weights: Reals, pads: tuple[int, int, int, int]) -> tuple[Reals, s.Pair]:
-    """Weights (co, ci, kh, kw) for as much padding on either side: zeros stand where the one side has less."""
-    low, high = pads[:2], pads[2:]
-    if min(pads) < 0:
-        chain.fail(node, f"its padding (={list(pads)}) must not be negative.")
-    if low == high:
-        return weights, low
-    zeros = [(max(b - a, 0), max(a - b, 0)) for a, b in zip(low, high, strict=True)]
-    extents = [k + a + b for k, (a, b) in zip(weights.shape[2:], zeros, strict=True)]
-    check_bytes(8 * prod((*weights.shape[:2], *extents)), None, f"Node {node.name or node.output[0]!r}, its kernel")
-    enlarged = np.pad(weights, [(0, 0), (0, 0), *zeros])
-    chain.note(node, f"its padding is uneven, so zeros make its kernel one of {enlarged.shape[2:]}.")
-    return enlarged, (max(low[0], high[0]), max(low[1], high[1]))
+def _shortest(padding: Sides) -> Padding:
+    """As a recipe says it: two numbers where they tell all four."""
+    return padding[:2] if padding[:2] == padding[2:] else padding
 
 
 def conv(chain: Chain, node: Any, given: Attributes, constants: Constants) -> None:
@@ -96,7 +81,7 @@ def conv(chain: Chain, node: Any, given: Attributes, constants: Constants) -> No
     if weights.shape[1] * group != channels or len(weights) % group:
         chain.fail(node, f"its weights are for {weights.shape[1] * group} channels, its input has {channels}.")
     kernel = weights.shape[2], weights.shape[3]
-    stride, pads = _window(chain, node, given, kernel)
+    windows = _windows(chain, node, given, kernel)
     bias = constants[2] if len(constants) > 2 else None
     depthwise = group == channels == len(weights) and group > 1
     if group > 1 and not depthwise:
@@ -110,11 +95,9 @@ def conv(chain: Chain, node: Any, given: Attributes, constants: Constants) -> No
             part = slice(block * rows, (block + 1) * rows)
             spread[part, block * columns : (block + 1) * columns] = weights[part]
         weights = spread
-    weights, bias = _with_input_scale(chain, node, weights, bias, depthwise, any(pads))
-    weights, padding = _evenly_padded(chain, node, weights, pads)
-    kernel = weights.shape[2], weights.shape[3]
-    shape = (*_out(chain, kernel, stride, padding), len(weights))
-    geometry: Attributes = {"kernel": kernel, "stride": stride, "padding": padding}
+    weights, bias = _with_input_scale(chain, node, weights, bias, depthwise, any(windows.padding))
+    shape = (*windows.number(chain.shape), len(weights))
+    geometry: Attributes = windows._asdict() | {"padding": _shortest(windows.padding)}
     if depthwise:
         chain.append(node, s.DepthwiseConv2d(**geometry), shape, weights[:, 0].transpose(1, 2, 0), bias)
     else:
@@ -144,12 +127,14 @@ def pool(chain: Chain, node: Any, given: Attributes, constants: Constants) -> No
     size = _pair(chain, given["kernel_shape"])
     if len(size) != 2:
         chain.fail(node, f"`kernel_shape` (={list(size)}) must have two numbers.")
-    stride, padding = _window(chain, node, given, size)
-    if any(padding):
-        chain.fail(node, f"padding (={list(padding)}) of pooling must be 0.")
+    windows = _windows(chain, node, given, size)
+    if any(windows.padding):
+        chain.fail(node, f"padding (={list(windows.padding)}) of pooling must be 0.")
+    if windows.dilation != (1, 1):
+        chain.fail(node, f"`dilations` (={list(windows.dilation)}) of pooling must be 1.")
     kind = s.MaxPool2d if node.op_type == "MaxPool" else s.AvgPool2d
-    shape = (*_out(chain, size, stride, (0, 0)), chain.shape[2])
-    chain.append(node, kind(size=size, stride=None if stride == size else stride), shape)
+    shape = (*windows.number(chain.shape), chain.shape[2])
+    chain.append(node, kind(size=size, stride=None if windows.stride == size else windows.stride), shape)
 
 
 def pad(chain: Chain, node: Any, given: Attributes, constants: Constants) -> None:

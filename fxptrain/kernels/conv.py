@@ -1,8 +1,9 @@
 """Convolution forward and its input error, arranged for `dot.product`; its gradients are in `conv_gradient`.
 
 A linear layer is the 1 x 1 convolution whose positions are the samples, so it has no kernels of its own.
-Letters: n sample, h w input position, ci co channels, kh kw kernel, oh ow output position; ``run = kw * ci`` is what
-one kernel row reads, contiguous in an NHWC sample. Weights are (kh, kw, ci, co).
+Letters: n sample, h w input position, ci co channels, kh kw kernel, oh ow output position. A *run* is what neighbouring
+taps of a kernel row read, contiguous in an NHWC sample: ``kw * ci``, or ``ci`` where dilation sets the taps apart.
+Weights are (kh, kw, ci, co).
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from fxptrain.kernels.sparse import list_groups, sparse_product
 class Geometry(NamedTuple):
     """Extents of a convolution and of the max-pooling windows its outputs are reduced over (1 x 1: none).
 
+    `dh`, `dw` are the steps from tap to tap; `across` neighbouring taps are one run: kw, or 1 where they lie apart.
     `oh_used`, `ow_used` leave out output rows and columns that no window covers; `block` is the number of pooled rows
     computed at a time; `columns` and `run_columns` are co and run rounded up to the column multiple.
     """
@@ -36,6 +38,9 @@ class Geometry(NamedTuple):
     image: Image
     kh: int
     kw: int
+    across: int
+    dh: int
+    dw: int
     co: int
     sh: int
     sw: int
@@ -71,7 +76,13 @@ class Tables(NamedTuple):
 @native
 def padded_size(image):
     """Elements of one padded sample."""
-    return (image.h + 2 * image.ph) * (image.w + 2 * image.pw) * image.c
+    return image.height * image.width * image.c
+
+
+@native
+def run_at(r, runs, g, stride):
+    """Where run `r` of the kernel begins in a padded sample whose rows are `stride` apart, `runs` of them in a row."""
+    return r // runs * g.dh * stride + r % runs * g.dw * g.image.c
 
 
 @native
@@ -87,10 +98,14 @@ def conv2d_forward(
     Bound: `chain` is built from the operand widths; `acc` is int32 only where every sum and bias is proved to fit.
     """
     image, group = g.image, group_of(padded)
-    groups = (g.kw * image.c + group - 1) // group
-    stride = (image.w + 2 * image.pw) * image.c
-    plane, panel = padded.size // chain.row_digits.planes, g.kh * groups * g.columns * group
-    strides, columns = (ZERO, stride, group), (ZERO, groups * g.columns * group, g.columns * group)
+    groups = (g.across * image.c + group - 1) // group
+    stride, apart, runs = image.width * image.c, g.dw * image.c, g.kw // g.across
+    one = groups * g.columns * group
+    plane, panel = padded.size // chain.row_digits.planes, g.kh * runs * one
+    strides, columns, counts = (ZERO, g.dh * stride, group), (ZERO, one, g.columns * group), (ONE, g.kh, groups)
+    if runs > 1:
+        strides, columns = (g.dh * stride, apart, group), (runs * one, one, g.columns * group)
+        counts = (g.kh, runs, groups)
     pooled_rows, pooled_width = g.oh_used // g.pool_h, g.ow_used // g.pool_w
     flat_y, flat_winners = y.reshape(y.size), winners.reshape(winners.size)
     saturated, largest = 0, 0
@@ -113,7 +128,7 @@ def conv2d_forward(
                     product(
                         padded, p * plane + first * g.pool_h * g.sh * stride, tables.forward_in,
                         rows * g.pool_h * g.ow_used, strides, panels, q * panel, g.columns, columns,
-                        (ONE, g.kh, groups), flush, bias, acc, ZERO, tables.forward_out,
+                        counts, flush, bias, acc, ZERO, tables.forward_out,
                         lift + p * digits.bits + q * chain.column_digits.bits, p + q > 0, NO_PICKS,
                     )  # fmt: skip
             if place is not None:
@@ -148,9 +163,9 @@ def conv2d_input_error(
     """
     image, group = g.image, group_of(spread)
     even = (g.co + group - 1) // group * group
-    stride, row = (image.w + 2 * image.pw) * image.c, image.w * image.c
+    stride, row, runs = image.width * image.c, image.w * image.c, g.kw // g.across
     positions, length = g.oh_used * g.ow_used, even // group
-    plane, panel = positions * even, g.kh * even * g.run_columns
+    plane, panel = positions * even, g.kh * runs * even * g.run_columns
     size = padded_size(image) + g.run_columns
     flat_x, flat_out = x.reshape(x.size), out.reshape(out.size)
     words = positions * length
@@ -174,22 +189,22 @@ def conv2d_input_error(
                 list_groups(spread.view(np.int32)[p * words :], positions, length, values, places, ends)
             for q in range(chain.column_digits.planes):
                 lift = p * digits.bits + q * chain.column_digits.bits
-                for kh in range(g.kh):
-                    base = q * panel + kh * even * g.run_columns
+                for r in range(g.kh * runs):
+                    base, first = q * panel + r * even * g.run_columns, run_at(r, runs, g, stride)
                     if lists.size > 0:
                         sparse_product(
                             values, places, ends, positions, panels, base, g.run_columns, group * g.run_columns, flush,
-                            acc, kh * stride, tables.error_out, lift,
+                            acc, first, tables.error_out, lift,
                         )  # fmt: skip
                     else:
                         product(
                             spread, p * plane, tables.error_in, positions, (ZERO, ZERO, group), panels, base,
                             g.run_columns, (ZERO, ZERO, group * g.run_columns), (ONE, ONE, length), flush, acc, acc,
-                            kh * stride, tables.error_out, lift, ADD, NO_PICKS,
+                            first, tables.error_out, lift, ADD, NO_PICKS,
                         )  # fmt: skip
         inputs, image_at = image_of(x, n, stored)
         for h in range(image.h):
-            inside, line = (h + image.ph) * stride + image.pw * image.c, n * image.h + h
+            inside, line = (h + image.top) * stride + image.left * image.c, n * image.h + h
             if place is not None:
                 over, peak = finish_errors(
                     acc, inside, line * image.w * place.channels, image.w, image.c, inputs, image_at * image.h + h,
@@ -206,16 +221,16 @@ def conv2d_input_error(
 def error_start(totals, g, table, start):
     """Where accumulators of `conv2d_input_error` begin if its rows are stored flipped: minus what 128 too much adds.
 
-    `totals` (kh, run_columns) are sums of the weights over co, `table` the geometry's `error_out`.
+    `totals` (runs of the kernel, run_columns) are sums of the weights over co, `table` the geometry's `error_out`.
     """
     prefer_wide_vectors()
     image = g.image
-    stride, run = (image.w + 2 * image.pw) * image.c, g.kw * image.c
+    stride, run, runs = image.width * image.c, g.across * image.c, g.kw // g.across
     start[: padded_size(image) + g.run_columns] = 0
-    for kh in range(g.kh):
-        line = totals[kh * g.run_columns : kh * g.run_columns + run]
+    for r in range(g.kh * runs):
+        line, first = totals[r * g.run_columns : r * g.run_columns + run], run_at(r, runs, g, stride)
         for p in range(g.oh_used * g.ow_used):
-            at = kh * stride + table[p]
+            at = first + table[p]
             here = start[at : at + run]
             for k in range(run):
                 here[k] -= line[k] << 7

@@ -47,7 +47,7 @@ def conv2d_weight_gradient(
     say how x and winners lie, see `channels`, or are None.
     """
     image, group, picked = g.image, group_of(spread), picks.size > 0
-    stride, skip = (image.w + 2 * image.pw) * image.c, g.sw * image.c
+    stride, skip = image.width * image.c, g.sw * image.c
     single, down, rows = padded_size(image), g.sh * stride, g.kh * g.kw * image.c
     planes, windows = chain.row_digits.planes, square_windows(g)
     offsets = (skip, down, down + skip) if windows and group == 4 else (skip, 2 * skip, 3 * skip)

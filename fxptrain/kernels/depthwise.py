@@ -12,9 +12,9 @@ from fxptrain.kernels.requantize import finish_error, finish_row, pool_windows
 
 
 @native
-def _taps(position, size, kernel_size):
-    """Kernel indices ``[first, last)`` that fall inside ``0 .. size`` when the window starts at `position`."""
-    return max(0, -position), min(kernel_size, size - position)
+def _taps(position, size, kernel_size, apart):
+    """Kernel indices ``[first, last)``, so far `apart`, inside ``0 .. size`` when the window starts at `position`."""
+    return max(0, (apart - 1 - position) // apart), min(kernel_size, (size - position + apart - 1) // apart)
 
 
 @native
@@ -29,18 +29,20 @@ def depthwise_forward(x, weights, bias, lift, activation, g, tables, site, acc, 
     for n in range(x.shape[0]):
         for row in range(pooled_rows):
             for i in range(g.pool_h):
-                top = (row * g.pool_h + i) * g.sh - image.ph
-                kh0, kh1 = _taps(top, image.h, g.kh)
+                top = (row * g.pool_h + i) * g.sh - image.top
+                kh0, kh1 = _taps(top, image.h, g.kh, g.dh)
                 for ow in range(g.ow_used):
-                    left = ow * g.sw - image.pw
-                    kw0, kw1 = _taps(left, image.w, g.kw)
+                    left = ow * g.sw - image.left
+                    kw0, kw1 = _taps(left, image.w, g.kw, g.dw)
                     at = tables.forward_out[i * g.ow_used + ow]
                     for c in range(g.co):
                         acc[at + c] = bias[c]
                     for kh in range(kh0, kh1):
                         for kw in range(kw0, kw1):
                             for c in range(g.co):
-                                acc[at + c] += kind(x[n, top + kh, left + kw, c]) * kind(weights[kh, kw, c]) << lift
+                                acc[at + c] += (
+                                    kind(x[n, top + kh * g.dh, left + kw * g.dw, c]) * kind(weights[kh, kw, c]) << lift
+                                )
             element = (n * pooled_rows + row) * row_elements
             pool_windows(acc, 0, tables.windows, g.co, pooled_width, g.co, activation, best, flat_winners, element)
             over, peak = finish_row(best, row_elements, site, site.first + element, draws, flat_y, element)
@@ -70,12 +72,12 @@ def depthwise_input_error(error, winners, x, weights, gate, g, site, acc, best, 
             for p in range(error.shape[2]):
                 for c in range(g.co):
                     oh, ow = _window_position(winners, n, r, p, c, g)
-                    top, left = oh * g.sh - image.ph, ow * g.sw - image.pw
-                    kh0, kh1 = _taps(top, image.h, g.kh)
-                    kw0, kw1 = _taps(left, image.w, g.kw)
+                    top, left = oh * g.sh - image.top, ow * g.sw - image.left
+                    kh0, kh1 = _taps(top, image.h, g.kh, g.dh)
+                    kw0, kw1 = _taps(left, image.w, g.kw, g.dw)
                     for kh in range(kh0, kh1):
                         for kw in range(kw0, kw1):
-                            at = ((top + kh) * image.w + left + kw) * image.c + c
+                            at = ((top + kh * g.dh) * image.w + left + kw * g.dw) * image.c + c
                             acc[at] += kind(error[n, r, p, c]) * kind(weights[kh, kw, c])
         for h in range(image.h):
             element = (n * image.h + h) * row
@@ -95,11 +97,11 @@ def depthwise_weight_gradient(x, error, winners, g, gradient):
             for p in range(error.shape[2]):
                 for c in range(g.co):
                     oh, ow = _window_position(winners, n, r, p, c, g)
-                    top, left = oh * g.sh - image.ph, ow * g.sw - image.pw
-                    kh0, kh1 = _taps(top, image.h, g.kh)
-                    kw0, kw1 = _taps(left, image.w, g.kw)
+                    top, left = oh * g.sh - image.top, ow * g.sw - image.left
+                    kh0, kh1 = _taps(top, image.h, g.kh, g.dh)
+                    kw0, kw1 = _taps(left, image.w, g.kw, g.dw)
                     for kh in range(kh0, kh1):
                         for kw in range(kw0, kw1):
-                            gradient[kh * g.kw + kw, c] += np.int64(x[n, top + kh, left + kw, c]) * np.int64(
-                                error[n, r, p, c]
-                            )
+                            gradient[kh * g.kw + kw, c] += np.int64(
+                                x[n, top + kh * g.dh, left + kw * g.dw, c]
+                            ) * np.int64(error[n, r, p, c])

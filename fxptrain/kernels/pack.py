@@ -29,13 +29,15 @@ WHOLE = Digits(1, 0)
 
 
 class Image(NamedTuple):
-    """Extents of a sample, height and width without padding, and the padding at each edge."""
+    """Extents of a sample, where its first element lies in the padded sample, and how high and wide that is."""
 
     h: int
     w: int
     c: int
-    ph: int
-    pw: int
+    top: int
+    left: int
+    height: int
+    width: int
 
 
 @kernel
@@ -65,19 +67,19 @@ def digit(value, rule):
 def pad_sample(x, n, first, image, digits, plane_size, out):
     """Channels ``first .. first + image.c`` of sample `n` of x (n, h, w, c) into the inside of a padded sample.
 
-    ``out[plane][h + 2 ph][w + 2 pw][image.c]``; the border stays.
+    ``out[plane][image.height][image.width][image.c]``; the border stays.
     """
     prefer_wide_vectors()
     flat, channels, flip = x.reshape(x.size), x.shape[3], flip_of(out)
     whole = channels == image.c
     spans, span = (1, image.w * image.c) if whole else (image.w, image.c)
-    stride = (image.w + 2 * image.pw) * image.c
+    stride = image.width * image.c
     for p in range(digits.planes):
         rule = digit_rule(p, digits)
         for h in range(image.h):
             for w in range(spans):
                 source = np.uint64(((n * image.h + h) * image.w + w) * channels + first)
-                target = np.uint64(p * plane_size + (h + image.ph) * stride + (w + image.pw) * image.c)
+                target = np.uint64(p * plane_size + (h + image.top) * stride + (w + image.left) * image.c)
                 if digits.planes == 1:
                     for i in range(np.uint64(span)):
                         out[target + i] = flat[source + i] ^ flip

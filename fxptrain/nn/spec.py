@@ -11,17 +11,18 @@ from typing import Literal
 
 from fxptrain.nn.layers.activation import LeakyReLU, ReLU, ReLU6
 from fxptrain.nn.layers.add import Add
-from fxptrain.nn.layers.contract import LayerSpec, Pair, Shape
+from fxptrain.nn.layers.contract import LayerSpec, Shape
 from fxptrain.nn.layers.conv import Conv2d, Linear
 from fxptrain.nn.layers.depthwise import DepthwiseConv2d
 from fxptrain.nn.layers.layout import Concat, Flatten
 from fxptrain.nn.layers.pool import AvgPool2d, GlobalAvgPool, MaxPool2d
+from fxptrain.nn.layers.windows import Padding, Pair
 from fxptrain.nn.state.initialization import Init
 
 __all__ = [
     "Add", "AvgPool2d", "Concat", "Conv2d", "DepthwiseConv2d", "Flatten", "FormatSpec", "GlobalAvgPool", "Init",
-    "LayerSpec", "LeakyReLU", "Linear", "Loss", "MaxPool2d", "ModelSpec", "OptimizerSpec", "Pair", "ReLU", "ReLU6",
-    "RoundingName", "Shape",
+    "LayerSpec", "LeakyReLU", "Linear", "Loss", "MaxPool2d", "ModelSpec", "OptimizerSpec", "Padding", "Pair", "ReLU",
+    "ReLU6", "RoundingName", "Shape",
 ]  # fmt: skip
 
 Loss = Literal["cross-entropy", "squared-error"]

@@ -20,7 +20,7 @@ from fxptrain.errors import RecipeError
 from fxptrain.names import shown
 from fxptrain.nn.layers.registry import layer_kinds
 from fxptrain.nn.learning_rate import ScheduleType
-from fxptrain.nn.spec import FormatSpec, LayerSpec, ModelSpec, OptimizerSpec, Pair
+from fxptrain.nn.spec import FormatSpec, LayerSpec, ModelSpec, OptimizerSpec, Padding, Pair
 from fxptrain.recipe import files as recipe_files
 from fxptrain.recipe.errors import explain, reinterpreted
 from fxptrain.sizes import MAX_ELEMENTS
@@ -140,13 +140,25 @@ def _plain(value: Any) -> Any:
 
 
 def _paired(kind: type[LayerSpec]) -> Callable[[Any], Any]:
-    """A function that doubles single numbers of a layer's table where pairs are meant: ``kernel = 5``."""
+    """A function that doubles single numbers of a layer's table where pairs are meant: ``kernel = 5``.
+
+    It raises ValueError where a padding is none of what that may be.
+    """
     hints = get_type_hints(kind)
+    paddings = [name for name, hint in hints.items() if hint == Padding]
     pairs = {name for name, hint in hints.items() if hint == Pair or Pair in get_args(hint)}
 
     def doubled(table: Any) -> Any:
         if not isinstance(table, dict):
             return table
+        for name in paddings:
+            sides = table.get(name, 0)
+            some = isinstance(sides, list | tuple) and len(sides) in (2, 4)
+            if not some and type(sides) is not int and sides != "same":
+                raise ValueError(
+                    f"A layer's `{name}` (={shown(sides)}) must be one number, two (height, width), four (top, left, "
+                    'bottom, right) or "same"'
+                )
         return {key: [item, item] if key in pairs and type(item) is int else item for key, item in table.items()}
 
     return doubled

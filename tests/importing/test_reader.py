@@ -32,7 +32,6 @@ REFUSED: dict[str, tuple[Callable[[], File], str]] = {
     ),
     "residual": (joined, r"Node 'Add_1' \(Add\): it reads t0, input; in a chain of layers"),
     "odd groups": (lambda: image().conv(2, 3, 3, group=2), r"weights are for 2 channels, its input has 2"),
-    "dilation": (lambda: image().conv(2, 3, 2, dilations=[2, 2]), r"`dilations` \(=\[2, 2\]\) must be 1"),
     "negative padding": (
         lambda: image().conv(2, 3, 3, pads=[0, 0, -1, 0]),
         r"its padding \(=\[0, 0, -1, 0\]\) must not be negative",

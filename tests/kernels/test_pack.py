@@ -26,7 +26,7 @@ RANDOM = np.random.default_rng(7)
 
 def geometry(co: int, pool: tuple[int, int], oh: int, ow: int) -> Geometry:
     """Extents of which unpooling reads the output's alone."""
-    return Geometry(Image(1, 1, 1, 0, 0), 1, 1, co, 1, 1, *pool, oh, ow, 1, 16, 16)
+    return Geometry(Image(1, 1, 1, 0, 0, 1, 1), 1, 1, 1, 1, 1, co, 1, 1, *pool, oh, ow, 1, 16, 16)
 
 
 def unpooled(error: np.ndarray, winners: np.ndarray, pool: tuple[int, int]) -> np.ndarray:
@@ -42,7 +42,7 @@ def unpooled(error: np.ndarray, winners: np.ndarray, pool: tuple[int, int]) -> n
 def test_padded_sample(kind: type) -> None:
     """Some channels of a sample inside a border that stays; int8 with their sign bit turned where the target asks."""
     x = RANDOM.integers(-128, 128, (2, 3, 4, 5)).astype(np.int8)
-    image, flip = Image(3, 4, 2, 1, 2), kind(FLIP if kind is np.int8 else 0)
+    image, flip = Image(3, 4, 2, 1, 2, 5, 8), kind(FLIP if kind is np.int8 else 0)
     out = np.full((5, 8, 2), 55, kind)
     pad_sample(x, 1, 3, image, WHOLE, out.size, out.reshape(-1))
     assert (out[1:4, 2:6] ^ flip).tolist() == x[1, :, :, 3:].tolist()

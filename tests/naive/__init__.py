@@ -16,7 +16,6 @@ from .conv import (
     depthwise_forward,
     depthwise_input_error,
     depthwise_weight_gradient,
-    output_length,
 )
 from .draws import draw, draw_array, threefry2x32
 from .layer import Stage
@@ -100,7 +99,6 @@ __all__ = [
     "maxpool2d_input_error",
     "momentum_frac_that_fits",
     "momentum_update",
-    "output_length",
     "raw_range",
     "regrid",
     "relu",

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from .activation import IDENTITY, Activation
 from .adapt import DelayedScale, Form
 from .containers import Ints
+from .conv import Padding
 from .operations import OPERATIONS, Geometry, Input, Operation
 from .parameter import Parameter
 
@@ -31,12 +32,13 @@ class Stage:
     bias: Parameter | None = None
     size: Pair = (1, 1)  # of an average pool
     stride: Pair = (1, 1)
-    padding: Pair = (0, 0)
+    padding: Padding = (0, 0)
     max_pool: tuple[Pair, Pair] | None = None  # size and stride
     activation: Activation = IDENTITY
     options: dict[str, object] = field(default_factory=dict)
     inputs: tuple[int, ...] | None = None
     input_shapes: list[tuple[int, ...]] | None = None  # (h, w, c), where a flattening layer changed one
+    dilation: Pair = (1, 1)
     error_scale: DelayedScale = field(default_factory=lambda: DelayedScale(0))
 
     @property
@@ -62,7 +64,7 @@ class Stage:
     @property
     def geometry(self) -> Geometry:
         """The operation's numbers."""
-        return Geometry(self.size, self.stride, self.padding, self.options)
+        return Geometry(self.size, self.stride, self.padding, self.dilation, self.options)
 
     def sums(self, *inputs: Input) -> tuple[Ints, int]:
         """Accumulators and their fraction bits; there is room for those that the activation adds."""

@@ -26,7 +26,8 @@ class Geometry:
 
     size: Pair = (1, 1)
     stride: Pair = (1, 1)
-    padding: Pair = (0, 0)
+    padding: conv.Padding = (0, 0)
+    dilation: Pair = (1, 1)
     options: dict[str, object] = field(default_factory=dict)
 
 
@@ -113,7 +114,7 @@ class Conv2d(Weighted):
 
     def products(self, g: Geometry, x: Ints, w: Ints) -> Ints:
         """Sums over the window and all channels."""
-        return conv.conv2d_forward(x, w, None, g.stride, g.padding)
+        return conv.conv2d_forward(x, w, None, g.stride, g.padding, g.dilation)
 
     def terms(self, w: Ints) -> int:
         """Taps times outputs."""
@@ -124,12 +125,13 @@ class Conv2d(Weighted):
     ) -> tuple[Ints, int]:
         """The transposed convolution."""
         w = parameters[0]
-        return conv.conv2d_input_error(error, w.raw, shapes[0], g.stride, g.padding), w.form.frac
+        return conv.conv2d_input_error(error, w.raw, shapes[0], g.stride, g.padding, g.dilation), w.form.frac
 
     def gradients(self, g: Geometry, parameters: Sequence[Parameter], x: Ints, error: Ints) -> tuple[Ints, Ints]:
         """By weights and bias."""
         kernel = parameters[0].raw.shape[:2]
-        return conv.conv2d_weight_gradient(x, error, kernel, g.stride, g.padding), conv.conv2d_bias_gradient(error)
+        weights = conv.conv2d_weight_gradient(x, error, kernel, g.stride, g.padding, g.dilation)
+        return weights, conv.conv2d_bias_gradient(error)
 
 
 class DepthwiseConv2d(Weighted):
@@ -137,19 +139,20 @@ class DepthwiseConv2d(Weighted):
 
     def products(self, g: Geometry, x: Ints, w: Ints) -> Ints:
         """Sums over the window."""
-        return conv.depthwise_forward(x, w, None, g.stride, g.padding)
+        return conv.depthwise_forward(x, w, None, g.stride, g.padding, g.dilation)
 
     def input_error(
         self, g: Geometry, parameters: Sequence[Parameter], error: Ints, shapes: list[tuple[int, ...]], slot: int
     ) -> tuple[Ints, int]:
         """The transposed convolution of every channel."""
         w = parameters[0]
-        return conv.depthwise_input_error(error, w.raw, shapes[0], g.stride, g.padding), w.form.frac
+        return conv.depthwise_input_error(error, w.raw, shapes[0], g.stride, g.padding, g.dilation), w.form.frac
 
     def gradients(self, g: Geometry, parameters: Sequence[Parameter], x: Ints, error: Ints) -> tuple[Ints, Ints]:
         """By weights and bias."""
         kernel = parameters[0].raw.shape[:2]
-        return conv.depthwise_weight_gradient(x, error, kernel, g.stride, g.padding), conv.conv2d_bias_gradient(error)
+        weights = conv.depthwise_weight_gradient(x, error, kernel, g.stride, g.padding, g.dilation)
+        return weights, conv.conv2d_bias_gradient(error)
 
 
 class Linear(Weighted):

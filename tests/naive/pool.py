@@ -6,14 +6,15 @@ Windows that do not fit are dropped; a window index is ``a * size[1] + b``. What
 from __future__ import annotations
 
 from .containers import Ints, exact, zeros
-from .conv import Pair, output_length, taps
+from .conv import Pair, axes, taps
 from .multiplier import Multiplier
 
 
 def pooled_shape(shape: tuple[int, ...], size: Pair, stride: Pair) -> tuple[int, ...]:
     """Shape of the map after pooling."""
     n, h, w, c = shape
-    return n, output_length(h, size[0], stride[0], 0), output_length(w, size[1], stride[1], 0), c
+    rows, columns = axes((h, w), size, stride, (0, 0), (1, 1))
+    return n, len(rows), len(columns), c
 
 
 def maxpool2d_forward(x: Ints, size: Pair, stride: Pair | None = None) -> tuple[Ints, Ints]:

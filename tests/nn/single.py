@@ -94,7 +94,8 @@ class Single:
 
     def _twin(self, layers: tuple[s.LayerSpec, ...]) -> naive.Stage:
         layer = layers[0]
-        geometry = {name: getattr(layer, name) for name in ("stride", "padding", "size") if getattr(layer, name, None)}
+        names = "stride", "padding", "dilation", "size"
+        geometry = {name: getattr(layer, name) for name in names if getattr(layer, name, None)}
         op = layer.type if layer.type in naive.OPERATIONS else "identity"
         pools = [(pool.size, pool.stride or pool.size) for pool in layers if isinstance(pool, s.MaxPool2d)]
         if isinstance(layer, s.AvgPool2d):

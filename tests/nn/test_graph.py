@@ -107,7 +107,11 @@ def test_a_view_of_what_others_read(layer: s.LayerSpec, inside: bool, first: boo
     ("layers", "error", "message"),
     [
         ((s.Conv2d(channels=2, kernel=(9, 1)),), ShapeError, "Layer '0.conv2d': window (9, 1) is larger than"),
-        ((s.Conv2d(channels=2, kernel=(0, 1)),), ShapeError, "kernel (0, 1) and stride (1, 1) must be positive"),
+        (
+            (s.Conv2d(channels=2, kernel=(0, 1)),),
+            ShapeError,
+            "kernel (0, 1), stride (1, 1) and dilation (1, 1) must be positive",
+        ),
         ((s.Conv2d(channels=0, kernel=(1, 1)),), ShapeError, "Layer '0.conv2d': `channels` (=0) must be positive."),
         ((CONV, s.MaxPool2d(size=(7, 7))), ShapeError, "Layer '1.maxpool2d': window (7, 7) is larger"),
         ((s.Linear(features=0),), ShapeError, "Layer '0.linear': `features` (=0) must be positive."),

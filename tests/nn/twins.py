@@ -120,7 +120,7 @@ class Structure:
             return naive.Stage(
                 "identity", number, form, max_pool=pool, activation=activation or naive.IDENTITY, inputs=owners
             )
-        geometry = {name: options[name] for name in ("stride", "padding", "size") if options.get(name)}
+        geometry = {name: options[name] for name in ("stride", "padding", "dilation", "size") if options.get(name)}
         if "size" in geometry:
             geometry["stride"] = options.get("stride") or options["size"]
         parameters = parameters_of(self.parts[number].parameters)

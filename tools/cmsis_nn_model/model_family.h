@@ -8,14 +8,14 @@
 
 /* Sum of one output (oh, ow, c): `step` and `from` tell a depthwise kernel's place of its weights and inputs. */
 static int64_t INNER(sum_)(const VALUE *x, const cmsis_nn_dims *in, const int8_t *w, const cmsis_nn_dims *seen,
-                           const cmsis_nn_tile *stride, const cmsis_nn_tile *pad, int32_t oh, int32_t ow, int32_t c,
-                           int32_t depthwise)
+                           const cmsis_nn_tile *stride, const cmsis_nn_tile *pad, const cmsis_nn_tile *apart,
+                           int32_t oh, int32_t ow, int32_t c, int32_t depthwise)
 {
     int64_t sum = 0;
     int32_t kh, kw, ci;
     for (kh = 0; kh < seen->h; kh++) {
         for (kw = 0; kw < seen->w; kw++) {
-            const int32_t h = oh * stride->h - pad->h + kh, at = ow * stride->w - pad->w + kw;
+            const int32_t h = oh * stride->h - pad->h + kh * apart->h, at = ow * stride->w - pad->w + kw * apart->w;
             if ((h < 0) || (h >= in->h) || (at < 0) || (at >= in->w)) {
                 continue;
             }
@@ -31,6 +31,7 @@ static int64_t INNER(sum_)(const VALUE *x, const cmsis_nn_dims *in, const int8_t
 
 static void INNER(convolve_)(const VALUE *x, const cmsis_nn_dims *in, const int8_t *w, const cmsis_nn_dims *seen,
                              const BIAS *bias, const cmsis_nn_tile *stride, const cmsis_nn_tile *pad,
+                             const cmsis_nn_tile *apart,
                              const int32_t *multiplier, const int32_t *shift, const cmsis_nn_activation *limits,
                              const cmsis_nn_dims *out, VALUE *y, int32_t depthwise)
 {
@@ -38,7 +39,7 @@ static void INNER(convolve_)(const VALUE *x, const cmsis_nn_dims *in, const int8
     for (oh = 0; oh < out->h; oh++) {
         for (ow = 0; ow < out->w; ow++) {
             for (c = 0; c < out->c; c++) {
-                int64_t sum = INNER(sum_)(x, in, w, seen, stride, pad, oh, ow, c, depthwise);
+                int64_t sum = INNER(sum_)(x, in, w, seen, stride, pad, apart, oh, ow, c, depthwise);
                 sum += (bias == NULL) ? 0 : bias[c];
                 *y++ = (VALUE)limited(INNER(rescale_)(sum, multiplier[c], shift[c]), limits);
             }
@@ -56,7 +57,7 @@ arm_cmsis_nn_status FUNCTION(convolve_wrapper)(const cmsis_nn_context *context, 
     if ((context->buf == NULL) || (seen->n != out->c) || (seen->c != in->c)) {
         return ARM_CMSIS_NN_ARG_ERROR;
     }
-    INNER(convolve_)(x, in, w, seen, BIAS_OF(bias), &params->stride, &params->padding, scale->multiplier, scale->shift,
+    INNER(convolve_)(x, in, w, seen, BIAS_OF(bias), &params->stride, &params->padding, &params->dilation, scale->multiplier, scale->shift,
                      &params->activation, out, y, 0);
     return ARM_CMSIS_NN_SUCCESS;
 }
@@ -73,7 +74,7 @@ arm_cmsis_nn_status FUNCTION(depthwise_conv_wrapper)(const cmsis_nn_context *con
     if ((params->ch_mult != 1) || (in->c != out->c) || (seen->c != out->c)) {
         return ARM_CMSIS_NN_ARG_ERROR;
     }
-    INNER(convolve_)(x, in, w, seen, bias, &params->stride, &params->padding, scale->multiplier, scale->shift,
+    INNER(convolve_)(x, in, w, seen, bias, &params->stride, &params->padding, &params->dilation, scale->multiplier, scale->shift,
                      &params->activation, out, y, 1);
     return ARM_CMSIS_NN_SUCCESS;
 }

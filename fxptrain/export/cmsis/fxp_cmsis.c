@@ -15,7 +15,6 @@
 #endif
 
 static fxp_cmsis_value maps[2][FXP_CMSIS_BUFFER]; /* the input and the output of a layer, in turn */
-static const cmsis_nn_tile one = {1, 1};
 
 static cmsis_nn_conv_params conv_params(const fxp_cmsis_layer *layer)
 {
@@ -24,7 +23,7 @@ static cmsis_nn_conv_params conv_params(const fxp_cmsis_layer *layer)
     params.output_offset = 0;
     params.stride = layer->stride;
     params.padding = layer->padding;
-    params.dilation = one;
+    params.dilation = layer->dilation;
     params.activation = layer->activation;
     return params;
 }
@@ -37,7 +36,7 @@ static cmsis_nn_dw_conv_params depthwise_params(const fxp_cmsis_layer *layer)
     params.ch_mult = 1;
     params.stride = layer->stride;
     params.padding = layer->padding;
-    params.dilation = one;
+    params.dilation = layer->dilation;
     params.activation = layer->activation;
     return params;
 }

@@ -32,7 +32,7 @@ enum { FXP_CMSIS_CONV = 0, FXP_CMSIS_DEPTHWISE = 1, FXP_CMSIS_LINEAR = 2, FXP_CM
 typedef struct {
     int32_t kind;
     cmsis_nn_dims input, filter, output; /* as the kernel wants them */
-    cmsis_nn_tile stride, padding;
+    cmsis_nn_tile stride, padding, dilation;
     cmsis_nn_activation activation;
     const int8_t *weights;      /* (co, kh, kw, ci), depthwise (kh, kw, c), linear (out, in); NULL: none */
     const fxp_cmsis_bias *bias; /* on the grid of the sums; NULL: none */

@@ -21,12 +21,13 @@ from fxptrain.export.onnx.graph import Graph
 from fxptrain.fixed.format import FxP
 from fxptrain.nn.layers.activation import ActivationStage
 from fxptrain.nn.layers.add import AddStage
-from fxptrain.nn.layers.contract import Pair, Row, Shape, Stage
+from fxptrain.nn.layers.contract import Row, Shape, Stage
 from fxptrain.nn.layers.conv import ProductStage
 from fxptrain.nn.layers.depthwise import DepthwiseStage
 from fxptrain.nn.layers.layout import ConcatStage
 from fxptrain.nn.layers.pool import AveragePoolStage, MaxPoolStage
 from fxptrain.nn.layers.weighted import WeightedStage
+from fxptrain.nn.layers.windows import Pair, Windows
 from fxptrain.nn.model import Model
 
 ZERO = 128  # of quantized values
@@ -215,8 +216,8 @@ def _quantized_convolution(
     if any(sums.bias):
         inputs += (g.tensor("bias", np.array([value >> sums.lift for value in sums.bias], np.int32)),)
     y = g.add(
-        "QLinearConv", *inputs, kernel_shape=list(seen[:2]), strides=list(row.stride), pads=list(row.padding) * 2,
-        group=x.shape[2] // seen[2],
+        "QLinearConv", *inputs, kernel_shape=list(seen[:2]), strides=list(row.stride), pads=list(row.padding),
+        dilations=list(row.dilation), group=x.shape[2] // seen[2],
     )  # fmt: skip
     if row.pool != (1, 1):
         y = g.add("MaxPool", y, kernel_shape=list(row.pool), strides=list(row.pool))
@@ -247,13 +248,14 @@ def _range(stage: Stage) -> tuple[int, int]:
 # Any width -------------------------------------------------------------------------------------------------------
 
 
-def windows(width: int, kernel: Pair, stride: Pair, out: Pair, pool: Pair) -> npt.NDArray[np.int32]:
+def read_positions(width: int, windows: Windows, out: Pair, pool: Pair) -> npt.NDArray[np.int32]:
     """Flat positions (out * pool, kernel) that windows read of a map of that width; pooled windows are neighbours."""
     oh, ow, ph, pw = (np.arange(n) for n in (*out, *pool))
-    rows = (oh[:, None, None, None] * pool[0] + ph[:, None]) * stride[0]
-    columns = (ow[:, None, None] * pool[1] + pw) * stride[1]
+    rows = (oh[:, None, None, None] * pool[0] + ph[:, None]) * windows.stride[0]
+    columns = (ow[:, None, None] * pool[1] + pw) * windows.stride[1]
     corners = (rows * width + columns).reshape(-1, 1)
-    taps = (np.arange(kernel[0])[:, None] * width + np.arange(kernel[1])).reshape(1, -1)
+    down, across = (np.arange(k) * apart for k, apart in zip(windows.kernel, windows.dilation, strict=True))
+    taps = (down[:, None] * width + across).reshape(1, -1)
     return np.asarray(corners + taps, np.int32)
 
 
@@ -261,11 +263,11 @@ def _gathered(g: Graph, stage: Stage, row: Row, x: str, dtype: np.dtype[Any]) ->
     """What each window reads: integers (n, h, w, c) to (n, windows, kernel, c), with zero padding."""
     h, w, c = stage.in_shape
     x = x if dtype == np.int32 else g.cast(x, dtype)
-    ph, pw = row.padding
-    if (ph, pw) != (0, 0):
-        x = g.add("Pad", x, g.numbers(0, ph, pw, 0, 0, ph, pw, 0))
-    h, w = h + 2 * ph, w + 2 * pw
-    found = windows(w, row.kernel, row.stride, stage.out_shape[:2], row.pool)
+    top, left, bottom, right = row.padding
+    if any(row.padding):
+        x = g.add("Pad", x, g.numbers(0, top, left, 0, 0, bottom, right, 0))
+    h, w = h + top + bottom, w + left + right
+    found = read_positions(w, row.windows, stage.out_shape[:2], row.pool)
     return g.add("Gather", g.reshape(x, h * w, c), g.tensor("windows", found), axis=1)
 
 

@@ -114,13 +114,43 @@ fxp_position fxp_window_entry(int32_t t, int32_t pool_w);
 /* Input position of the first tap of the kernel at entry `t` of pooled output (oh, ow); negative in the padding. */
 fxp_position fxp_input_position(const fxp_stage *stage, int32_t oh, int32_t ow, int32_t t);
 
-/* Kernel taps first <= k < last that lie inside an axis of `extent`, for a kernel of `size` at `position`. */
+/* Steps from one tap of the kernel to the next. */
+#if FXP_DILATED
+#define FXP_DIL_H(stage) ((stage)->dil_h)
+#define FXP_DIL_W(stage) ((stage)->dil_w)
+#else
+#define FXP_DIL_H(stage) 1
+#define FXP_DIL_W(stage) 1
+#endif
+
+/* Kernel taps first <= k < last. */
 typedef struct {
     int32_t first;
     int32_t last;
 } fxp_range;
 
-fxp_range fxp_inside(int32_t position, int32_t size, int32_t extent);
+/* Those that lie inside the input's height, or width, for a kernel whose first tap is at `at`. */
+fxp_range fxp_rows_inside(const fxp_stage *stage, fxp_position at);
+fxp_range fxp_columns_inside(const fxp_stage *stage, fxp_position at);
+
+/* How many of these columns of taps lie side by side in the input. */
+static inline int32_t fxp_taps_aside(const fxp_stage *stage, fxp_range columns)
+{
+#if FXP_DILATED
+    if (stage->dil_w > 1) {
+        return 1;
+    }
+#else
+    (void)stage;
+#endif
+    return columns.last - columns.first;
+}
+
+/* Where tap (kh, kw) of the kernel at `at` reads channel 0 of the input. */
+static inline int32_t fxp_input_at(const fxp_stage *stage, fxp_position at, int32_t kh, int32_t kw)
+{
+    return ((at.h + kh * FXP_DIL_H(stage)) * stage->w + at.w + kw * FXP_DIL_W(stage)) * stage->ci;
+}
 
 /* Flat index of channel `c` at entry `t` of the window (kh, kw) of output (oh, ow), without padding. */
 int32_t fxp_window_at(const fxp_stage *stage, int32_t oh, int32_t ow, int32_t c, int32_t t);

@@ -86,6 +86,9 @@ typedef struct {
     int32_t h, w, ci;            /* of the first one */
     int32_t oh, ow, co;
     int32_t kh, kw, sh, sw, pad_h, pad_w;
+#if FXP_DILATED
+    int32_t dil_h, dil_w; /* steps from one tap of the kernel to the next */
+#endif
     int32_t pool_h, pool_w;
     int32_t taps;        /* weights of one output channel */
     fxp_multiplier mean; /* what sums without weights are multiplied by: of an average pool, 1 / (kh * kw) */

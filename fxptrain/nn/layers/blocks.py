@@ -91,7 +91,7 @@ class ProductBlocks(Blocks):
             stage.channels, COLUMN_MULTIPLE, 1, lambda n: self._panel_bytes("forward", n) <= budgets.forward
         )
         self.inputs = _best_block(
-            stage.inner, unit, stage.kernel[1], lambda n: self._panel_bytes("error", n) <= budgets.error
+            stage.inner, unit, stage.across, lambda n: self._panel_bytes("error", n) <= budgets.error
         )
         unit = COLUMN_MULTIPLE if stage.linear else 4 if self._gradient_bytes(4) <= budgets.gradient else 1
         self.rows = _largest_block(stage.inner, unit, lambda n: self._gradient_bytes(n) <= budgets.gradient)
@@ -107,10 +107,10 @@ class ProductBlocks(Blocks):
         s = self.stage
         group, size = s.groups[phase], np.dtype(s.elements[phase]).itemsize
         if phase == "forward":
-            run, columns = s.kernel[1] * s.inner, round_up(channels, COLUMN_MULTIPLE)
-            return s.forward_static.column_digits.planes * s.kernel[0] * round_up(run, group) * columns * size
-        columns = round_up(s.kernel[1] * channels, COLUMN_MULTIPLE)
-        return s.error_static.column_digits.planes * s.kernel[0] * round_up(s.channels, group) * columns * size
+            run, columns = s.run, round_up(channels, COLUMN_MULTIPLE)
+            return s.forward_static.column_digits.planes * s.lines * round_up(run, group) * columns * size
+        columns = round_up(s.across * channels, COLUMN_MULTIPLE)
+        return s.error_static.column_digits.planes * s.lines * round_up(s.channels, group) * columns * size
 
     def _gradient_bytes(self, channels: int) -> int:
         size = np.dtype(self.stage.gradient_type(self.batch)).itemsize
@@ -133,7 +133,7 @@ class ProductBlocks(Blocks):
             picks = CHOICES if phase == "gradient" and self.picks else 1
             groups = full.groups._replace(gradient=s.groups["gradient"] * picks)
             self._layouts[key] = Geometries(
-                full.in_shape, (*full.out_shape[:2], key[1]), full.kernel, full.stride, full.padding, full.pool,
+                full.in_shape, (*full.out_shape[:2], key[1]), full.windows, full.pool,
                 linear=full.linear, width=self._width(phase), phases=(phase,), groups=groups,
             )  # fmt: skip
         return self._layouts[key]
@@ -168,7 +168,7 @@ class ProductBlocks(Blocks):
         read = READ if kept.x.plain else UNPACK
         forward = sum(positions * s.taps * s.inner * round_up(count, WIDE_COLUMNS) for _, count in outputs)
         forward += len(outputs) * self.batch * s.in_elements * read
-        error = sum(positions * s.kernel[0] * s.channels * round_up(s.kernel[1] * n, WIDE_COLUMNS) for _, n in inputs)
+        error = sum(positions * s.lines * s.channels * round_up(s.across * n, WIDE_COLUMNS) for _, n in inputs)
         error = error // (1 + self.sparse) + len(inputs) * positions * s.channels * READ
         gradient = positions * s.taps * s.inner * round_up(s.channels, WIDE_COLUMNS) // (1 + self.picks)
         gradient += len(rows) * positions * s.channels * READ + self.batch * s.in_elements * s.kernel[1] * read

@@ -19,19 +19,18 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fxptrain.errors import ShapeError
 from fxptrain.fixed.format import FxP
 from fxptrain.kernels.call import Call, run_calls
 from fxptrain.kernels.requantize import Activation, Gate, RoundSite
 from fxptrain.kernels.update_site import Runs
 from fxptrain.nn.layers.storage import NOTHING, Storage
+from fxptrain.nn.layers.windows import BOTH, NONE, Pair, Sides, Windows
 from fxptrain.nn.state.arena import Buffer
 from fxptrain.nn.state.formats import ErrorScale, TensorFormat
 from fxptrain.nn.state.initialization import Init
 from fxptrain.nn.state.parameters import IntArray, ParameterArray
 from fxptrain.nn.state.streams import Site, stream
 
-Pair = tuple[int, int]
 Shape = tuple[int, int, int]
 Views = Mapping[str, npt.NDArray[Any]]
 NO_WINNERS = np.empty((0, 0, 0, 0), np.uint8)
@@ -157,7 +156,7 @@ class LayerSpec(ABC):
 
         Raises
         ------
-        ShapeError
+        fxptrain.errors.ShapeError
             If the layer does not fit its inputs.
         """
 
@@ -346,8 +345,10 @@ class Row(NamedTuple):
     ----------
     kind : str
         Names its files and its functions (``fxp_<kind>_forward``).
-    kernel, stride, padding : pair of int
-        Of its window on the input.
+    kernel, stride, dilation : pair of int
+        Of its windows on the input, see `Windows`.
+    padding : (top, left, bottom, right)
+        Zeros around the input.
     pool : pair of int
         Windows of sums of which the largest is kept.
     weights : tuple of int
@@ -363,15 +364,21 @@ class Row(NamedTuple):
     """
 
     kind: str
-    kernel: Pair = (1, 1)
-    stride: Pair = (1, 1)
-    padding: Pair = (0, 0)
-    pool: Pair = (1, 1)
+    kernel: Pair = BOTH
+    stride: Pair = BOTH
+    padding: Sides = NONE
+    pool: Pair = BOTH
     weights: tuple[int, ...] = ()
     patches: int = 0
     panel: int = 0
     error_terms: int = 1
     mean: tuple[int, int] = (1, 0)
+    dilation: Pair = BOTH
+
+    @property
+    def windows(self) -> Windows:
+        """On the input."""
+        return Windows(self.kernel, self.stride, self.padding, self.dilation)
 
     @property
     def taps(self) -> int:
@@ -641,25 +648,3 @@ def error_site(form: FxP, shift: int, stream_of: int, elements: int, moment: Mom
         shift, moment.stochastic_error, form.min_raw, form.max_raw, moment.seed, stream_of, 0,
         moment.first_sample * elements, 0, elements,
     )  # fmt: skip
-
-
-def check_window(name: str, shape: Shape, kernel: Pair, stride: Pair, padding: Pair) -> None:
-    """Raise `ShapeError` unless a window fits into the padded input."""
-    if min(*kernel, *stride) < 1 or min(padding) < 0:
-        raise ShapeError(
-            f"Layer {name!r}: kernel {kernel} and stride {stride} must be positive, padding {padding} at least 0."
-        )
-    for axis, (extent, size, pad) in enumerate(zip(shape[:2], kernel, padding, strict=True)):
-        if extent + 2 * pad < size:
-            raise ShapeError(
-                f"Layer {name!r}: window {kernel} is larger than its input {shape[:2]} with padding {padding} "
-                f"along axis {axis}. Use a smaller window or more padding."
-            )
-
-
-def windows_of(shape: Shape, kernel: Pair, stride: Pair, padding: Pair = (0, 0)) -> Pair:
-    """How many windows fit along each axis."""
-    return (
-        (shape[0] + 2 * padding[0] - kernel[0]) // stride[0] + 1,
-        (shape[1] + 2 * padding[1] - kernel[1]) // stride[1] + 1,
-    )

@@ -30,17 +30,16 @@ from fxptrain.nn.layers.contract import (
     ForwardCall,
     GradientBlock,
     LayerSpec,
-    Pair,
     Roundings,
     Row,
     Shape,
     Views,
-    check_window,
     elements_of,
 )
-from fxptrain.nn.layers.images import Geometries, Groups, Images, padded_size, round_up
+from fxptrain.nn.layers.images import Geometries, Groups, Images, padded_size, round_up, taps_across
 from fxptrain.nn.layers.registry import register
 from fxptrain.nn.layers.weighted import WeightedSpec, WeightedStage, WindowSpec
+from fxptrain.nn.layers.windows import NONE, Windows
 from fxptrain.nn.state.arena import Buffer
 from fxptrain.nn.state.parameters import IntArray
 
@@ -61,13 +60,14 @@ ZEROS = np.zeros(1, np.int64)
 class Conv2d(WindowSpec):
     """Two-dimensional convolution (cross-correlation) of NHWC input with zero padding.
 
-    ``y[n, i, j, o] = bias[o] + sum of x[n, i sh + a - ph, j sw + b - pw, c] w[a, b, c, o]`` over a, b, c, rounded once.
+    ``y[n, i, j, o] = bias[o] + sum of x[n, i sh + a dh - top, j sw + b dw - left, c] w[a, b, c, o]`` over a, b, c,
+    rounded once.
 
     Parameters
     ----------
     channels : int
         Of the output, co.
-    kernel, stride, padding, bias
+    kernel, stride, padding, dilation, bias
         As of `WindowSpec`.
 
     Notes
@@ -81,13 +81,10 @@ class Conv2d(WindowSpec):
 
     def stage(self, layer: int, name: str, shapes: Sequence[Shape]) -> ProductStage:
         """See `LayerSpec.stage`."""
-        check_window(name, shapes[0], self.kernel, self.stride, self.padding)
+        windows = self.windows(name, shapes[0])
         if self.channels < 1:
             raise ShapeError(f"Layer {name!r}: `channels` (={self.channels}) must be positive.")
-        return ProductStage(
-            layer, name, shapes[0], self.channels, kernel=self.kernel, stride=self.stride, padding=self.padding,
-            bias=self.bias,
-        )  # fmt: skip
+        return ProductStage(layer, name, shapes[0], self.channels, windows=windows, bias=self.bias)
 
     @classmethod
     def choices(cls, shapes: Sequence[Shape]) -> Mapping[str, Sequence[Any]]:
@@ -143,7 +140,7 @@ class ProductStage(WeightedStage):
 
     Parameters
     ----------
-    layer, name, in_shape, channels, kernel, stride, padding, bias
+    layer, name, in_shape, channels, windows, bias
         As of `WeightedStage`.
     linear : bool
         Whether the whole sample is one position.
@@ -152,11 +149,13 @@ class ProductStage(WeightedStage):
     reads_packed = True
 
     def __init__(
-        self, layer: int, name: str, in_shape: Shape, channels: int, *, kernel: Pair = (1, 1), stride: Pair = (1, 1),
-        padding: Pair = (0, 0), bias: bool = True, linear: bool = False,
+        self, layer: int, name: str, in_shape: Shape, channels: int, *, windows: Windows = Windows(),  # noqa: B008
+        bias: bool = True, linear: bool = False,
     ) -> None:  # fmt: skip
-        super().__init__(layer, name, in_shape, channels, kernel=kernel, stride=stride, padding=padding, bias=bias)
-        self.linear, self.taps, self.channels = linear, kernel[0] * kernel[1], channels
+        super().__init__(layer, name, in_shape, channels, windows=windows, bias=bias)
+        self.linear, self.taps, self.channels = linear, prod(windows.kernel), channels
+        self.across = taps_across(windows)
+        self.lines = self.taps // self.across  # runs that a kernel reads
         if linear:
             self.out_shape = (1, 1, channels)
         self.inner = elements_of(in_shape) if linear else in_shape[2]  # ci
@@ -171,6 +170,11 @@ class ProductStage(WeightedStage):
     def parameter_shapes(self) -> Mapping[str, tuple[int, ...]]:
         """Weights (kh, kw, ci, co) or (in, out), bias (co,)."""
         return self.with_bias((self.inner, self.channels) if self.linear else (*self.kernel, self.inner, self.channels))
+
+    @property
+    def run(self) -> int:
+        """Inputs that lie side by side under a kernel row's neighbouring taps."""
+        return self.across * self.inner
 
     @property
     def fan_in(self) -> int:
@@ -190,11 +194,13 @@ class ProductStage(WeightedStage):
     def row(self) -> Row:
         """A linear layer is a convolution of one position whose kernel is the whole input: nothing is gathered."""
         kernel = self.in_shape[:2] if self.linear else self.kernel
-        whole = kernel == self.in_shape[:2] and not self.pools and self.padding == (0, 0)
+        windows = self.windows
+        whole = kernel == self.in_shape[:2] and not self.pools and windows.padding == NONE
         meetings = min(prod(kernel), self.out_shape[0] * self.out_shape[1])
         return Row(
-            "conv", kernel, self.stride, self.padding, self.pool, (self.channels, *kernel, self.in_shape[2]),
+            "conv", kernel, windows.stride, windows.padding, self.pool, (self.channels, *kernel, self.in_shape[2]),
             0 if whole else prod(self.pool), min(self.channels, 2 if whole else PANEL), meetings * self.channels,
+            dilation=windows.dilation,
         )  # fmt: skip
 
     @property
@@ -238,8 +244,7 @@ class ProductStage(WeightedStage):
     def images(self) -> Geometries:
         """How samples become images."""
         groups = Groups(self.groups["error"], self.groups["gradient"] * (CHOICES if self.picks else 1))
-        window = self.kernel, self.stride, self.padding, self.pool
-        return Geometries(self.in_shape, self.out_shape, *window, linear=self.linear, groups=groups)
+        return Geometries(self.in_shape, self.out_shape, self.windows, self.pool, linear=self.linear, groups=groups)
 
     @property
     def picks(self) -> bool:
@@ -293,8 +298,8 @@ class ProductStage(WeightedStage):
 
     def forward_panels(self, g: Geometry) -> list[Buffer]:
         """What a geometry's outputs are multiplied by and begin at."""
-        run = round_up(self.kernel[1] * self.inner, self.groups["forward"])
-        size = self.forward_static.column_digits.planes * self.kernel[0] * run * g.columns
+        run = round_up(self.run, self.groups["forward"])
+        size = self.forward_static.column_digits.planes * self.lines * run * g.columns
         return [
             Buffer("panels", "panel", (size,), self.elements["forward"]),
             Buffer("bias", "panel", (g.columns,), np.int64),
@@ -303,7 +308,7 @@ class ProductStage(WeightedStage):
     def error_panels(self, g: Geometry, sparse: bool) -> list[Buffer]:
         """What errors are multiplied by for a geometry's input error, and where its sums begin."""
         planes = self.error_static.column_digits.planes
-        size = planes * self.kernel[0] * round_up(self.channels, self.groups["error"]) * g.run_columns
+        size = planes * self.lines * round_up(self.channels, self.groups["error"]) * g.run_columns
         start = padded_size(g) + g.run_columns if self.flipped["error"] and not sparse else 0
         return [
             Buffer("transposed", "panel", (size,), self.elements["error"]),
@@ -313,23 +318,25 @@ class ProductStage(WeightedStage):
     def _most_sums(self, backward: bool) -> int:
         """Room for the sums of the weights that packing needs: int64 of every channel, or int32 of packed columns."""
         g = self.images.extents(self.inner)
-        packed = [g.columns * self.flipped["forward"], self.kernel[0] * g.run_columns * self.flipped["error"]]
+        packed = [g.columns * self.flipped["forward"], self.lines * g.run_columns * self.flipped["error"]]
         units = 1 + self.taps * self.inner // self.unit if self.forward_static.row_digits.planes > 1 else 0
         return max(self.channels * max(1, units), self.inner, *(-(-count // 2) for count in packed[: 1 + backward]))
 
     @cached_property
     def unit(self) -> int:
         """Terms of an output's sum whose squares are summed by themselves, for `norms.Chains`."""
-        run = self.kernel[1] * self.inner
+        run = self.run
         if run < SHORT_RUN:
             return run
-        return self.inner if self.kernel[1] > 1 or self.inner % LINEAR_UNITS else self.inner // LINEAR_UNITS
+        return self.inner if self.across > 1 or self.inner % LINEAR_UNITS else self.inner // LINEAR_UNITS
 
     @cached_property
     def spans(self) -> list[int]:
         """Spans of `norms.Chains` worth a try, longest first: kernel rows, then parts of one, of whole pairs."""
-        run = self.kernel[1] * self.inner
-        rows = {-(-self.kernel[0] // parts) * run for parts in range(1, self.kernel[0] + 1)}
+        run = self.run
+        rows = {-(-self.lines // parts) * run for parts in range(1, self.lines + 1)}
+        if self.lines > self.kernel[0]:  # the products of apart taps are cut between kernel rows only, or anywhere
+            rows = {run, self.kernel[1] * run, self.lines * run}
         units = run // self.unit
         inside = {-(-units // parts) * self.unit for parts in range(2, units + 1)}
         found = [span for span in rows | inside if span >= SHORTEST_SPAN and (span >= run or span % 2 == 0)]
@@ -391,7 +398,7 @@ class ProductStage(WeightedStage):
         group, kind = self.groups["gradient"], self.elements["gradient"]
         lines, across = (g.oh_used // 2, g.ow_used // 2) if picks else (g.oh_used, g.ow_used)
         spread = samples * lines * round_up(across, group) * g.columns
-        row, skip = (g.image.w + 2 * g.image.pw) * channels, g.sw * channels
+        row, skip = g.image.width * channels, g.sw * channels
         down = g.sh * row
         squares = max(self.channels, channels) if planes > 1 and self._x_bits <= 16 else 0
         reach = picks * max(6 * skip, 2 * skip + down)  # from a group's first position to those of its last window
@@ -501,10 +508,10 @@ class ProductStage(WeightedStage):
 
     def pack_forward(self, views: Views, g: Geometry, begin: int) -> list[Call]:
         """Pack the weights of a geometry's output channels, from `begin` on, and align their biases."""
-        (flat, bits), run = self.weights.stored, self.kernel[1] * self.inner
+        (flat, bits), run = self.weights.stored, self.run
         calls = [
             Call(
-                panels.pack_forward, flat, bits, self.kernel[0], run, self.channels, begin, g.co, g.columns,
+                panels.pack_forward, flat, bits, self.lines, run, self.channels, begin, g.co, g.columns,
                 self.forward_chain.column_digits, views["panels"],
             )
         ]  # fmt: skip
@@ -524,17 +531,17 @@ class ProductStage(WeightedStage):
     def _sums(self, packed: IntArray, groups: int, columns: int, apart: bool, views: Views) -> Call:
         """Sums of the packed weights that a row operand of ones gives."""
         sums = views["sums"].view(np.int32)
-        return Call(panels.panel_sums, packed, self.kernel[0], groups, columns, apart, ZEROS, views["ones"], sums)
+        return Call(panels.panel_sums, packed, self.lines, groups, columns, apart, ZEROS, views["ones"], sums)
 
     def pack_error(self, views: Views, g: Geometry, tables: Tables, begin: int, sparse: bool) -> list[Call]:
         """Pack the weights of a geometry's input channels, from `begin` on, for their input error."""
         (flat, bits), digits = self.weights.stored, self.error_chain.column_digits
-        across = (1, g.kw * self.inner, 0, g.kw * g.image.c) if g.image.c == self.inner else (
-            g.kw, self.inner, begin, g.image.c
+        across = (1, g.across * self.inner, 0, g.across * g.image.c) if g.image.c == self.inner else (
+            g.across, self.inner, begin, g.image.c
         )  # fmt: skip
         calls = [
             Call(
-                panels.pack_transposed, flat, bits, self.kernel[0], *across, self.channels, g.run_columns, digits,
+                panels.pack_transposed, flat, bits, self.lines, *across, self.channels, g.run_columns, digits,
                 FLIPPED_WORD if self.flipped["error"] and sparse else 0, views["transposed"],
             )
         ]  # fmt: skip
@@ -562,12 +569,12 @@ class ProductStage(WeightedStage):
         provable = chain.row_digits.planes > 1 and chain.column_digits.planes == 1 and self._x_bits <= 16
         room = views["forward_room"] if provable else views["forward_room"][:0]
         spans = (*self.spans, *[0] * (MOST_SPANS - len(self.spans)))  # of one length, so that one kernel serves all
-        return Chains(spans, room, self.kernel[1] * self.inner, self.unit, *self._extent)
+        return Chains(spans, room, self.run, self.unit, *self._extent)
 
     @property
     def _extent(self) -> tuple[int, int]:
         """See `Chains`: where it would take too long to add up inputs' squares, the format's extent is taken."""
-        return self.x_form.extent if self.kernel[1] * self.inner < SHORT_RUN else (0, 0)
+        return self.x_form.extent if self.run < SHORT_RUN else (0, 0)
 
     def _aligned(self, views: Views, g: Geometry) -> IntArray:
         """Biases aligned with the sums, in their type."""

@@ -13,7 +13,6 @@ import numpy.typing as npt
 from fxptrain.kernels import conv, depthwise
 from fxptrain.kernels.call import Call
 from fxptrain.kernels.conv_gradient import bias_gradient
-from fxptrain.kernels.pack import Image
 from fxptrain.kernels.panels import align_bias
 from fxptrain.kernels.update_site import Runs
 from fxptrain.nn.layers.accumulate import fits_int32
@@ -25,9 +24,8 @@ from fxptrain.nn.layers.contract import (
     Row,
     Shape,
     Views,
-    check_window,
 )
-from fxptrain.nn.layers.images import make_tables
+from fxptrain.nn.layers.images import make_geometry, make_tables
 from fxptrain.nn.layers.registry import register
 from fxptrain.nn.layers.weighted import WeightedStage, WindowSpec
 from fxptrain.nn.state.arena import Buffer
@@ -39,11 +37,12 @@ from fxptrain.nn.state.parameters import IntArray
 class DepthwiseConv2d(WindowSpec):
     """Convolution of every channel with its own kernel.
 
-    ``y[n, i, j, c] = bias[c] + sum of x[n, i sh + a - ph, j sw + b - pw, c] w[a, b, c]`` over a, b, rounded once.
+    ``y[n, i, j, c] = bias[c] + sum of x[n, i sh + a dh - top, j sw + b dw - left, c] w[a, b, c]`` over a, b,
+    rounded once.
 
     Parameters
     ----------
-    kernel, stride, padding, bias
+    kernel, stride, padding, dilation, bias
         As of `WindowSpec`.
 
     Notes
@@ -56,9 +55,8 @@ class DepthwiseConv2d(WindowSpec):
 
     def stage(self, layer: int, name: str, shapes: Sequence[Shape]) -> DepthwiseStage:
         """See `LayerSpec.stage`."""
-        check_window(name, shapes[0], self.kernel, self.stride, self.padding)
-        window = {"kernel": self.kernel, "stride": self.stride, "padding": self.padding}
-        return DepthwiseStage(layer, name, shapes[0], shapes[0][2], **window, bias=self.bias)
+        windows = self.windows(name, shapes[0])
+        return DepthwiseStage(layer, name, shapes[0], shapes[0][2], windows=windows, bias=self.bias)
 
 
 class DepthwiseStage(WeightedStage):
@@ -89,16 +87,16 @@ class DepthwiseStage(WeightedStage):
         meetings, channels = min(self.fan_in, self.out_shape[0] * self.out_shape[1]), self.out_shape[2]
         weights = channels, *self.kernel
         return Row(
-            "depthwise", self.kernel, self.stride, self.padding, self.pool, weights, panel=channels,
-            error_terms=meetings,
+            "depthwise", self.kernel, self.windows.stride, self.windows.padding, self.pool, weights, panel=channels,
+            error_terms=meetings, dilation=self.windows.dilation,
         )  # fmt: skip
 
     @cached_property
     def geometry(self) -> conv.Geometry:
         """Extents of the convolution and of the windows."""
         oh, ow = self.out_shape[0] * self.pool[0], self.out_shape[1] * self.pool[1]
-        image, channels = Image(*self.in_shape, *self.padding), self.in_shape[2]
-        return conv.Geometry(image, *self.kernel, channels, *self.stride, *self.pool, oh, ow, 1, channels, 0)
+        made = make_geometry(self.in_shape, self.windows, self.in_shape[2], self.pool, (oh, ow), 1)
+        return made._replace(columns=made.co)  # nothing is packed
 
     @cached_property
     def tables(self) -> conv.Tables:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from fxptrain.kernels.conv import Geometry, Tables
 from fxptrain.kernels.dot import COLUMN_MULTIPLE
 from fxptrain.kernels.pack import Image
-from fxptrain.nn.layers.contract import Pair
+from fxptrain.nn.layers.windows import Pair, Windows
 from fxptrain.nn.state.parameters import IntArray
 
 SAMPLE_BLOCK = 16
@@ -31,7 +31,7 @@ def round_up(number: int, multiple: int) -> int:
 
 def padded_size(g: Geometry) -> int:
     """Elements of one padded sample."""
-    return (g.image.h + 2 * g.image.ph) * (g.image.w + 2 * g.image.pw) * g.image.c
+    return g.image.height * g.image.width * g.image.c
 
 
 def _offsets(*terms: npt.NDArray[np.int64] | range) -> npt.NDArray[np.int64]:
@@ -49,10 +49,27 @@ class Groups(NamedTuple):
     gradient: int = 2
 
 
+def taps_across(windows: Windows) -> int:
+    """Neighbouring taps that are read as one run: all of a kernel row, or one where dilation sets them apart."""
+    return windows.kernel[1] if windows.dilation[1] == 1 else 1
+
+
+def make_geometry(
+    shape: tuple[int, int, int], windows: Windows, channels: int, pool: Pair, used: Pair, block: int
+) -> Geometry:
+    """Geometry of windows on an image (h, w, c), of `channels` outputs at the `used` positions."""
+    across = taps_across(windows)
+    return Geometry(
+        Image(*shape, *windows.padding[:2], *windows.padded(shape)), *windows.kernel, across, *windows.dilation,
+        channels, *windows.stride, *pool, *used, block, round_up(channels, COLUMN_MULTIPLE),
+        round_up(across * shape[2], COLUMN_MULTIPLE),
+    )  # fmt: skip
+
+
 def make_tables(g: Geometry, phases: Container[str] = PHASES, groups: Groups = Groups()) -> Tables:  # noqa: B008
     """Row offsets of the products of a geometry; tables of phases that are not asked for are empty."""
     image = g.image
-    stride = (image.w + 2 * image.pw) * image.c
+    stride = image.width * image.c
     rows, across = np.arange(g.block * g.pool_h), np.arange(g.ow_used)
     steps = across * g.sw * image.c
     pooled_width = g.ow_used // g.pool_w
@@ -66,7 +83,8 @@ def make_tables(g: Geometry, phases: Container[str] = PHASES, groups: Groups = G
         forward_out=(window * entries + place * g.columns).ravel(),
         error_in=np.arange(positions) * round_up(g.co, groups.error),
         error_out=_offsets(np.arange(g.oh_used) * g.sh * stride, steps),
-        gradient_in=groups.gradient * _offsets(np.arange(g.kh) * stride, np.arange(g.kw) * image.c, range(image.c)),
+        gradient_in=groups.gradient
+        * _offsets(np.arange(g.kh) * g.dh * stride, np.arange(g.kw) * g.dw * image.c, range(image.c)),
         gradient_out=np.arange(taps) * g.co,
         windows=np.arange(g.pool_h * g.pool_w) * entries,
     )
@@ -95,13 +113,13 @@ class Geometries:
     """Geometries of one convolution (or linear layer), by sample and channel counts."""
 
     def __init__(
-        self, in_shape: tuple[int, int, int], out_shape: tuple[int, int, int], kernel: Pair, stride: Pair,
-        padding: Pair, pool: Pair, *, linear: bool, width: int = SAMPLE_BLOCK, phases: Container[str] = PHASES,
+        self, in_shape: tuple[int, int, int], out_shape: tuple[int, int, int], windows: Windows, pool: Pair,
+        *, linear: bool, width: int = SAMPLE_BLOCK, phases: Container[str] = PHASES,
         groups: Groups = Groups(),  # noqa: B008
     ) -> None:  # fmt: skip
         self.width, self.phases, self.groups = width, phases, groups
         self.in_shape, self.out_shape, self.linear = in_shape, out_shape, linear
-        self.kernel, self.stride, self.padding, self.pool = kernel, stride, padding, pool
+        self.windows, self.pool = windows, pool
         self._made: dict[tuple[int, int], tuple[Geometry, Tables]] = {}
 
     def extents(self, channels: int, width: int | None = None) -> Geometry:
@@ -110,10 +128,7 @@ class Geometries:
         h, w = (1, width) if self.linear else self.in_shape[:2]
         oh, ow = (1, width) if self.linear else (self.out_shape[0] * self.pool[0], self.out_shape[1] * self.pool[1])
         block = 1 if self.linear else max(1, min(self.out_shape[0], FORWARD_POSITIONS // (self.pool[0] * ow)))
-        return Geometry(
-            Image(h, w, channels, *self.padding), *self.kernel, out_channels, *self.stride, *self.pool, oh, ow,
-            block, round_up(out_channels, COLUMN_MULTIPLE), round_up(self.kernel[1] * channels, COLUMN_MULTIPLE),
-        )  # fmt: skip
+        return make_geometry((h, w, channels), self.windows, out_channels, self.pool, (oh, ow), block)
 
     def geometry(self, channels: int, width: int | None = None) -> tuple[Geometry, Tables]:
         """The same with its tables, which are made once."""

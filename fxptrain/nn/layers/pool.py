@@ -18,16 +18,14 @@ from fxptrain.nn.layers.contract import (
     ErrorCall,
     ForwardCall,
     LayerSpec,
-    Pair,
     Roundings,
     Row,
     Shape,
     Stage,
-    check_window,
-    windows_of,
 )
 from fxptrain.nn.layers.registry import register
 from fxptrain.nn.layers.weighted import MAX_WINDOW
+from fxptrain.nn.layers.windows import Pair, Windows
 from fxptrain.nn.state.arena import Buffer
 
 
@@ -120,8 +118,9 @@ class _PoolStage(Stage):
     """What both pools share: windows, shapes and the scratch of the input error."""
 
     def __init__(self, layer: int, name: str, in_shape: Shape, *, size: Pair, stride: Pair) -> None:
-        check_window(name, in_shape, size, stride, (0, 0))
-        super().__init__(layer, name, (in_shape,), (*windows_of(in_shape, size, stride), in_shape[2]))
+        windows = Windows(size, stride)
+        windows.check(name, in_shape)
+        super().__init__(layer, name, (in_shape,), (*windows.number(in_shape), in_shape[2]))
         self.window = pool.Window(*size, *stride)
 
     @property

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 from fxptrain.fixed.format import FxP
 from fxptrain.nn.layers.accumulate import require_int64
-from fxptrain.nn.layers.contract import LayerSpec, Pair, Shape, Stage, windows_of
+from fxptrain.nn.layers.contract import LayerSpec, Shape, Stage
+from fxptrain.nn.layers.windows import Padding, Pair, Windows, sides_of
 from fxptrain.nn.state.initialization import Init
 from fxptrain.nn.state.parameters import IntArray, ParameterArray
 
@@ -42,17 +44,27 @@ class WindowSpec(WeightedSpec):
     Parameters
     ----------
     kernel, stride : (int, int)
-        Extents of the window, and its steps, along height and width.
-    padding : (int, int)
-        Zeros at both sides of each axis.
+        Taps of the window, and its steps, along height and width.
+    padding : (int, int), (int, int, int, int) or "same"
+        Zeros at both ends of each axis; at the top, left, bottom and right; or TensorFlow's ``SAME``, see `sides_of`.
+    dilation : (int, int)
+        Steps from one tap to the next.
     bias : bool
         Whether every output channel has one.
     """
 
     kernel: Pair
     stride: Pair = (1, 1)
-    padding: Pair = (0, 0)
+    padding: Padding = (0, 0)
+    dilation: Pair = (1, 1)
     bias: bool = True
+
+    def windows(self, name: str, shape: Shape) -> Windows:
+        """Its windows on an input of the layer `name`; raises `ShapeError` where none fits."""
+        found = Windows(self.kernel, self.stride, dilation=self.dilation)
+        found = found._replace(padding=sides_of(self.padding, shape, found))
+        found.check(name, shape)
+        return found
 
     @classmethod
     def choices(cls, shapes: Sequence[Shape]) -> Mapping[str, Sequence[Any]]:
@@ -60,8 +72,10 @@ class WindowSpec(WeightedSpec):
         (h, w, _), *_ = shapes
         kernels = [(kh, kw) for kh in range(1, min(h + 1, 5) + 1) for kw in range(1, min(w + 1, 5) + 1)]
         steps = [(sh, sw) for sh in (1, 2, 3) for sw in (1, 2, 3)]
-        paddings = [(ph, pw) for ph in range(3) for pw in range(3)]
-        return {"kernel": kernels, "stride": steps, "padding": paddings, "bias": (True, False)}
+        paddings = ["same", *product(range(3), repeat=2), *product(range(3), repeat=4)]
+        return {
+            "kernel": kernels, "stride": steps, "padding": paddings, "dilation": [(1, 1), *steps], "bias": (True, False)
+        }  # fmt: skip
 
 
 class WeightedStage(Stage):
@@ -75,8 +89,8 @@ class WeightedStage(Stage):
         Of its only input.
     channels : int
         Of the output.
-    kernel, stride, padding : pair of int
-        As of `WindowSpec`.
+    windows : Windows
+        On the input.
     pool : pair of int
         Windows of outputs, side by side, of which the largest is kept.
     bias : bool
@@ -84,12 +98,12 @@ class WeightedStage(Stage):
     """
 
     def __init__(
-        self, layer: int, name: str, in_shape: Shape, channels: int, *, kernel: Pair = (1, 1), stride: Pair = (1, 1),
-        padding: Pair = (0, 0), pool: Pair = (1, 1), bias: bool = True,
+        self, layer: int, name: str, in_shape: Shape, channels: int, *, windows: Windows = Windows(),  # noqa: B008
+        pool: Pair = (1, 1), bias: bool = True,
     ) -> None:  # fmt: skip
-        self.conv_out = windows_of(in_shape, kernel, stride, padding)
+        self.conv_out = windows.number(in_shape)
         super().__init__(layer, name, (in_shape,), (self.conv_out[0] // pool[0], self.conv_out[1] // pool[1], channels))
-        self.kernel, self.stride, self.padding, self.pool = kernel, stride, padding, pool
+        self.windows, self.kernel, self.pool = windows, windows.kernel, pool
         self.pools, self.has_bias = pool != (1, 1), bias
 
     def absorb(self, layer: LayerSpec, shape: Shape) -> bool:

@@ -6,9 +6,10 @@ import pytest
 from fxptrain.export.onnx.check import outputs, session
 from fxptrain.export.onnx.forms import INT32, INT64
 from fxptrain.export.onnx.graph import require
-from fxptrain.export.onnx.layers import windows
+from fxptrain.export.onnx.layers import read_positions
 from fxptrain.nn import spec as s
 from fxptrain.nn.engine.inference import logits
+from fxptrain.nn.layers.windows import Windows
 from fxptrain.nn.model import Model
 from tests.export.onnx.graphs import ONNX, judge, model_bytes, model_of, samples_of, scramble
 
@@ -89,6 +90,6 @@ def test_any_number_of_samples() -> None:
 
 def test_windows() -> None:
     """Positions by hand: a map of width 5, kernel 2 x 1, stride 1 x 2, and two outputs pooled side by side."""
-    assert windows(5, (2, 1), (1, 2), (1, 1), (1, 2)).tolist() == [[0, 5], [2, 7]]
-    assert windows(4, (1, 2), (2, 1), (2, 2), (1, 1)).tolist() == [[0, 1], [1, 2], [8, 9], [9, 10]]
-    assert windows(4, (1, 2), (2, 1), (2, 2), (1, 1)).dtype == np.int32
+    assert read_positions(5, Windows((2, 1), (1, 2)), (1, 1), (1, 2)).tolist() == [[0, 5], [2, 7]]
+    assert read_positions(4, Windows((1, 2), (2, 1)), (2, 2), (1, 1)).tolist() == [[0, 1], [1, 2], [8, 9], [9, 10]]
+    assert read_positions(4, Windows((1, 2), (2, 1)), (2, 2), (1, 1)).dtype == np.int32

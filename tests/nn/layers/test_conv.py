@@ -39,12 +39,17 @@ def convolutions(
 ) -> tuple[tuple[s.LayerSpec, ...], s.Pair]:
     """A convolution, perhaps with a pool and a ReLU in either order, and an image that it fits."""
     kernel, stride = draw(PAIRS), draw(PAIRS)
-    padding = draw(st.tuples(st.integers(0, 2), st.integers(0, 2)))
+    dilation = draw(st.one_of(st.just((1, 1)), PAIRS))
+    zeros = st.integers(0, 2)
+    padding = draw(st.one_of(st.just("same"), st.tuples(zeros, zeros), st.tuples(zeros, zeros, zeros, zeros)))
     pool = draw(st.sampled_from([(1, 1), (2, 2), (1, 2), (3, 2)]))
-    least = [max(kernel[k] + (pool[k] - 1) * stride[k] - 2 * padding[k], 1) for k in (0, 1)]
+    extents = [(kernel[k] - 1) * dilation[k] + 1 + (pool[k] - 1) * stride[k] for k in (0, 1)]
+    sides = (0, 0, 0, 0) if padding == "same" else padding if len(padding) == 4 else 2 * padding
+    least = [max(extents[k] - sides[k] - sides[k + 2], 1) for k in (0, 1)]
     image = (least[0] + draw(st.integers(0, 4)), least[1] + draw(st.sampled_from([0, 1, 2, 4, 9])))
     channels = {"channels": draw(st.sampled_from([1, 2, 3, 5, 16, 17]))} if kind is s.Conv2d else {}
-    layer = kind(kernel=kernel, stride=stride, padding=padding, bias=draw(st.booleans()), **channels)
+    options = {"kernel": kernel, "stride": stride, "padding": padding, "dilation": dilation}
+    layer = kind(**options, bias=draw(st.booleans()), **channels)
     behind: list[s.LayerSpec] = [] if pool == (1, 1) else [s.MaxPool2d(size=pool)]
     if draw(st.booleans()):
         behind.insert(draw(st.integers(0, len(behind))), s.ReLU())
@@ -53,7 +58,7 @@ def convolutions(
 
 @given(convolutions(s.Conv2d), formats(), SMALL, st.sampled_from([1, 2, 3, 4, 9]), CALLS, st.integers(0, 2**32 - 1))
 def test_convolution(case, forms, n, channels, call, seed) -> None:
-    """Rectangular kernels, strides, padding, pools, with and without bias."""
+    """Rectangular kernels, strides, padding of every side, taps apart, pools, with and without bias."""
     layers, image = case
     Single(layers, (*image, channels), forms, seed).check(n, **call)
 
@@ -89,6 +94,7 @@ WIDE = [(24, 24, 16), (32, 8, 16), (8, 32, 2)]
     "layer",
     [
         s.Conv2d(channels=3, kernel=(2, 3), padding=(1, 1)),
+        s.Conv2d(channels=3, kernel=(2, 3), padding=(0, 2, 1, 1), dilation=(1, 2)),
         s.DepthwiseConv2d(kernel=(2, 2), stride=(1, 2)),
         s.Linear(features=5),
     ],

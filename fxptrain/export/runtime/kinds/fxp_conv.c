@@ -33,16 +33,19 @@ static inline void copy(fxp_value *to, const fxp_value *from, int32_t count)
 /* Copy what the kernel sees at `at` to `patch` (kh, kw, ci), zeros in the padding. */
 static void gather(const fxp_stage *s, const fxp_value *x, fxp_position at, fxp_value *patch)
 {
-    const fxp_range rows = fxp_inside(at.h, s->kh, s->h);
-    const fxp_range columns = fxp_inside(at.w, s->kw, s->w);
+    const fxp_range rows = fxp_rows_inside(s, at);
+    const fxp_range columns = fxp_columns_inside(s, at);
     const int32_t run = s->kw * s->ci;
     const int32_t seen = (columns.last - columns.first) * s->ci;
-    int32_t kh;
+    const int32_t aside = fxp_taps_aside(s, columns);
+    int32_t kh, kw;
     if ((seen < run) || (rows.last - rows.first < s->kh)) {
         memset(patch, 0, (size_t)(s->kh * run) * sizeof(fxp_value));
     }
     for (kh = rows.first; kh < rows.last; kh++) {
-        copy(patch + kh * run + columns.first * s->ci, x + ((at.h + kh) * s->w + at.w + columns.first) * s->ci, seen);
+        for (kw = columns.first; kw < columns.last; kw += aside) {
+            copy(patch + kh * run + kw * s->ci, x + fxp_input_at(s, at, kh, kw), aside * s->ci);
+        }
     }
 }
 
@@ -240,7 +243,7 @@ void fxp_conv_input_error(const fxp_backward *pass, fxp_error_sum *sums)
     const fxp_stage *s = pass->stage;
     const fxp_error *error = pass->error;
     const uint8_t *winner = pass->winners;
-    int32_t oh, ow, c, kh;
+    int32_t oh, ow, c, kh, kw;
     for (oh = 0; oh < s->oh; oh++) {
         for (ow = 0; ow < s->ow; ow++) {
             for (c = 0; c < s->co; c++) {
@@ -248,12 +251,14 @@ void fxp_conv_input_error(const fxp_backward *pass, fxp_error_sum *sums)
                 const fxp_error e = *error++;
                 if (e != 0) {
                     const fxp_position at = fxp_input_position(s, oh, ow, t);
-                    const fxp_range rows = fxp_inside(at.h, s->kh, s->h);
-                    const fxp_range columns = fxp_inside(at.w, s->kw, s->w);
-                    const int32_t count = (columns.last - columns.first) * s->ci;
+                    const fxp_range rows = fxp_rows_inside(s, at);
+                    const fxp_range columns = fxp_columns_inside(s, at);
+                    const int32_t aside = fxp_taps_aside(s, columns);
                     for (kh = rows.first; kh < rows.last; kh++) {
-                        fxp_add_weights(sums + ((at.h + kh) * s->w + at.w + columns.first) * s->ci,
-                                        pass->weights + ((c * s->kh + kh) * s->kw + columns.first) * s->ci, e, count);
+                        for (kw = columns.first; kw < columns.last; kw += aside) {
+                            fxp_add_weights(sums + fxp_input_at(s, at, kh, kw),
+                                            pass->weights + ((c * s->kh + kh) * s->kw + kw) * s->ci, e, aside * s->ci);
+                        }
                     }
                 }
             }
@@ -268,19 +273,21 @@ void fxp_conv_input_error(const fxp_backward *pass, fxp_error_sum *sums)
 void fxp_conv_weight_gradient(const fxp_backward *pass, int32_t c, fxp_gradient_sum *sums)
 {
     const fxp_stage *s = pass->stage;
-    int32_t oh, ow, kh;
+    int32_t oh, ow, kh, kw;
     for (oh = 0; oh < s->oh; oh++) {
         for (ow = 0; ow < s->ow; ow++) {
             const int32_t element = (oh * s->ow + ow) * s->co + c;
             const fxp_error e = pass->error[element];
             if (e != 0) {
                 const fxp_position at = fxp_input_position(s, oh, ow, (pass->winners == NULL) ? 0 : pass->winners[element]);
-                const fxp_range rows = fxp_inside(at.h, s->kh, s->h);
-                const fxp_range columns = fxp_inside(at.w, s->kw, s->w);
-                const int32_t count = (columns.last - columns.first) * s->ci;
+                const fxp_range rows = fxp_rows_inside(s, at);
+                const fxp_range columns = fxp_columns_inside(s, at);
+                const int32_t aside = fxp_taps_aside(s, columns);
                 for (kh = rows.first; kh < rows.last; kh++) {
-                    fxp_add_inputs(sums + (kh * s->kw + columns.first) * s->ci,
-                                   pass->x + ((at.h + kh) * s->w + at.w + columns.first) * s->ci, e, count);
+                    for (kw = columns.first; kw < columns.last; kw += aside) {
+                        fxp_add_inputs(sums + (kh * s->kw + kw) * s->ci, pass->x + fxp_input_at(s, at, kh, kw), e,
+                                       aside * s->ci);
+                    }
                 }
             }
         }

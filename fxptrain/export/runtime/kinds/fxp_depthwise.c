@@ -20,14 +20,14 @@ fxp_fracs fxp_depthwise_fracs(const fxp_model *model, const fxp_stage *stage)
 static fxp_forward_sum sum_of(const fxp_forward *pass, FXP_ROM fxp_param *weights, int32_t c, fxp_position at)
 {
     const fxp_stage *s = pass->stage;
-    const fxp_range rows = fxp_inside(at.h, s->kh, s->h);
-    const fxp_range columns = fxp_inside(at.w, s->kw, s->w);
+    const fxp_range rows = fxp_rows_inside(s, at);
+    const fxp_range columns = fxp_columns_inside(s, at);
     fxp_forward_sum sum = 0;
     int32_t kh, kw;
     for (kh = rows.first; kh < rows.last; kh++) {
         FXP_ROM fxp_param *w = weights + (c * s->kh + kh) * s->kw;
         for (kw = columns.first; kw < columns.last; kw++) {
-            sum += (fxp_forward_sum)pass->x[((at.h + kh) * s->w + at.w + kw) * s->ci + c] * w[kw];
+            sum += (fxp_forward_sum)pass->x[fxp_input_at(s, at, kh, kw) + c] * w[kw];
         }
     }
     return sum;
@@ -59,11 +59,11 @@ typedef struct {
 
 static taps_inside inside(const fxp_stage *s, fxp_position at)
 {
-    const fxp_range rows = fxp_inside(at.h, s->kh, s->h);
-    const fxp_range columns = fxp_inside(at.w, s->kw, s->w);
+    const fxp_range rows = fxp_rows_inside(s, at);
+    const fxp_range columns = fxp_columns_inside(s, at);
     taps_inside taps;
-    taps.x_at = ((at.h + rows.first) * s->w + at.w + columns.first) * s->ci;
-    taps.x_row = s->w * s->ci;
+    taps.x_at = fxp_input_at(s, at, rows.first, columns.first);
+    taps.x_row = s->w * s->ci * FXP_DIL_H(s);
     taps.w_at = rows.first * s->kw + columns.first;
     taps.rows = rows.last - rows.first;
     taps.columns = columns.last - columns.first;
@@ -84,7 +84,7 @@ static inline fxp_forward_sum in_row(const fxp_value *x, FXP_ROM fxp_param *w, i
 FXP_INLINE void three_by_three(const fxp_forward *pass, fxp_quick quick, FXP_ROM fxp_param *w, const fxp_value *x,
                                int32_t row, int32_t at, int32_t rows, int32_t columns)
 {
-    const int32_t step = pass->stage->ci, channels = pass->stage->co;
+    const int32_t step = pass->stage->ci * FXP_DIL_W(pass->stage), channels = pass->stage->co;
     fxp_value *y = pass->y;
     int32_t c;
     for (c = 0; c < channels; c++) {
@@ -108,7 +108,7 @@ static fxp_forward_sum some(const fxp_value *x, FXP_ROM fxp_param *w, const taps
         const fxp_value *from = x;
         for (kw = 0; kw < taps->columns; kw++) {
             sum += (fxp_forward_sum)*from * w[kw];
-            from += s->ci;
+            from += s->ci * FXP_DIL_W(s);
         }
         x += taps->x_row;
         w += s->kw;
@@ -139,7 +139,7 @@ static void in_lanes(const fxp_forward *pass, fxp_quick quick, const fxp_value *
             for (kw = 0; kw < taps->columns; kw++) {
                 const int32x4_t factor = vldrbq_gather_offset_z_s32(weight + kw, apart, lanes);
                 sum = vaddq_s32(sum, vmulq_s32(vldrbq_z_s32(from, lanes), factor));
-                from += s->ci;
+                from += s->ci * FXP_DIL_W(s);
             }
             row += taps->x_row;
             weight += s->kw;
@@ -227,11 +227,11 @@ void fxp_depthwise_input_error(const fxp_backward *pass, fxp_error_sum *sums)
             const int32_t c = element % s->co, place = element / s->co;
             const fxp_position at = fxp_input_position(s, place / s->ow, place % s->ow,
                                                        (pass->winners == NULL) ? 0 : pass->winners[element]);
-            const fxp_range rows = fxp_inside(at.h, s->kh, s->h);
-            const fxp_range columns = fxp_inside(at.w, s->kw, s->w);
+            const fxp_range rows = fxp_rows_inside(s, at);
+            const fxp_range columns = fxp_columns_inside(s, at);
             for (kh = rows.first; kh < rows.last; kh++) {
                 for (kw = columns.first; kw < columns.last; kw++) {
-                    sums[((at.h + kh) * s->w + at.w + kw) * s->ci + c] += e * pass->weights[(c * s->kh + kh) * s->kw + kw];
+                    sums[fxp_input_at(s, at, kh, kw) + c] += e * pass->weights[(c * s->kh + kh) * s->kw + kw];
                 }
             }
         }
@@ -252,11 +252,11 @@ void fxp_depthwise_weight_gradient(const fxp_backward *pass, int32_t c, fxp_grad
         if (e != 0) {
             const fxp_position at = fxp_input_position(s, place / s->ow, place % s->ow,
                                                        (pass->winners == NULL) ? 0 : pass->winners[element]);
-            const fxp_range rows = fxp_inside(at.h, s->kh, s->h);
-            const fxp_range columns = fxp_inside(at.w, s->kw, s->w);
+            const fxp_range rows = fxp_rows_inside(s, at);
+            const fxp_range columns = fxp_columns_inside(s, at);
             for (kh = rows.first; kh < rows.last; kh++) {
                 for (kw = columns.first; kw < columns.last; kw++) {
-                    sums[kh * s->kw + kw] += e * pass->x[((at.h + kh) * s->w + at.w + kw) * s->ci + c];
+                    sums[kh * s->kw + kw] += e * pass->x[fxp_input_at(s, at, kh, kw) + c];
                 }
             }
         }
