@@ -34,6 +34,7 @@ def config(net: Network, calls: list[LayerCall], interface: Interface) -> str:
     """``fxp_cmsis_config.h``: sizes."""
     sizes = {
         "PIXELS": int(interface.pixels),
+        "INPUT_SCALES": len(interface.means),
         "INPUT_FRAC": f"({net.value.frac_bits})",
         "BITS": value_bits(net),
         "LAYERS": len(calls),
@@ -83,8 +84,10 @@ def data(net: Network, calls: list[LayerCall], interface: Interface) -> str:
     bias_type = "int32_t" if value_bits(net) == NARROW else "int64_t"
     parts = [GENERATED, '#include <stddef.h>\n\n#include "fxp_cmsis.h"\n']
     if interface.pixels:
-        comment = f"raw input of pixels 0 to 255: {net.value}"
-        parts.append(array("fxp_cmsis_value", "fxp_cmsis_input_table", net.model.table, comment, static=False))
+        comment = f"raw input of pixels 0 to 255, channel by channel: {net.value}"
+        parts.append(
+            array("fxp_cmsis_value", "fxp_cmsis_input_table", interface.table(net.model), comment, static=False)
+        )
     for i, call in enumerate(calls):
         parts += _arrays(i, call, bias_type)
     rows = "\n".join(_row(i, call) for i, call in enumerate(calls))
@@ -104,7 +107,7 @@ def _sizes(net: Network, calls: list[LayerCall], interface: Interface) -> dict[s
             "weights": weights,
             "biases": biases,
             "scales": scales,
-            "input table": 256 * each * interface.pixels,
+            "input table": 256 * len(interface.means) * each * interface.pixels,
         },
         "arena_bytes": 2 * max(call.elements for call in calls) * each,
     }

@@ -58,8 +58,9 @@ def arrays_of(run: Run) -> dict[str, npt.NDArray[Any]]:
         for parameter in stage.parameters
     }
     text = json.dumps(description(run) | {"model": run.recipe.table()["model"]}, sort_keys=True).encode()
-    if interface_of(run).pixels:
-        found["input_table"] = run.model.table
+    interface = interface_of(run)
+    if interface.pixels:
+        found["input_table"] = np.squeeze(interface.table(run.model))
     return found | {"description": np.frombuffer(text, np.uint8)}
 
 

@@ -10,6 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from fxptrain.data.dataset import Inputs
 from fxptrain.errors import FxptrainError
 from fxptrain.export.boards import BOARDS, build_image, run_image
 from fxptrain.export.c99 import network_of
@@ -93,11 +96,11 @@ def verify(directory: str | Path, request: Request | None = None, vectors: Vecto
         build = Path(name)
         taken = directory if request.edited else _copied(directory, build / "sources")
         if graph:
-            return check(run, taken, vectors.before, request.threads)
+            return check(run, taken, vectors, request.threads)
         vectors = replace(vectors, reals=real_vectors(net, interface, REALS, request.seed))
         sources = _sources(taken, options.prefix)
         results, facts = _run(net, sources, build, vectors, request, options.prefix)
-    findings = compare(net, vectors, run_engine(net, vectors, request.threads), results)
+    findings = compare(net, vectors, run_engine(net, vectors.through(run.inputs.raw), request.threads), results)
     facts |= _instructions(net, vectors, findings, request.target)
     verdict = {"equal": not findings.differences, "differences": findings.differences, "compared": findings.compared}
     about = {"recipe": run.recipe.name, "target": request.target, "samples": len(vectors.before) + len(vectors.after)}
@@ -173,12 +176,16 @@ def training_macs(net: Network) -> int:
 def data_vectors(directory: str | Path, data: str, request: Request) -> Vectors:
     """Vectors from real data, as the run knows them: the first test samples, batches of the first training samples."""
     run, options = read_source(Path(directory))
-    net = network_of(run, options)
-    samples = run.inputs.raw(samples_to_judge(run, data).inputs[: request.samples])
+    net, pixels = network_of(run, options), interface_of(run).pixels
+
+    def given(inputs: Inputs) -> Inputs:
+        return inputs if pixels and inputs.dtype == np.uint8 else run.inputs.raw(inputs)
+
+    samples = given(samples_to_judge(run, data).inputs[: request.samples])
     batches = []
     if net.training:
         rate, train = Multiplier.from_real(run.recipe.schedule.lr), prepare(run.recipe, data, run.signature).train
         for first in range(0, request.steps * net.batch, net.batch):
             part = slice(first, first + net.batch)
-            batches.append(Batch(run.inputs.raw(train.inputs[part]), train.labels[part], rate))
+            batches.append(Batch(given(train.inputs[part]), train.labels[part], rate))
     return Vectors(samples, tuple(batches), samples[: min(len(samples), AFTER)])
