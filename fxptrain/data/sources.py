@@ -10,6 +10,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from platformdirs import user_cache_path
 
 from fxptrain.data.catalog import CATALOG, NamedSet
@@ -111,6 +112,7 @@ def _load_directory(
 def dataset_of(parts: Parts, *, tested: bool = True) -> Dataset:
     """Training and test split of a file; where it has no test split, a part of what it has, or none if not `tested`."""
     notes = list(parts.notes)
+    _check_alike(parts)
     arrays = pixels_or_reals(*(inputs for inputs, _, _ in parts.splits.values()))
     splits = {
         split: make_split(values, labels, where)
@@ -132,6 +134,21 @@ def dataset_of(parts: Parts, *, tested: bool = True) -> Dataset:
         parts.name, train, test, parts.names(), splits.get("validation"), parts.columns, parts.label, parts.texts,
         tuple(notes), tested,
     )  # fmt: skip
+
+
+def _check_alike(parts: Parts) -> None:
+    """Refuse splits of which some hold pixels 0 to 255, and others the same divided by 255."""
+    kinds = {"pixels 0 to 255": "", "real numbers 0 to 1": ""}
+    for inputs, _, where in parts.splits.values():
+        if inputs.dtype.kind not in "uif" or not inputs.size:
+            return
+        if pixels_or_reals(inputs)[0].dtype == np.uint8:
+            kinds["pixels 0 to 255"] = where
+        elif inputs.dtype.kind == "f" and inputs.min() >= 0 and inputs.max() <= 1:
+            kinds["real numbers 0 to 1"] = where
+    if all(kinds.values()):
+        told = ", ".join(f"{where} are {kind}" for kind, where in kinds.items())
+        raise DataError(f"{told}. Give both in the same unit.")
 
 
 def find_named(known: NamedSet, progress: Progress | None = None) -> Path:
