@@ -53,7 +53,7 @@ def remove_older(folder: Path, kept: Iterable[str]) -> None:
     """Remove the C of an older export, whatever its prefix was, but for files that are written again."""
     for config_file in list(folder.glob("*_config.h")):
         prefix = config_file.name.removesuffix("_config.h")
-        for path in [*folder.glob(f"{prefix}.h"), *folder.glob(f"{prefix}_*.[ch]")]:
+        for path in [*folder.glob(f"{prefix}.[ch]"), *folder.glob(f"{prefix}_*.[ch]")]:
             if path.name not in kept:
                 path.unlink()
 

@@ -80,7 +80,8 @@ def compare(directory: Path, data: str, samples: int, options: Sequence[str] = (
     """
     if not (directory / MARK).is_file():
         raise FxptrainError(
-            f"There is no export for CMSIS-NN in {directory}; make one with `fxptrain export --to cmsis-nn`."
+            f"There is no export for CMSIS-NN in {directory}; make one with `fxptrain export --to cmsis-nn`, and "
+            "without --prefix."
         )
     run, _ = read_source(directory)
     split = samples_to_judge(run, data)

@@ -7,16 +7,16 @@ from __future__ import annotations
 
 from importlib import resources
 from pathlib import Path
-from string import Template
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from fxptrain.export.c99 import named, remove_older, template
 from fxptrain.export.cmsis_nn import NARROW, LayerCall, calls_of, value_bits
 from fxptrain.export.interface import Interface, explained, interface_of
 from fxptrain.export.layers import Network
-from fxptrain.export.source import Options, write_export
+from fxptrain.export.source import Options, prepare_directory, write_export
 from fxptrain.export.tables import GENERATED, array
 from fxptrain.names import one_line
 from fxptrain.run.evaluation import Run
@@ -121,21 +121,20 @@ def _line(call: LayerCall) -> str:
 
 def readme(run: Run, net: Network, calls: list[LayerCall], sizes: dict[str, Any], interface: Interface) -> str:
     """README of an export, from its template."""
-    folder = resources.files("fxptrain.export") / "templates"
-    text = Template((folder / "CMSIS_NN.md.in").read_text(encoding="utf-8"))
+    predict = f"{interface.prefix}_cmsis_predict"
     values = {
         "name": one_line(run.recipe.name),
         "description": one_line(run.recipe.description),
-        "inputs": explained(net, interface, "fxp_cmsis"),
+        "inputs": explained(net, interface, f"{interface.prefix}_cmsis"),
         "given": "pixels" if interface.pixels else "inputs",
-        "predict": "fxp_cmsis_predict" if interface.pixels else "fxp_cmsis_predict_raw",
+        "predict": predict if interface.pixels else f"{predict}_raw",
         "bits": value_bits(net),
         "calls": "\n".join(map(_line, calls)),
         "maps": f"{sizes['arena_bytes']:,}",
         "constants": f"{sum(sizes['data_bytes'].values()):,}",
         "classes": ", ".join(map(one_line, run.classes)),
     }
-    return text.substitute(values)
+    return template("CMSIS_NN.md.in", interface.prefix).substitute(values)
 
 
 def export_cmsis_nn(run: Run, directory: Path, options: Options) -> dict[str, Any]:
@@ -146,10 +145,12 @@ def export_cmsis_nn(run: Run, directory: Path, options: Options) -> dict[str, An
     FxptrainError
         If CMSIS-NN has no kernel for a layer, or the directory cannot be used.
     """
-    net, interface = Network(run.model, training=False, who="The CMSIS-NN export"), interface_of(run)
+    net, interface = Network(run.model, training=False, who="The CMSIS-NN export"), interface_of(run, options.prefix)
     calls = calls_of(net)
     facts = _sizes(net, calls, interface)
     files = code_files()
     files |= {"fxp_cmsis_config.h": config(net, calls, interface), "fxp_cmsis_data.c": data(net, calls, interface)}
-    files["README.md"] = readme(run, net, calls, facts, interface)
+    files = named(files, options.prefix) | {"README.md": readme(run, net, calls, facts, interface)}
+    prepare_directory(directory)
+    remove_older(directory, files)
     return {"files": write_export(run, options, directory, files), "sizes": facts}

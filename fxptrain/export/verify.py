@@ -19,6 +19,7 @@ from fxptrain.export.c99 import network_of
 from fxptrain.export.cmsis_check import MARK
 from fxptrain.export.interface import interface_of
 from fxptrain.export.layers import Network
+from fxptrain.export.names import renamed
 from fxptrain.export.onnx.check import check, is_export
 from fxptrain.export.source import read_source, unchanged_files
 from fxptrain.export.toolchain import build_host, run_host
@@ -77,7 +78,7 @@ def verify(directory: str | Path, request: Request | None = None, vectors: Vecto
     if request.target not in TARGETS:
         raise FxptrainError(f"`target` (={request.target!r}) must be one of {', '.join(TARGETS)}.")
     run, options = read_source(directory)
-    if (directory / MARK).is_file():
+    if (directory / renamed(MARK, options.prefix)).is_file():
         raise FxptrainError(
             f"The export in {directory} needs CMSIS-NN, which rounds ties differently: `tools/compare_cmsis_nn RUN` "
             "counts what that changes."

@@ -75,6 +75,9 @@ def test_mistakes() -> None:
     run = run_of(small_recipe())
     with pytest.raises(FxptrainError, match="must be one of c, arduino"):
         export_run(run, "verilog", Path("nowhere"), Options())
+    for kind in ("npz", "onnx"):
+        with pytest.raises(FxptrainError, match=f"`prefix` begins names in C; {kind} has none"):
+            export_run(run, kind, Path("nowhere"), Options(prefix="wake"))
     with pytest.raises(FxptrainError, match="`training` goes with c and arduino"):
         export_run(run, "npz", Path("nowhere"), Options(training=True))
 
