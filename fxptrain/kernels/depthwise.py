@@ -1,6 +1,8 @@
-"""Depthwise convolution: every channel with its own kernel, vectorised along the channels.
+"""Depthwise convolution: every channel with its own kernel, by `dot.product` with a row operand a column (`OWN`).
 
-Weights are (kh, kw, c). Letters as in `conv`. Bound: `acc` is int32 only where kh * kw products are proved to fit.
+Neighbouring taps of a kernel row are a group, so inputs lie in groups of neighbouring positions along the width, as the
+weight gradient of any convolution has them. Weights are (kh, kw, c). Letters as in `conv`.
+What does not belong here: what is the same for all convolutions (`conv`, `pack`).
 """
 
 from __future__ import annotations
@@ -8,100 +10,175 @@ from __future__ import annotations
 import numpy as np
 
 from fxptrain._jit import native
+from fxptrain.kernels.bits import value_of
+from fxptrain.kernels.conv import padded_size
+from fxptrain.kernels.dot import ADD, ONE, OWN, UNBOUNDED, ZERO, flip_of, group_of, product
+from fxptrain.kernels.norms import fits_beside, sample_squares
+from fxptrain.kernels.pack import (
+    WHOLE,
+    digit,
+    digit_rule,
+    group_positions,
+    pad_sample,
+    unpool_error_groups,
+)
 from fxptrain.kernels.requantize import finish_error, finish_row, pool_windows
 
 
 @native
-def _taps(position, size, kernel_size, apart):
-    """Kernel indices ``[first, last)``, so far `apart`, inside ``0 .. size`` when the window starts at `position`."""
-    return max(0, (apart - 1 - position) // apart), min(kernel_size, (size - position + apart - 1) // apart)
+def turn_taps(w, bits, taps, channels, out):
+    """Weights (taps, channels), flat and of `bits` bits each, or plain (None), with the last tap first."""
+    for tap in range(taps):
+        first, to = np.uint64((taps - 1 - tap) * channels), out[tap * channels : (tap + 1) * channels]
+        for c in range(np.uint64(channels)):
+            to[c] = value_of(w, first + c, bits)
 
 
 @native
-def depthwise_forward(x, weights, bias, lift, activation, g, tables, site, acc, best, draws, y, winners):
-    """Depthwise convolution, pooling, bias, activation, requantization: x (n, h, w, c) to y (n, oh, ow, c) pooled."""
-    image = g.image
-    kind = acc.dtype.type
+def depthwise_forward(
+    x, panels, bias, lift, activation, g, chain, tables, site, padded, grouped, acc, best, draws, y, winners
+):
+    """Depthwise convolution, pooling, bias, activation, requantization: x (n, h, w, c) to y (n, oh, ow, c) pooled.
+
+    `panels` are packed by `panels.pack_forward`, a kernel row's taps as its run; `bias` (columns) is aligned with the
+    sums and takes off again what flipped x add. Bound: as `conv.conv2d_forward`.
+    """
+    image, group = g.image, group_of(padded)
+    stride, apart, steps = image.width * image.c, g.dw * image.c, (g.kw + group - 1) // group
+    line, size, plane = steps * g.columns * group, padded_size(image), padded.size // chain.row_digits.planes
+    strides, columns = (ZERO, group * g.dh * stride, group * group * apart), (ZERO, line, g.columns * group)
     pooled_rows, pooled_width = g.oh_used // g.pool_h, g.ow_used // g.pool_w
-    row_elements = pooled_width * g.co
     flat_y, flat_winners = y.reshape(y.size), winners.reshape(winners.size)
     saturated, largest = 0, 0
+    padded[:] = flip_of(padded)
     for n in range(x.shape[0]):
-        for row in range(pooled_rows):
-            for i in range(g.pool_h):
-                top = (row * g.pool_h + i) * g.sh - image.top
-                kh0, kh1 = _taps(top, image.h, g.kh, g.dh)
-                for ow in range(g.ow_used):
-                    left = ow * g.sw - image.left
-                    kw0, kw1 = _taps(left, image.w, g.kw, g.dw)
-                    at = tables.forward_out[i * g.ow_used + ow]
-                    for c in range(g.co):
-                        acc[at + c] = bias[c]
-                    for kh in range(kh0, kh1):
-                        for kw in range(kw0, kw1):
-                            for c in range(g.co):
-                                acc[at + c] += (
-                                    kind(x[n, top + kh * g.dh, left + kw * g.dw, c]) * kind(weights[kh, kw, c]) << lift
-                                )
-            element = (n * pooled_rows + row) * row_elements
-            pool_windows(acc, 0, tables.windows, g.co, pooled_width, g.co, activation, best, flat_winners, element)
-            over, peak = finish_row(best, row_elements, site, site.first + element, draws, flat_y, element)
+        pad_sample(x, n, ZERO, image, chain.row_digits, plane, padded)
+        for p in range(chain.row_digits.planes):
+            group_positions(padded[p * plane :], size, (apart, 2 * apart, 3 * apart), grouped, p * group * size)
+        for first in range(0, pooled_rows, g.block):
+            rows = min(g.block, pooled_rows - first)
+            for p in range(chain.row_digits.planes):
+                for q in range(chain.column_digits.planes):
+                    product(
+                        grouped, group * (p * size + first * g.pool_h * g.sh * stride), tables.forward_in,
+                        rows * g.pool_h * g.ow_used, strides, panels, q * g.kh * line, g.columns, columns,
+                        (ONE, g.kh, steps), chain.flush, bias, acc, ZERO, tables.forward_out,
+                        lift + p * chain.row_digits.bits + q * chain.column_digits.bits, p + q > 0, OWN,
+                    )  # fmt: skip
+            windows, element = rows * pooled_width, (n * pooled_rows + first) * pooled_width * g.co
+            pool_windows(acc, ZERO, tables.windows, g.columns, windows, g.co, activation, best, flat_winners, element)
+            over, peak = finish_row(best, windows * g.co, site, site.first + element, draws, flat_y, element)
             saturated += over
             largest = max(largest, peak)
     return saturated, largest
 
 
 @native
-def _window_position(winners, n, row, p, c, g):
-    """Output position (oh, ow) that element (n, row, p, c) of a pooled error belongs to."""
-    t = np.int64(winners[n, row, p, c]) if g.pool_h * g.pool_w > 1 else np.int64(0)
-    return row * g.pool_h + t // g.pool_w, p * g.pool_w + t % g.pool_w
+def _spread_errors(error, winners, n, g, digits, height, width, plane_size, flip, out):
+    """Errors of sample `n` where the last tap of their window lies, zero elsewhere, xor `flip`.
+
+    ``out[plane][height][width][c]`` holds all positions that a tap of the kernel reaches from inside the image.
+    """
+    flat, won, channels = error.reshape(error.size), winners.reshape(winners.size), np.uint64(g.co)
+    rows, columns = g.oh_used // g.pool_h, g.ow_used // g.pool_w
+    top, left = (g.kh - 1) * g.dh - g.image.top, (g.kw - 1) * g.dw - g.image.left
+    for plane in range(digits.planes):
+        rule = digit_rule(plane, digits)
+        out[plane * plane_size : plane * plane_size + height * width * g.co] = flip
+        for r in range(g.oh_used):
+            h = r * g.sh + top
+            if h < 0 or h >= height:
+                continue
+            for q in range(g.ow_used):
+                w = q * g.sw + left
+                if w < 0 or w >= width:
+                    continue
+                t = (r % g.pool_h) * g.pool_w + q % g.pool_w
+                source = np.uint64(((n * rows + r // g.pool_h) * columns + q // g.pool_w) * g.co)
+                at = np.uint64(plane * plane_size + (h * width + w) * g.co)
+                if digits.planes > 1:
+                    for c in range(channels):
+                        here = won.size == 0 or won[source + c] == t
+                        out[at + c] = digit(flat[source + c], rule) if here else np.int16(0)
+                elif won.size == 0:
+                    for c in range(channels):
+                        out[at + c] = flat[source + c] ^ flip
+                else:
+                    for c in range(channels):
+                        out[at + c] = (flat[source + c] if won[source + c] == t else 0) ^ flip
 
 
 @native
-def depthwise_input_error(error, winners, x, weights, gate, g, site, acc, best, draws, out):
-    """Input error (n, h, w, c) of a pooled error (n, oh, ow, c); returns (saturated, largest absolute sum)."""
-    image = g.image
-    row = image.w * image.c
-    kind = acc.dtype.type
+def depthwise_input_error(
+    error, winners, x, panels, start, gate, g, chain, tables, site, spread, grouped, acc, best, draws, out
+):
+    """Input error (n, h, w, c) of a pooled error (n, oh, ow, c): the errors convolved with the kernel turned around.
+
+    `panels` as in `depthwise_forward`, of `turn_taps`; `start` (columns) takes off again what flipped errors add.
+    Returns (values that saturated, largest absolute sum).
+    """
+    image, group = g.image, group_of(spread)
+    height, width = image.h + (g.kh - 1) * g.dh, image.w + (g.kw - 1) * g.dw
+    stride, apart, steps = width * image.c, g.dw * image.c, (g.kw + group - 1) // group
+    line, size, plane = steps * g.columns * group, height * width * image.c, spread.size // chain.row_digits.planes
+    strides, columns = (ZERO, group * g.dh * stride, group * group * apart), (ZERO, line, g.columns * group)
+    row, flip = image.w * image.c, flip_of(spread)
     flat_x, flat_out = x.reshape(x.size), out.reshape(out.size)
+    begin = acc[row + g.columns : row + 2 * g.columns]
+    for c in range(g.columns):  # `start` may be of another type
+        begin[c] = start[c]
     saturated, largest = 0, 0
     for n in range(error.shape[0]):
-        acc[: image.h * row] = 0
-        for r in range(error.shape[1]):
-            for p in range(error.shape[2]):
-                for c in range(g.co):
-                    oh, ow = _window_position(winners, n, r, p, c, g)
-                    top, left = oh * g.sh - image.top, ow * g.sw - image.left
-                    kh0, kh1 = _taps(top, image.h, g.kh, g.dh)
-                    kw0, kw1 = _taps(left, image.w, g.kw, g.dw)
-                    for kh in range(kh0, kh1):
-                        for kw in range(kw0, kw1):
-                            at = ((top + kh * g.dh) * image.w + left + kw * g.dw) * image.c + c
-                            acc[at] += kind(error[n, r, p, c]) * kind(weights[kh, kw, c])
+        _spread_errors(error, winners, n, g, chain.row_digits, height, width, plane, flip, spread)
+        for p in range(chain.row_digits.planes):
+            group_positions(spread[p * plane :], size, (apart, 2 * apart, 3 * apart), grouped, p * group * size)
         for h in range(image.h):
+            for p in range(chain.row_digits.planes):
+                for q in range(chain.column_digits.planes):
+                    product(
+                        grouped, group * (p * size + h * stride), tables.error_in, image.w, strides, panels,
+                        q * g.kh * line, g.columns, columns, (ONE, g.kh, steps), chain.flush, begin, acc, ZERO,
+                        tables.error_out, p * chain.row_digits.bits + q * chain.column_digits.bits, p + q > 0, OWN,
+                    )  # fmt: skip
             element = (n * image.h + h) * row
-            over, peak = finish_error(acc, h * row, element, row, flat_x, gate, site, best, draws, flat_out)
+            over, peak = finish_error(acc, ZERO, element, row, flat_x, gate, site, best, draws, flat_out)
             saturated += over
             largest = max(largest, peak)
     return saturated, largest
 
 
 @native
-def depthwise_weight_gradient(x, error, winners, g, gradient):
-    """Weight gradient (kh * kw, c), int64, exact, over all samples."""
-    image = g.image
-    gradient[:] = 0
+def depthwise_weight_gradient(x, error, winners, g, chain, tables, padded, grouped, spread, squares, start, gradient):
+    """Weight gradient (kh * kw, c), exact, over all samples; behind it there is room for the last row's columns.
+
+    The reduction runs over output positions, in groups of neighbours in a row. `start` (columns) takes off again what
+    flipped x add. A sample whose squares prove, with scratch `squares` (c; or None), that int32 holds its gradient
+    takes one plane of int16.
+    """
+    image, group = g.image, group_of(spread)
+    stride, skip, size = image.width * image.c, g.sw * image.c, padded_size(image)
+    across, plane = (g.ow_used + group - 1) // group, padded.size // chain.row_digits.planes
+    strides = (ZERO, group * g.sh * stride, group * group * skip)
+    columns = (ZERO, across * g.columns * group, g.columns * group)
+    padded[:] = flip_of(padded)
+    spread[:] = 0
+    add = ADD
+    for k in range(gradient.size):
+        gradient[k] = 0
+    for tap in range(g.kh * g.kw):
+        for c in range(g.co):
+            gradient[tap * g.co + c] = start[c]
     for n in range(error.shape[0]):
-        for r in range(error.shape[1]):
-            for p in range(error.shape[2]):
-                for c in range(g.co):
-                    oh, ow = _window_position(winners, n, r, p, c, g)
-                    top, left = oh * g.sh - image.top, ow * g.sw - image.left
-                    kh0, kh1 = _taps(top, image.h, g.kh, g.dh)
-                    kw0, kw1 = _taps(left, image.w, g.kw, g.dw)
-                    for kh in range(kh0, kh1):
-                        for kw in range(kw0, kw1):
-                            gradient[kh * g.kw + kw, c] += np.int64(
-                                x[n, top + kh * g.dh, left + kw * g.dw, c]
-                            ) * np.int64(error[n, r, p, c])
+        digits, flush = chain.row_digits, chain.flush
+        if squares is not None:
+            square_x, square_error = sample_squares(x, n, ZERO, image.c, error, squares)
+            if fits_beside(square_x, square_error):
+                digits, flush = WHOLE, UNBOUNDED
+        pad_sample(x, n, ZERO, image, digits, plane, padded)
+        unpool_error_groups(error, winners, n, g, g.columns, ZERO, spread)
+        for p in range(digits.planes):
+            group_positions(padded[p * plane :], size, (skip, 2 * skip, 3 * skip), grouped, ZERO)
+            product(
+                grouped, ZERO, tables.gradient_in, g.kh * g.kw, strides, spread, ZERO, g.columns, columns,
+                (ONE, g.oh_used, across), flush, start, gradient, ZERO, tables.gradient_out, p * digits.bits, add, OWN,
+            )  # fmt: skip

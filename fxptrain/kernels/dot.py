@@ -7,7 +7,8 @@ The form is *broadcast*: one 32-bit load takes a group of neighbouring elements 
 against a vector of groups of the column operand, so no horizontal sums are needed and a convolution needs no im2col:
 the address of the group is the patch's. Rows are found through a table of offsets, the reduction runs over three nested
 strides. Where a row offers every column a choice, as the positions of a pooling window do, 16 bytes are loaded and each
-lane picks its group from them (`PICKS`).
+lane picks its group from them (`PICKS`). Where every column has a row operand of its own, as channels have that are
+convolved by themselves, a vector of groups is loaded instead (`OWN`).
 
 Where bytes are multiplied as unsigned by signed, it is the row operand that is stored flipped; who packs the operands
 takes ``128 * sum of the column operand`` off again.
@@ -30,7 +31,7 @@ from fxptrain.kernels.word import size_of
 
 ZERO, ONE = np.int64(0), np.int64(1)  # literals would each make another specialization of `product`
 ADD = np.bool_(True)
-NO_PICKS = ()  # a type of its own, so that tiles know what to do when they are compiled
+NO_PICKS, OWN = (), None  # types of their own, so that tiles know what to do when they are compiled
 UNBOUNDED = np.int64(1 << 62)  # groups of an int32 chain where int32 is proved to hold every sum
 COLUMN_MULTIPLE = 16  # column operands are padded to this many columns on every target, so layouts never differ
 
@@ -72,6 +73,9 @@ def _emit_tile(context: Any, builder: ir.IRBuilder, signature: Any, args: Any, r
     words = ir.VectorType(I32, HOST.lanes)
     zero = ir.Constant(words, [0] * HOST.lanes)
     bits, picked = signature.args[0].dtype.bitwidth, isinstance(signature.args[16], types.Array)
+    own = isinstance(signature.args[16], types.NoneType)
+    if own:
+        a_base = builder.add(a_base, builder.mul(start_base, I64(32 // bits)))
     a_pointers = row_pointers(data(0), a_base, 2)
     columns_of = [builder.gep(data(position), [b_base]) for position in (5, 16)[: 1 + picked]]
     sums = [[cgutils.alloca_once_value(builder, zero) for _ in range(vectors)] for _ in range(rows)]
@@ -88,10 +92,16 @@ def _emit_tile(context: Any, builder: ir.IRBuilder, signature: Any, args: Any, r
             b_at = builder.add(b_here, builder.mul(step.index, b_step))
             columns, *picks = (load_vectors(builder, builder.gep(start, [b_at]), vectors) for start in columns_of)
             for r in range(rows):
-                group = broadcast(builder, builder.gep(a_pointers[r], [a_at]), CHOICES if picked else 1)
-                for v, (slot, column) in enumerate(zip(sums[r], columns, strict=True)):
-                    own = pick(builder, group, picks[0][v]) if picked else group
-                    builder.store(add_dot(builder, builder.load(slot), own, column, bits), slot)
+                here = builder.gep(a_pointers[r], [a_at])
+                if own:
+                    groups = load_vectors(builder, here, vectors)
+                elif picked:
+                    choices = broadcast(builder, here, CHOICES)
+                    groups = [pick(builder, choices, chosen) for chosen in picks[0]]
+                else:
+                    groups = [broadcast(builder, here, 1)] * vectors
+                for slot, group, column in zip(sums[r], groups, columns, strict=True):
+                    builder.store(add_dot(builder, builder.load(slot), group, column, bits), slot)
     finish_tile(builder, sums, row_pointers(data(11), out_base, 13), builder.gep(data(9), [start_base]), lift, add)
     return context.get_dummy_value()
 
@@ -181,7 +191,8 @@ def product(
     reach into the next one where its own columns are zero, and what they start from: it is written before.
 
     `picks` is `NO_PICKS`, or holds for every byte of `b` the position of the byte of `a` it is multiplied by, among the
-    `CHOICES` words that start where else the group does.
+    `CHOICES` words that start where else the group does, or is `OWN`: the group of row `r` for column `c` then lies
+    ``group c`` further on.
 
     Bound: no int32 chain is longer than `flush` groups, or the caller has proved that int32 holds every sum.
     """

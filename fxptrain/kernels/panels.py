@@ -36,6 +36,7 @@ def pack_forward(w, bits, taps, run, channels, begin, columns_used, columns, dig
             k1, k2, k3 = np.int64(left > 1), np.int64(left > 2), np.int64(left > 3)
             if group == 4:
                 words = out[group * at : group * (at + columns)].view(np.int32)
+                words[used:] = 0
                 for c in range(used):
                     v0, v1 = value_of(w, s0 + c, bits), value_of(w, s1 + c, bits) * k1
                     words[c] = word(v0, v1, value_of(w, s2 + c, bits) * k2, value_of(w, s3 + c, bits) * k3)
@@ -43,6 +44,7 @@ def pack_forward(w, bits, taps, run, channels, begin, columns_used, columns, dig
             for plane in range(digits.planes):
                 place = 2 * (plane * taps * groups * columns + at)
                 words = out[place : place + 2 * columns].view(np.int32)
+                words[used:] = 0
                 if digits.planes == 1:
                     for c in range(used):
                         v0, v1 = value_of(w, s0 + c, bits), value_of(w, s1 + c, bits)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fxptrain._jit import native
+from fxptrain._jit import native, prefer_wide_vectors
 from fxptrain.kernels.requantize import activate_row, finish_error, finish_row
 
 
@@ -69,7 +69,7 @@ def averagepool_forward(x, window, mantissa, activation, site, acc, draws, y):
 
 @native
 def _finish_sample(acc, x, n, gate, site, best, draws, out):
-    """`finish_error` of the int64 input error of one sample; returns (saturated, largest absolute sum)."""
+    """`finish_error` of the input error of one sample; returns (saturated, largest absolute sum)."""
     size = x.shape[1] * x.shape[2] * x.shape[3]
     row = x.shape[2] * x.shape[3]
     flat_x, flat_out = x.reshape(x.size), out.reshape(out.size)
@@ -84,8 +84,11 @@ def _finish_sample(acc, x, n, gate, site, best, draws, out):
 
 @native
 def maxpool_input_error(error, winners, x, window, gate, site, acc, best, draws, out):
-    """Errors added at their windows' winners: error (n, oh, ow, c) to out (n, h, w, c)."""
-    saturated, largest = 0, 0
+    """Errors added at their windows' winners: error (n, oh, ow, c) to out (n, h, w, c).
+
+    Bound: `acc` is int32 only where it is proved to hold the sums of all windows that meet.
+    """
+    kind, saturated, largest = acc.dtype.type, 0, 0
     for n in range(error.shape[0]):
         acc[: x.shape[1] * x.shape[2] * x.shape[3]] = 0
         for oh in range(error.shape[1]):
@@ -93,7 +96,7 @@ def maxpool_input_error(error, winners, x, window, gate, site, acc, best, draws,
                 for c in range(error.shape[3]):
                     t = np.int64(winners[n, oh, ow, c])
                     h, w = oh * window.sh + t // window.w, ow * window.sw + t % window.w
-                    acc[(h * x.shape[2] + w) * x.shape[3] + c] += error[n, oh, ow, c]
+                    acc[(h * x.shape[2] + w) * x.shape[3] + c] += kind(error[n, oh, ow, c])
         over, peak = _finish_sample(acc, x, n, gate, site, best, draws, out)
         saturated += over
         largest = max(largest, peak)
@@ -102,17 +105,25 @@ def maxpool_input_error(error, winners, x, window, gate, site, acc, best, draws,
 
 @native
 def averagepool_input_error(error, x, window, mantissa, gate, site, acc, best, draws, out):
-    """Every error times `mantissa`, added to all positions of its window: error (n, oh, ow, c) to out (n, h, w, c)."""
-    saturated, largest = 0, 0
+    """Every error times `mantissa`, added to all positions of its window: error (n, oh, ow, c) to out (n, h, w, c).
+
+    Bound: as `maxpool_input_error`.
+    """
+    prefer_wide_vectors()
+    kind, channels, flat = acc.dtype.type, error.shape[3], error.reshape(error.size)
+    saturated, largest, factor = 0, 0, kind(mantissa)
     for n in range(error.shape[0]):
         acc[: x.shape[1] * x.shape[2] * x.shape[3]] = 0
         for oh in range(error.shape[1]):
             for ow in range(error.shape[2]):
+                first = ((n * error.shape[1] + oh) * error.shape[2] + ow) * channels
+                source = flat[first : first + channels]
                 for i in range(window.h):
                     for j in range(window.w):
-                        at = ((oh * window.sh + i) * x.shape[2] + ow * window.sw + j) * x.shape[3]
-                        for c in range(error.shape[3]):
-                            acc[at + c] += np.int64(error[n, oh, ow, c]) * mantissa
+                        at = ((oh * window.sh + i) * x.shape[2] + ow * window.sw + j) * channels
+                        to = acc[at : at + channels]
+                        for c in range(channels):
+                            to[c] += kind(source[c]) * factor
         over, peak = _finish_sample(acc, x, n, gate, site, best, draws, out)
         saturated += over
         largest = max(largest, peak)

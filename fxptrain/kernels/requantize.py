@@ -151,6 +151,15 @@ def _pool_four(acc, windows, start, count, floor, best, at, winners, winner_at):
 
 
 @native
+def _pool_one(acc, start, count, floor, best, at):
+    """`pool_windows` of `count` neighbouring sums that are not pooled."""
+    prefer_wide_vectors()
+    source, to = acc[start : start + count], best[at : at + count]
+    for i in range(count):
+        to[i] = max(source[i], floor)
+
+
+@native
 def pool_windows(acc, base, windows, step, positions, channels, activation, best, winners, winner_base):
     """Largest accumulator of each window, activated.
 
@@ -163,6 +172,9 @@ def pool_windows(acc, base, windows, step, positions, channels, activation, best
     runs, count = (1, positions * channels) if step == channels else (positions, channels)
     for p in range(runs):
         start, at = base + p * step, p * channels
+        if windows.size == 1:
+            _pool_one(acc, windows[0] + start, count, floor, best, at)
+            continue
         if windows.size == 4:
             _pool_four(acc, windows, start, count, floor, best, at, winners, winner_base + at)
             continue
@@ -173,8 +185,7 @@ def pool_windows(acc, base, windows, step, positions, channels, activation, best
                 if value > top:
                     top, winner = value, t
             best[at + i] = max(top, floor)
-            if windows.size > 1:
-                winners[winner_base + at + i] = winner
+            winners[winner_base + at + i] = winner
     if activation.ceiling < UNBOUNDED:
         _bound_row(best, positions * channels, activation.ceiling)
     if activation.slope_shift > 0:

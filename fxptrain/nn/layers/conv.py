@@ -22,7 +22,6 @@ from fxptrain.kernels.conv import Accumulation, Geometry, Tables
 from fxptrain.kernels.instructions import CHOICES, FLIPPED_WORD, PICKS
 from fxptrain.kernels.norms import Chains, room_beside, room_of_chains
 from fxptrain.kernels.update_site import Runs
-from fxptrain.nn.layers.accumulate import NARROW, element_type, fits_int32, flips, plan_chain
 from fxptrain.nn.layers.blocks import ProductBlocks
 from fxptrain.nn.layers.contract import (
     Budgets,
@@ -159,8 +158,6 @@ class ProductStage(WeightedStage):
         if linear:
             self.out_shape = (1, 1, channels)
         self.inner = elements_of(in_shape) if linear else in_shape[2]  # ci
-        self.forward_chain, self.error_chain = NARROW, NARROW
-        self.forward_narrow = self.error_narrow = True
 
     def absorb(self, layer: LayerSpec, shape: Shape) -> bool:
         """Nothing is pooled behind a linear layer."""
@@ -209,36 +206,7 @@ class ProductStage(WeightedStage):
         positions = 1 if self.linear else self.conv_out[0] * self.conv_out[1]
         return positions * self.taps * self.inner * self.channels
 
-    # Exactness ---------------------------------------------------------------------------------------------------
-
-    @property
-    def _x_bits(self) -> int:
-        return self.x_form.format.total_bits
-
-    @property
-    def _w_bits(self) -> int:
-        return self.weight_format.total_bits
-
-    @cached_property
-    def widths(self) -> dict[str, tuple[int, int]]:
-        """Bits of the row and of the column operand of each phase's products."""
-        x, w, e = self._x_bits, self._w_bits, self.error_scale.bits
-        return {"forward": (x, w), "error": (e, w), "gradient": (x, e)}
-
-    @cached_property
-    def elements(self) -> dict[str, type[np.signedinteger[Any]]]:
-        """Element types of the operands of each phase's products."""
-        return {phase: element_type(*bits) for phase, bits in self.widths.items()}
-
-    @cached_property
-    def groups(self) -> dict[str, int]:
-        """Elements of an operand in a word."""
-        return {phase: 4 // np.dtype(kind).itemsize for phase, kind in self.elements.items()}
-
-    @cached_property
-    def flipped(self) -> dict[str, bool]:
-        """Whether the row operand is stored with its sign bit turned, 128 too much."""
-        return {phase: flips(*bits) for phase, bits in self.widths.items()}
+    # Geometry ----------------------------------------------------------------------------------------------------
 
     @cached_property
     def images(self) -> Geometries:
@@ -255,28 +223,6 @@ class ProductStage(WeightedStage):
     def sparse(self) -> bool:
         """Whether pooling leaves so few errors at each position that only groups with some are multiplied."""
         return self.pool[0] * self.pool[1] >= SPARSE_WINDOW
-
-    @cached_property
-    def forward_static(self) -> Accumulation:
-        """Accumulation of the output that the formats alone prove exact."""
-        return plan_chain(*self.widths["forward"])
-
-    @cached_property
-    def error_static(self) -> Accumulation:
-        """The same of the input error."""
-        return plan_chain(*self.widths["error"])
-
-    def gradient_chain(self, batch: int) -> tuple[Accumulation, bool]:
-        """Accumulation of the weight gradient, and whether int32 holds the sum over the whole batch."""
-        terms = batch * self.out_shape[0] * self.out_shape[1]
-        bits = self.widths["gradient"]
-        if terms << (sum(bits) - 2) < 1 << 31 and max(bits) <= 16:
-            return NARROW, True
-        return plan_chain(*bits), False
-
-    def gradient_type(self, batch: int) -> type[np.signedinteger[Any]]:
-        """See `Stage.gradient_type`."""
-        return np.int32 if self.gradient_chain(batch)[1] else np.int64
 
     # Memory ------------------------------------------------------------------------------------------------------
 
@@ -400,7 +346,7 @@ class ProductStage(WeightedStage):
         spread = samples * lines * round_up(across, group) * g.columns
         row, skip = g.image.width * channels, g.sw * channels
         down = g.sh * row
-        squares = max(self.channels, channels) if planes > 1 and self._x_bits <= 16 else 0
+        squares = max(self.channels, channels) if planes > 1 and self.x_form.format.total_bits <= 16 else 0
         reach = picks * max(6 * skip, 2 * skip + down)  # from a group's first position to those of its last window
         slack = reach + g.kw * channels + max((group - 1) * skip, down + skip)
         return [
@@ -454,39 +400,20 @@ class ProductStage(WeightedStage):
     def measure(self, views: Views, backward: bool) -> dict[str, Call]:
         """Calls for the largest sum of absolute weights: of an output and its bias, and of an input error."""
         (flat, bits), found = self.weights.stored, {}
-        if self._may_be_narrow("forward") and not self._fits("forward", None):
+        if self.must_measure("forward"):
             found["forward"] = Call(
                 panels.largest_output_sum, flat, bits, self.taps * self.inner, self.channels, *self.biases,
                 views["sums"],
             )  # fmt: skip
-        if backward and self._may_be_narrow("error") and not self._fits("error", None):
+        if backward and self.must_measure("error"):
             found["error"] = Call(
                 panels.largest_input_sum, flat, bits, self.taps, self.inner, self.channels, views["sums"]
             )
         return found
 
     def choose(self, measured: Mapping[str, Call]) -> tuple[int, ...]:
-        """Whether int32 holds the sums of the output and of the input error; and what the inputs lie in."""
-        self.forward_narrow, self.error_narrow = (
-            self._may_be_narrow(phase) and self._fits(phase, measured.get(phase)) for phase in ("forward", "error")
-        )
-        self.forward_chain = NARROW if self.forward_narrow else self.forward_static
-        self.error_chain = NARROW if self.error_narrow else self.error_static
-        return self.forward_narrow, self.error_narrow, *self._extent
-
-    def _may_be_narrow(self, phase: str) -> bool:
-        return self._w_bits <= 16 and (phase == "error" or (self.x_form.format.frac_bits >= 0 and self._x_bits <= 16))
-
-    def _fits(self, phase: str, measured: Call | None) -> bool:
-        """Whether int32 holds a phase's sums: by the formats, or by what was measured."""
-        bits = self.widths[phase]
-        if phase == "error":
-            largest = measured.results[0] if measured else self.taps * self.channels << (bits[1] - 1)
-            return fits_int32(largest << (bits[0] - 1), 30)
-        terms, bias = self.taps * self.inner, 1 << (bits[1] - 1) if self.has_bias else 0
-        largest, bias = measured.results if measured else (terms << (bits[1] - 1), bias)
-        sums = (largest << (bits[0] - 1)) + (bias << self.x_form.format.frac_bits)
-        return fits_int32(sums << self.function.added_frac, self.shift)
+        """See `WeightedStage.choose`; and what the inputs lie in."""
+        return *super().choose(measured), *self._extent
 
     # Calls -------------------------------------------------------------------------------------------------------
 
@@ -566,7 +493,9 @@ class ProductStage(WeightedStage):
         if self.elements["forward"] is np.int8:
             return None
         chain = self.forward_chain
-        provable = chain.row_digits.planes > 1 and chain.column_digits.planes == 1 and self._x_bits <= 16
+        provable = (
+            chain.row_digits.planes > 1 and chain.column_digits.planes == 1 and self.x_form.format.total_bits <= 16
+        )
         room = views["forward_room"] if provable else views["forward_room"][:0]
         spans = (*self.spans, *[0] * (MOST_SPANS - len(self.spans)))  # of one length, so that one kernel serves all
         return Chains(spans, room, self.run, self.unit, *self._extent)
@@ -615,11 +544,6 @@ class ProductStage(WeightedStage):
             for images in self.images.images(len(call.x), self.inner)
         ]
         return Roundings(calls, call.out.size)
-
-    def error_type(self, call: ErrorCall) -> type[np.signedinteger[Any]]:
-        """Element type that holds the sums of an input error."""
-        narrow = self.error_narrow and self.error_site(call).shift <= 30 and not call.gate.added_frac
-        return np.int32 if narrow else np.int64
 
     def error_of(
         self, call: ErrorCall, images: Images, views: Views, x: IntArray, out: IntArray, *, won: Stored | None = None,

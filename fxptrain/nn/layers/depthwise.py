@@ -10,12 +10,10 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from fxptrain.kernels import conv, depthwise
+from fxptrain.kernels import conv, depthwise, panels
 from fxptrain.kernels.call import Call
 from fxptrain.kernels.conv_gradient import bias_gradient
-from fxptrain.kernels.panels import align_bias
 from fxptrain.kernels.update_site import Runs
-from fxptrain.nn.layers.accumulate import fits_int32
 from fxptrain.nn.layers.contract import (
     ErrorCall,
     ForwardCall,
@@ -25,11 +23,20 @@ from fxptrain.nn.layers.contract import (
     Shape,
     Views,
 )
-from fxptrain.nn.layers.images import make_geometry, make_tables
+from fxptrain.nn.layers.images import (
+    FORWARD_POSITIONS,
+    Groups,
+    make_geometry,
+    make_tables,
+    padded_size,
+    round_up,
+)
 from fxptrain.nn.layers.registry import register
 from fxptrain.nn.layers.weighted import WeightedStage, WindowSpec
 from fxptrain.nn.state.arena import Buffer
 from fxptrain.nn.state.parameters import IntArray
+
+NO_OFFSETS = np.zeros(1, np.int64)
 
 
 @register
@@ -63,6 +70,11 @@ class DepthwiseStage(WeightedStage):
     """Every channel convolved with its own kernel; weights are (kh, kw, c)."""
 
     @property
+    def taps(self) -> int:
+        """Weights of a channel."""
+        return self.kernel[0] * self.kernel[1]
+
+    @property
     def parameter_shapes(self) -> Mapping[str, tuple[int, ...]]:
         """Weights (kh, kw, c), bias (c,)."""
         return self.with_bias((*self.kernel, self.in_shape[2]))
@@ -70,7 +82,7 @@ class DepthwiseStage(WeightedStage):
     @property
     def fan_in(self) -> int:
         """Inputs of one output."""
-        return self.kernel[0] * self.kernel[1]
+        return self.taps
 
     @property
     def fan_out(self) -> int:
@@ -91,21 +103,58 @@ class DepthwiseStage(WeightedStage):
             error_terms=meetings, dilation=self.windows.dilation,
         )  # fmt: skip
 
+    # Geometry --------------------------------------------------------------------------------------------------------
+
     @cached_property
     def geometry(self) -> conv.Geometry:
         """Extents of the convolution and of the windows."""
-        oh, ow = self.out_shape[0] * self.pool[0], self.out_shape[1] * self.pool[1]
-        made = make_geometry(self.in_shape, self.windows, self.in_shape[2], self.pool, (oh, ow), 1)
-        return made._replace(columns=made.co)  # nothing is packed
+        used = self.out_shape[0] * self.pool[0], self.out_shape[1] * self.pool[1]
+        block = max(1, min(self.out_shape[0], FORWARD_POSITIONS // (self.pool[0] * used[1])))
+        return make_geometry(self.in_shape, self.windows, self.in_shape[2], self.pool, used, block)
 
     @cached_property
     def tables(self) -> conv.Tables:
-        """Row offsets for the kernels."""
-        return make_tables(self.geometry)
+        """Row offsets for the kernels: of groups in each phase, and of taps instead of weights in the gradient's."""
+        g, channels = self.geometry, self.in_shape[2]
+        made = make_tables(g, groups=Groups(gradient=self.groups["gradient"]))
+        across = np.arange(g.image.w, dtype=np.int64) * channels
+        return made._replace(
+            forward_in=self.groups["forward"] * made.forward_in,
+            error_in=self.groups["error"] * across,
+            error_out=across,
+            gradient_in=made.gradient_in[::channels].copy(),
+            gradient_out=made.gradient_out[: self.taps].copy(),
+        )
+
+    @property
+    def spread_elements(self) -> int:
+        """Elements of all positions that a tap of the kernel reaches from inside the image."""
+        down, across = self.windows.extent
+        return (self.in_shape[0] + down - 1) * (self.in_shape[1] + across - 1) * self.in_shape[2]
+
+    # Memory ----------------------------------------------------------------------------------------------------------
 
     def shared(self, backward: bool) -> list[Buffer]:
-        """The aligned bias."""
-        return [Buffer("bias", "panel", (self.in_shape[2],), np.int64)]
+        """Packed weights for forward and, with `backward`, turned around for the input error; aligned biases."""
+        columns = self.geometry.columns
+        found = [
+            Buffer("sums", "scratch", (self.in_shape[2],), np.int64, last=-1),
+            Buffer("totals", "scratch", (columns,), np.int32, last=-1),
+            Buffer("ones", "scratch", (4,), np.int8, last=-1),
+            Buffer("panels", "panel", (self._panel("forward", self.forward_static),), self.elements["forward"]),
+            Buffer("bias", "panel", (columns,), np.int64),
+        ]
+        if not backward:
+            return found
+        return [
+            *found, Buffer("turned", "scratch", (self.taps * self.in_shape[2],), self.weights.values.dtype, last=-1),
+            Buffer("transposed", "panel", (self._panel("error", self.error_static),), self.elements["error"]),
+            Buffer("start", "panel", (columns,), np.int64),
+        ]  # fmt: skip
+
+    def _panel(self, phase: str, chain: conv.Accumulation) -> int:
+        run = round_up(self.kernel[1], self.groups[phase])
+        return chain.column_digits.planes * self.kernel[0] * run * self.geometry.columns
 
     def table_bytes(self, threads: int) -> int:
         """Tables of the one geometry."""
@@ -113,51 +162,117 @@ class DepthwiseStage(WeightedStage):
 
     def scratch(self, phase: str, batch: int) -> list[Buffer]:
         """Working memory of one thread."""
-        g, c = self.geometry, self.in_shape[2]
+        g, group, kind = self.geometry, self.groups[phase], self.elements[phase]
         if phase == "gradient":
-            return [
-                Buffer("gradient", "gradient", (self.kernel[0] * self.kernel[1], c), np.int64),
-                Buffer("bias_gradient", "gradient", (c,), np.int64),
-            ]
-        row = self.out_shape[1] * c if phase == "forward" else self.in_shape[1] * c
-        acc = g.pool_h * g.ow_used * c if phase == "forward" else self.in_elements
+            return self._gradient_scratch(batch)
+        forward = phase == "forward"
+        planes = (self.forward_static if forward else self.error_static).row_digits.planes
+        size = padded_size(g) if forward else self.spread_elements
+        slack = (group - 1) * g.dw * g.image.c
+        row = (g.block * self.out_shape[1] if forward else g.image.w) * g.co
+        acc = g.block * g.pool_h * g.ow_used * g.columns if forward else row + 2 * g.columns
         return [
+            Buffer("padded" if forward else "spread", "scratch", (planes * (size + slack),), kind),
+            Buffer("grouped", "scratch", (group * (planes * size + g.columns),), kind),
             Buffer("acc", "scratch", (acc,), np.int64),
             Buffer("best", "scratch", (row,), np.int64),
             Buffer("draws", "scratch", (row,), np.uint32),
         ]
 
-    def _aligned(self, views: Views) -> IntArray:
-        """Biases aligned with the sums, in their type: int32 where it holds them by the formats."""
-        x, weights = self.x_form.format, self.weights.form.format
-        products = self.kernel[0] * self.kernel[1] << (x.total_bits + weights.total_bits - 2)
-        bias = 1 << (weights.total_bits - 1 + max(x.frac_bits, 0)) if len(self.bias) else 0
-        narrow = x.frac_bits >= 0 and fits_int32((products + bias) << self.function.added_frac, self.shift)
-        found: npt.NDArray[Any] = views["bias"].view(np.int32 if narrow else np.int64)[: self.in_shape[2]]
-        return found
+    def _gradient_scratch(self, batch: int) -> list[Buffer]:
+        g, group, kind, total = (
+            self.geometry,
+            self.groups["gradient"],
+            self.elements["gradient"],
+            self.gradient_type(batch),
+        )
+        planes, size = self.gradient_chain(batch)[0].row_digits.planes, padded_size(g)
+        slack = (group - 1) * g.sw * g.image.c
+        squares = g.co if planes > 1 and self.x_form.format.total_bits <= 16 else 0
+        return [
+            Buffer("padded", "scratch", (planes * (size + slack),), kind),
+            Buffer("grouped", "scratch", (group * (size + g.columns),), kind),
+            Buffer("spread", "scratch", (g.oh_used * round_up(g.ow_used, group) * g.columns,), kind),
+            Buffer("squares", "scratch", (squares,), np.int64),
+            Buffer("gradient", "gradient", (self.taps * g.co + g.columns,), total),
+            Buffer("bias_gradient", "gradient", (g.columns,), total),
+        ]
+
+    # Calls -----------------------------------------------------------------------------------------------------------
+
+    def measure(self, views: Views, backward: bool) -> dict[str, Call]:
+        """Calls for the largest sum of a channel's absolute weights, which bounds both sums."""
+        (flat, bits), (bias, bias_bits, biases) = self.weights.stored, self.biases
+        arrays = flat, bits, self.taps, self.in_shape[2], bias, bias_bits, biases, views["sums"]
+        phases = [phase for phase in ("forward", "error")[: 1 + backward] if self.must_measure(phase)]
+        return {phase: Call(panels.largest_output_sum, *arrays) for phase in phases}
 
     def prepare(self, views: Views, backward: bool) -> list[Call]:
-        """Align the bias."""
-        no_sums = views["bias"][:0]
-        bias, bits, count = self.biases
-        return [Call(align_bias, bias, bits, 0, count, self.bias_lift, no_sums, 0, self._aligned(views))]
+        """Pack the weights and align the bias."""
+        (flat, bits), (bias, bias_bits, biases) = self.weights.stored, self.biases
+        calls, sums = self._packed("forward", flat, bits, views["panels"], self.forward_chain, views)
+        calls.append(
+            Call(
+                panels.align_bias, bias, bias_bits, 0, biases, self.bias_lift, sums, 7 + self.product_lift,
+                self._aligned(views),
+            )
+        )  # fmt: skip
+        if backward:
+            turned = views["turned"]
+            calls.append(Call(depthwise.turn_taps, flat, bits, self.taps, self.in_shape[2], turned))
+            packing, sums = self._packed("error", turned, None, views["transposed"], self.error_chain, views)
+            calls += [*packing, Call(panels.align_bias, bias, bias_bits, 0, 0, 0, sums, 7, self._start(views))]
+        return calls
+
+    def _packed(
+        self, phase: str, flat: IntArray, bits: int | None, out: IntArray, chain: conv.Accumulation, views: Views
+    ) -> tuple[list[Call], IntArray]:
+        """Calls that pack weights as a phase multiplies by them, and their sums where row operands are flipped."""
+        (kh, kw), channels, columns = self.kernel, self.in_shape[2], self.geometry.columns
+        calls = [
+            Call(panels.pack_forward, flat, bits, kh, kw, channels, 0, channels, columns, chain.column_digits, out)
+        ]
+        if not self.flipped[phase]:
+            return calls, views["totals"][:0]
+        groups = -(-kw // self.groups[phase])
+        calls.append(
+            Call(panels.panel_sums, out, kh, groups, columns, False, NO_OFFSETS, views["ones"], views["totals"])
+        )
+        return calls, views["totals"]
+
+    def _aligned(self, views: Views) -> IntArray:
+        """Biases aligned with the sums, in their type."""
+        found: npt.NDArray[Any] = views["bias"].view(np.int32 if self.forward_narrow else np.int64)[
+            : self.geometry.columns
+        ]
+        return found
+
+    def _start(self, views: Views) -> IntArray:
+        """Where the sums of the input error begin; int32 holds it."""
+        found: npt.NDArray[Any] = views["start"].view(np.int32 if self.error_narrow else np.int64)[
+            : self.geometry.columns
+        ]
+        return found
 
     def forward(self, call: ForwardCall) -> Roundings:
         """See `Stage.forward`."""
-        scratch, bias = call.scratch, self._aligned(call.shared)
+        scratch, kind = call.scratch, np.int32 if self.forward_narrow else np.int64
         made = Call(
-            depthwise.depthwise_forward, call.x, self.weights.values, bias, self.product_lift,
-            self.activation, self.geometry, self.tables, self.forward_site(call.moment),
-            scratch["acc"].view(bias.dtype), scratch["best"].view(bias.dtype), scratch["draws"], call.y, call.winners,
+            depthwise.depthwise_forward, call.x, call.shared["panels"], self._aligned(call.shared), self.product_lift,
+            self.activation, self.geometry, self.forward_chain, self.tables, self.forward_site(call.moment),
+            scratch["padded"], scratch["grouped"], scratch["acc"].view(kind), scratch["best"].view(kind),
+            scratch["draws"], call.y, call.winners,
         )  # fmt: skip
         return Roundings([made], call.y.size)
 
     def input_error(self, call: ErrorCall) -> Roundings:
         """See `Stage.input_error`."""
+        scratch, kind = call.scratch, self.error_type(call)
         made = Call(
-            depthwise.depthwise_input_error, call.error, call.winners, call.x, self.weights.values,
-            call.gate, self.geometry, self.error_site(call), call.scratch["acc"], call.scratch["best"],
-            call.scratch["draws"], call.out,
+            depthwise.depthwise_input_error, call.error, call.winners, call.x, call.shared["transposed"],
+            self._start(call.shared), call.gate, self.geometry, self.error_chain, self.tables, self.error_site(call),
+            scratch["spread"], scratch["grouped"], scratch["acc"].view(kind), scratch["best"].view(kind),
+            scratch["draws"], call.out,
         )  # fmt: skip
         return Roundings([made], call.out.size)
 
@@ -173,9 +288,13 @@ class DepthwiseStage(WeightedStage):
         self, block: GradientBlock, x: IntArray, error: IntArray, winners: npt.NDArray[np.uint8], scratch: Views
     ) -> tuple[list[Call], IntArray]:
         """See `Stage.gradient`."""
+        start: IntArray = scratch["bias_gradient"]
         if block.parameter.is_bias:
-            sums: IntArray = scratch["bias_gradient"]
-            return [Call(bias_gradient, error, 1, sums)], sums
-        total: npt.NDArray[Any] = scratch["gradient"]
-        made = Call(depthwise.depthwise_weight_gradient, x, error, winners, self.geometry, total)
-        return [made], total.reshape(-1)
+            return [Call(bias_gradient, error, 1, start)], start
+        total: IntArray = scratch["gradient"]
+        made = Call(
+            depthwise.depthwise_weight_gradient, x, error, winners, self.geometry, self.gradient_chain(len(x))[0],
+            self.tables, scratch["padded"], scratch["grouped"], scratch["spread"],
+            scratch["squares"] if scratch["squares"].size else None, start, total,
+        )  # fmt: skip
+        return [Call(bias_gradient, error, -128 if self.flipped["gradient"] else 0, start), made], total

@@ -13,6 +13,7 @@ from fxptrain.fixed.multiplier import Multiplier
 from fxptrain.kernels import pool
 from fxptrain.kernels.call import Call
 from fxptrain.kernels.requantize import Gate
+from fxptrain.nn.layers.accumulate import fits_int32
 from fxptrain.nn.layers.alignment import SUM_BITS
 from fxptrain.nn.layers.contract import (
     ErrorCall,
@@ -133,6 +134,11 @@ class _PoolStage(Stage):
         """Bound of the sums of the input error."""
         return self.meetings << (self.error_scale.bits - 1 + self.error_sum_frac)
 
+    def error_type(self, call: ErrorCall) -> type[np.signedinteger[Any]]:
+        """Element type that holds the sums of an input error."""
+        narrow = fits_int32(self.largest_error_sum, 30) and self.error_site(call).shift <= 30
+        return np.int32 if narrow and not call.gate.added_frac else np.int64
+
     @property
     def macs(self) -> int:
         """None: pooling multiplies nothing that grows with the model."""
@@ -183,10 +189,10 @@ class MaxPoolStage(_PoolStage):
 
     def input_error(self, call: ErrorCall) -> Roundings:
         """See `Stage.input_error`."""
-        scratch, site = call.scratch, self.error_site(call)
+        scratch, site, kind = call.scratch, self.error_site(call), self.error_type(call)
         made = Call(
             pool.maxpool_input_error, call.error, call.winners, call.x, self.window, call.gate, site,
-            scratch["acc"], scratch["best"], scratch["draws"], call.out,
+            scratch["acc"].view(kind), scratch["best"].view(kind), scratch["draws"], call.out,
         )  # fmt: skip
         return Roundings([made], call.out.size)
 
@@ -241,9 +247,9 @@ class AveragePoolStage(_PoolStage):
 
     def input_error(self, call: ErrorCall) -> Roundings:
         """See `Stage.input_error`."""
-        scratch, site = call.scratch, self.error_site(call)
+        scratch, site, kind = call.scratch, self.error_site(call), self.error_type(call)
         made = Call(
             pool.averagepool_input_error, call.error, call.x, self.window, self.multiplier.mantissa,
-            call.gate, site, scratch["acc"], scratch["best"], scratch["draws"], call.out,
+            call.gate, site, scratch["acc"].view(kind), scratch["best"].view(kind), scratch["draws"], call.out,
         )  # fmt: skip
         return Roundings([made], call.out.size)

@@ -4,12 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 from typing import Any
 
+import numpy as np
+
 from fxptrain.fixed.format import FxP
-from fxptrain.nn.layers.accumulate import require_int64
-from fxptrain.nn.layers.contract import LayerSpec, Shape, Stage
+from fxptrain.kernels.call import Call
+from fxptrain.kernels.conv import Accumulation
+from fxptrain.nn.layers.accumulate import (
+    NARROW,
+    element_type,
+    fits_int32,
+    flips,
+    plan_chain,
+    require_int64,
+)
+from fxptrain.nn.layers.contract import ErrorCall, LayerSpec, Shape, Stage
 from fxptrain.nn.layers.windows import Padding, Pair, Windows, sides_of
 from fxptrain.nn.state.initialization import Init
 from fxptrain.nn.state.parameters import IntArray, ParameterArray
@@ -105,6 +117,8 @@ class WeightedStage(Stage):
         super().__init__(layer, name, (in_shape,), (self.conv_out[0] // pool[0], self.conv_out[1] // pool[1], channels))
         self.windows, self.kernel, self.pool = windows, windows.kernel, pool
         self.pools, self.has_bias = pool != (1, 1), bias
+        self.forward_chain, self.error_chain = NARROW, NARROW
+        self.forward_narrow = self.error_narrow = True
 
     def absorb(self, layer: LayerSpec, shape: Shape) -> bool:
         """Functions of each value, and one max-pooling in windows side by side."""
@@ -171,6 +185,91 @@ class WeightedStage(Stage):
     def error_sum_frac(self) -> int:
         """The weights' fractional bits."""
         return self.weight_format.frac_bits
+
+    # Accumulators ----------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def widths(self) -> dict[str, tuple[int, int]]:
+        """Bits of the row and of the column operand of each phase's products."""
+        x, w, e = self.x_form.format.total_bits, self.weight_format.total_bits, self.error_scale.bits
+        return {"forward": (x, w), "error": (e, w), "gradient": (x, e)}
+
+    @cached_property
+    def elements(self) -> dict[str, type[np.signedinteger[Any]]]:
+        """Element types of the operands of each phase's products."""
+        return {phase: element_type(*bits) for phase, bits in self.widths.items()}
+
+    @cached_property
+    def groups(self) -> dict[str, int]:
+        """Elements of an operand in a word."""
+        return {phase: 4 // np.dtype(kind).itemsize for phase, kind in self.elements.items()}
+
+    @cached_property
+    def flipped(self) -> dict[str, bool]:
+        """Whether the row operand is stored with its sign bit turned, 128 too much."""
+        return {phase: flips(*bits) for phase, bits in self.widths.items()}
+
+    @cached_property
+    def forward_static(self) -> Accumulation:
+        """Accumulation of the output that the formats alone prove exact."""
+        return plan_chain(*self.widths["forward"])
+
+    @cached_property
+    def error_static(self) -> Accumulation:
+        """The same of the input error."""
+        return plan_chain(*self.widths["error"])
+
+    def gradient_chain(self, batch: int) -> tuple[Accumulation, bool]:
+        """Accumulation of the weight gradient, and whether int32 holds the sum over the whole batch."""
+        terms = batch * self.out_shape[0] * self.out_shape[1]
+        bits = self.widths["gradient"]
+        if terms << (sum(bits) - 2) < 1 << 31 and max(bits) <= 16:
+            return NARROW, True
+        return plan_chain(*bits), False
+
+    def gradient_type(self, batch: int) -> type[np.signedinteger[Any]]:
+        """See `Stage.gradient_type`."""
+        return np.int32 if self.gradient_chain(batch)[1] else np.int64
+
+    def must_measure(self, phase: str) -> bool:
+        """Whether int32 may hold a phase's sums, and it takes the weights' values to prove it."""
+        return self._may_be_narrow(phase) and not self._fits(phase, None)
+
+    def choose(self, measured: Mapping[str, Call]) -> tuple[int, ...]:
+        """Whether int32 holds the sums of the output and of the input error.
+
+        What was measured is the largest sum of absolute weights of an output, and the largest absolute bias; and that
+        of an input error.
+        """
+        self.forward_narrow, self.error_narrow = (
+            self._may_be_narrow(phase) and self._fits(phase, measured.get(phase)) for phase in ("forward", "error")
+        )
+        self.forward_chain = NARROW if self.forward_narrow else self.forward_static
+        self.error_chain = NARROW if self.error_narrow else self.error_static
+        return self.forward_narrow, self.error_narrow
+
+    def _may_be_narrow(self, phase: str) -> bool:
+        form = self.x_form.format
+        fits = self.weight_format.total_bits <= 16
+        return fits and (phase == "error" or (form.frac_bits >= 0 and form.total_bits <= 16))
+
+    def _fits(self, phase: str, measured: Call | None) -> bool:
+        """Whether int32 holds a phase's sums: by the formats, or by what was measured."""
+        bits = self.widths[phase]
+        if phase == "error":
+            largest = measured.results[0] if measured else self.error_terms << (bits[1] - 1)
+            return fits_int32(largest << (bits[0] - 1), 30)
+        terms, bias = self.fan_in, 1 << (bits[1] - 1) if self.has_bias else 0
+        largest, bias = measured.results if measured else (terms << (bits[1] - 1), bias)
+        sums = (largest << (bits[0] - 1)) + (bias << self.x_form.format.frac_bits)
+        return fits_int32(sums << self.function.added_frac, self.shift)
+
+    def error_type(self, call: ErrorCall) -> type[np.signedinteger[Any]]:
+        """Element type that holds the sums of an input error."""
+        narrow = self.error_narrow and self.error_site(call).shift <= 30 and not call.gate.added_frac
+        return np.int32 if narrow else np.int64
+
+    # Bounds ----------------------------------------------------------------------------------------------------------
 
     def _largest_sum(self, x_frac: int) -> int:
         """Bound of a sum for an input of so many fractional bits."""
