@@ -222,7 +222,7 @@ def info(run_or_recipe: str | None, bits: int | None, as_json: bool) -> None:
 @threads_option
 @json_option
 def predict(run: Path, file: Path, best: bool, threads: int | None, as_json: bool) -> None:
-    """Classes of the samples in FILE (.npy, .npz, .csv without labels, IDX), a line each.
+    """Classes of the samples in FILE (.npy, .npz, .csv without labels, IDX, pictures), a line each.
 
     With --json: class numbers and names, and the logits as raw integers with their fractional bits.
     """

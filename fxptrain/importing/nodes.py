@@ -50,7 +50,11 @@ def _windows(chain: Chain, node: Any, given: Attributes, kernel: tuple[int, int]
     if given.get("ceil_mode", 0):
         fits = all((n - k) % t == 0 for n, k, t in zip(sizes, found.extent, stride, strict=True))
         if not fits:
-            chain.fail(node, "`ceil_mode` (=1) would read beyond the input; windows that do not fit are dropped here.")
+            chain.fail(
+                node,
+                f"`ceil_mode` (=1) would read beyond the input of height and width {chain.shape[:2]}; windows that do "
+                "not fit are dropped here. Export the model with ceil_mode = 0, or for an input that they fill.",
+            )
     half = len(ones)
     pads = list(given.get("pads", (0,) * 2 * half))
     low, high = ([0] * (2 - half) + part for part in (pads[:half], pads[half:]))
@@ -129,9 +133,13 @@ def pool(chain: Chain, node: Any, given: Attributes, constants: Constants) -> No
         chain.fail(node, f"`kernel_shape` (={list(size)}) must have two numbers.")
     windows = _windows(chain, node, given, size)
     if any(windows.padding):
-        chain.fail(node, f"padding (={list(windows.padding)}) of pooling must be 0.")
+        chain.fail(
+            node,
+            f"padding (={list(windows.padding)}) of pooling must be 0, as every window is full here. Export the model "
+            "with that padding in the convolution before it, and fine-tune the run.",
+        )
     if windows.dilation != (1, 1):
-        chain.fail(node, f"`dilations` (={list(windows.dilation)}) of pooling must be 1.")
+        chain.fail(node, f"`dilations` (={list(windows.dilation)}) of pooling must be 1. Pool neighbours instead.")
     kind = s.MaxPool2d if node.op_type == "MaxPool" else s.AvgPool2d
     shape = (*windows.number(chain.shape), chain.shape[2])
     chain.append(node, kind(size=size, stride=None if windows.stride == size else windows.stride), shape)
@@ -384,6 +392,7 @@ def skip(chain: Chain, node: Any, given: Attributes, constants: Constants) -> No
 def end(chain: Chain, node: Any, given: Attributes, constants: Constants) -> None:
     """Softmax at the end: the engine's loss has its own, and classes do not change."""
     chain.ended = node.name or node.output[0]
+    chain.note(node, "left out: the run's outputs are what stands before it; the classes are the same.")
 
 
 HANDLERS: dict[str, Handler] = {

@@ -22,7 +22,7 @@ from fxptrain.nn.layers.registry import layer_kinds
 from fxptrain.nn.learning_rate import ScheduleType
 from fxptrain.nn.spec import FormatSpec, LayerSpec, ModelSpec, OptimizerSpec, Padding, Pair
 from fxptrain.recipe import files as recipe_files
-from fxptrain.recipe.errors import explain
+from fxptrain.recipe.errors import explain, reinterpreted
 from fxptrain.sizes import MAX_ELEMENTS
 
 Count = Annotated[int, Field(ge=1, le=MAX_ELEMENTS)]
@@ -41,11 +41,11 @@ class DataSpec:
     Parameters
     ----------
     name : str
-        ``glyphs``, ``fashion-mnist``, ``mnist``, a directory of IDX files, an NPZ file or a CSV file.
+        ``glyphs``, ``fashion-mnist``, ``mnist``, or a path that `load_data` knows.
     label : str, optional
         Column of the labels of a CSV file; left out: the one called label, class or target.
     header : bool, optional
-        Whether the first row of a CSV file names the columns; left out: it does if no cell is a number.
+        Whether the first row of a CSV file names the columns; left out: told by the rule of `read_csv`.
     arrays : str, optional
         Arrays of an NPZ file, as ``x=images,y=labels``.
     mean, std : float or one for each channel, optional
@@ -248,25 +248,31 @@ class Recipe(BaseModel):
     @model_validator(mode="after")
     def _check_together(self) -> Self:
         """Reject settings that contradict each other."""
-        formats = self.formats
-        if formats.mode == "fixed" and (formats.param_frac is None or formats.activation_frac is None):
-            raise ValueError("`formats.mode` (='fixed') needs `formats.param_frac` and `formats.activation_frac`")
-        if (self.data.mean is None) != (self.data.std is None):
-            raise ValueError("`data.mean` and `data.std` go together: give both, or none for the data's own")
-        for name, needed in (
-            ("schedule.type (='plateau')", self.schedule.type == "plateau"),
-            ("early_stopping", self.early_stopping is not None),
-        ):
-            if needed and not self.data.validation:
-                raise ValueError(f"`{name}` watches the validation loss: set `data.validation` above 0")
-        if self.optimizer.momentum_units == "weight" and formats.momentum_frac is None:
-            raise ValueError(
-                "`optimizer.momentum_units` (='weight') needs `formats.momentum_frac`, as nothing measures those units "
-                "before training; the paper's is 'param'"
-            )
+        formats, watched = self.formats, self.data.validation
         batch, micro = self.training.batch_size, self.training.micro_batch
-        if micro is not None and micro > batch:
-            raise ValueError(f"`training.micro_batch` (={micro}) must not exceed `training.batch_size` (={batch})")
+        wrong = {
+            "`formats.mode` (='fixed') needs `formats.param_frac` and `formats.activation_frac`": (
+                formats.mode == "fixed" and (formats.param_frac is None or formats.activation_frac is None)
+            ),
+            "`data.mean` and `data.std` go together: give both, or none for the data's own": (
+                (self.data.mean is None) != (self.data.std is None)
+            ),
+            "`schedule.type` (='plateau') watches the validation loss: set `data.validation` above 0": (
+                self.schedule.type == "plateau" and not watched
+            ),
+            "`early_stopping` watches the validation loss: set `data.validation` above 0": (
+                self.early_stopping is not None and not watched
+            ),
+            "`optimizer.momentum_units` (='weight') needs `formats.momentum_frac`, as nothing measures those units "
+            "before training; the paper's is 'param'": (
+                self.optimizer.momentum_units == "weight" and formats.momentum_frac is None
+            ),
+            f"`training.micro_batch` (={micro}) must not exceed `training.batch_size` (={batch})": (
+                micro is not None and micro > batch
+            ),
+        }
+        if any(wrong.values()):
+            raise ValueError(". ".join(text for text, found in wrong.items() if found))
         return self
 
     @property
@@ -327,9 +333,13 @@ def make_recipe(table: dict[str, Any], where: str = _FILE) -> Recipe:
     """
     _know_all_layers(tuple(layer_kinds().items()))
     try:
-        return Recipe.model_validate(table)
+        made = Recipe.model_validate(table)
     except ValidationError as error:
         raise RecipeError(f"{where}: {explain(error, Recipe, layer_kinds())}") from None
+    changed = " ".join(reinterpreted({key: _plain(value) for key, value in table.items()}, made.table()))
+    if changed:
+        raise RecipeError(f"{where}: {changed}")
+    return made
 
 
 @lru_cache(maxsize=1)

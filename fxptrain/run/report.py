@@ -248,6 +248,8 @@ def _cell(value: Any) -> str:
             return str(value)
         case int():
             return f"{value:,}"
+        case [[*_], *_] | [(*_,), *_]:
+            return " + ".join(map(_cell, value))
         case list() | tuple():
             return "x".join(map(str, value))
         case dict():

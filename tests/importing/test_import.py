@@ -167,11 +167,12 @@ def test_pictures_without_channels_and_series(tmp_path: Path) -> None:
         assert made["same_class"] > 0.95
 
 
-def test_a_softmax_that_is_passed_on(tmp_path: Path) -> None:
-    """What Keras' exporter writes behind it changes nothing."""
+def test_a_softmax_that_is_passed_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """What Keras' exporter writes behind it changes nothing; that probabilities become logits is said."""
     file = image().add("Flatten").gemm(144, CLASSES).add("Softmax").add("Identity")
     made = import_onnx(file.save(tmp_path / "net.onnx"), data_for((8, 9, 2)), tmp_path / "run")
     assert made["same_class"] > 0.7
+    assert "(Softmax): left out: the run's outputs are what stands before it; the classes are the same." in caplog.text
 
 
 def test_what_costs_more_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
