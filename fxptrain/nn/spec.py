@@ -16,13 +16,14 @@ from fxptrain.nn.layers.conv import Conv2d, Linear
 from fxptrain.nn.layers.depthwise import DepthwiseConv2d
 from fxptrain.nn.layers.layout import Concat, Flatten
 from fxptrain.nn.layers.pool import AvgPool2d, GlobalAvgPool, MaxPool2d
+from fxptrain.nn.layers.series import AvgPool1d, Conv1d, DepthwiseConv1d, MaxPool1d
 from fxptrain.nn.layers.windows import Padding, Pair
 from fxptrain.nn.state.initialization import Init
 
 __all__ = [
-    "Add", "AvgPool2d", "Concat", "Conv2d", "DepthwiseConv2d", "Flatten", "FormatSpec", "GlobalAvgPool", "Init",
-    "LayerSpec", "LeakyReLU", "Linear", "Loss", "MaxPool2d", "ModelSpec", "OptimizerSpec", "Padding", "Pair", "ReLU",
-    "ReLU6", "RoundingName", "Shape",
+    "Add", "AvgPool1d", "AvgPool2d", "Concat", "Conv1d", "Conv2d", "DepthwiseConv1d", "DepthwiseConv2d", "Flatten",
+    "FormatSpec", "GlobalAvgPool", "Init", "LayerSpec", "LeakyReLU", "Linear", "Loss", "MaxPool1d", "MaxPool2d",
+    "ModelSpec", "OptimizerSpec", "Padding", "Pair", "ReLU", "ReLU6", "RoundingName", "Shape",
 ]  # fmt: skip
 
 Loss = Literal["cross-entropy", "squared-error"]

@@ -13,12 +13,21 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Self, get_args, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    ValidationError,
+    model_validator,
+)
 from pydantic_core import CoreSchema, core_schema
 
 from fxptrain.errors import RecipeError
 from fxptrain.names import shown
 from fxptrain.nn.layers.registry import layer_kinds
+from fxptrain.nn.layers.series import SeriesPadding
 from fxptrain.nn.learning_rate import ScheduleType
 from fxptrain.nn.spec import FormatSpec, LayerSpec, ModelSpec, OptimizerSpec, Padding, Pair
 from fxptrain.recipe import files as recipe_files
@@ -164,26 +173,29 @@ def _plain(value: Any) -> Any:
     return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
 
 
+_PADDINGS: dict[Any, tuple[tuple[int, ...], tuple[str, ...], str]] = {  # lists of which lengths, which words
+    Padding: ((2, 4), ("same",), 'one number, two (height, width), four (top, left, bottom, right) or "same"'),
+    SeriesPadding: ((2,), ("same", "causal"), 'one number, two (before, after), "same" or "causal"'),
+}
+
+
 def _paired(kind: type[LayerSpec]) -> Callable[[Any], Any]:
     """A function that doubles single numbers of a layer's table where pairs are meant: ``kernel = 5``.
 
     It raises ValueError where a padding is none of what that may be.
     """
     hints = get_type_hints(kind)
-    paddings = [name for name, hint in hints.items() if hint == Padding]
+    paddings = {name: _PADDINGS[hint] for name, hint in hints.items() if hint in _PADDINGS}
     pairs = {name for name, hint in hints.items() if hint == Pair or Pair in get_args(hint)}
 
     def doubled(table: Any) -> Any:
         if not isinstance(table, dict):
             return table
-        for name in paddings:
+        for name, (lengths, words, told) in paddings.items():
             sides = table.get(name, 0)
-            some = isinstance(sides, list | tuple) and len(sides) in (2, 4)
-            if not some and type(sides) is not int and sides != "same":
-                raise ValueError(
-                    f"A layer's `{name}` (={shown(sides)}) must be one number, two (height, width), four (top, left, "
-                    'bottom, right) or "same"'
-                )
+            some = isinstance(sides, list | tuple) and len(sides) in lengths
+            if not some and type(sides) is not int and sides not in words:
+                raise ValueError(f"A layer's `{name}` (={shown(sides)}) must be {told}")
         return {key: [item, item] if key in pairs and type(item) is int else item for key, item in table.items()}
 
     return doubled
@@ -200,12 +212,17 @@ class _FromRegistry:
         return core_schema.tagged_union_schema(kinds, discriminator="type")
 
 
+def _with_height(shape: Any) -> Any:
+    """A sample (t, c) of a series as an image of height 1."""
+    return [1, *shape] if isinstance(shape, list | tuple) and len(shape) == 2 else shape
+
+
 @dataclass(frozen=True, kw_only=True)
 class _ModelTable(ModelSpec):
     """How a model stands in a file."""
 
     name: Annotated[str, Field(min_length=1, max_length=1000)]
-    input_shape: tuple[Count, Count, Count]
+    input_shape: Annotated[tuple[Count, Count, Count], BeforeValidator(_with_height)]
     layers: tuple[Annotated[LayerSpec, _FromRegistry()], ...]
 
 
