@@ -21,7 +21,8 @@ pytestmark = pytest.mark.skipif(find_spec("torch") is None, reason="needs PyTorc
 IMAGES = (
     s.Conv2d(channels=4, kernel=(3, 3), padding="same", stride=(2, 2)), s.ReLU6(name="a"),
     s.DepthwiseConv2d(kernel=(3, 2), padding=(2, 0, 0, 1), bias=False, name="b"),
-    s.Conv2d(channels=4, kernel=(3, 2), padding=(2, 1), dilation=(2, 1), input="a"), s.AvgPool2d(size=(1, 2), stride=(1, 1), name="c"),
+    s.Conv2d(channels=4, kernel=(3, 2), padding=(2, 1), dilation=(2, 1), input="a"),
+    s.AvgPool2d(size=(1, 2), stride=(1, 1), name="c"),
     s.Add(inputs=("a", "c")), s.LeakyReLU(slope=0.25, name="d"),
     s.Concat(inputs=("b", "d")), s.MaxPool2d(size=(2, 2)), s.Linear(features=3),
 )  # fmt: skip

@@ -103,7 +103,7 @@ def test_own_file(tmp_path: Path) -> None:
         ("early_stopping.patienc", 1, r"`early_stopping.patienc` is no key of .*; did you mean 'patience'\?"),
         ("model.layer", [], r"`model.layer` is no key of \[model\]; did you mean 'layers'\?"),
         ("model.layers", [{"type": "conv"}], r"`model.layers\[0\].type` \(='conv'\) .*; did you mean 'conv2d'\?"),
-        ("model.layers", [{"channels": 3}], r"`model.layers\[0\]` has no `type`; there are add, avgpool2d, "),
+        ("model.layers", [{"channels": 3}], r"`model.layers\[0\]` has no `type`; there are add, avgpool1d, "),
         ("model.layers", [{"type": "linear"}], r"`model.layers\[0\].features` is missing"),
         ("model.layers", [3], r"`model.layers\[0\]` \(=3\)"),
         (

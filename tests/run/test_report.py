@@ -1,10 +1,12 @@
 """Tables of text and the facts behind them."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from fxptrain.fixed.format import FxP
+from fxptrain.nn.layers.registry import layer_kinds
 from fxptrain.run import report
 from fxptrain.run.evaluation import build_model
 from tests.small import small_recipe
@@ -46,6 +48,16 @@ def test_summary_text() -> None:
         "time                 1.2 s",
         "weights SHA-256      ab",
     ]
+
+
+def test_the_page_of_layers() -> None:
+    """models/layers.md has every kind of layer; `fxptrain info --layers > models/layers.md` writes it anew."""
+    listed = report.layers()
+    assert {item["type"] for item in listed} >= {"conv2d", "linear", "maxpool2d"}
+    assert next(item["keys"] for item in listed if item["type"] == "leaky-relu") == "slope = 0.01"
+    page = (Path(__file__).parents[2] / "models" / "layers.md").read_text(encoding="utf-8")
+    own = [item for item in listed if layer_kinds()[item["type"]].__module__.startswith("fxptrain.")]
+    assert page == report.layers_text(own) + "\n"
 
 
 def test_all_inputs_of_a_layer_are_shown() -> None:
