@@ -57,7 +57,7 @@ def import_onnx(path: str | Path, data: Data, out: str | Path, request: Request 
     Parameters
     ----------
     path : path
-        A chain of the layers that the engine has; batch normalization is folded, Softmax at the end dropped.
+        Of layers that the engine has; batch normalization is folded, Softmax at the end dropped.
     data : Dataset, name or path, (x, y), or mapping of arrays
         To choose formats with, to judge both models on, and to train on later.
     out : path
