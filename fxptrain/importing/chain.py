@@ -236,6 +236,10 @@ class Chain(Tensor):
         layers = []
         for layer in self.layers:
             if layer.weights is not None:
+                if not all(np.isfinite(values).all() for values in (layer.weights, layer.bias) if values is not None):
+                    raise FxptrainError(
+                        f"Tensor {layer.output!r} of the model is computed with NaN or infinity; integers have neither."
+                    )
                 options: dict[str, Any] = {"bias": layer.bias is not None and bool(layer.bias.any())}
                 layer.spec = replace(layer.spec, **options)
             layers.append(layer.spec)

@@ -21,6 +21,7 @@ from fxptrain.sizes import check_bytes
 Attributes = dict[str, Any]
 Constants = list[npt.NDArray[Any] | None]  # of a node's inputs; None for those that are computed
 FLOATS = (1, 10, 11, 16)  # float, float16, double, bfloat16
+AMONG_CONSTANTS = "constants stand beside what is computed; it must join computed tensors alone"
 Handler = Callable[[Chain, Any, Attributes, Constants], None]
 Joint = Callable[[Chain, Any, Attributes, Sequence[Tensor]], None]
 
@@ -274,7 +275,10 @@ def batch_normalization(chain: Chain, node: Any, given: Attributes, constants: C
     if not (chain.flat or chain.axes[0] == "c") or any(value is None for value in constants[1:5]):
         chain.fail(node, "its parameters must be constants, and its input (n, c, h, w) or (n, features).")
     scale, shift, mean, variance = (np.asarray(value, np.float64) for value in constants[1:5])
-    factor = scale / np.sqrt(variance + given.get("epsilon", 1e-5))
+    spread = variance + given.get("epsilon", 1e-5)
+    if not np.all(spread > 0):
+        chain.fail(node, "its variance, with `epsilon`, must be more than 0.")
+    factor = scale / np.sqrt(spread)
     shift = shift - mean * factor
     layer = chain.last_parametric()
     if layer is not None and layer.weights is not None:
@@ -335,6 +339,13 @@ def flatten(chain: Chain, node: Any, given: Attributes, constants: Constants) ->
     chain.flatten(node)
 
 
+def alone(chain: Chain, node: Any, given: Attributes, constants: Constants) -> None:
+    """Concat of one tensor, as DenseNets begin with."""
+    if len(constants) > 1:
+        chain.fail(node, f"{AMONG_CONSTANTS}.")
+    chain.passes(node)
+
+
 def _reshape(chain: Chain, node: Any, target: tuple[int, ...]) -> None:
     """Axes of extent 1 come or go, or a flat input becomes (n, c, h, w)."""
     extents = [*target[1:]]
@@ -349,6 +360,8 @@ def _reshape(chain: Chain, node: Any, target: tuple[int, ...]) -> None:
             chain.fail(
                 node, f"a flat input of {c} channels has no one order; export the model with images as its input."
             )
+        if chain.shared:
+            chain.fail(node, "other nodes read its flat input, too; export the model with images as its input.")
         chain.shape, chain.axes, chain.order = (h, w, c), IMAGE, None
         chain.see_input(chain.input_extents)
         return
@@ -440,6 +453,7 @@ HANDLERS: dict[str, Handler] = {
     "BatchNormalization": batch_normalization,
     "Cast": cast,
     "Clip": clip,
+    "Concat": alone,
     "Conv": conv,
     "Div": scale,
     "Dropout": skip,

@@ -6,6 +6,7 @@ What does not belong here: what the nodes mean (`nodes`) and quantization.
 from __future__ import annotations
 
 import os
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +16,22 @@ import numpy.typing as npt
 from fxptrain.errors import DataError, FxptrainError, ShapeError
 from fxptrain.export.onnx.graph import require
 from fxptrain.importing.chain import FLAT, IMAGE, SERIES, Chain
-from fxptrain.importing.nodes import HANDLERS, JOINTS
+from fxptrain.importing.nodes import AMONG_CONSTANTS, HANDLERS, JOINTS
 from fxptrain.names import one_line
 from fxptrain.sizes import check_bytes, check_elements, regular_size
 
 SHAPE_ARITHMETIC = {"Shape", "Gather", "Unsqueeze", "Concat", "Cast", "Slice"}  # how exporters spell (n, -1)
-FOLDED = {  # of constants, which stay about as large; of what is filled, the size is looked at
+FOLDED = {  # of constants; how large they become is known before
     "Cast", "Concat", "ConstantOfShape", "Identity", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"
 }  # fmt: skip
 TO_CHANNELS_FIRST = (0, 3, 1, 2)
 LAYOUT = ("Cast", "Dropout", "Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
 MAX_BATCH = 1 << 12
+MOST_BYTES = 8  # of a number
 
 
 def load(path: Path) -> Any:
-    """The file as the library gives it.
+    """The file as the library gives it, without nodes on which no output depends.
 
     Raises
     ------
@@ -46,6 +48,13 @@ def load(path: Path) -> Any:
     except Exception as error:  # the library has no error type in common
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise FxptrainError(f"{path} is no ONNX model that can be read: {reason}") from None
+    needed, leading = {output.name for output in model.graph.output}, []
+    for node in reversed(model.graph.node):
+        if needed.intersection(filter(None, node.output)):
+            needed.update(node.input)
+            leading.append(node)
+    del model.graph.node[:]
+    model.graph.node.extend(reversed(leading))
     return model
 
 
@@ -84,7 +93,21 @@ def read(model: Any, *, channels_last: bool = False) -> Chain:
     if not chain.ended:
         chain.take(names[0])
     chain.ended = ""
+    _check_end(chain, names[0])
     return chain
+
+
+def _check_end(chain: Chain, name: str) -> None:
+    """Refuse an output that the last layer does not give as the file has it."""
+    if any(chain.padding):
+        raise FxptrainError(
+            f"The model's output {name!r} comes behind a padding, which only a convolution can take over."
+        )
+    if not np.array_equal(chain.positions, np.arange(prod(chain.shape))):
+        raise FxptrainError(
+            f"The model's output {name!r} is an image, whose {prod(chain.shape)} numbers lie in another order here, so "
+            "that classes would be mixed up. Let the model end in a linear layer or a mean."
+        )
 
 
 def _take(chain: Chain, node: Any, arrays: dict[str, npt.NDArray[Any]], shapes: set[str]) -> None:
@@ -109,6 +132,8 @@ def _take(chain: Chain, node: Any, arrays: dict[str, npt.NDArray[Any]], shapes: 
         )
     if any(node.output[1:]):
         chain.fail(node, "its second output is used; at inference there is one.")
+    if joins and len(computed) < len(node.input):
+        chain.fail(node, f"{AMONG_CONSTANTS}.")
     try:
         attributes = {item.name: require("onnx.helper").get_attribute_value(item) for item in node.attribute}
         if joins:
@@ -132,9 +157,12 @@ def _take(chain: Chain, node: Any, arrays: dict[str, npt.NDArray[Any]], shapes: 
 def _folded(chain: Chain, model: Any, node: Any, arrays: dict[str, npt.NDArray[Any]]) -> npt.NDArray[Any]:
     """What a node makes of constants."""
     onnx, names = require("onnx"), [name for name in node.input if name]
-    if node.op_type == "ConstantOfShape":
-        check_elements([int(extent) for extent in arrays[names[0]].ravel()], f"Tensor {node.output[0]!r} of the model")
     try:
+        filled = node.op_type == "ConstantOfShape"
+        shape = [int(n) for n in arrays[names[0]].ravel()] if filled else [sum(arrays[name].size for name in names)]
+        check_elements(shape, f"Tensor {node.output[0]!r} of the model")
+        taken = sum(values.nbytes for values in arrays.values()) + MOST_BYTES * prod(shape)
+        check_bytes(taken, None, f"Tensor {node.output[0]!r} of the model, with all before it,")
         inputs = [
             onnx.helper.make_tensor_value_info(
                 name, onnx.helper.np_dtype_to_tensor_dtype(arrays[name].dtype), arrays[name].shape
@@ -144,6 +172,8 @@ def _folded(chain: Chain, model: Any, node: Any, arrays: dict[str, npt.NDArray[A
         graph = onnx.helper.make_graph([node], "constants", inputs, [onnx.ValueInfoProto(name=node.output[0])])
         one = onnx.helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
         found = require("onnx.reference").ReferenceEvaluator(one).run(None, {name: arrays[name] for name in names})[0]
+    except FxptrainError:
+        raise
     except Exception as error:  # the library has no error type in common
         chain.fail(node, f"it is malformed ({type(error).__name__}: {one_line(str(error))}).")
     return np.asarray(found)

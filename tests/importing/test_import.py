@@ -200,7 +200,21 @@ def around_the_input() -> File:
     return pointwise(image().conv(2, 2, 3, pads=[1, 1, 1, 1]).add("Add", "input").add("Relu"), 2)
 
 
+def with_dead_ends() -> File:
+    """Nodes on which nothing depends: one that is not supported, a normalization, a layer behind the output."""
+    file = image().conv(2, 3, 3)
+    first = file.current
+    for op in ("Sigmoid", "Relu"):
+        file.add(op).current = first
+    file.normalization(3).current = first
+    end = pointwise(file.add("Relu"), 3).current
+    file.gemm(CLASSES, 7).current = end
+    return file
+
+
 FILES |= {
+    "dead ends": with_dead_ends,
+    "one beside none": lambda: pointwise(image().conv(2, 3, 3).add("Concat", axis=1).normalization(3).add("Relu"), 3),
     "padded by parts": padded_by_parts,
     "residual": residual,
     "dense": dense,

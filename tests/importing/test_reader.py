@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from fxptrain.errors import FxptrainError
+from fxptrain.export.onnx.graph import require
 from fxptrain.importing.reader import load, read
 from fxptrain.nn import spec as s
 from tests.importing.files import ONNX, File
@@ -23,6 +24,32 @@ def joined(**attributes: int) -> File:
     """A tensor beside one that is two pixels smaller each way."""
     file = image().conv(2, 2, 3)
     return file.add("Concat" if attributes else "Add", "input", **attributes)
+
+
+def two_readings() -> File:
+    """A flat input that is an image to one branch, and features to another."""
+    file = File((72,)).normalization(72).gemm(72, 3)
+    features, file.current = file.current, "input"
+    file.add("Reshape", file.constant([-1, 1, 8, 9], np.int64)).conv(1, 3, 3).add("GlobalAveragePool").add("Flatten")
+    return file.add("Add", features)
+
+
+def grown(*, levels: int) -> File:
+    """A constant doubled again and again."""
+    file = image()
+    name = file.constant(np.zeros(1 << 20))
+    for level in range(levels):
+        file.nodes.append(require("onnx.helper").make_node("Concat", [name, name], [f"k{level}"], f"k{level}", axis=0))
+        name = f"k{level}"
+    return file.add("Mul", name)
+
+
+def filled(extents: list[float], dtype: type) -> File:
+    """An input that is multiplied by what is filled."""
+    file = image()
+    node = require("onnx.helper").make_node("ConstantOfShape", [file.constant(extents, dtype)], ["k"], "k")
+    file.nodes.append(node)
+    return file.add("Mul", "k")
 
 
 REFUSED: dict[str, tuple[Callable[[], File], str]] = {
@@ -114,6 +141,35 @@ REFUSED: dict[str, tuple[Callable[[], File], str]] = {
         lambda: image().conv(2, 3, 3).add("Transpose", perm=[0, 2, 3, 1]).conv(3, 3, 3),
         r"its input is \(n, h, w, c\); it needs \(n, c, h, w\)",
     ),
+    "padded at the end": (
+        lambda: (file := image().conv(2, 3, 3)).add("Pad", file.constant([0, 0, 1, 1] * 2, np.int64)),
+        r"The model's output 't1' comes behind a padding, which only a convolution can take over",
+    ),
+    "an image at the end": (
+        lambda: image().conv(2, 3, 5).add("Flatten"),
+        r"The model's output 't1' is an image, whose 12 numbers lie in another order here.*end in a linear layer",
+    ),
+    "two readings of the input": (two_readings, r"'Reshape_2' \(Reshape\): other nodes read its flat input, too"),
+    "constants side by side": (lambda: grown(levels=11), r"Tensor 'k10' of the model: 2147483648 is more than"),
+    "filled beyond memory": (
+        lambda: filled([1 << 16, 1 << 16], np.int64),
+        r"Tensor 'k' of the model: 65536 x 65536 is",
+    ),
+    "filled by NaN": (lambda: filled([np.nan], np.float32), r"'k' \(ConstantOfShape\): it is malformed \(ValueError"),
+    "beside a constant": (
+        lambda: (file := image().conv(2, 3, 3)).add("Concat", file.constant(np.ones((1, 3, 4, 4))), axis=1),
+        r"'Concat_1' \(Concat\): constants stand beside what is computed",
+    ),
+    "two beside a constant": (
+        lambda: (file := image().conv(2, 3, 1)).add("Concat", file.constant(np.ones((1, 3, 6, 6))), "t0", axis=1),
+        r"'Concat_1' \(Concat\): constants stand beside what is computed",
+    ),
+    "negative variance": (
+        lambda: (file := image().conv(2, 3, 3)).add(
+            "BatchNormalization", *(file.constant(values) for values in ([1, 1, 1], [0, 0, 0], [0, 0, 0], [1, -1, 1]))
+        ),
+        r"its variance, with `epsilon`, must be more than 0",
+    ),
     "mean of channels": (
         lambda: image().add("ReduceMean", axes=[1], keepdims=0),
         r"it must be over height and width",
@@ -128,6 +184,19 @@ def test_refused(name: str) -> None:
     with pytest.raises(FxptrainError, match=match) as caught:
         read(make().raw_model())
     assert "\n" not in str(caught.value)
+
+
+def test_numbers_that_are_none() -> None:
+    """A bias or a scale of the input that is NaN or infinite."""
+    for value in (np.nan, np.inf):
+        file = image()
+        file.add("Mul", file.constant(value)).conv(2, 3, 6)
+        with pytest.raises(FxptrainError, match=r"Tensor 't1' of the model is computed with NaN or infinity"):
+            read(file.raw_model()).finished("some")
+        file = image()
+        file.add("Conv", file.weights(3, 2, 6, 6), file.constant([0, value, 0]))
+        with pytest.raises(FxptrainError, match=r"Tensor 't0' of the model is computed with NaN or infinity"):
+            read(file.raw_model()).finished("some")
 
 
 def test_an_input_of_open_size() -> None:
