@@ -23,6 +23,7 @@ WORDS = (
 )
 FLIP, CROP, SHIFT, SCALE, CUTOUT = 0, 1, 3, 4, 5
 UNIT = 1 << 16  # of the factor that pixels are multiplied by
+MOST_NOISE = 1 << 20  # of a pixel: hardly any is then left between 0 and 255
 Integers = npt.NDArray[np.int64]
 
 
@@ -145,7 +146,7 @@ def _scaled(inputs: Inputs, scale: float, words: npt.NDArray[np.uint64]) -> Inpu
 
 def _noisy(inputs: Inputs, words: npt.NDArray[np.uint32], reach: npt.NDArray[np.float64]) -> Inputs:
     if inputs.dtype == np.uint8:
-        most = np.rint(reach * PIXEL_MAX).astype(np.int64)
+        most = np.rint(np.minimum(reach * PIXEL_MAX, MOST_NOISE)).astype(np.int64)
         added = ((words.astype(np.int64) * (2 * most + 1)) >> 32) - most
         pixels: Inputs = np.clip(inputs + added, 0, PIXEL_MAX).astype(np.uint8)
         return pixels

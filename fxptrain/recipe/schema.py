@@ -134,7 +134,7 @@ class AugmentationSpec:
     crop: Whole = 0
     shift: Whole = 0
     scale: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    noise: Annotated[float, Field(ge=0)] = 0.0
+    noise: Annotated[float, Field(ge=0, le=100)] = 0.0
     cutout: Whole = 0
 
 

@@ -103,6 +103,8 @@ def test_noise() -> None:
     assert set(np.unique(moved)) == set(range(-5, 6))
     ends = Augmentation(noise=1.0).apply(np.full_like(PIXELS, 250), NUMBERS, seed=7, epoch=3)
     assert ends.max() == 255
+    far = Augmentation(noise=100.0).apply(grey, NUMBERS, seed=7, epoch=3, deviations=(1e30,))
+    assert np.isin(far, (0, 255)).mean() > 0.99
 
 
 def test_cutout() -> None:

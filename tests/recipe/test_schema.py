@@ -135,6 +135,7 @@ def test_own_file(tmp_path: Path) -> None:
         ("schedule.lr", False, r"`schedule.lr` \(=False\): "),
         ("schedule.lr", True, r"`schedule.lr` \(=True\): must be a number"),
         ("model.input_shape", [8, 8, True], r"`model.input_shape\[2\]` \(=True\): must be a number"),
+        ("augmentation.noise", 1e300, r"`augmentation.noise` \(=1e\+300\): input should be less than or equal to 100"),
         ("data.header", 1, r"`data.header` \(=1\): must be true or false"),
         ("data.header", "no", r"`data.header` \(='no'\): must be true or false"),
         ("optimizer.saturation_mask", 0, r"`optimizer.saturation_mask` \(=0\): must be true or false"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 from fxptrain.errors import ShapeError
+from fxptrain.sizes import MAX_ELEMENTS
 
 Pair = tuple[int, int]
 Sides = tuple[int, int, int, int]
@@ -55,6 +56,10 @@ class Windows(NamedTuple):
             raise ShapeError(
                 f"Layer {name!r}: kernel {self.kernel}, stride {self.stride} and dilation {self.dilation} must be "
                 f"positive, padding {self.padding} at least 0."
+            )
+        if (most := max(*self.kernel, *self.stride, *self.padding, *self.dilation)) > MAX_ELEMENTS:
+            raise ShapeError(
+                f"Layer {name!r}: its window says {most}; no number there may be more than {MAX_ELEMENTS}."
             )
         for axis, (image, window) in enumerate(zip(self.padded(shape), self.extent, strict=True)):
             if image < window:

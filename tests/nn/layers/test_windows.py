@@ -48,6 +48,10 @@ def test_number() -> None:
         (Windows((0, 1)), r"kernel \(0, 1\), stride \(1, 1\) and dilation \(1, 1\) must be positive"),
         (Windows(dilation=(1, 0)), r"dilation \(1, 0\) must be positive"),
         (Windows(padding=(0, 0, -1, 0)), r"padding \(0, 0, -1, 0\) at least 0"),
+        (
+            Windows(stride=(1 << 70, 1), padding=(1 << 70, 0, 0, 0)),
+            r"its window says 1180591620717411303424; no number",
+        ),
         (Windows((3, 3), dilation=(1, 3)), r"window \(3, 7\) is larger than its input \(6, 6\) .* along axis 1"),
     ],
 )
