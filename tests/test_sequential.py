@@ -274,7 +274,7 @@ def test_summary_and_repr() -> None:
     assert repr(model) == "Sequential('small', 5 layers, 91 parameters, untrained)"
     text = repr(model.summary())
     assert text.startswith("small\n\nlayer")
-    assert "0.conv2d + relu  6x6x1   2x2x4   FxP(8, 7)" in text
+    assert "0.conv2d + relu  6x6x1   2x2x4   FxP(8, 6)" in text
     facts = model.summary().facts
     assert facts["parameters"] == 91
     assert facts["memory"]["total"] == sum(facts["memory"]["by_kind"].values())

@@ -199,14 +199,19 @@ def evaluate(run: Path, data: str | None, best: bool, threads: int | None, as_js
 @cli.command(short_help="What a recipe or a run is made of; the list of recipes.")
 @click.argument("run_or_recipe", required=False)
 @click.option("--bits", type=int, metavar="T", help="As in `train`, for a recipe.")
+@click.option("--layers", is_flag=True, help="All kinds of layers with their keys, instead.")
 @json_option
-def info(run_or_recipe: str | None, bits: int | None, as_json: bool) -> None:
+def info(run_or_recipe: str | None, bits: int | None, layers: bool, as_json: bool) -> None:
     """Layers, shapes, formats, parameters, MACs and bytes of a recipe or a run.
 
     Of a run also how its tensors used their formats in the last epoch. Without an argument: the shipped recipes.
     """
     from fxptrain.run import report as texts
 
+    if layers:
+        kinds = texts.layers()
+        click.echo(json.dumps(kinds) if as_json else texts.layers_text(kinds))
+        return
     if run_or_recipe is None:
         recipes = texts.recipes()
         click.echo(json.dumps(recipes) if as_json else texts.recipes_text(recipes))
@@ -222,7 +227,7 @@ def info(run_or_recipe: str | None, bits: int | None, as_json: bool) -> None:
 @threads_option
 @json_option
 def predict(run: Path, file: Path, best: bool, threads: int | None, as_json: bool) -> None:
-    """Classes of the samples in FILE (.npy, .npz, .csv without labels, IDX), a line each.
+    """Classes of the samples in FILE (.npy, .npz, .csv without labels, IDX, pictures), a line each.
 
     With --json: class numbers and names, and the logits as raw integers with their fractional bits.
     """

@@ -18,7 +18,7 @@ from fxptrain.errors import RecipeError
 from fxptrain.experiments.workplace import private
 from fxptrain.memory.fit import within
 from fxptrain.memory.plan import Setting
-from fxptrain.recipe import Recipe, make_recipe
+from fxptrain.recipe import Recipe, make_written
 from fxptrain.run.directory import RunDirectory
 from fxptrain.run.evaluation import notes_log
 from fxptrain.run.inputs import reading_of
@@ -125,6 +125,6 @@ def recipe_of(config: dict[str, Any]) -> Recipe:
         If this version of the program cannot read it.
     """
     try:
-        return make_recipe(config["recipe"], "the cell")
+        return make_written(config["recipe"], "the cell")
     except (KeyError, TypeError) as error:
         raise RecipeError(f"The stored cell has no recipe ({error}).") from None

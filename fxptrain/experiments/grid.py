@@ -22,6 +22,7 @@ from fxptrain.nn.layers.registry import layer_kinds
 from fxptrain.recipe import Recipe, load_recipe
 from fxptrain.recipe import files as recipe_files
 from fxptrain.recipe.errors import explain
+from fxptrain.recipe.schema import WRITTEN_MODEL
 
 Engine = Literal["integer", "float32"]
 Options = dict[str, Any]
@@ -123,9 +124,13 @@ class Cell:
 
     @property
     def config(self) -> dict[str, Any]:
-        """What identifies the cell, JSON-able, without what plays no part: of float32 the formats and the method."""
+        """What identifies the cell, JSON-able, without what plays no part: of float32 the formats and the method.
+
+        What `make_written` fills in is left out, too: cells keep the keys they had before it was an option.
+        """
         table = self.recipe.table()
         table.pop("description", None)
+        table["model"] = {k: v for k, v in table["model"].items() if WRITTEN_MODEL.get(k) != v}
         if self.engine == "float32":
             table.pop("formats", None)
             kept = ("momentum", "weight_decay")

@@ -14,7 +14,7 @@ from typing import Any
 
 from fxptrain.export.interface import Interface, explained, header, interface_of, tables
 from fxptrain.export.interface import table_bytes as table_bytes_of_inputs
-from fxptrain.export.layers import Network
+from fxptrain.export.layers import RUNTIME, Network
 from fxptrain.export.manifests import build_files, library_name
 from fxptrain.export.names import renamed
 from fxptrain.export.plan import Offsets, plan
@@ -44,21 +44,21 @@ def function_files(net: Network) -> dict[str, str]:
     return {name: (folder / name).read_text(encoding="utf-8") for name in map("fxp_{}.h".format, functions(net))}
 
 
-def network_of(run: Run, options: Options) -> Network:
-    """The run's model, checked and prepared for export."""
+def network_of(run: Run, options: Options, who: str = RUNTIME) -> Network:
+    """The run's model, checked and prepared for export; `who` refuses layers that are not known."""
     if not options.training:
-        return Network(run.model, training=False, packed=options.packed)
+        return Network(run.model, training=False, packed=options.packed, who=who)
     model = training_less(
         run.model, freeze=options.freeze, last=options.train_last, bias_only=options.train_bias_only
     )  # fmt: skip
-    return Network(model, training=True, batch=options.batch, packed=options.packed)
+    return Network(model, training=True, batch=options.batch, packed=options.packed, who=who)
 
 
 def remove_older(folder: Path, kept: Iterable[str]) -> None:
     """Remove the C of an older export, whatever its prefix was, but for files that are written again."""
     for config_file in list(folder.glob("*_config.h")):
         prefix = config_file.name.removesuffix("_config.h")
-        for path in [*folder.glob(f"{prefix}.h"), *folder.glob(f"{prefix}_*.[ch]")]:
+        for path in [*folder.glob(f"{prefix}.[ch]"), *folder.glob(f"{prefix}_*.[ch]")]:
             if path.name not in kept:
                 path.unlink()
 
@@ -171,10 +171,14 @@ def template(name: str, prefix: str) -> Template:
     return Template(renamed((folder / name).read_text(encoding="utf-8"), prefix))
 
 
+def _shape(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape))
+
+
 def _layer_lines(run: Run) -> str:
     rows = []
     for row in layer_table(run.model):
-        cells = [row["layer"], *(" x ".join(map(str, row[key])) for key in ("input", "output"))]
+        cells = [row["layer"], " + ".join(map(_shape, row["inputs"])), _shape(row["output"])]
         cells += [
             str(row["parameter_format"] or ""),
             str(row["output_format"]),

@@ -22,6 +22,7 @@ from fxptrain.nn.model import Model
 from fxptrain.nn.state.formats import TensorFormat
 from fxptrain.nn.state.parameters import ParameterArray
 
+RUNTIME = "The C runtime"
 INT32_LIMIT = 1 << 31
 INLINE = ("", "relu")  # functions of each value that are everywhere in the runtime; others have a file each
 LOSS_FRACS = range(-13, 34)
@@ -80,13 +81,13 @@ def c_name(name: str) -> str:
     return name.replace("-", "_")
 
 
-def _layer(model: Model, stage: Stage, kinds: Container[str]) -> Layer:
+def _layer(model: Model, stage: Stage, kinds: Container[str], who: str) -> Layer:
     row = stage.row()
     if row is None or row.kind not in kinds:
-        raise lacks("The C runtime", model.spec.layers[stage.layer])
+        raise lacks(who, model.spec.layers[stage.layer])
     layer = Layer(stage, row)
     if layer.function is not None and layer.function not in runtime_functions():
-        raise unknown_function("The C runtime", stage)
+        raise unknown_function(who, stage)
     return layer
 
 
@@ -113,6 +114,8 @@ class Network:
         Largest batch of a training step.
     packed : bool
         Whether weights are stored bit by bit.
+    who : str
+        Who refuses a layer that is not known, for messages.
 
     Raises
     ------
@@ -120,10 +123,12 @@ class Network:
         Where C cannot do what is asked; the message names the way out.
     """
 
-    def __init__(self, model: Model, *, training: bool, batch: int = 1, packed: bool = False) -> None:
+    def __init__(
+        self, model: Model, *, training: bool, batch: int = 1, packed: bool = False, who: str = RUNTIME
+    ) -> None:
         """Check and collect; nothing is written."""
         self.model, self.graph, self.training, self.batch, self.packed = model, model.graph, training, batch, packed
-        self.layers = [_layer(model, stage, runtime_kinds()) for stage in model.stages]
+        self.layers = [_layer(model, stage, runtime_kinds(), who) for stage in model.stages]
         if training:
             self._check_training()
         if packed:

@@ -15,7 +15,7 @@ from typing import Any, Self
 from fxptrain.errors import CheckpointError, FxptrainError
 from fxptrain.export.names import DEFAULT_PREFIX, checked_prefix
 from fxptrain.names import file_name, shown
-from fxptrain.recipe import parse_recipe
+from fxptrain.recipe import parse_written
 from fxptrain.run.checkpoint import read_checkpoint, write_atomically, write_checkpoint
 from fxptrain.run.evaluation import Run, restored
 from fxptrain.sizes import MAX_FILE_BYTES, read_limited
@@ -159,7 +159,7 @@ def read_source(directory: Path) -> tuple[Run, Options]:
     try:
         if not isinstance(values["recipe"], str):
             raise TypeError(f"`recipe` is {shown(values['recipe'])}")
-        recipe, options = parse_recipe(values["recipe"], str(path)), Options(**values["export"])
+        recipe, options = parse_written(values["recipe"], str(path)), Options(**values["export"])
         return restored(recipe, values, arrays, None), options.checked()
     except (KeyError, TypeError) as error:
         raise CheckpointError(f"{path} is of another version ({error}).") from error

@@ -6,7 +6,8 @@ What does not belong here: compilers and boards (`verify`).
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -58,6 +59,13 @@ class Vectors:
     def raw(self) -> bool:
         """Whether samples are raw integers instead of pixels."""
         return self.before.dtype != np.uint8
+
+    def through(self, rule: Callable[[Samples], Samples]) -> Vectors:
+        """The same with every sample as the engine reads it; raw integers are that already."""
+        if self.raw:
+            return self
+        batches = tuple(replace(batch, inputs=rule(batch.inputs)) for batch in self.batches)
+        return replace(self, before=rule(self.before), batches=batches, after=rule(self.after))
 
     def encode(self, *, power_cycle: int = NO_POWER_CYCLE) -> bytes:
         """``vectors.bin``."""

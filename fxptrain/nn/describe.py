@@ -24,9 +24,9 @@ def layer_table(model: Model) -> list[dict[str, Any]]:
     Returns
     -------
     list of dict
-        ``layer``, ``input`` and ``output`` (h, w, c), ``parameter_format``, ``momentum_format`` and ``output_format``
-        (FxP, None without parameters, the second without trained ones), ``parameters``, ``trained`` (``yes``, ``no`` or
-        ``bias``; None without parameters), ``macs``, ``bytes``.
+        ``layer``, ``inputs`` (each (h, w, c)), ``output`` (h, w, c), ``parameter_format``, ``momentum_format`` and
+        ``output_format`` (FxP, None without parameters, the second without trained ones), ``parameters``, ``trained``
+        (``yes``, ``no`` or ``bias``; None without parameters), ``macs``, ``bytes``.
     """
     rows = []
     for stage in model.stages:
@@ -35,7 +35,7 @@ def layer_table(model: Model) -> list[dict[str, Any]]:
         rows.append(
             {
                 "layer": stage.title,
-                "input": stage.in_shape,
+                "inputs": list(stage.in_shapes),
                 "output": stage.out_shape,
                 "parameter_format": weights,
                 "momentum_format": momentum,

@@ -185,9 +185,10 @@ def _trained(number: int, layer: LayerSpec, stage: Stage) -> tuple[str, ...]:
     return tuple(name for name in stage.parameter_shapes if layer.trained in (True, name))
 
 
-def in_running_order(model: ModelSpec) -> list[LayerSpec]:
-    """Layers in the order in which they run: each behind all that it reads."""
-    return [model.layers[number] for number in _order(model, _sources(model))]
+def in_running_order(model: ModelSpec) -> list[tuple[int, tuple[int, ...]]]:
+    """Numbers of the layers in the order in which they run, and of those that each reads, or `INPUT`."""
+    sources = _sources(model)
+    return [(number, sources[number]) for number in _order(model, sources)]
 
 
 class _Builder:

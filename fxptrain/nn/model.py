@@ -237,9 +237,11 @@ class Model:
                 if bound is not None:
                     array.initialize(bound, self.seed)
 
-    def _first_format(self, stage: Stage, init: s.Init | None, at_end: bool) -> FxP:
-        bits, bound = self.formats.param_bits, bound_of(init, stage.fan_in, stage.fan_out)
-        if init is None or init == "uniform" or bound is None:
+    def _first_format(self, stage: Stage, init: s.Init, at_end: bool) -> FxP:
+        """Of what the weights begin with; of zeros, as if they began as usual."""
+        bits, reach = self.formats.param_bits, init if init != "zero" else "kaiming"
+        bound = bound_of(reach, stage.fan_in, stage.fan_out)
+        if init == "uniform" or bound is None:
             return FxP(bits, bits - 1 if at_end else bits)
         return format_of(bound, bits)
 

@@ -6,7 +6,7 @@ What does not belong here: the rules themselves (`recipe`).
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any, get_args
 
@@ -46,6 +46,36 @@ def explain(error: ValidationError, root: type[BaseModel], kinds: Mapping[str, t
         elif not deeper:
             told.setdefault(path, _one(item, root, kinds, whole))
     return " ".join(told.values())
+
+
+def reinterpreted(given: Any, made: Any, path: str = "") -> Iterator[str]:
+    """What the validation library would take for something else: true for 1, a text for a number, 1 for true.
+
+    Parameters
+    ----------
+    given, made : dict, list or value
+        What was validated, and the same as plain values after that.
+    path : str
+        Where it stands.
+
+    Examples
+    --------
+    >>> list(reinterpreted({"epochs": True, "lr": "0.1"}, {"epochs": 1, "lr": 0.1}))
+    ['`epochs` (=True): must be a number.', "`lr` (='0.1'): must be a number, without quotes."]
+    """
+    if isinstance(made, dict) and isinstance(given, Mapping):
+        for key, value in given.items():
+            if key in made:
+                yield from reinterpreted(value, made[key], f"{path}.{key}".lstrip("."))
+    elif isinstance(made, list | tuple) and isinstance(given, list | tuple):
+        for i, (value, kept) in enumerate(zip(given, made, strict=False)):
+            yield from reinterpreted(value, kept, f"{path}[{i}]")
+    elif isinstance(given, bool) and not isinstance(made, bool):
+        yield f"`{path}` (={given}): must be a number."
+    elif isinstance(made, bool) and not isinstance(given, bool):
+        yield f"`{path}` (={shown(given)}): must be true or false."
+    elif isinstance(given, str) and not isinstance(made, str):
+        yield f"`{path}` (={shown(given)}): must be a number, without quotes."
 
 
 def _path(location: tuple[Any, ...], kinds: Mapping[str, type]) -> str:

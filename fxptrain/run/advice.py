@@ -14,6 +14,9 @@ SATURATED: Final = 0.01  # of a tensor's values: a line from here on
 DEAD: Final = 0.99  # of the updates that left a weight where it was
 STUCK: Final = 0.98  # of the loss of guessing
 CHANCE: Final = 1.2  # times the share of guessing
+COARSE: Final = 4  # bits from which values of one step are no sign
+NAMED: Final = 3  # layers in a line
+START: Final = "try a smaller --lr, --set model.init=kaiming, or finer formats"
 
 
 def of_epoch(record: dict[str, Any], classes: int, loss: str, method: str, *, last: bool) -> list[str]:
@@ -47,12 +50,11 @@ def of_epoch(record: dict[str, Any], classes: int, loss: str, method: str, *, la
         lines.append(f"the validation loss no longer falls: the learning rate is halved, to {record['lr'] / 2:.3g}.")
     if record.get("stopped"):
         lines.append(f"stopped early after epoch {record['epoch']}: the validation loss no longer falls.")
-    found = of_tensors(record["tensors"], method)
-    return lines + (found if last else [line for line in found if line.startswith("all ")])
+    return lines + (of_tensors(record["tensors"], method) if last else without_signal(record["tensors"]))
 
 
 def of_tensors(tensors: list[dict[str, Any]], method: str) -> list[str]:
-    """Lines on tensors that are all zero, saturate, or whose weights do not move.
+    """Lines on tensors that carry no signal, saturate, or whose weights do not move.
 
     Stochastic rounding moves weights by updates that mostly round to nothing; half to even never does.
 
@@ -62,7 +64,7 @@ def of_tensors(tensors: list[dict[str, Any]], method: str) -> list[str]:
     >>> of_tensors([row | {"name": "3.conv2d.output", "total_bits": 8}], "sqpu")
     ['4.3% of the outputs of 3.conv2d saturate: try --set formats.activation_bits=10.']
     """
-    lines = []
+    lines = without_signal(tensors)
     for tensor in tensors:
         layer, _, kind = tensor["name"].rpartition(".")
         if kind == "momentum":  # loses nothing by a few saturated values
@@ -72,13 +74,45 @@ def of_tensors(tensors: list[dict[str, Any]], method: str) -> list[str]:
         saturated = share(tensor["saturated"], tensor["total"]) or 0.0
         still = share(tensor.get("updates_to_zero", 0), tensor.get("updates", 0)) or 0.0
         wider = f"try --set formats.{of}_bits={tensor['total_bits'] + 2}"
-        if tensor["total"] and tensor["max_raw"] == 0 and kind in ("output", "weights"):
-            lines.append(f"all {what} of {layer} are zero: nothing behind it can learn. Try a smaller --lr.")
-        elif saturated >= SATURATED:
+        if saturated >= SATURATED:
             lines.append(f"{saturated:.1%} of the {what} of {layer} saturate: {wider}.")
         if still >= DEAD and method == "hteqpu":
             lines.append(f"{still:.1%} of the updates of {layer} round to nothing: {wider}, or --method sqpu.")
     return lines
+
+
+def without_signal(tensors: list[dict[str, Any]]) -> list[str]:
+    """Lines on tensors through which nothing comes, forward or back: all zero, or no more than what rounding makes.
+
+    Where not even the loss has errors, nothing is left to be learned, which is no fault.
+
+    Examples
+    --------
+    >>> errors = [{"name": f"{i}.conv2d.error", "total": 9, "max_raw": i // 4} for i in range(5)]
+    >>> without_signal(errors)[0][:68]
+    'all errors of 0.conv2d, 1.conv2d, 2.conv2d and 1 more are zero: they'
+    """
+    lines, untaught, taught = [], [], False
+    for tensor in tensors:
+        layer, _, kind = tensor["name"].rpartition(".")
+        largest = tensor["max_raw"] if tensor["total"] else None
+        if largest == 0 and kind in ("output", "weights"):
+            lines.append(f"all {kind.rstrip('s')}s of {layer} are zero: nothing behind it can learn; {START}.")
+        elif largest == 1 and kind == "output" and tensor["total_bits"] >= COARSE:
+            lines.append(f"no output of {layer} is more than a step of its format: rounding drowns it; {START}.")
+        elif kind == "error" and largest is not None:
+            taught = largest > 0
+            untaught += [] if taught else [layer]
+    if untaught and taught:
+        more = f" and {len(untaught) - NAMED} more" if len(untaught) > NAMED else ""
+        lines.append(f"all errors of {', '.join(untaught[:NAMED])}{more} are zero: they learn nothing; {START}.")
+    return lines
+
+
+def is_chance(accuracy: float, counts: list[int]) -> bool:
+    """Whether an accuracy is that of guessing; `counts` are the samples of each class."""
+    present = sum(count > 0 for count in counts)
+    return present > 1 and accuracy <= CHANCE / present
 
 
 def of_result(accuracy: float, counts: list[int]) -> list[str]:
@@ -89,9 +123,9 @@ def of_result(accuracy: float, counts: list[int]) -> list[str]:
     >>> of_result(0.11, [10, 10, 10, 10, 10, 10, 10, 10, 10, 10])
     ['training ended at chance: 11.0% of 10 classes. Look at the learning rate, the labels, and `fxptrain info RUN`.']
     """
-    present = sum(count > 0 for count in counts)
-    if present < 2 or accuracy > CHANCE / present:
+    if not is_chance(accuracy, counts):
         return []
+    present = sum(count > 0 for count in counts)
     return [
         f"training ended at chance: {accuracy:.1%} of {present} classes. Look at the learning rate, the labels, and "
         "`fxptrain info RUN`."

@@ -16,7 +16,7 @@ from typing import IO, Any, Self
 
 from fxptrain.errors import CheckpointError, RecipeError
 from fxptrain.names import one_line, shown
-from fxptrain.recipe import Recipe, parse_recipe
+from fxptrain.recipe import Recipe, parse_written
 from fxptrain.recipe import files as recipe_files
 from fxptrain.run.checkpoint import write_atomically
 
@@ -140,7 +140,7 @@ class RunDirectory:
             text = recipe_files.read(self.config, "recipe")
         except RecipeError as error:
             raise CheckpointError(f"There is no run in {self.path}: it has no readable config.toml.") from error
-        return parse_recipe(text, str(self.config))
+        return parse_written(text, str(self.config))
 
     def log(self, line: str) -> None:
         """Append a line with the time to the log.

@@ -22,6 +22,7 @@ EPOCHS: Final = range(10, 101)
 HIDDEN: Final = 64
 SMALLEST_IMAGE: Final = 8  # pixels of a side, from which rows of pixels are taken for square images
 VALIDATION: Final = 5000  # samples at most
+FINE: Final = 8  # bits from which larger first weights do not cost accuracy
 
 Layers = list[dict[str, Any]]
 
@@ -67,10 +68,13 @@ def propose(data: Dataset, name: str, path: str, reading: Reading, bits: int = 8
     steps = max((samples - validation) // batch, 1)
     epochs = min(max(-(-STEPS // steps), EPOCHS.start), EPOCHS.stop - 1)
     said = {key: value for key, value in vars(reading).items() if value is not None}
+    model = {"name": re.sub(r"\W+", "_", name) or "model", "input_shape": list(shape), "layers": layers}
+    if bits < FINE:
+        model["init"] = "uniform"
     table = {
         "description": f"{kind[0].upper()}{kind[1:]} from {Path(path).name}",
         "data": {"name": path, **said, **({"validation": validation} if validation else {})},
-        "model": {"name": re.sub(r"\W+", "_", name) or "model", "input_shape": list(shape), "layers": layers},
+        "model": model,
         "formats": {"param_bits": bits, "activation_bits": bits},
         "optimizer": {"weight_decay": 1e-4},
         "schedule": {"type": "cosine", "lr": 0.02},
@@ -82,9 +86,10 @@ def propose(data: Dataset, name: str, path: str, reading: Reading, bits: int = 8
     )
     reasons = (
         f"{samples:,} training and {len(data.test):,} test samples of shape {data.input_shape}: {kind}; {numbers}.",
-        f"{classes} classes: {', '.join(data.classes[:12])}{' ...' if classes > 12 else ''}.",
+        f"{classes} class{'es' * (classes > 1)}: {', '.join(data.classes[:12])}{' ...' if classes > 12 else ''}.",
         f"{epochs} epochs of {steps:,} steps: about {STEPS:,} steps, at least {EPOCHS.start} epochs.",
         *([f"{validation:,} samples validate after every epoch; the best epoch is kept."] if validation else []),
+        *([f"With {bits} bits so small a model learns more from small first weights."] if bits < FINE else []),
     )
     return Proposal(table, reasons)
 

@@ -216,7 +216,7 @@ class Loop:
         self.schedule = task.schedule(len(self.batches) * training.epochs)
         self.stopping = None if early is None else EarlyStopping(**asdict(early))
         self.position = Position()
-        self.inputs: Inputs  # raw, of the training split
+        self.inputs: Inputs  # raw, of the training split; as they are, where each epoch changes them
         self.checks: Inputs  # of the validation split
         self.best: State | None = None  # kept here only where there is no directory
         self.metrics: MetricsFile | None = None
@@ -250,7 +250,9 @@ class Loop:
         if state is None and self._fresh:
             self._note(random_layers(self.model))
         keep = 0 if state is None else self._load(*state)
-        self.inputs = self.rule.raw(self.task.train.inputs)
+        self.inputs = (
+            self.rule.raw(self.task.train.inputs) if self.recipe.augmentation is None else self.task.train.inputs
+        )
         self.checks = self.rule.raw(self.task.validation.inputs)
         if self.directory is None:
             return
@@ -273,13 +275,19 @@ class Loop:
         order = self.order()
         while position.batch < len(self.batches):
             chosen = order[self.batches[position.batch]]
-            self.train_on(self.inputs[chosen], self.task.train.labels[chosen])
+            self.train_on(self.inputs_of(chosen), self.task.train.labels[chosen])
             self._tell()
             self._heed()
             every, last = training.checkpoint_steps, position.batch == len(self.batches)
             if every is not None and position.step % every == 0 and not last:
                 self.save()
         self.end_epoch()
+
+    def inputs_of(self, samples: npt.NDArray[np.int64]) -> Inputs:
+        """Raw inputs of training samples, changed as they are in this epoch."""
+        if self.recipe.augmentation is None:
+            return self.inputs[samples]
+        return self.rule.raw(self.task.augmented(samples, self.position.epoch))
 
     def order(self) -> npt.NDArray[np.int64]:
         """Order in which this epoch visits the training samples."""
@@ -307,6 +315,8 @@ class Loop:
         position.loss_sum += int(result.loss_sum)
         position.correct += int(result.correct)
         position.samples += len(labels)
+        if position.step == self.recipe.formats.adapt_every:  # an epoch may take hours
+            self._note(advice.without_signal(telemetry(self.model)))
         return result
 
     def end_epoch(self) -> None:

@@ -86,7 +86,7 @@ def model_specs(
     With `graphs`, layers also read earlier tensors: two of one kind side by side, then what joins tensors; and
     activations stand anywhere. With `frozen`, training changes only some of the layers, or of some the biases alone.
     """
-    height, width = draw(st.integers(2, max_side)), draw(st.integers(2, max_side))
+    height, width = draw(st.integers(1, max_side)), draw(st.integers(2, max_side))  # of height 1: a series
     input_shape = (height, width, draw(st.integers(1, max_channels)))
     grown = _Growing(input_shape)
     kinds = [kind for kind in single_input_kinds() if kind not in ENDS]

@@ -56,6 +56,7 @@ model = fxptrain.Sequential(
     ],
     input_shape=(28, 28),
     name="first",
+    init="uniform",
     formats={"param_bits": 8, "activation_bits": 8, "error_bits": 8},
     schedule={"type": "cosine", "lr": 0.01},
     training={"epochs": 3, "batch_size": 32, "seed": 0},

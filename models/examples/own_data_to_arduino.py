@@ -69,6 +69,7 @@ model = fxptrain.Sequential(
     [layers.Linear(features=16), layers.ReLU(), layers.Linear(features=4)],
     input_shape=5,
     name="activity",
+    init="uniform",
     data={"name": str(work / "train.csv"), "label": "activity", "validation": 100},
     schedule={"type": "cosine", "lr": 0.02},
     training={"epochs": 15, "batch_size": 16},

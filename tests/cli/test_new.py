@@ -9,7 +9,7 @@ import pytest
 from fxptrain.cli.main import main
 from fxptrain.data import load_data
 from fxptrain.data.reading import Reading
-from fxptrain.recipe import load_recipe
+from fxptrain.recipe import load_recipe, parse_recipe
 from fxptrain.run.evaluation import build_model
 from fxptrain.run.proposal import propose
 
@@ -48,6 +48,15 @@ def test_kinds(tmp_path: Path, shape: tuple[int, ...], kind: type, read: tuple[i
     assert recipe.name == "my_model_"
     assert build_model(recipe).stages[-1].out_elements == 4
     data.fitted(read, 4)
+
+
+@pytest.mark.parametrize(("bits", "init"), [(4, "uniform"), (7, "uniform"), (8, "kaiming"), (16, "kaiming")])
+def test_first_weights(tmp_path: Path, bits: int, init: str) -> None:
+    """Where weights have few bits, the small networks that are proposed start from small ones, with the reason."""
+    path = made(tmp_path, np.arange(60 * 6).reshape(60, 6) * 0.1, np.arange(60) % 4)
+    found = propose(load_data(path), "mine", str(path), Reading(), bits)
+    assert parse_recipe(found.text()).model.init == init
+    assert any("small first weights" in reason for reason in found.reasons) == (init == "uniform")
 
 
 def test_from_a_table_to_a_trained_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -131,6 +131,55 @@ def padded() -> File:
     return pointwise(file.add("Clip", file.constant(0.0)), 3)
 
 
+def block(file: File, ci: int, co: int, stride: int) -> File:
+    """A residual block as PyTorch writes it: two convolutions beside none, or one of 1 x 1, then their sum."""
+    before = file.current
+    padded = {"auto_pad": "SAME_UPPER"} if stride > 1 else {"pads": [1, 1, 1, 1]}
+    file.conv(ci, co, 3, strides=[stride, stride], bias=False, **padded).normalization(co).add("Relu")
+    after = file.conv(co, co, 3, pads=[1, 1, 1, 1], bias=False).normalization(co).current
+    file.current = before
+    if stride > 1:
+        file.conv(ci, co, 1, strides=[stride, stride])
+    return file.add("Add", after).add("Relu")
+
+
+def residual() -> File:
+    """ResNet-8's shape: a stem, a block that keeps the shape, one that halves it, the mean, a linear layer."""
+    file = image().conv(2, 4, 3, pads=[1, 1, 1, 1], bias=False).normalization(4).add("Relu")
+    return block(block(file, 4, 4, 1), 4, 6, 2).add("GlobalAveragePool").add("Flatten").gemm(6, CLASSES)
+
+
+def dense() -> File:
+    """Channels of three layers side by side, one of which was normalized after others had read it."""
+    file = image().conv(2, 3, 3, pads=[1, 1, 1, 1])
+    raw = file.current
+    normalized = file.normalization(3).add("Relu").current
+    file.current = raw
+    pooled = file.add("Relu").conv(3, 2, 1).current
+    file.current = normalized
+    return pointwise(file.add("Concat", raw, pooled, axis=1).conv(8, 5, 3).add("Relu"), 5)
+
+
+def flat_branches() -> File:
+    """Features of two branches, flattened as the file has them, summed and side by side."""
+    file = image().conv(2, 3, 3).add("Relu")
+    before = file.current
+    first = file.add("Flatten").gemm(126, 10).current
+    file.current = before
+    second = file.add("GlobalAveragePool").add("Flatten").gemm(3, 10).current
+    total = file.add("Add", first).add("Relu").current
+    file.current = before
+    flat = file.add("Flatten").current
+    file.current = total
+    return file.add("Concat", flat, second, axis=1).gemm(146, CLASSES)
+
+
+def around_the_input() -> File:
+    """The input itself is added to what a convolution makes of it."""
+    return pointwise(image().conv(2, 2, 3, pads=[1, 1, 1, 1]).add("Add", "input").add("Relu"), 2)
+
+
+FILES |= {"residual": residual, "dense": dense, "flat branches": flat_branches, "around the input": around_the_input}
 FILES |= {
     "matmul and add": matmul_and_add,
     "channels last": channels_last,
@@ -167,11 +216,12 @@ def test_pictures_without_channels_and_series(tmp_path: Path) -> None:
         assert made["same_class"] > 0.95
 
 
-def test_a_softmax_that_is_passed_on(tmp_path: Path) -> None:
-    """What Keras' exporter writes behind it changes nothing."""
+def test_a_softmax_that_is_passed_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """What Keras' exporter writes behind it changes nothing; that probabilities become logits is said."""
     file = image().add("Flatten").gemm(144, CLASSES).add("Softmax").add("Identity")
     made = import_onnx(file.save(tmp_path / "net.onnx"), data_for((8, 9, 2)), tmp_path / "run")
     assert made["same_class"] > 0.7
+    assert "(Softmax): left out: the run's outputs are what stands before it; the classes are the same." in caplog.text
 
 
 def test_what_costs_more_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

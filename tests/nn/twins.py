@@ -66,7 +66,7 @@ class Structure:
         return stage >= 0 and self._readers(self.last[stage]) == 1
 
     def _add(self, number: int) -> None:
-        layer, owners = self.layers[number], tuple(self.owner[source] for source in self.sources[number])
+        layer, owners = self.layers[number].on_images, tuple(self.owner[source] for source in self.sources[number])
         before, options = owners[0], asdict(layer)
         activation = naive.activation_of(layer.type, options)
         if layer.type == "flatten":

@@ -22,6 +22,8 @@ def test_a_healthy_run_is_told_nothing() -> None:
     assert of_epoch(record(), 10, "cross-entropy", "sqpu", last=True) == []
     assert of_epoch(record(epoch=2, loss=2.31), 10, "cross-entropy", "sqpu", last=True) == []
     assert of_epoch(record(loss=2.31), 10, "squared-error", "sqpu", last=True) == []
+    learned = [tensor(f"{i}.linear.error", max_raw=0) for i in range(3)]
+    assert of_epoch(record(loss=0.0, tensors=learned), 10, "cross-entropy", "sqpu", last=True) == []
     assert of_result(0.9, [5, 5]) == of_result(1.0, [10, 0]) == []
 
 
@@ -34,6 +36,10 @@ def test_a_healthy_run_is_told_nothing() -> None:
         ({"tensors": [tensor("3.conv2d.output", max_raw=0)]}, "all outputs of 3.conv2d are zero"),
         ({"tensors": [tensor("3.conv2d.weights", saturated=50)]}, "5.0% of the weights of 3.conv2d saturate: try --set "
          "formats.param_bits=10"),
+        ({"tensors": [tensor("3.conv2d.weights", max_raw=0)]}, "all weights of 3.conv2d are zero: nothing behind it"),
+        ({"tensors": [tensor("3.conv2d.output", max_raw=1)]}, "no output of 3.conv2d is more than a step"),
+        ({"tensors": [tensor(f"{i}.conv2d.error", max_raw=i // 7) for i in (3, 5, 7)]},
+         "all errors of 3.conv2d, 5.conv2d are zero"),
         ({"tensors": [tensor("3.conv2d.error", saturated=50)]}, "try --set formats.error_bits=10"),
     ],
 )  # fmt: skip

@@ -106,6 +106,24 @@ def test_micro_batches_change_no_bit() -> None:
     assert whole["weights_sha256"] == pieces["weights_sha256"]
 
 
+AUGMENTED = {"flip": True, "crop": 1, "noise": 0.2, "cutout": 2}
+
+
+@pytest.mark.parametrize("per_channel", [False, True])
+def test_augmentation(tmp_path: Path, per_channel: bool) -> None:
+    """It changes the bits; micro-batches, threads and a stop in the middle of an epoch do not."""
+    recipe = small_recipe(data__per_channel=per_channel or None).changed({"augmentation": AUGMENTED})
+    whole = train(recipe, data=small_data()).summary["weights_sha256"]
+    assert (
+        whole != train(small_recipe(data__per_channel=per_channel or None), data=small_data()).summary["weights_sha256"]
+    )
+    pieces = recipe.changed({"training.micro_batch": 5})
+    assert train(pieces, data=small_data(), threads=2).summary["weights_sha256"] == whole
+    with pytest.raises(Stopped):
+        train(recipe, data=small_data(), out=tmp_path, progress=stop_at(7))
+    assert train(recipe, data=small_data(), out=tmp_path, resume=True).summary["weights_sha256"] == whole
+
+
 def test_seeds_change_the_bits() -> None:
     """Another seed gives other weights; the same gives the same."""
     first, again, other = (
@@ -183,6 +201,16 @@ def test_what_is_told_during_a_run(caplog: pytest.LogCaptureFixture) -> None:
     train(small_recipe(schedule__lr=1e-6, optimizer__momentum=0.0), data=small_data())
     stuck = [line for line in caplog.messages if "has not left that of guessing" in line]
     assert len(stuck) == 1
+
+
+def test_a_layer_without_signal_is_told_at_once(caplog: pytest.LogCaptureFixture) -> None:
+    """Formats too coarse for any output: which layers say nothing and learn nothing is told before the epoch ends."""
+    coarse = {"mode": "fixed", "param_frac": 7, "activation_frac": -6}
+    recipe = small_recipe(formats__adapt_every=2, **{f"formats__{key}": value for key, value in coarse.items()})
+    before: list[str] = []
+    train(recipe, data=small_data(), callbacks=[lambda record: before.extend(caplog.messages)])
+    assert sum("outputs of 0.conv2d" in line for line in caplog.messages) == 1
+    assert any("outputs of 0.conv2d" in line for line in before[:3])
 
 
 def test_resuming_nothing_starts(tmp_path: Path) -> None:

@@ -128,6 +128,11 @@ class LayerSpec(ABC):
         return None
 
     @property
+    def on_images(self) -> LayerSpec:
+        """The layer that computes the same of images, for one of series; else itself."""
+        return self
+
+    @property
     def starts(self) -> Init | None:
         """How far its initial weights reach, if it says so itself."""
         return None

@@ -12,11 +12,11 @@ from fxptrain.nn import spec as s
 from fxptrain.nn.engine.inference import logits
 from fxptrain.nn.model import Model
 from fxptrain.nn.state.initialization import bound_of, format_of
-from fxptrain.recipe import make_recipe, parse_recipe
+from fxptrain.recipe import load_recipe, make_recipe, make_written, parse_recipe, recipe_names
+from fxptrain.sequential import Sequential
 
 FANS = st.integers(1, 1 << 24)
 BOUNDS = {
-    None: lambda fan_in, fan_out: 1 / sqrt(fan_in),
     "uniform": lambda fan_in, fan_out: 1 / sqrt(fan_in),
     "kaiming": lambda fan_in, fan_out: sqrt(6 / fan_in),
     "xavier": lambda fan_in, fan_out: sqrt(6 / (fan_in + fan_out)),
@@ -36,7 +36,7 @@ def test_bounds(init: Any, fan_in: int, fan_out: int, bits: int) -> None:
 
 def test_biases() -> None:
     """They start as the weights do, or at zero."""
-    assert bound_of(None, 9, 9, bias=True) == bound_of("uniform", 9, 9)
+    assert bound_of("uniform", 9, 9, bias=True) == bound_of("uniform", 9, 9)
     assert bound_of("kaiming", 9, 9, bias=True) is None
     assert bound_of("xavier", 9, 9, bias=True) is None
 
@@ -84,11 +84,13 @@ def test_a_deep_network_keeps_its_signal() -> None:
 
 
 def test_recipes() -> None:
-    """The keys stand in a recipe, and are left out where they were."""
+    """The keys stand in a recipe; without them a model starts as Kaiming does, one of before they existed as it did."""
     layers = [{"type": "linear", "features": 2, "init": "xavier"}]
     table = {"model": {"name": "x", "input_shape": [2, 2, 1], "layers": layers, "init": "kaiming"}}
     recipe = make_recipe(table)
     assert (recipe.model.init, recipe.model.layers[0].starts) == ("kaiming", "xavier")
     assert parse_recipe(recipe.to_toml()) == recipe
     del table["model"]["init"], layers[0]["init"]
-    assert "init" not in make_recipe(table).to_toml()
+    assert make_recipe(table).model.init == Sequential(layers, input_shape=(2, 2)).recipe.model.init == "kaiming"
+    assert (make_written(table).model.init, make_written(recipe.table())) == ("uniform", recipe)
+    assert {load_recipe(name).model.init for name in recipe_names()} == {"uniform"}

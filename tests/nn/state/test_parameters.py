@@ -28,7 +28,7 @@ def make(
     rule = UpdateRule(method, Multiplier.from_real(0.9), Multiplier.from_real(0.01), **how)
     forms = TensorFormat("w", param, adaptive=True), TensorFormat("m", momentum, adaptive=True)
     array = ParameterArray(name, shape, LAYER, *forms, rule)
-    bound = bound_of(None, 12, 1)
+    bound = bound_of("uniform", 12, 1)
     assert bound is not None
     array.initialize(bound, SEED)
     return array
