@@ -20,7 +20,9 @@ from fxptrain.names import one_line
 from fxptrain.sizes import check_bytes, check_elements, regular_size
 
 SHAPE_ARITHMETIC = {"Shape", "Gather", "Unsqueeze", "Concat", "Cast", "Slice"}  # how exporters spell (n, -1)
-FOLDED = {"Cast", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"}  # of constants, which stay as large
+FOLDED = {  # of constants, which stay about as large; of what is filled, the size is looked at
+    "Cast", "Concat", "ConstantOfShape", "Identity", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"
+}  # fmt: skip
 TO_CHANNELS_FIRST = (0, 3, 1, 2)
 LAYOUT = ("Cast", "Dropout", "Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
 MAX_BATCH = 1 << 12
@@ -130,6 +132,8 @@ def _take(chain: Chain, node: Any, arrays: dict[str, npt.NDArray[Any]], shapes: 
 def _folded(chain: Chain, model: Any, node: Any, arrays: dict[str, npt.NDArray[Any]]) -> npt.NDArray[Any]:
     """What a node makes of constants."""
     onnx, names = require("onnx"), [name for name in node.input if name]
+    if node.op_type == "ConstantOfShape":
+        check_elements([int(extent) for extent in arrays[names[0]].ravel()], f"Tensor {node.output[0]!r} of the model")
     try:
         inputs = [
             onnx.helper.make_tensor_value_info(

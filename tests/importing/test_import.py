@@ -174,12 +174,39 @@ def flat_branches() -> File:
     return file.add("Concat", flat, second, axis=1).gemm(146, CLASSES)
 
 
+def padded_by_parts() -> File:
+    """Padding as PyTorch's exporter spells it: constants made of constants, turned around."""
+    file = image()
+    integers = np.int64
+    made = [file.constant([0, 1, 2, 0], integers), file.constant([4], integers)]
+    for op, inputs in (
+        ("ConstantOfShape", made[1:]),
+        ("Concat", [made[0], "k0"]),
+        ("Reshape", ["k1", file.constant([-1, 2], integers)]),
+        ("Slice", ["k2", *(file.constant([k], integers) for k in (-1, -5, 0, -1))]),
+        ("Transpose", ["k3"]),
+        ("Reshape", ["k4", file.constant([-1], integers)]),
+    ):
+        options = {"axis": 0} if op == "Concat" else {"perm": [1, 0]} if op == "Transpose" else {}
+        if op == "ConstantOfShape":
+            options = {"value": require("onnx.numpy_helper").from_array(np.zeros(1, integers))}
+        name = f"k{len(file.nodes)}"
+        file.nodes.append(require("onnx.helper").make_node(op, inputs, [name], name, **options))
+    return pointwise(file.add("Pad", "k5").conv(2, 3, 3).add("Relu"), 3)
+
+
 def around_the_input() -> File:
     """The input itself is added to what a convolution makes of it."""
     return pointwise(image().conv(2, 2, 3, pads=[1, 1, 1, 1]).add("Add", "input").add("Relu"), 2)
 
 
-FILES |= {"residual": residual, "dense": dense, "flat branches": flat_branches, "around the input": around_the_input}
+FILES |= {
+    "padded by parts": padded_by_parts,
+    "residual": residual,
+    "dense": dense,
+    "flat branches": flat_branches,
+    "around the input": around_the_input,
+}
 FILES |= {
     "matmul and add": matmul_and_add,
     "channels last": channels_last,
