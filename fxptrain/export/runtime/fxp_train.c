@@ -21,6 +21,9 @@ static void forward(fxp_model *model, int32_t n, int32_t first, fxp_seen *seen)
     for (i = first; i < FXP_STAGES; i++) {
         fxp_site site = fxp_forward_site(model, i, FXP_FORWARD_STOCHASTIC);
         fxp_forward_stage(model, i, n, 1, &site);
+#if FXP_MASKS
+        fxp_step_mask(model, i, n);
+#endif
         if (seen != NULL) {
             seen[i].saturated += site.saturated;
             seen[i].largest = (site.largest > seen[i].largest) ? site.largest : seen[i].largest;
