@@ -194,6 +194,8 @@ class _Run:
 
 def _start(torch: Any, layer: Any, init: s.Init) -> None:
     """Start a layer's parameters otherwise than PyTorch does, if that is asked for."""
+    if init == "data":
+        raise FxptrainError("Engine float32 cannot start by data. Use another `init`, as kaiming.")
     if init == "uniform" or not hasattr(layer, "weight"):
         return
     weight = layer.weight

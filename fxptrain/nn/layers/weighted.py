@@ -37,7 +37,7 @@ class WeightedSpec(LayerSpec):
 
     Parameters
     ----------
-    init : {"uniform", "kaiming", "xavier"}, optional
+    init : {"uniform", "kaiming", "xavier", "data"}, optional
         How far its initial weights reach (`initialization.bound_of`); left out: as the model says.
     """
 
