@@ -17,18 +17,23 @@ from fxptrain.nn.layers.depthwise import DepthwiseConv2d
 from fxptrain.nn.layers.layout import Concat, Flatten
 from fxptrain.nn.layers.pool import AvgPool2d, GlobalAvgPool, MaxPool2d
 from fxptrain.nn.layers.registry import register
+from fxptrain.nn.layers.series import AvgPool1d, Conv1d, DepthwiseConv1d, MaxPool1d
 
 __all__ = [
     "Add",
+    "AvgPool1d",
     "AvgPool2d",
     "Concat",
+    "Conv1d",
     "Conv2d",
+    "DepthwiseConv1d",
     "DepthwiseConv2d",
     "Flatten",
     "GlobalAvgPool",
     "LayerSpec",
     "LeakyReLU",
     "Linear",
+    "MaxPool1d",
     "MaxPool2d",
     "ReLU",
     "ReLU6",

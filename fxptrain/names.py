@@ -13,6 +13,7 @@ from typing import Final
 UNNAMED: Final = "unnamed"
 MAX_NAME_BYTES: Final = 100  # of UTF-8; file systems take 255, and endings and dates come on top
 MAX_LINE: Final = 400  # characters of a message
+MAX_MISTAKES: Final = 4 * MAX_LINE  # characters of all mistakes of a recipe, which are told at once
 MAX_SHOWN: Final = 60  # characters of a value in a message
 _RESERVED: Final = {"CON", "PRN", "AUX", "NUL", *(f"{port}{n}" for port in ("COM", "LPT") for n in range(10))}
 

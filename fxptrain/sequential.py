@@ -34,7 +34,7 @@ from fxptrain.nn.layers.contract import LayerSpec
 from fxptrain.nn.model import Model
 from fxptrain.nn.spec import FormatSpec, Init, Loss, OptimizerSpec
 from fxptrain.recipe import Recipe, load_recipe, make_recipe, parse_written
-from fxptrain.recipe.schema import DataSpec, ScheduleSpec, StoppingSpec, TrainingSpec
+from fxptrain.recipe.schema import AugmentationSpec, DataSpec, ScheduleSpec, StoppingSpec, TrainingSpec
 from fxptrain.run import report
 from fxptrain.run.checkpoint import read_checkpoint, write_checkpoint
 from fxptrain.run.directory import RunDirectory
@@ -95,12 +95,12 @@ class Sequential:
         Of the model; messages and exports use it.
     loss : {"cross-entropy", "squared-error"}
         What training makes small.
-    init : {"uniform", "kaiming", "xavier", "data"}
+    init : {"uniform", "kaiming", "xavier", "zero", "data"}
         How far initial weights reach, see `ModelSpec`.
-    formats, optimizer, schedule, training, data, early_stopping : mapping or dataclass, optional
+    formats, optimizer, schedule, training, data, early_stopping, augmentation : mapping or dataclass, optional
         Sections of a recipe, with its defaults and checks: bits (`FormatSpec`), SGD (`OptimizerSpec`), learning rate
         (`ScheduleSpec`), length, batch and seed (`TrainingSpec`), scale and validation samples (`DataSpec`), patience
-        (`StoppingSpec`).
+        (`StoppingSpec`), how samples are changed in every epoch (`AugmentationSpec`).
 
     Attributes
     ----------
@@ -133,10 +133,12 @@ class Sequential:
         optimizer: OptimizerSpec | Section | None = None, schedule: ScheduleSpec | Section | None = None,
         training: TrainingSpec | Section | None = None, data: DataSpec | Section | None = None,
         early_stopping: StoppingSpec | Section | None = None,
+        augmentation: AugmentationSpec | Section | None = None,
     ) -> None:  # fmt: skip
         sections = {
             "formats": formats, "optimizer": optimizer, "schedule": schedule, "training": training, "data": data,
             "early_stopping": early_stopping,
+            "augmentation": augmentation,
         }  # fmt: skip
         table: dict[str, Any] = {key: _table(value) for key, value in sections.items() if value is not None}
         table["model"] = {
@@ -357,8 +359,8 @@ class Sequential:
         loop = self._begun_loop()
         train, order = loop.task.train, loop.order()
         for batch in loop.batches:
-            chosen = train.take(order[batch])
-            yield chosen.inputs, self._named(chosen.labels)
+            chosen = order[batch]
+            yield loop.task.augmented(chosen, loop.position.epoch), self._named(train.labels[chosen])
 
     def step(self, x: Any, y: Any, *, lr: float | None = None) -> Step:
         """Train on one batch, by the learning rate of the schedule or another.
@@ -500,7 +502,8 @@ class Sequential:
         to : str
             See above.
         **options
-            Of `fxptrain.export.source.Options`: training, batch, freeze, packed, prefix.
+            Of `fxptrain.export.source.Options`: training, batch, freeze, train_last,
+            train_bias_only, packed, prefix.
 
         Returns
         -------

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import click
 
-from fxptrain.errors import FxptrainError
-from fxptrain.names import one_line, shortened
+from fxptrain.errors import FxptrainError, RecipeError
+from fxptrain.names import MAX_LINE, MAX_MISTAKES, one_line, shortened
 from fxptrain.run.stopping import Stopped
 
 MACHINE, MISTAKE, BUG = 1, 2, 70
@@ -50,7 +50,8 @@ def finish(error: BaseException, *, debug: bool) -> int:
         traceback.print_exception(error)
     line, code = explained(error)
     try:
-        click.echo(shortened(f"fxptrain: {one_line(line)}"), err=True)
+        limit = MAX_MISTAKES if isinstance(error, RecipeError) else MAX_LINE
+        click.echo(shortened(f"fxptrain: {one_line(line)}", limit), err=True)
         sys.stdout.flush()
     except (OSError, ValueError):
         _abandon_output()

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from fxptrain.cli.options import json_option
+from fxptrain.cli.options import bias_only_option, json_option
 
 FORMATS = ("c", "arduino", "header", "npz", "onnx", "cmsis-nn")
 DIFFERENT = 1
@@ -30,6 +30,8 @@ MAX_COUNT = 1 << 16
 @click.option(
     "--freeze", type=click.IntRange(0), default=0, help="First so many layers with parameters stay as they are."
 )
+@click.option("--train-last", type=int, metavar="N", help="Of what the recipe trains, C trains the last N layers only.")
+@bias_only_option
 @click.option("--packed", is_flag=True, help="Store weights bit by bit: less flash, slower.")
 @click.option("--prefix", default="fxp", show_default=True, metavar="NAME", help="Of all names and files of the C.")
 @click.option("--best", is_flag=True, help="Use the epoch with the lowest validation loss, not the last.")

@@ -13,14 +13,32 @@ import click
 
 from fxptrain.cli.options import json_option, reading_options, recipe_options, threads_option, training_options
 
+Numbers = float | list[float] | None
+
+
+def numbers(context: click.Context, option: click.Parameter, text: str | None) -> Numbers:
+    """One number, or some with commas between them."""
+    if text is None:
+        return None
+    try:
+        found = [float(part) for part in text.split(",")]
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is no number, nor several with commas between them.") from None
+    return found[0] if len(found) == 1 else found
+
 
 @click.command("import", short_help="A float ONNX model as a run: evaluate, fine-tune, export it.")
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("--data", required=True, metavar="DATA", help="To choose formats, to compare, to train on later.")
 @reading_options
 @click.option("--out", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Run directory to make.")
-@click.option("--mean", type=float, help="Pixels enter the float model as (pixel / 255 - mean) / std; 0 by default.")
-@click.option("--std", type=float, help="1 by default.")
+@click.option(
+    "--mean",
+    callback=numbers,
+    metavar="X",
+    help="Pixels enter the float model as (pixel / 255 - mean) / std; 0 by default. One a channel: 0.485,0.456,0.406.",
+)
+@click.option("--std", callback=numbers, metavar="X", help="1 by default; one a channel: 0.229,0.224,0.225.")
 @click.option("--samples", type=click.IntRange(1), default=512, show_default=True, help="To choose formats with.")
 @click.option("--method", help="Of training it further: sqpu, hteqpu or ste.")
 @click.option("--bits", type=int, metavar="T", help="Bits of weights, activations, momentum (8).")
@@ -32,7 +50,7 @@ from fxptrain.cli.options import json_option, reading_options, recipe_options, t
 @threads_option
 @json_option
 def import_model(
-    model: Path, out: Path, mean: float | None, std: float | None, samples: int, threads: int | None, as_json: bool,
+    model: Path, out: Path, mean: Numbers, std: Numbers, samples: int, threads: int | None, as_json: bool,
     **given: Any,
 ) -> None:  # fmt: skip
     """Make a run of the float model in MODEL, an ONNX file, with integer weights (extra `onnx`).
@@ -45,14 +63,14 @@ def import_model(
 
     options = recipe_options(given)
     if mean is not None or std is not None:
-        options |= {"data.mean": mean or 0.0, "data.std": 1.0 if std is None else std}
+        options |= {"data.mean": 0.0 if mean is None else mean, "data.std": 1.0 if std is None else std}
     made = import_onnx(model, given["data"], out, Request(options, samples, threads))
     click.echo(json.dumps(made) if as_json else _text(made))
 
 
 def _text(made: dict[str, Any]) -> str:
     lines = [
-        f"{made['recipe']} in {made['run']}",
+        f"{made['recipe']} in {made['run']}, fed {made['inputs']}",
         f"test accuracy {made['test_accuracy']:.2%}, as floats {made['float_accuracy']:.2%}; the same class for "
         f"{made['same_class']:.2%} of {made['samples']:,} samples",
     ]

@@ -28,6 +28,7 @@ from fxptrain.cli.importing import import_model
 from fxptrain.cli.memory import announce, bytes_allowed, memory, planned_run
 from fxptrain.cli.new import new
 from fxptrain.cli.options import (
+    bias_only_option,
     data_option,
     format_options,
     json_option,
@@ -35,6 +36,7 @@ from fxptrain.cli.options import (
     recipe_options,
     threads_option,
     training_options,
+    tuned,
 )
 from fxptrain.cli.report import compare, page_of, report
 from fxptrain.errors import CheckpointError, FxptrainError, RecipeError
@@ -91,6 +93,8 @@ def cli(wish: Wish | None, debug: bool) -> None:
 @click.option("--micro-batch", type=int, metavar="N", help="Process each batch in pieces: same bits, less memory.")
 @click.option("--lr", type=float, metavar="X", help="Learning rate.")
 @click.option("--epochs", type=int, metavar="N")
+@click.option("--train-last", type=int, metavar="N", help="Train the last N layers with parameters only.")
+@bias_only_option
 @training_options
 @threads_option
 @click.option("--lean/--fast", default=None, help="In least memory (else as fast as --memory-limit allows): same bits.")
@@ -106,7 +110,8 @@ def cli(wish: Wish | None, debug: bool) -> None:
 @json_option
 def train(
     recipe: str | None, out: Path | None, with_page: bool, resume: bool, threads: int | None, lean: bool | None,
-    memory_limit: str | None, start: str | None, as_json: bool, **given: Any,
+    memory_limit: str | None, start: str | None, train_last: int | None, train_bias_only: bool, as_json: bool,
+    **given: Any,
 ) -> None:  # fmt: skip
     """Train RECIPE: one of the shipped ones (see `fxptrain info`) or a TOML file; `glyphs` by default.
 
@@ -116,7 +121,9 @@ def train(
 
     With `--from RUN` it starts from what RUN has learned, and RECIPE may be left out: RUN's is taken. Weights, formats
     and the scales of errors and inputs are taken over layer by layer, the momentum begins at zero. The last layer
-    starts anew where the classes are others; what differs besides is said in a line, or refused.
+    starts anew where the classes are others; what differs besides is said in a line, or refused. Tune its last layers
+    with `--train-last N`, or its biases with `--train-bias-only`: what is not trained keeps no momentum, and errors go
+    back no further than needed. A recipe says the same layer by layer, with `trainable = false` or `"bias"`.
     """
     from fxptrain.nn.engine.ranks import Ranks, world
     from fxptrain.run.directory import RunDirectory
@@ -127,6 +134,7 @@ def train(
 
     begins = {} if start is None else {"start": {"run": start}}
     chosen = _chosen_recipe(recipe, out, resume, start).changed(recipe_options(given) | begins)
+    chosen = tuned(chosen, train_last, train_bias_only)
     out = out or Path("runs") / f"{file_name(chosen.name)}-{datetime.now():%Y%m%d-%H%M%S}"
     ranks = Ranks()
     try:
@@ -191,14 +199,19 @@ def evaluate(run: Path, data: str | None, best: bool, threads: int | None, as_js
 @cli.command(short_help="What a recipe or a run is made of; the list of recipes.")
 @click.argument("run_or_recipe", required=False)
 @click.option("--bits", type=int, metavar="T", help="As in `train`, for a recipe.")
+@click.option("--layers", is_flag=True, help="All kinds of layers with their keys, instead.")
 @json_option
-def info(run_or_recipe: str | None, bits: int | None, as_json: bool) -> None:
+def info(run_or_recipe: str | None, bits: int | None, layers: bool, as_json: bool) -> None:
     """Layers, shapes, formats, parameters, MACs and bytes of a recipe or a run.
 
     Of a run also how its tensors used their formats in the last epoch. Without an argument: the shipped recipes.
     """
     from fxptrain.run import report as texts
 
+    if layers:
+        kinds = texts.layers()
+        click.echo(json.dumps(kinds) if as_json else texts.layers_text(kinds))
+        return
     if run_or_recipe is None:
         recipes = texts.recipes()
         click.echo(json.dumps(recipes) if as_json else texts.recipes_text(recipes))
@@ -214,7 +227,7 @@ def info(run_or_recipe: str | None, bits: int | None, as_json: bool) -> None:
 @threads_option
 @json_option
 def predict(run: Path, file: Path, best: bool, threads: int | None, as_json: bool) -> None:
-    """Classes of the samples in FILE (.npy, .npz, .csv without labels, IDX), a line each.
+    """Classes of the samples in FILE (.npy, .npz, .csv without labels, IDX, pictures), a line each.
 
     With --json: class numbers and names, and the logits as raw integers with their fractional bits.
     """

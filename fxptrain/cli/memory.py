@@ -6,17 +6,22 @@ Part of the command line (`cli` registers it), so it parses and prints; nothing 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from fxptrain.cli.options import format_options, json_option, recipe_options, settings_option
+from fxptrain.cli.options import bias_only_option, format_options, json_option, recipe_options, settings_option, tuned
+from fxptrain.errors import RecipeError
+from fxptrain.names import shown
 from fxptrain.sizes import MAX_THREADS, machine_bytes
 
 if TYPE_CHECKING:
     from fxptrain.memory.plan import Setting
     from fxptrain.recipe import Recipe
+
+AUTO = "auto"
 
 
 @click.command(short_help="Bytes that training takes, planned and measured; what fits into how many.")
@@ -29,14 +34,20 @@ if TYPE_CHECKING:
     "--threads", type=click.IntRange(1, MAX_THREADS), default=1, show_default=True, help="Each has scratch memory."
 )
 @click.option("--lean/--fast", default=None, help="Layer by layer in little memory, or packed whole; the same bits.")
+@click.option(
+    "--train-last",
+    metavar="N|auto",
+    help="Of training the last N layers with parameters; auto: of the last one up to all, or with --fit what fits.",
+)
+@bias_only_option
 @click.option("--fit", metavar="BYTES", help="Find what fits into so many bytes, as 256KB or 64KiB.")
 @click.option("--operations", is_flag=True, help="Count rounding operations instead, as the paper's Table 3.")
 @click.option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="Draw the plans (extra `plot`).")
 @settings_option
 @json_option
 def memory(
-    recipe: str, threads: int, lean: bool | None, fit: str | None, operations: bool, plot: Path | None, as_json: bool,
-    **given: Any,
+    recipe: str, threads: int, lean: bool | None, fit: str | None, operations: bool, plot: Path | None,
+    train_last: str | None, train_bias_only: bool, as_json: bool, **given: Any,
 ) -> None:  # fmt: skip
     """Bytes that training RECIPE takes: by the paper's accounting, planned in full, and measured on a real step.
 
@@ -44,9 +55,14 @@ def memory(
     """
     from fxptrain.memory import report
     from fxptrain.memory.plan import Setting, parse_bytes
+    from fxptrain.nn.tuning import depths
     from fxptrain.recipe import load_recipe
 
-    setting = Setting.of(load_recipe(recipe).changed(recipe_options(given)), threads=threads, lean=bool(lean))
+    auto = train_last == AUTO
+    chosen = load_recipe(recipe).changed(recipe_options(given))
+    chosen = tuned(chosen, None if auto or train_last is None else _count(train_last), train_bias_only)
+    setting = Setting.of(chosen, threads=threads, lean=bool(lean))
+    models = depths(chosen.model, bias_only=train_bias_only) if auto else []
     if operations:
         from fxptrain.memory.operations import rounding_counts
 
@@ -62,11 +78,22 @@ def memory(
         from fxptrain.memory.fit import fit as find
 
         limit = parse_bytes(fit)
-        found = report.fit_facts(setting, find(setting, limit), limit)
+        asked = replace(setting, model=models[0]) if models else setting
+        found = report.fit_facts(asked, find(asked, limit, models), limit)
         click.echo(json.dumps(found) if as_json else report.fit_text(found))
+        return
+    if models:
+        rows = report.depth_facts(setting, models)
+        click.echo(json.dumps({"depths": rows}) if as_json else report.depths_text(setting, rows))
         return
     found = report.memory_facts(setting)
     click.echo(json.dumps(found) if as_json else report.memory_text(found))
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise RecipeError(f"`--train-last` (={shown(text)}) must be a number of layers, or {AUTO}.")
+    return int(text)
 
 
 def bytes_allowed(limit: str | None) -> int:

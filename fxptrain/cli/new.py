@@ -19,7 +19,7 @@ FILE = "recipe.toml"
 
 @click.command(short_help="A recipe for your own data.")
 @click.argument("directory", type=click.Path(path_type=Path))
-@click.option("--data", required=True, metavar="DATA", help="A .csv or .npz file, or a directory.")
+@click.option("--data", required=True, metavar="DATA", help="A .csv or .npz file, or a directory, also of pictures.")
 @reading_options
 @click.option("--bits", type=int, default=8, show_default=True, metavar="T", help="Bits of weights and activations.")
 @json_option
@@ -30,6 +30,7 @@ def new(directory: Path, data: str, bits: int, as_json: bool, **given: Any) -> N
     """
     from fxptrain.data import load_data
     from fxptrain.data.reading import Reading
+    from fxptrain.data.remarks import class_remarks
     from fxptrain.run.checkpoint import write_atomically
     from fxptrain.run.evaluation import notes_log, resolved
     from fxptrain.run.proposal import propose
@@ -38,7 +39,7 @@ def new(directory: Path, data: str, bits: int, as_json: bool, **given: Any) -> N
     if path.exists():
         raise RecipeError(f"{path} is there already; choose another directory.")
     loaded = load_data(data, reading)
-    for note in loaded.notes:
+    for note in [*loaded.notes, *class_remarks(loaded.train, loaded.test, loaded.classes)]:
         notes_log.warning(note)
     found = propose(loaded, directory.resolve().name, resolved(data), reading, bits)
     try:

@@ -6,13 +6,16 @@ Part of the command line (`cli`), so it may know its options; nothing else belon
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from fxptrain.errors import RecipeError
 from fxptrain.names import shown
 from fxptrain.sizes import MAX_THREADS
+
+if TYPE_CHECKING:
+    from fxptrain.recipe import Recipe
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -45,6 +48,9 @@ format_options = _all(
         "--error-bits", type=int, metavar="T", help="Bits of the errors going back, 2 to 16; --bits leaves them."
     ),
     click.option("--momentum-bits", type=int, metavar="T", help="Bits of the momentum (those of the weights)."),
+)
+bias_only_option = click.option(
+    "--train-bias-only", is_flag=True, help="Train the biases alone (of the last layers, with --train-last)."
 )
 data_option = click.option("--data", metavar="DATA", help="Other data: a name, directory, .npz or .csv file.")
 reading_options = _all(
@@ -95,6 +101,15 @@ def recipe_options(given: dict[str, Any]) -> dict[str, Any]:
     if given.get("momentum_bits") is not None:
         changes["formats.momentum_bits"] = given["momentum_bits"]
     return changes | dict(_setting(text) for text in given.get("settings") or ())
+
+
+def tuned(recipe: Recipe, last: int | None, bias_only: bool) -> Recipe:
+    """The recipe of which ``--train-last`` and ``--train-bias-only`` say what is trained, if they are given."""
+    from fxptrain.nn.tuning import train_last
+
+    if last is None and not bias_only:
+        return recipe
+    return recipe.changed({"model": train_last(recipe.model, last, bias_only=bias_only)})
 
 
 def _setting(text: str) -> tuple[str, Any]:

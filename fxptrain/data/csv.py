@@ -85,6 +85,8 @@ def read_csv(
     if test is not None:
         tables.append(_read(test, reading, tables[0].columns, limit, labelled=True))
     if len({table.features.shape[1] for table in tables}) > 1 or (tables[0].columns is None and tables[-1].columns):
+        if tables[0].columns is None and tables[1].columns:
+            raise DataError(f"{tables[1].path}: has a header, {train.name} has none. Give both tables the same header.")
         raise DataError(
             f"{tables[1].path}: has {tables[1].features.shape[1]} features ({listed(tables[1].columns)}), "
             f"{train.name} has {tables[0].features.shape[1]} ({listed(tables[0].columns)})."
@@ -125,7 +127,9 @@ def _read(path: Path, reading: Reading, columns: Sequence[str] | None, limit: in
         with path.open(encoding="utf-8-sig", newline="") as file:
             return _read_table(path, file, reading, columns, labelled)
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: is not UTF-8 text ({error.reason} at byte {error.start}).") from error
+        raise DataError(
+            f"{path}: is not UTF-8 text ({error.reason} at byte {error.start}). Save it as UTF-8."
+        ) from error
     except csv.Error as error:
         raise DataError(f"{path}: is no table of comma-separated values ({error}).") from error
     except OSError as error:
@@ -167,6 +171,8 @@ def _read_table(path: Path, file: IO[str], reading: Reading, columns: Sequence[s
         layout.ignored.add(0)
         layout.notes.append(f"{path}: the first column has no name and numbers the rows: an index, left out.")
     chosen = layout.features()
+    if labelled and layout.names is not None:
+        layout.notes += [_counting(path, layout.names[i]) for i in chosen if _counts_up(values[:, i])]
     if not chosen:
         raise DataError(f"{path}: has no column of features beside the label.")
     features = values[:, chosen[0] : chosen[-1] + 1] if _in_a_row(chosen) else values[:, chosen]
@@ -189,6 +195,14 @@ def _in_a_row(places: list[int]) -> bool:
 def _is_index(values: npt.NDArray[np.float32]) -> bool:
     whole = bool(np.all(values == np.trunc(values))) and bool(np.all(values >= 0))
     return whole and len(np.unique(values)) == len(values) > 1
+
+
+def _counts_up(values: npt.NDArray[np.float32]) -> bool:
+    return len(values) > 2 and bool(np.all(np.diff(values) == 1))
+
+
+def _counting(path: Path, name: str) -> str:
+    return f"{path}: column {name!r} counts the rows, so it tells where a sample stands and not what it is. Remove it."
 
 
 def _whole(features: Inputs) -> Inputs:
@@ -237,7 +251,7 @@ def _diagnose(path: Path, layout: Columns) -> str | None:
 def _place(layout: Columns, place: int | None) -> str:
     """Number of a column from 1, and its name."""
     assert place is not None
-    return f"{place + 1} ({layout.names[place]})" if layout.names is not None else str(place + 1)
+    return str(place + 1) if layout.names is None else f"{place + 1} ({layout.names[place] or 'no name'})"
 
 
 def _problem(cell: str, *, is_label: bool) -> str | None:
@@ -272,6 +286,6 @@ def _class_number(text: str, path: Path) -> int:
     if not (0 <= value < MAX_CLASSES and value.is_integer()):  # NaN fails the comparison
         raise DataError(
             f"{path}: label {text} is no class number; labels are whole numbers from 0 to at most "
-            f"{MAX_CLASSES - 1}, or names."
+            f"{MAX_CLASSES - 1}, or names. Values to be learned as such (regression) are not supported."
         )
     return int(value)

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from fxptrain.data.shapes import alike, transposition
 from fxptrain.errors import DataError
 
+LEAST_PIXELS: Final = 64  # of an image: 8 x 8
 MAX_CLASSES: Final = 4096  # more than this are no classes but values
 AT_HAND: Final = "arrays"  # the name of data that are in no file
 TITLES: Final = {"train": "training", "validation": "validation", "test": "test"}  # of splits, in messages
@@ -288,7 +289,8 @@ def pixels_or_reals(*inputs: Inputs) -> tuple[Inputs, ...]:
     """Decide for all splits together whether whole numbers are pixels (uint8) or real numbers (left as they are).
 
     uint8 arrays are pixels. Other numbers are pixels when all of them are whole, within 0 to 255, and one is above 1
-    (a table of zeros and ones holds features, not black and almost black).
+    (a table of zeros and ones holds features, not black and almost black), unless they are columns (n, features) too
+    few for an image: such columns count different things, and each has a scale of its own.
     """
     if all(array.dtype == np.uint8 for array in inputs):
         return inputs
@@ -300,6 +302,7 @@ def pixels_or_reals(*inputs: Inputs) -> tuple[Inputs, ...]:
         for part in np.array_split(array, max(1, len(array) // 4096))
     )
     low, high = min(array.min() for array in inputs), max(array.max() for array in inputs)
-    if whole and low >= 0 and 1 < high <= 255:
+    columns = all(array.ndim == 2 and array.shape[1] < LEAST_PIXELS for array in inputs)
+    if whole and low >= 0 and 1 < high <= 255 and not columns:
         return tuple(np.ascontiguousarray(array, np.uint8) for array in inputs)
     return tuple(array if array.dtype != np.uint8 else array.astype(np.float32) for array in inputs)

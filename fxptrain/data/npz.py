@@ -29,7 +29,7 @@ _ROLES: Final = {
     "x": ("x", "images", "image", "data", "features", "inputs", "samples"),
     "y": ("y", "labels", "label", "target", "targets", "classes", "class"),
 }
-_SPLITS: Final = {
+SPLITS: Final = {
     "train": ("train", "training"),
     "validation": ("val", "valid", "validation", "dev"),
     "test": ("test", "testing"),
@@ -133,7 +133,7 @@ def _normal(name: str) -> list[Slot]:
         return [("all", role) for role in roles]
     if len(words) == 2:
         for role_word, split_word in (words, words[::-1]):
-            split = next((split for split, spelled in _SPLITS.items() if split_word in spelled), None)
+            split = next((split for split, spelled in SPLITS.items() if split_word in spelled), None)
             role = next((role for role, spelled in _ROLES.items() if role_word in spelled), None)
             if split and role:
                 return [(split, role)]
@@ -158,7 +158,7 @@ def _by_name(shapes: dict[str, str], path: str, way_out: str) -> Places:
     separate = {place: name for place, name in whole.items() if place[0] != "all"}
     if not whole:
         raise DataError(f"{path}: holds {_listed(shapes)}; none are known as inputs and labels. {way_out}")
-    return dict(sorted((separate or whole).items(), key=lambda item: (*_SPLITS, "all").index(item[0][0])))
+    return dict(sorted((separate or whole).items(), key=lambda item: (*SPLITS, "all").index(item[0][0])))
 
 
 def _chosen(text: str, shapes: dict[str, str], path: str) -> Places:
@@ -176,7 +176,7 @@ def _chosen(text: str, shapes: dict[str, str], path: str) -> Places:
     halves = [f"{role}_{split}" for split, role in found if (split, "xy".replace(role, "")) not in found]
     if halves or ({"all"} < {split for split, _ in found}):
         raise DataError(f"`arrays` (={text!r}) must name pairs: x=...,y=..., or x_train=...,y_train=...,x_test=... .")
-    return dict(sorted(found.items(), key=lambda item: (*_SPLITS, "all").index(item[0][0])))
+    return dict(sorted(found.items(), key=lambda item: (*SPLITS, "all").index(item[0][0])))
 
 
 def _listed(shapes: dict[str, str]) -> str:

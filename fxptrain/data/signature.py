@@ -20,6 +20,8 @@ from fxptrain.errors import CheckpointError, DataError
 from fxptrain.names import shown
 
 NOTED_SHARE: Final = 0.01  # of values outside the range that training saw: a line from here on
+NARROW: Final = 20  # times wider than other data, the range of training is of another unit
+ENOUGH: Final = 10  # samples that tell a range
 ORDER: Final = ("test", "all", "validation", "train")  # which split of a file is judged
 Shape = tuple[int, int, int]
 _KINDS: Final[Mapping[str, Any]] = {
@@ -130,6 +132,8 @@ class Signature:
             If the array has other axes: no sample is cut in two, and none are joined.
         """
         usable = inputs.dtype.kind in "uif" and inputs.size > 0
+        if inputs.ndim and not len(inputs):
+            raise DataError(f"{where} are empty: there are no samples in them.")
         if usable and inputs.ndim > 0 and self._accepts(inputs.shape[1:]):
             return np.ascontiguousarray(inputs).reshape(len(inputs), *self.input_shape)
         if usable and inputs.size == prod(self.input_shape) and self._accepts(inputs.shape):
@@ -185,6 +189,12 @@ class Signature:
             return ""
         span = self.high - self.low
         share = float(np.mean((values < self.low - span) | (values > self.high + span)))
+        reach = float(values.max()) - float(values.min())
+        if share <= NOTED_SHARE and len(values) >= ENOUGH and 0 < reach * NARROW < span:
+            return (
+                f"{where}: all values lie within {values.min():g} to {values.max():g}; {trained}. Are they in the same "
+                "unit?"
+            )
         if share <= NOTED_SHARE:
             return ""
         return (

@@ -10,6 +10,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from platformdirs import user_cache_path
 
 from fxptrain.data.catalog import CATALOG, NamedSet
@@ -20,13 +21,13 @@ from fxptrain.data.glyphs import draw_glyphs
 from fxptrain.data.idx import find_parts, read_idx_directory
 from fxptrain.data.npz import read_npz
 from fxptrain.data.ordering import hold_out
+from fxptrain.data.pictures import has_pictures, read_folders
 from fxptrain.data.reading import Reading
 from fxptrain.errors import DataError
 from fxptrain.names import shown
 
 ROOT_VARIABLE = "FXPTRAIN_DATA"
 NAMES = ("glyphs", *CATALOG)
-PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
 
 
 def load_data(
@@ -40,8 +41,9 @@ def load_data(
     name_or_path : str or path
         ``glyphs`` (drawn by the program), ``fashion-mnist`` or ``mnist`` (looked for in the directory of that name
         under the environment variable FXPTRAIN_DATA, then in the user's cache, else downloaded into the cache), or the
-        path of a directory with IDX files, of one with a ``*train*.csv`` and a ``*test*.csv``, of an ``.npz`` or a
-        ``.csv`` file. Of a file without a test split, a sixth of the samples becomes one.
+        path of a directory with IDX files, of one with a ``*train*.csv`` and a ``*test*.csv``, of one with a folder of
+        pictures for each class, of an ``.npz`` or a ``.csv`` file. Of a file without a test split, a sixth of the
+        samples becomes one.
     reading : Reading, optional
         What the file does not say itself: the label's column, the names of arrays.
     progress : callable, optional
@@ -99,21 +101,18 @@ def _load_directory(
     train, test = (sorted(directory.glob(pattern)) for pattern in ("*train*.csv", "*test*.csv"))
     if len(train) == len(test) == 1 and train != test:
         return read_csv(train[0], test[0], reading, columns, limit)
-    pictures = next((path for path in directory.rglob("*") if path.suffix.lower() in PICTURES), None)
-    if pictures is not None:
-        raise DataError(
-            f"{directory}: holds pictures ({pictures.relative_to(directory)}), which are not read. Save their pixels "
-            "as an NPZ file: x of shape (n, h, w) or (n, h, w, 3) as uint8, y the class numbers or names."
-        )
+    if has_pictures(directory):
+        return read_folders(directory, limit)
     raise DataError(
-        f"{directory}: holds neither IDX files (train-images-idx3-ubyte[.gz] and three more) "
-        "nor exactly one *train*.csv and one *test*.csv."
+        f"{directory}: holds neither IDX files (train-images-idx3-ubyte[.gz] and three more), nor exactly one "
+        "*train*.csv and one *test*.csv, nor a folder of pictures for each class."
     )
 
 
 def dataset_of(parts: Parts, *, tested: bool = True) -> Dataset:
     """Training and test split of a file; where it has no test split, a part of what it has, or none if not `tested`."""
     notes = list(parts.notes)
+    _check_alike(parts)
     arrays = pixels_or_reals(*(inputs for inputs, _, _ in parts.splits.values()))
     splits = {
         split: make_split(values, labels, where)
@@ -135,6 +134,21 @@ def dataset_of(parts: Parts, *, tested: bool = True) -> Dataset:
         parts.name, train, test, parts.names(), splits.get("validation"), parts.columns, parts.label, parts.texts,
         tuple(notes), tested,
     )  # fmt: skip
+
+
+def _check_alike(parts: Parts) -> None:
+    """Refuse splits of which some hold pixels 0 to 255, and others the same divided by 255."""
+    kinds = {"pixels 0 to 255": "", "real numbers 0 to 1": ""}
+    for inputs, _, where in parts.splits.values():
+        if inputs.dtype.kind not in "uif" or not inputs.size:
+            return
+        if pixels_or_reals(inputs)[0].dtype == np.uint8:
+            kinds["pixels 0 to 255"] = where
+        elif inputs.dtype.kind == "f" and inputs.min() >= 0 and inputs.max() <= 1:
+            kinds["real numbers 0 to 1"] = where
+    if all(kinds.values()):
+        told = ", ".join(f"{where} are {kind}" for kind, where in kinds.items())
+        raise DataError(f"{told}. Give both in the same unit.")
 
 
 def find_named(known: NamedSet, progress: Progress | None = None) -> Path:

@@ -15,3 +15,5 @@ VALIDATION: Final = FIRST + 1  # which training samples validate; step = 0, two 
 HOLD_OUT: Final = FIRST + 2  # which samples of a file without a test split become one; step = 0, two words a sample
 GLYPH_SHAPE: Final = FIRST + 3  # distortion of a glyph; step = split, DRAWS_PER_GLYPH words a sample
 GLYPH_NOISE: Final = FIRST + 4  # noise of a glyph; step = split, one byte a pixel
+AUGMENT: Final = FIRST + 5  # what becomes of a sample; step = epoch, `augmentation.WORDS` words a sample
+AUGMENT_NOISE: Final = FIRST + 6  # noise added to a sample; step = epoch, a word an element

@@ -1,4 +1,4 @@
-"""Inputs without labels, for prediction: NPY, NPZ, IDX and CSV files.
+"""Inputs without labels, for prediction: NPY, NPZ, IDX and CSV files, and pictures.
 
 What does not belong here: data sets with labels (`sources`), and whether the inputs are what a run reads (`signature`).
 """
@@ -13,6 +13,7 @@ import numpy.typing as npt
 from fxptrain.data.csv import read_rows
 from fxptrain.data.idx import read_idx
 from fxptrain.data.npz import read_array, read_arrays, shapes_of
+from fxptrain.data.pictures import is_picture, pictures_in, read_pictures
 from fxptrain.data.signature import Signature
 from fxptrain.errors import DataError
 from fxptrain.names import shortened
@@ -28,8 +29,8 @@ def load_inputs(path: str | Path, signature: Signature | None = None) -> tuple[n
     ----------
     path : str or Path
         ``.npy``; ``.npz`` with one array, or one called inputs, x, x_test, test_images or images (upper or lower case);
-        ``.csv`` with a sample a row, read as in training (`fxptrain.data.csv`); anything else is read as IDX, plain or
-        gzip.
+        ``.csv`` with a sample a row, read as in training (`fxptrain.data.csv`); a picture, or a directory of pictures
+        in the order of their names; anything else is read as IDX, plain or gzip.
     signature : Signature, optional
         Of the run that reads them: a table's columns are taken by its names.
 
@@ -47,6 +48,9 @@ def load_inputs(path: str | Path, signature: Signature | None = None) -> tuple[n
     notes: list[str] = []
     try:
         match path.suffix.lower():
+            case _ if path.is_dir() or is_picture(path):
+                colours = signature is not None and signature.shape[2] == len("RGB")
+                values, notes = read_pictures(pictures_in(path), colours=colours)
             case ".csv":
                 columns, label = (signature.columns, signature.label) if signature else (None, None)
                 values, notes = read_rows(path, columns, label)

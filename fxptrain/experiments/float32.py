@@ -16,14 +16,10 @@ from typing import Any
 import numpy as np
 
 from fxptrain.data import Dataset, Split, batches, epoch_order
+from fxptrain.data.dataset import Inputs
 from fxptrain.errors import FxptrainError
-from fxptrain.nn import spec as s
-from fxptrain.nn.graph import in_running_order
-from fxptrain.nn.layers.activation import ActivationSpec
-from fxptrain.nn.layers.registry import lacks
-from fxptrain.nn.layers.weighted import WindowSpec
+from fxptrain.experiments.float_network import network
 from fxptrain.nn.learning_rate import EarlyStopping
-from fxptrain.nn.state.initialization import bound_of
 from fxptrain.recipe import Recipe
 from fxptrain.run.checkpoint import write_atomically
 from fxptrain.run.inputs import real_inputs
@@ -70,7 +66,7 @@ class _Run:
 
     def __init__(self, torch: Any, task: Task, file: Path) -> None:
         self.torch, self.task, self.recipe, self.file = torch, task, task.recipe, file
-        self.model = _build(torch, task.recipe.model)
+        self.model = network(torch, task.recipe.model)
         optimizer = task.recipe.optimizer
         self.optimizer = torch.optim.SGD(
             self.model.parameters(), lr=1.0, momentum=optimizer.momentum, weight_decay=optimizer.weight_decay
@@ -138,7 +134,7 @@ class _Run:
         for part in self.batches:
             chosen = order[part]
             self.optimizer.param_groups[0]["lr"] = self.schedule.rate(self.step).real
-            logits = self.model(inputs[chosen])
+            logits = self.model(self._augmented(inputs, chosen, epoch))
             loss = self._loss(logits, labels[chosen])
             self.optimizer.zero_grad()
             loss.backward()
@@ -157,9 +153,18 @@ class _Run:
         target = functional.one_hot(labels, logits.shape[1]).to(logits.dtype)
         return 0.5 * ((logits - target) ** 2).sum(1).mean()
 
+    def _augmented(self, inputs: Any, samples: Any, epoch: int) -> Any:
+        """The very samples that the engine trains on in an epoch."""
+        if self.recipe.augmentation is None:
+            return inputs[samples]
+        return self._real(self.task.augmented(samples.numpy(), epoch))
+
+    def _real(self, inputs: Inputs) -> Any:
+        values = real_inputs(self.recipe, inputs)
+        return self.torch.from_numpy(np.ascontiguousarray(values.transpose(0, 3, 1, 2), np.float32))
+
     def _tensors(self, split: Split) -> tuple[Any, Any]:
-        values = real_inputs(self.recipe, split.inputs)
-        inputs = self.torch.from_numpy(np.ascontiguousarray(values.transpose(0, 3, 1, 2), np.float32))
+        inputs = self._real(split.inputs)
         return inputs, self.torch.from_numpy(split.labels.astype(np.int64))
 
     def _evaluate(self, split: Split) -> tuple[float, float]:
@@ -179,7 +184,7 @@ class _Run:
         for parameter in self.model.parameters():
             values = parameter.detach().numpy()
             digest.update(values.tobytes())
-            size += 2 * values.nbytes  # and the momentum
+            size += values.nbytes * (1 + parameter.requires_grad)  # and the momentum
         result = {
             "test_accuracy": accuracy, "test_loss": _finite(loss), "epochs": len(curve), "steps": self.step,
             "weights_sha256": digest.hexdigest(), "state_bytes": size, "curve": curve, "tensors": [],
@@ -192,67 +197,6 @@ class _Run:
         return result
 
 
-def _start(torch: Any, layer: Any, init: s.Init) -> None:
-    """Start a layer's parameters otherwise than PyTorch does, if that is asked for."""
-    if init == "data":
-        raise FxptrainError("Engine float32 cannot start by data. Use another `init`, as kaiming.")
-    if init == "uniform" or not hasattr(layer, "weight"):
-        return
-    weight = layer.weight
-    fan_in, groups = weight[0].numel(), getattr(layer, "groups", 1)
-    fan_out = weight.shape[0] // groups * (fan_in // weight.shape[1])
-    for values, bias in ((weight, False), (layer.bias, True)):
-        bound = bound_of(init, fan_in, fan_out, bias=bias)
-        if values is not None:
-            torch.nn.init.uniform_(values, *((-bound.real, bound.real) if bound else (0.0, 0.0)))
-
-
 def _finite(value: float) -> float | None:
     """A loss, or None where training blew up."""
     return value if np.isfinite(value) else None
-
-
-def _convolution(nn: Any, layer: WindowSpec, shape: tuple[int, int, int]) -> tuple[Any, list[Any]]:
-    """A convolution of an input (c, h, w), and what pads that before if its sides differ."""
-    windows = layer.windows(layer.type, (shape[1], shape[2], shape[0]))
-    top, left, bottom, right = windows.padding
-    even = (top, left) == (bottom, right)
-    made = nn.Conv2d(
-        shape[0], layer.channels if isinstance(layer, s.Conv2d) else shape[0], windows.kernel, windows.stride,
-        (top, left) if even else 0, windows.dilation, 1 if isinstance(layer, s.Conv2d) else shape[0], layer.bias,
-    )  # fmt: skip
-    return made, [] if even else [nn.ZeroPad2d((left, right, top, bottom))]
-
-
-def _build(torch: Any, model: s.ModelSpec) -> Any:
-    """The model in PyTorch, started as the integers are; PyTorch's own way is uniform in +-1/sqrt(fan_in), too."""
-    nn = torch.nn
-    shape = torch.zeros(1, model.input_shape[2], *model.input_shape[:2])
-    layers: list[Any] = []
-    for layer in in_running_order(model):
-        match layer:
-            case WindowSpec():
-                made, padding = _convolution(nn, layer, tuple(shape.shape[1:]))
-                layers.extend(padding)
-                shape = nn.Sequential(*padding)(shape)
-            case s.Linear():
-                made = nn.Linear(shape[0].numel(), layer.features, bias=layer.bias)
-            case s.MaxPool2d():
-                made = nn.MaxPool2d(layer.size, layer.stride)
-            case s.AvgPool2d():
-                made = nn.AvgPool2d(layer.size, layer.stride)
-            case s.GlobalAvgPool():
-                made = nn.AdaptiveAvgPool2d(1)
-            case ActivationSpec():
-                name, options = layer.in_pytorch
-                made = getattr(nn, name)(*options)
-            case s.Flatten():
-                made = nn.Flatten()
-            case _:
-                raise lacks("The float32 baseline", layer)
-        if isinstance(layer, s.Linear) and shape.dim() > 2:
-            layers.append(nn.Flatten())
-        _start(torch, made, layer.starts or model.init)
-        layers.append(made)
-        shape = made(shape.flatten(1) if isinstance(layer, s.Linear) else shape)
-    return nn.Sequential(*layers, nn.Flatten())

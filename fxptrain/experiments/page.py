@@ -5,7 +5,6 @@ What does not belong here: the numbers (`tables`), the pictures (`figures`) and 
 
 from __future__ import annotations
 
-import base64
 from collections import Counter
 from dataclasses import replace
 from functools import partial
@@ -13,6 +12,7 @@ from html import escape
 from importlib.util import find_spec
 from pathlib import Path
 from string import Template
+from urllib.parse import quote
 
 from fxptrain import __version__
 from fxptrain.experiments import paper, tables
@@ -193,11 +193,11 @@ def _section(sweep: Sweep, rows: list[Row], pictures: dict[str, bytes]) -> str:
     if not pictures:
         parts.append("<p>No figures: nothing has finished, or <code>fxptrain[plot]</code> is not installed.</p>")
     for title, svg in pictures.items():
-        source = base64.b64encode(svg).decode()
+        source = _address(svg)
         words = escape(title.replace("-", " "))
         number = paper.FIGURES.get((sweep.name, title))
         words += f" (the paper's figure {number})" if number else ""
-        parts.append(f'<figure><img alt="{words}" src="data:image/svg+xml;base64,{source}"><figcaption>{words}. '
+        parts.append(f'<figure><img alt="{words}" src="{source}"><figcaption>{words}. '
                      f"{escape(_reduction(sweep))}</figcaption></figure>")  # fmt: skip
     for title, measure in MEASURES:
         table = tables.heat(sweep, rows, measure)
@@ -209,6 +209,11 @@ def _section(sweep: Sweep, rows: list[Row], pictures: dict[str, bytes]) -> str:
         parts.append(f"<h3>Failed cells</h3><ul>{''.join(f'<li>{escape(line)}</li>' for line in told)}</ul>")
     facts = f"Numerics {sweep.numerics}, begun {sweep.created}."
     return f'<section>{"".join(parts)}<p class="reduction">{escape(facts)}</p></section>'
+
+
+def _address(svg: bytes) -> str:
+    """A picture in the page itself; as text, which is shorter than base64."""
+    return "data:image/svg+xml," + quote(svg.decode().replace('"', "'"), safe=" !$()*+,-./:;<=>@[]^_`{|}~'")
 
 
 def _table(table: Heat, panel: str, of_row: tables.Stated, of_column: tables.Stated) -> str:

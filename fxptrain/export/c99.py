@@ -14,7 +14,7 @@ from typing import Any
 
 from fxptrain.export.interface import Interface, explained, header, interface_of, tables
 from fxptrain.export.interface import table_bytes as table_bytes_of_inputs
-from fxptrain.export.layers import Network
+from fxptrain.export.layers import RUNTIME, Network
 from fxptrain.export.manifests import build_files, library_name
 from fxptrain.export.names import renamed
 from fxptrain.export.plan import Offsets, plan
@@ -24,6 +24,7 @@ from fxptrain.export.tables import config, data, functions, kinds, table_bytes
 from fxptrain.fixed.multiplier import Multiplier
 from fxptrain.names import one_line
 from fxptrain.nn.describe import layer_table
+from fxptrain.nn.tuning import training_less
 from fxptrain.run.evaluation import Run
 
 HEADERS = (".h", ".c")
@@ -43,18 +44,21 @@ def function_files(net: Network) -> dict[str, str]:
     return {name: (folder / name).read_text(encoding="utf-8") for name in map("fxp_{}.h".format, functions(net))}
 
 
-def network_of(run: Run, options: Options) -> Network:
-    """The run's model, checked and prepared for export."""
+def network_of(run: Run, options: Options, who: str = RUNTIME) -> Network:
+    """The run's model, checked and prepared for export; `who` refuses layers that are not known."""
     if not options.training:
-        return Network(run.model, training=False, packed=options.packed)
-    return Network(run.model, training=True, batch=options.batch, freeze=options.freeze, packed=options.packed)
+        return Network(run.model, training=False, packed=options.packed, who=who)
+    model = training_less(
+        run.model, freeze=options.freeze, last=options.train_last, bias_only=options.train_bias_only
+    )  # fmt: skip
+    return Network(model, training=True, batch=options.batch, packed=options.packed, who=who)
 
 
 def remove_older(folder: Path, kept: Iterable[str]) -> None:
     """Remove the C of an older export, whatever its prefix was, but for files that are written again."""
     for config_file in list(folder.glob("*_config.h")):
         prefix = config_file.name.removesuffix("_config.h")
-        for path in [*folder.glob(f"{prefix}.h"), *folder.glob(f"{prefix}_*.[ch]")]:
+        for path in [*folder.glob(f"{prefix}.[ch]"), *folder.glob(f"{prefix}_*.[ch]")]:
             if path.name not in kept:
                 path.unlink()
 
@@ -146,9 +150,19 @@ def readme(run: Run, options: Options, net: Network, facts: dict[str, Any]) -> s
     }
     if options.training:
         values["training"] = template("TRAINING.md.in", options.prefix).substitute(
-            batch=options.batch, freeze=options.freeze, state=f"{facts['state_bytes']:,}", step=run.model.step
+            batch=options.batch, learns=learns(net), state=f"{facts['state_bytes']:,}", step=run.model.step
         )
     return template("README.md.in", options.prefix).substitute(values)
+
+
+def learns(net: Network) -> str:
+    """Which layers training changes, as a sentence."""
+    stages = [layer.stage for layer in net.layers if layer.stage.parameters]
+    if all(len(stage.trains) == len(stage.parameters) for stage in stages):
+        return "All layers learn."
+    learning = [stage for stage in stages if stage.trains]
+    named = [f"{one_line(stage.name)}{'' if stage.trains_weights else ' (its bias alone)'}" for stage in learning]
+    return f"Of the layers with parameters these learn: {', '.join(named)}. The others stay as they are."
 
 
 def template(name: str, prefix: str) -> Template:
@@ -157,10 +171,14 @@ def template(name: str, prefix: str) -> Template:
     return Template(renamed((folder / name).read_text(encoding="utf-8"), prefix))
 
 
+def _shape(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape))
+
+
 def _layer_lines(run: Run) -> str:
     rows = []
     for row in layer_table(run.model):
-        cells = [row["layer"], *(" x ".join(map(str, row[key])) for key in ("input", "output"))]
+        cells = [row["layer"], " + ".join(map(_shape, row["inputs"])), _shape(row["output"])]
         cells += [
             str(row["parameter_format"] or ""),
             str(row["output_format"]),

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fxptrain.data import load_data
 from fxptrain.errors import FxptrainError
 from fxptrain.export.source import read_source
 from fxptrain.export.toolchain import STANDARD, WARNINGS, call
 from fxptrain.nn.engine.inference import logits
+from fxptrain.run.evaluation import samples_to_judge
 
 MARK = "fxp_cmsis.h"
 
@@ -80,11 +80,12 @@ def compare(directory: Path, data: str, samples: int, options: Sequence[str] = (
     """
     if not (directory / MARK).is_file():
         raise FxptrainError(
-            f"There is no export for CMSIS-NN in {directory}; make one with `fxptrain export --to cmsis-nn`."
+            f"There is no export for CMSIS-NN in {directory}; make one with `fxptrain export --to cmsis-nn`, and "
+            "without --prefix."
         )
     run, _ = read_source(directory)
-    dataset = load_data(data).fitted(run.recipe.model.input_shape, len(run.classes))
-    inputs, labels = run.inputs.raw(dataset.test.inputs[:samples]), dataset.test.labels[:samples]
+    split = samples_to_judge(run, data)
+    inputs, labels = run.inputs.raw(split.inputs[:samples]), split.labels[:samples]
     raw = run.model.table[inputs] if inputs.dtype == np.uint8 else inputs
     expected, found = logits(run.model, inputs), logits_of(directory, raw, options=options)
     wrong, classes, others = expected != found, expected.argmax(1), found.argmax(1)

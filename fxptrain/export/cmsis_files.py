@@ -7,16 +7,16 @@ from __future__ import annotations
 
 from importlib import resources
 from pathlib import Path
-from string import Template
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from fxptrain.export.c99 import named, remove_older, template
 from fxptrain.export.cmsis_nn import NARROW, LayerCall, calls_of, value_bits
 from fxptrain.export.interface import Interface, explained, interface_of
 from fxptrain.export.layers import Network
-from fxptrain.export.source import Options, write_export
+from fxptrain.export.source import Options, prepare_directory, write_export
 from fxptrain.export.tables import GENERATED, array
 from fxptrain.names import one_line
 from fxptrain.run.evaluation import Run
@@ -34,6 +34,7 @@ def config(net: Network, calls: list[LayerCall], interface: Interface) -> str:
     """``fxp_cmsis_config.h``: sizes."""
     sizes = {
         "PIXELS": int(interface.pixels),
+        "INPUT_SCALES": len(interface.means),
         "INPUT_FRAC": f"({net.value.frac_bits})",
         "BITS": value_bits(net),
         "LAYERS": len(calls),
@@ -83,8 +84,10 @@ def data(net: Network, calls: list[LayerCall], interface: Interface) -> str:
     bias_type = "int32_t" if value_bits(net) == NARROW else "int64_t"
     parts = [GENERATED, '#include <stddef.h>\n\n#include "fxp_cmsis.h"\n']
     if interface.pixels:
-        comment = f"raw input of pixels 0 to 255: {net.value}"
-        parts.append(array("fxp_cmsis_value", "fxp_cmsis_input_table", net.model.table, comment, static=False))
+        comment = f"raw input of pixels 0 to 255, channel by channel: {net.value}"
+        parts.append(
+            array("fxp_cmsis_value", "fxp_cmsis_input_table", interface.table(net.model), comment, static=False)
+        )
     for i, call in enumerate(calls):
         parts += _arrays(i, call, bias_type)
     rows = "\n".join(_row(i, call) for i, call in enumerate(calls))
@@ -104,7 +107,7 @@ def _sizes(net: Network, calls: list[LayerCall], interface: Interface) -> dict[s
             "weights": weights,
             "biases": biases,
             "scales": scales,
-            "input table": 256 * each * interface.pixels,
+            "input table": 256 * len(interface.means) * each * interface.pixels,
         },
         "arena_bytes": 2 * max(call.elements for call in calls) * each,
     }
@@ -118,21 +121,20 @@ def _line(call: LayerCall) -> str:
 
 def readme(run: Run, net: Network, calls: list[LayerCall], sizes: dict[str, Any], interface: Interface) -> str:
     """README of an export, from its template."""
-    folder = resources.files("fxptrain.export") / "templates"
-    text = Template((folder / "CMSIS_NN.md.in").read_text(encoding="utf-8"))
+    predict = f"{interface.prefix}_cmsis_predict"
     values = {
         "name": one_line(run.recipe.name),
         "description": one_line(run.recipe.description),
-        "inputs": explained(net, interface, "fxp_cmsis"),
+        "inputs": explained(net, interface, f"{interface.prefix}_cmsis"),
         "given": "pixels" if interface.pixels else "inputs",
-        "predict": "fxp_cmsis_predict" if interface.pixels else "fxp_cmsis_predict_raw",
+        "predict": predict if interface.pixels else f"{predict}_raw",
         "bits": value_bits(net),
         "calls": "\n".join(map(_line, calls)),
         "maps": f"{sizes['arena_bytes']:,}",
         "constants": f"{sum(sizes['data_bytes'].values()):,}",
         "classes": ", ".join(map(one_line, run.classes)),
     }
-    return text.substitute(values)
+    return template("CMSIS_NN.md.in", interface.prefix).substitute(values)
 
 
 def export_cmsis_nn(run: Run, directory: Path, options: Options) -> dict[str, Any]:
@@ -143,10 +145,12 @@ def export_cmsis_nn(run: Run, directory: Path, options: Options) -> dict[str, An
     FxptrainError
         If CMSIS-NN has no kernel for a layer, or the directory cannot be used.
     """
-    net, interface = Network(run.model, training=False), interface_of(run)
+    net, interface = Network(run.model, training=False, who="The CMSIS-NN export"), interface_of(run, options.prefix)
     calls = calls_of(net)
     facts = _sizes(net, calls, interface)
     files = code_files()
     files |= {"fxp_cmsis_config.h": config(net, calls, interface), "fxp_cmsis_data.c": data(net, calls, interface)}
-    files["README.md"] = readme(run, net, calls, facts, interface)
+    files = named(files, options.prefix) | {"README.md": readme(run, net, calls, facts, interface)}
+    prepare_directory(directory)
+    remove_older(directory, files)
     return {"files": write_export(run, options, directory, files), "sizes": facts}

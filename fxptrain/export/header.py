@@ -44,8 +44,9 @@ def _layer(layer: Layer, prefix: str) -> list[str]:
 def _inputs(net: Network, interface: Interface, prefix: str) -> list[str]:
     """What inputs become: a table of pixels, or the scale of real numbers."""
     if interface.pixels:
-        table = net.model.table
-        return [array(c_type(net.value), f"{prefix}_input_table", table, "raw input of pixels 0 to 255")]
+        of = " of each channel" if len(interface.means) > 1 else ""
+        text = f"raw input of pixels 0 to 255{of}"
+        return [array(c_type(net.value), f"{prefix}_input_table", interface.table(net.model), text)]
     pairs = zip(interface.means, interface.stds, strict=True)
     scales = [in_comment(f"(x - {mean!r}) / {std!r}") for mean, std in pairs]
     rows = ",\n    ".join(f"{{{s.offset}, {s.mantissa}, {s.shift}, {s.grid}}}" for s in interface.scales(net.value))
@@ -73,7 +74,7 @@ def header(net: Network, interface: Interface, prefix: str) -> str:
 
 def export_header(run: Run, directory: Path, options: Options) -> dict[str, Any]:
     """Write ``<prefix, or recipe>_weights.h``."""
-    net, interface = network_of(run, options), interface_of(run, options.prefix)
+    net, interface = network_of(run, options, "The header of weights"), interface_of(run, options.prefix)
     prefix = options.prefix if options.prefix != DEFAULT_PREFIX else identifier(run.recipe.name)
     files = {f"{prefix}_weights.h": header(net, interface, prefix)}
     return {"files": write_export(run, options, directory, files), "sizes": sizes(net, plan(net), interface)}

@@ -14,15 +14,17 @@ import numpy as np
 import numpy.typing as npt
 
 from fxptrain.data.normalization import PIXEL_MAX, Normalization
-from fxptrain.data.scaling import ChannelScale
+from fxptrain.data.scaling import ChannelScale, ChannelScales
 from fxptrain.export.layers import Network
 from fxptrain.export.names import DEFAULT_PREFIX, c_string, in_comment, unique_identifiers
 from fxptrain.export.tables import GENERATED, ROM, array, guarded
 from fxptrain.fixed.format import FxP
 from fxptrain.fixed.multiplier import Multiplier
+from fxptrain.nn.model import Model
 from fxptrain.run.evaluation import Run
 
 LEAST_SHIFT = 11  # a rate with a mantissa of 15 bits and this shift is just under 16
+MOST_TABLES = 4  # of pixels: those of an image's channels; more of them take more flash than a multiplication is worth
 
 
 @dataclass(frozen=True)
@@ -36,11 +38,11 @@ class Interface:
     classes : tuple of str
         Names of the classes; without them there are only numbers.
     pixels : bool
-        Whether inputs are pixels, by way of a table; else real numbers.
+        Whether inputs are pixels, by way of tables; else real numbers.
     means, stds : tuple of float
         One for all inputs, or one for each channel.
     integers : tuple of ChannelScale, optional
-        What a run's checkpoint keeps of them; without it they are made anew.
+        What a run's checkpoint keeps of them; without it they are made anew, and pixels have one table in common.
     """
 
     prefix: str = DEFAULT_PREFIX
@@ -57,6 +59,13 @@ class Interface:
         pairs = zip(self.means, self.stds, strict=True)
         return [ChannelScale.of(Normalization(mean, std), form) for mean, std in pairs]
 
+    def table(self, model: Model) -> npt.NDArray[Any]:
+        """Raw integers of the pixels 0 to 255: (1, 256), or (channels, 256)."""
+        if self.integers is None:
+            return model.table[None]
+        every = np.arange(PIXEL_MAX + 1)[:, None].repeat(len(self.integers), axis=1)
+        return ChannelScales(self.integers, model.input_form.format, pixels=True).quantize(every).T
+
     def quantized(self, values: npt.NDArray[np.int32], frac: int, form: FxP) -> npt.NDArray[Any]:
         """Raw integers (..., c) of ``values * 2^-frac`` as the exported C makes them."""
         scales = self.scales(form)
@@ -66,16 +75,17 @@ class Interface:
 
 
 def interface_of(run: Run, prefix: str = DEFAULT_PREFIX) -> Interface:
-    """The interface of a run: pixels by way of a table, or numbers that `fxp_quantize_input` takes.
+    """The interface of a run: pixels by way of tables, or numbers that `fxp_quantize_input` takes.
 
-    Pixels with a scale for each channel are such numbers, 0 to 255.
+    Pixels with scales for more than `MOST_TABLES` columns are such numbers, 0 to 255.
     """
     rule = run.inputs
-    unit = PIXEL_MAX if rule.pixels and rule.scales is not None else 1
+    by_table = rule.pixels and (rule.scales is None or len(rule.scales.channels) <= MOST_TABLES)
+    unit = PIXEL_MAX if rule.pixels and not by_table else 1
     norms = rule.norms if rule.scales is not None else rule.norms[:1]
     means, stds = tuple(norm.mean * unit for norm in norms), tuple(norm.std * unit for norm in norms)
     integers = None if rule.scales is None else rule.scales.channels
-    return Interface(prefix, run.classes, rule.pixels and rule.scales is None, means, stds, integers)
+    return Interface(prefix, run.classes, by_table, means, stds, integers)
 
 
 # Text ------------------------------------------------------------------------------------------------------------
@@ -85,7 +95,7 @@ def header(net: Network, interface: Interface, rate: Multiplier, identity: int) 
     """``fxp_interface.h``: constants of inputs and classes, and the mark that ties a caller to this model's code."""
     h, w, c = net.model.spec.input_shape
     stored = "uint8_t" if interface.pixels else "fxp_value"
-    scales = net.model.table.size // 256 if interface.pixels else len(interface.means)
+    scales = len(interface.table(net.model)) if interface.pixels else len(interface.means)
     lines = [
         f"/* A caller that includes one model's header and links another one's code does not link. */\n"
         f"#define fxp_init fxp_init_{identity:08x}",
@@ -129,7 +139,7 @@ def explained(net: Network, interface: Interface, prefix: str | None = None) -> 
     about = f"{net.value}, mean {scale[0]}, std {scale[1]}{each}"
     if interface.pixels:
         return (
-            f"`inputs` are uint8 pixels, (h, w, c); a table makes ((p / 255) - mean) / std of them, in {about}. "
+            f"`inputs` are uint8 pixels, (h, w, c); tables make ((p / 255) - mean) / std of them, in {about}. "
             f"`{prefix}_predict_raw` takes raw integers in that format instead."
         )
     if not quantizes:
@@ -141,12 +151,18 @@ def explained(net: Network, interface: Interface, prefix: str | None = None) -> 
     )
 
 
+def _of_channels(interface: Interface) -> str:
+    return ", one channel after the other" if len(interface.means) > 1 else ""
+
+
 def tables(net: Network, interface: Interface) -> str:
     """``fxp_interface.c``: what inputs become."""
     parts = [GENERATED, '#include "fxp_types.h"\n']
     if interface.pixels:
-        comment = f"raw input of pixels 0 to 255: {net.value}"
-        parts.append(array("fxp_value", "fxp_input_table", net.model.table, comment, static=False, space=ROM))
+        comment = f"raw input of pixels 0 to 255{_of_channels(interface)}: {net.value}"
+        parts.append(
+            array("fxp_value", "fxp_input_table", interface.table(net.model), comment, static=False, space=ROM)
+        )
     else:
         rows = [f"{{{s.offset}, {s.mantissa}, {s.shift}, {s.grid}}}" for s in interface.scales(net.value)]
         body = ",\n    ".join(rows)
@@ -156,4 +172,4 @@ def tables(net: Network, interface: Interface) -> str:
 
 def table_bytes(net: Network, interface: Interface) -> int:
     """Bytes of constants of `tables`."""
-    return net.model.table.size * net.value.dtype.itemsize if interface.pixels else 24 * len(interface.means)
+    return interface.table(net.model).nbytes if interface.pixels else 24 * len(interface.means)

@@ -16,13 +16,13 @@ import numpy.typing as npt
 from fxptrain.errors import FormatError, RecipeError
 from fxptrain.export.asked import unknown_function
 from fxptrain.fixed.format import FxP
-from fxptrain.nn.graph import Reader
 from fxptrain.nn.layers.contract import INPUT, Row, Shape, Stage
 from fxptrain.nn.layers.registry import lacks
 from fxptrain.nn.model import Model
 from fxptrain.nn.state.formats import TensorFormat
 from fxptrain.nn.state.parameters import ParameterArray
 
+RUNTIME = "The C runtime"
 INT32_LIMIT = 1 << 31
 INLINE = ("", "relu")  # functions of each value that are everywhere in the runtime; others have a file each
 LOSS_FRACS = range(-13, 34)
@@ -81,13 +81,13 @@ def c_name(name: str) -> str:
     return name.replace("-", "_")
 
 
-def _layer(model: Model, stage: Stage, kinds: Container[str]) -> Layer:
+def _layer(model: Model, stage: Stage, kinds: Container[str], who: str) -> Layer:
     row = stage.row()
     if row is None or row.kind not in kinds:
-        raise lacks("The C runtime", model.spec.layers[stage.layer])
+        raise lacks(who, model.spec.layers[stage.layer])
     layer = Layer(stage, row)
     if layer.function is not None and layer.function not in runtime_functions():
-        raise unknown_function("The C runtime", stage)
+        raise unknown_function(who, stage)
     return layer
 
 
@@ -107,15 +107,15 @@ class Network:
     Parameters
     ----------
     model : Model
-        What is exported.
+        What is exported; it says itself which layers are trained (`nn.graph`).
     training : bool
         Whether the export trains.
     batch : int
         Largest batch of a training step.
-    freeze : int
-        How many of the first layers with parameters stay as they are.
     packed : bool
         Whether weights are stored bit by bit.
+    who : str
+        Who refuses a layer that is not known, for messages.
 
     Raises
     ------
@@ -123,23 +123,25 @@ class Network:
         Where C cannot do what is asked; the message names the way out.
     """
 
-    def __init__(self, model: Model, *, training: bool, batch: int = 1, freeze: int = 0, packed: bool = False) -> None:
+    def __init__(
+        self, model: Model, *, training: bool, batch: int = 1, packed: bool = False, who: str = RUNTIME
+    ) -> None:
         """Check and collect; nothing is written."""
-        self.model, self.training, self.batch, self.freeze, self.packed = model, training, batch, freeze, packed
-        self.layers = [_layer(model, stage, runtime_kinds()) for stage in model.stages]
-        parametric = [i for i, layer in enumerate(self.layers) if layer.stage.parameters]
+        self.model, self.graph, self.training, self.batch, self.packed = model, model.graph, training, batch, packed
+        self.layers = [_layer(model, stage, runtime_kinds(), who) for stage in model.stages]
         if training:
-            self._check_training(parametric)
+            self._check_training()
         if packed:
             self._check_packed()
-        self.first_trained = parametric[freeze] if training else len(self.layers)
+        learning = [i for i in range(len(self.layers)) if self.needs_error(i)]
+        self.first_error = min(learning, default=len(self.layers))
         frac = self.layers[-1].stage.y_form.format.frac_bits
         if frac not in LOSS_FRACS:
             raise FormatError(
                 f"The logits have {frac} fractional bits; the loss takes {LOSS_FRACS[0]} to {LOSS_FRACS[-1]}."
             )
 
-    def _check_training(self, parametric: list[int]) -> None:
+    def _check_training(self) -> None:
         model = self.model
         if model.rule.master:
             raise RecipeError(
@@ -160,8 +162,6 @@ class Network:
                 raise RecipeError(f"`{name}` (={value!r}) is not in the C runtime; export without --training.")
         if self.batch < 1:
             raise RecipeError(f"`batch` (={self.batch}) must be at least 1.")
-        if not 0 <= self.freeze < len(parametric):
-            raise RecipeError(f"`freeze` (={self.freeze}) must leave a layer to train: 0 to {len(parametric) - 1}.")
         model.check_widths(self.batch)
         elements = self.batch * max(max(stage.in_elements, stage.out_elements) for stage in model.stages)
         if elements >= INT32_LIMIT:
@@ -185,21 +185,34 @@ class Network:
         """Shape in which a tensor is written."""
         return self.model.spec.input_shape if tensor == INPUT else self.layers[tensor].stage.out_shape
 
-    def readers_of(self, tensor: int) -> tuple[Reader, ...]:
-        """Who reads a tensor, in running order."""
-        if tensor != INPUT:
-            return self.model.graph.readers[tensor]
-        inputs = ((i, enumerate(layer.stage.inputs)) for i, layer in enumerate(self.layers))
-        return tuple(Reader(i, slot) for i, slots in inputs for slot, read in slots if read == INPUT)
+    def needs_error(self, tensor: int) -> bool:
+        """Whether a tensor's error is made."""
+        return self.training and self.graph.needs_error(tensor)
 
     def hands_back(self, stage: int) -> list[int]:
-        """The tensors whose errors a stage hands back: those that it reads and that come out of trained stages."""
-        return [tensor for tensor in self.layers[stage].stage.inputs if tensor >= self.first_trained]
+        """The tensors whose errors a stage hands back."""
+        return [tensor for _, tensor in self.graph.handed_back(stage)] if self.training else []
+
+    def trained(self, stage: int) -> list[ParameterArray]:
+        """Parameters of a stage that are trained."""
+        return [parameter for parameter in self.layers[stage].stage.parameters if self.training and parameter.trained]
+
+    def in_arena(self, stage: int) -> list[ParameterArray]:
+        """Parameters of a stage that lie in the arena: trained ones, and packed ones that errors are multiplied by."""
+        unpacked = self.packed and bool(self.hands_back(stage))
+        return [
+            parameter
+            for parameter in self.layers[stage].stage.parameters
+            if parameter in self.trained(stage) or (unpacked and not parameter.is_bias)
+        ]
 
     def batched(self, tensor: int) -> bool:
-        """Whether a tensor is kept for the whole batch: training reads it, or it is what the loss reads."""
-        readers = self.readers_of(tensor)
-        return self.training and (not readers or readers[-1].stage >= self.first_trained)
+        """Whether a tensor is kept for the whole batch.
+
+        What the backward pass reads is, and what forward reads that is made once more to calibrate.
+        """
+        again = tensor < self.first_error and any(r.stage >= self.first_error for r in self.graph.readers_of(tensor))
+        return self.training and (again or self.graph.is_saved(tensor))
 
     # Formats -----------------------------------------------------------------------------------------------------
 
@@ -211,20 +224,14 @@ class Network:
             if layer.stage.rounds:
                 found.append(layer.stage.y_form)
             if layer.stage.parameters:
-                found += [layer.stage.parameters[0].form, layer.stage.parameters[0].momentum_form]
+                found.append(layer.stage.parameters[0].form)
+            if layer.stage.trains:
+                found.append(layer.stage.parameters[0].momentum_form)
         return found
 
     def form_row(self, form: TensorFormat) -> int:
         """Row of a format."""
         return next(i for i, found in enumerate(self.forms) if found is form)
-
-    def frozen_form(self, form: TensorFormat) -> bool:
-        """Whether a format belongs to parameters that are not trained."""
-        return any(
-            form in (layer.stage.parameters[0].form, layer.stage.parameters[0].momentum_form)
-            for layer in self.layers[: self.first_trained]
-            if layer.stage.parameters
-        )
 
     # Widths ------------------------------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fxptrain.export.c99 import network_of, sizes
+from fxptrain.export.interface import interface_of
 from fxptrain.export.plan import plan
 from fxptrain.export.source import Options, write_export
 from fxptrain.nn.describe import layer_table
@@ -32,7 +33,7 @@ def description(run: Run) -> dict[str, Any]:
             {
                 "layer": stage.layer,
                 "name": row["layer"],
-                "input_shape": row["input"],
+                "input_shapes": row["inputs"],
                 "output_shape": row["output"],
                 "formats": {k: None if f is None else [f.total_bits, f.frac_bits] for k, f in formats.items()},
             }
@@ -50,14 +51,17 @@ def description(run: Run) -> dict[str, Any]:
 
 
 def arrays_of(run: Run) -> dict[str, npt.NDArray[Any]]:
-    """The arrays: ``<layer>.weights``, ``<layer>.bias``, the input table, and the description as JSON bytes."""
+    """The arrays: ``<layer>.weights``, ``<layer>.bias``, the pixels' table if any, the description as JSON bytes."""
     found: dict[str, npt.NDArray[Any]] = {
         f"{stage.layer}.{parameter.name}": parameter.values
         for stage in run.model.stages
         for parameter in stage.parameters
     }
     text = json.dumps(description(run) | {"model": run.recipe.table()["model"]}, sort_keys=True).encode()
-    return found | {"input_table": run.model.table, "description": np.frombuffer(text, np.uint8)}
+    interface = interface_of(run)
+    if interface.pixels:
+        found["input_table"] = np.squeeze(interface.table(run.model))
+    return found | {"description": np.frombuffer(text, np.uint8)}
 
 
 def export_npz(run: Run, directory: Path, options: Options) -> dict[str, Any]:
@@ -68,6 +72,6 @@ def export_npz(run: Run, directory: Path, options: Options) -> dict[str, Any]:
             entry = io.BytesIO()
             np.lib.format.write_array(entry, np.ascontiguousarray(values, values.dtype.newbyteorder("<")))
             archive.writestr(zipfile.ZipInfo(f"{name}.npy", EPOCH), entry.getvalue())
-    net = network_of(run, options)
+    net = network_of(run, options, "The NPZ file")
     files = write_export(run, options, directory, {"model.npz": packed.getvalue()})
     return {"files": files, "sizes": sizes(net, plan(net))}

@@ -3,7 +3,8 @@
 Moments: stage i of S runs forward at i, sample by sample; then come the backward actions, one a moment, each for the
 whole batch. An error is made from the errors of all readers of its tensor, with their weights; so a stage is updated as
 soon as all errors that it hands back are made, and what it was updated from is free again. The forward pass may be
-repeated from the first trained stage on (to calibrate), so what that reads of the stages before stays to the end.
+repeated from the first stage on whose output's error is made (to calibrate), so what that reads of the stages before
+stays to the end.
 """
 
 from __future__ import annotations
@@ -53,8 +54,8 @@ class Action(NamedTuple):
 def backward_actions(net: Network) -> list[Action]:
     """What training does after the forward pass, in order."""
     found: list[Action] = []
-    waiting = [i for i in range(len(net.layers) - 1, net.first_trained - 1, -1) if net.layers[i].stage.parameters]
-    for made in range(len(net.layers) - 1, net.first_trained - 1, -1):
+    waiting = [i for i in reversed(range(len(net.layers))) if net.trained(i)]
+    for made in filter(net.needs_error, reversed(range(len(net.layers)))):
         found.append(Action(made, updates=False))
         ready = [i for i in waiting if i >= made and all(tensor >= made for tensor in net.hands_back(i))]
         found += [Action(i, updates=True) for i in ready]
@@ -82,14 +83,15 @@ class _Moments:
 
     def values(self, tensor: int) -> tuple[int, int]:
         """From when to when a tensor's values live."""
-        net, readers = self.net, self.net.readers_of(tensor)
+        net, readers = self.net, self.net.graph.readers_of(tensor)
         born = max(tensor, 0)
         if not net.batched(tensor):
             return born, readers[-1].stage if readers else self.end
-        if tensor < net.first_trained:
+        if tensor < net.first_error:
             return 0, self.end
-        updates = [self.of.get(Action(reader.stage, updates=True), 0) for reader in readers]
-        return 0, max(self.made(tensor), *updates, 0)
+        moments = [self.made(tensor)] if net.needs_error(tensor) else []
+        moments += [self.of[Action(i, updates=True)] for i, _ in readers if net.layers[i].stage.trains_weights]
+        return 0, max(moments)
 
 
 def _values(net: Network, moments: _Moments, tensor: int) -> Aligned:
@@ -100,30 +102,31 @@ def _values(net: Network, moments: _Moments, tensor: int) -> Aligned:
 
 
 def _scratch(net: Network, i: int, layer: Layer) -> list[Aligned]:
-    """What forward of a stage works in: patches, and unpacked weights that are not trained."""
+    """What forward of a stage works in: patches, and unpacked weights that have no place of their own."""
     found = []
-    if net.packed and layer.stage.parameters and i < net.first_trained:
+    if net.packed and layer.stage.parameters and not any(not p.is_bias for p in net.in_arena(i)):
         found.append(Aligned(f"{i}.panel", "scratch", (layer.row.panel, layer.taps), net.param.dtype, i, i))
     if layer.row.patches:
         found.append(Aligned(f"{i}.scratch", "scratch", (layer.row.patches, layer.taps), net.value.dtype, i, i))
     return found
 
 
-def _parameters(net: Network, i: int, layer: Layer) -> list[Aligned]:
+def _parameters(net: Network, i: int) -> list[Aligned]:
     found = []
-    for parameter in layer.stage.parameters:
-        name = f"{i}.{parameter.name}"
-        found.append(Aligned(name, "parameters", parameter.flat.shape, net.param.dtype, 0, FOREVER))
-        found.append(Aligned(f"{name}_momentum", "momentum", parameter.flat.shape, net.momentum.dtype, 0, FOREVER))
+    for parameter in net.in_arena(i):
+        name, shape = f"{i}.{parameter.name}", parameter.flat.shape
+        found.append(Aligned(name, "parameters", shape, net.param.dtype, 0, FOREVER))
+        if parameter.trained:
+            found.append(Aligned(f"{name}_momentum", "momentum", shape, net.momentum.dtype, 0, FOREVER))
     return found
 
 
 def _backward(net: Network, moments: _Moments, i: int) -> list[Aligned]:
-    """What training of a stage takes besides its input."""
+    """What training of a stage takes besides its input, where the error at its output is made."""
     layer, made, done = net.layers[i], moments.made(i), moments.done(i)
-    stage, readers = layer.stage, net.readers_of(i)
+    stage, readers = layer.stage, net.graph.readers[i]
     outputs = (net.batch, stage.out_elements)
-    found = [Aligned(f"{i}.error", "error", outputs, net.error.dtype, made, done), *_parameters(net, i, layer)]
+    found = [Aligned(f"{i}.error", "error", outputs, net.error.dtype, made, done), *_parameters(net, i)]
     if stage.pools:
         found.append(Aligned(f"{i}.winners", "index", outputs, np.uint8, 0, done))
     if readers:
@@ -133,7 +136,7 @@ def _backward(net: Network, moments: _Moments, i: int) -> list[Aligned]:
         found.append(Aligned("loss", "scratch", (stage.out_elements,), np.int64, made, made))
     if len(readers) > 1:
         found.append(Aligned(f"{i}.joined", "scratch", (stage.out_elements,), np.int64, made, made))
-    if stage.parameters:
+    if stage.trains_weights:
         sums, updated = f"i{net.sum_bits('gradient') // 8}", moments.of[Action(i, updates=True)]
         channels = min(2, stage.out_shape[2])
         found.append(Aligned(f"{i}.gradient", "gradient", (channels, layer.taps), sums, updated, updated))
@@ -145,7 +148,7 @@ def plan(net: Network) -> Offsets:
     moments = _Moments(net)
     buffers = [_values(net, moments, tensor) for tensor in net.tensors]
     buffers += [place for i, layer in enumerate(net.layers) for place in _scratch(net, i, layer)]
-    buffers += [place for i in range(net.first_trained, len(net.layers)) for place in _backward(net, moments, i)]
+    buffers += [place for i in filter(net.needs_error, range(len(net.layers))) for place in _backward(net, moments, i)]
     found = lay_out(buffers)
     offsets = {buffer.name: at for buffer, at in zip(found.buffers, found.offsets, strict=True)}
     kinds: dict[str, int] = {}

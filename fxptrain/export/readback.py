@@ -15,6 +15,7 @@ from fxptrain.export import state
 from fxptrain.export.c99 import network_of
 from fxptrain.export.layers import Network
 from fxptrain.export.source import read_source
+from fxptrain.recipe import make_recipe
 from fxptrain.run.checkpoint import write_checkpoint
 from fxptrain.run.directory import RunDirectory
 from fxptrain.run.progress import Position
@@ -77,15 +78,17 @@ def read_back(directory: str | Path, file: str | Path, out: str | Path) -> dict[
     net = network_of(run, options)
     mark = state.fingerprint(net)
     state.load(net, mark, newest(net, mark, data))
+    model = net.model  # which trains what the board did
+    recipe = make_recipe(run.recipe.table() | {"model": model.spec})
     values = {
         "fxptrain": __version__,
-        "model": run.model.state_numbers(),
-        "progress": asdict(Position(step=run.model.step)),
+        "model": model.state_numbers(),
+        "progress": asdict(Position(step=model.step)),
         "classes": list(run.classes),
     }
     with RunDirectory(out) as made:
-        made.begin(run.recipe, resume=False)
-        write_checkpoint(made.checkpoint, values, run.model.state_arrays(), run.model.state_bits())
-        made.log(f"fxptrain {__version__}: read back from {Path(file).name} after step {run.model.step}")
-    facts = {"recipe": run.recipe.name, "run": str(made.path), "step": run.model.step}
-    return facts | {"weights_sha256": run.model.weights_sha256()}
+        made.begin(recipe, resume=False)
+        write_checkpoint(made.checkpoint, values, model.state_arrays(), model.state_bits())
+        made.log(f"fxptrain {__version__}: read back from {Path(file).name} after step {model.step}")
+    facts = {"recipe": recipe.name, "run": str(made.path), "step": model.step}
+    return facts | {"weights_sha256": model.weights_sha256()}

@@ -35,7 +35,11 @@ class Options:
     batch : int
         Largest batch of a training step.
     freeze : int
-        How many of the first layers with parameters are not trained.
+        How many of the first layers with parameters are not trained, whatever the recipe says.
+    train_last : int, optional
+        How many of the last ones may be trained; left out: all.
+    train_bias_only : bool
+        Whether of those only the biases are.
     packed : bool
         Whether weights are stored bit by bit.
     prefix : str
@@ -45,6 +49,8 @@ class Options:
     training: bool = False
     batch: int = 4
     freeze: int = 0
+    train_last: int | None = None
+    train_bias_only: bool = False
     packed: bool = False
     prefix: str = DEFAULT_PREFIX
 
@@ -54,8 +60,12 @@ class Options:
 
     def checked(self) -> Self:
         """Itself; raises `TypeError` where a value has another type, as in a file of another program."""
-        for name, kind in (("training", bool), ("batch", int), ("freeze", int), ("packed", bool)):
-            if type(getattr(self, name)) is not kind:
+        kinds: dict[str, tuple[type, ...]] = {
+            "training": (bool,), "batch": (int,), "freeze": (int,), "train_last": (int, type(None)),
+            "train_bias_only": (bool,), "packed": (bool,),
+        }  # fmt: skip
+        for name, allowed in kinds.items():
+            if type(getattr(self, name)) not in allowed:
                 raise TypeError(f"`{name}` is {shown(getattr(self, name))}")
         if not (1 <= self.batch <= MAX_BATCH and 0 <= self.freeze <= MAX_BATCH):
             raise TypeError(f"`batch` is {self.batch}, `freeze` {self.freeze}")

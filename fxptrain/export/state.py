@@ -28,8 +28,8 @@ _CRC = struct.Struct("<I")
 
 def _arrays(net: Network) -> Iterator[tuple[str, Layer, ParameterArray, npt.NDArray[Any]]]:
     """Name and flat array, in the engine's order, of everything the state holds."""
-    for layer in net.layers[net.first_trained :]:
-        for parameter in layer.stage.parameters:
+    for i, layer in enumerate(net.layers):
+        for parameter in net.trained(i):
             yield f"{layer.stage.layer}.{parameter.name}", layer, parameter, parameter.flat
             yield f"{layer.stage.layer}.{parameter.name}_momentum", layer, parameter, parameter.momentum
 
@@ -50,13 +50,15 @@ def fingerprint(net: Network) -> int:
         for row, stage in ((layer.row, layer.stage) for layer in net.layers)
     ]
     widths = [net.value.total_bits, net.param.total_bits, net.momentum.total_bits, net.error.total_bits]
-    facts = [shape, widths, net.value.frac_bits, net.freeze, net.model.seed, net.model.spec.loss]
+    trained = [layer.stage.trains for layer in net.layers]
+    partly = trained if any(layer.stage.parameter_shapes.keys() - layer.stage.trains for layer in net.layers) else 0
+    facts = [shape, widths, net.value.frac_bits, partly, net.model.seed, net.model.spec.loss]
     if not net.model.graph.is_chain:
         facts.append([layer.stage.inputs for layer in net.layers])
     crc = zlib.crc32(json.dumps(facts).encode())
     crc = zlib.crc32(net.model.table.astype("<i4").tobytes(), crc)
-    for layer in net.layers[: net.first_trained]:
-        for parameter in layer.stage.parameters:
+    for parameter in (parameter for layer in net.layers for parameter in layer.stage.parameters):
+        if not parameter.trained:
             crc = zlib.crc32(struct.pack("<i", parameter.form.format.frac_bits), crc)
             crc = zlib.crc32(parameter.flat.astype("<i4").tobytes(), crc)
     return crc
@@ -73,7 +75,7 @@ def encode(net: Network, mark: int) -> bytes:
     model = net.model
     parts = [_HEAD.pack(MAGIC, VERSION, state_bytes_of(net), mark, 0, model.step, int(model.calibrated))]
     for form in net.forms:
-        seen = Counts() if net.frozen_form(form) else form.interval
+        seen = form.interval
         parts.append(_FORM.pack(form.format.frac_bits, seen.saturated, seen.total, seen.largest))
     parts += [_SCALE.pack(layer.stage.error_scale.frac, layer.stage.error_scale.calm) for layer in net.layers]
     for _, layer, parameter, array in _arrays(net):

@@ -71,7 +71,7 @@ def _training_sizes(net: Network, layout: Offsets, rate: Multiplier) -> dict[str
         "FXP_BATCH": net.batch,
         "FXP_STATE_BYTES": f"{state_bytes_of(net)}u",
         "FXP_FINGERPRINT": f"0x{fingerprint(net):08X}u",
-        "FXP_FIRST_TRAINED": net.first_trained,
+        "FXP_FIRST_ERROR": net.first_error,
         "FXP_ACTIONS": len(backward_actions(net)),
         "FXP_READERS": len(_readers(net)),
         "FXP_LOSS_AT": f"{layout.at('loss')}u",
@@ -92,11 +92,11 @@ def _training_sizes(net: Network, layout: Offsets, rate: Multiplier) -> dict[str
 
 def _users(net: Network) -> dict[str, set[str]]:
     """By part of the runtime, the kinds that need it: all (``USE``), input errors (``BACK``), ``GRADIENT``."""
-    trained = range(net.first_trained, len(net.layers))
+    stages = range(len(net.layers))
     return {
         "USE": {layer.row.kind for layer in net.layers},
-        "BACK": {net.layers[i].row.kind for i in trained if net.hands_back(i)},
-        "GRADIENT": {net.layers[i].row.kind for i in trained if net.layers[i].stage.parameters},
+        "BACK": {net.layers[i].row.kind for i in stages if net.hands_back(i)},
+        "GRADIENT": {net.layers[i].row.kind for i in stages if net.training and net.layers[i].stage.trains_weights},
     }
 
 
@@ -219,7 +219,7 @@ def _parameter(net: Network, i: int, layer: Layer, parameter: ParameterArray) ->
     form = parameter.form.format
     comment = about(what, form, values, shape)
     found = [_stored(net, layer, "fxp_param", f"{parameter.name}_{i}", parameter, form, values, comment)]
-    if i >= net.first_trained:
+    if parameter in net.trained(i):
         values = rows(parameter, parameter.momentum, layer.taps)
         form = parameter.momentum_form.format
         comment = about(f"{what}, momentum", form, values, shape)
@@ -256,7 +256,7 @@ def _dilation(net: Network, layer: Layer) -> dict[str, int]:
 def _stage_row(net: Network, layout: Offsets, i: int) -> str:
     layer = net.layers[i]
     stage, row = layer.stage, layer.row
-    names = [parameter.name for parameter in stage.parameters]
+    names, trained = ([parameter.name for parameter in some] for some in (stage.parameters, net.trained(i)))
     values: dict[str, Any] = {
         "kind": _kind(row.kind), "layer": stage.layer, "relu": int(layer.relu), **_function(net, layer),
         "rounds": int(stage.rounds), "inputs": len(stage.inputs),
@@ -275,11 +275,9 @@ def _stage_row(net: Network, layout: Offsets, i: int) -> str:
         values |= {"panel_at": layout.offsets.get(f"{i}.panel", 0), "panel": row.panel}
     if net.training:
         for name in ("weights", "bias"):
-            trained = name in names and i >= net.first_trained
-            values[f"{name}_momentum_start"] = f"{name}_momentum_{i}" if trained else "NULL"
-        values |= {f"{part}_at": layout.at(f"{i}.{part}") for part in ("winners", "gradient", "weights")}
-        for part in ("bias", "weights_momentum", "bias_momentum"):
-            values[f"{part}_at"] = layout.offsets.get(f"{i}.{part}", 0)
+            values[f"{name}_momentum_start"] = f"{name}_momentum_{i}" if name in trained else "NULL"
+        parts = ("winners", "gradient", "weights", "bias", "weights_momentum", "bias_momentum")
+        values |= {f"{part}_at": layout.at(f"{i}.{part}") for part in parts}
     return _cells(stage.name, values)
 
 
@@ -289,8 +287,8 @@ def _readers(net: Network) -> list[tuple[int, int, int]]:
     The room is by how many bits the contribution's fractional bits may be exceeded in the sum of all of them.
     """
     found = []
-    for tensor in range(net.first_trained, len(net.layers)):
-        readers = net.readers_of(tensor)
+    for tensor in filter(net.needs_error, range(len(net.layers))):
+        readers = net.graph.readers[tensor]
         for stage, slot in readers:
             largest = net.layers[stage].stage.largest_error_sum << net.model.gate(tensor).added_frac
             room = room_of(len(readers), largest) if len(readers) > 1 else SUM_BITS
@@ -307,13 +305,13 @@ def _tensor_row(net: Network, layout: Offsets, tensor: int) -> str:
         "at": layout.at(f"{tensor}.values"), "step": elements if net.batched(tensor) else 0,
     }  # fmt: skip
     if net.training:
-        trained = tensor >= net.first_trained
-        before = sum(len(net.readers_of(t)) for t in range(net.first_trained, tensor))
+        made = net.needs_error(tensor)
+        before = sum(len(net.graph.readers[t]) for t in filter(net.needs_error, range(max(tensor, 0))))
         loss = stream(len(model.spec.layers), Site.INPUT_ERROR)
         values |= {
-            "readers": len(net.readers_of(tensor)) if trained else 0,
-            "first_reader": before if trained else 0,
-            "error_stream": f"{(loss if tensor == last else model.error_stream(tensor)) if trained else 0}u",
+            "readers": len(net.graph.readers[tensor]) if made else 0,
+            "first_reader": before if made else 0,
+            "error_stream": f"{(loss if tensor == last else model.error_stream(tensor)) if made else 0}u",
         }
         values |= {f"{part}_at": layout.at(f"{tensor}.{part}") for part in ("error", "sums", "joined")}
     return _cells(name, values)
@@ -323,10 +321,9 @@ def _form_row(net: Network, row: int) -> str:
     form = net.forms[row]
     values = {"bits": form.format.total_bits, "frac": form.format.frac_bits}
     if net.training:
-        frozen = net.frozen_form(form)
-        seen = form.interval
-        counts = (0, 0, 0) if frozen else (seen.largest, seen.saturated, seen.total)
-        values |= {"adaptive": int(form.adaptive and not frozen), "min_frac": form.min_frac, "max_frac": form.max_frac}
+        seen, moves = form.interval, form.adaptive and not form.held
+        counts = seen.largest, seen.saturated, seen.total
+        values |= {"adaptive": int(moves), "min_frac": form.min_frac, "max_frac": form.max_frac}
         values |= dict(zip(("largest", "saturated", "total"), counts, strict=True))
     return f"    {{ /* {form.name} */ " + ", ".join(f"FXP_IS({name}) {value}" for name, value in values.items()) + "},"
 
@@ -370,7 +367,7 @@ def _bytes_of(net: Network, layer: Layer, parameter: ParameterArray, form: FxP) 
 def table_bytes(net: Network) -> dict[str, int]:
     """Bytes of constant data by what they are for."""
     every = [(layer, p) for layer in net.layers for p in layer.stage.parameters]
-    trained = [(layer, p) for layer in net.layers[net.first_trained :] for p in layer.stage.parameters]
+    trained = [(layer, p) for i, layer in enumerate(net.layers) for p in net.trained(i)]
     found = {
         "weights and biases": sum(_bytes_of(net, layer, p, net.param) for layer, p in every),
         "momentum at the start": sum(_bytes_of(net, layer, p, net.momentum) for layer, p in trained),

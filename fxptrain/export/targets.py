@@ -14,6 +14,7 @@ from fxptrain.export.arduino import export_arduino
 from fxptrain.export.c99 import export_c
 from fxptrain.export.cmsis_files import export_cmsis_nn
 from fxptrain.export.header import export_header
+from fxptrain.export.names import DEFAULT_PREFIX
 from fxptrain.export.npz import export_npz
 from fxptrain.export.onnx.model import export_onnx
 from fxptrain.export.source import Options
@@ -31,6 +32,7 @@ WRITERS: dict[str, Writer] = {
     "onnx": export_onnx,
     "cmsis-nn": export_cmsis_nn,
 }
+NAMELESS = ("npz", "onnx")
 RUNTIMES = ("c", "arduino")  # those that compute; the others hold integers
 
 
@@ -68,4 +70,6 @@ def export_run(run: Run, kind: str, directory: Path, options: Options) -> dict[s
         raise RecipeError(f"`training` goes with c and arduino; {kind} holds integers only. Leave it out.")
     if kind not in RUNTIMES and options.packed:
         raise RecipeError(f"`packed` goes with c and arduino; {kind} holds plain integers. Leave it out.")
+    if kind in NAMELESS and options.prefix != DEFAULT_PREFIX:
+        raise RecipeError(f"`prefix` begins names in C; {kind} has none. Leave it out.")
     return WRITERS[kind](run, directory, options)

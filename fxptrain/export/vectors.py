@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -59,6 +59,13 @@ class Vectors:
     def raw(self) -> bool:
         """Whether samples are raw integers instead of pixels."""
         return self.before.dtype != np.uint8
+
+    def through(self, rule: Callable[[Samples], Samples]) -> Vectors:
+        """The same with every sample as the engine reads it; raw integers are that already."""
+        if self.raw:
+            return self
+        batches = tuple(replace(batch, inputs=rule(batch.inputs)) for batch in self.batches)
+        return replace(self, before=rule(self.before), batches=batches, after=rule(self.after))
 
     def encode(self, *, power_cycle: int = NO_POWER_CYCLE) -> bytes:
         """``vectors.bin``."""
@@ -117,54 +124,6 @@ def real_vectors(net: Network, interface: Interface, count: int, seed: int) -> t
     return tuple(found)
 
 
-@dataclass
-class Frozen:
-    """Keeps what an export does not train as it was, in an engine that trains everything."""
-
-    net: Network
-    kept: list[Callable[[], None]] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        """Remember parameters, their formats and the error scales of the layers that are not trained."""
-        for layer in self.net.layers[: self.net.first_trained]:
-            self._keep_scale(layer.stage.error_scale)
-            for parameter in layer.stage.parameters:
-                self._keep_arrays(parameter.flat, parameter.momentum)
-            for form in [f for p in layer.stage.parameters[:1] for f in (p.form, p.momentum_form)]:
-                form.adaptive = False
-                self._keep_format(form)
-
-    def _keep_scale(self, scale: Any) -> None:
-        frac, calm = scale.frac, scale.calm
-
-        def restore() -> None:
-            scale.frac, scale.calm = frac, calm
-
-        self.kept.append(restore)
-
-    def _keep_arrays(self, *arrays: Samples) -> None:
-        copies = [array.copy() for array in arrays]
-
-        def restore() -> None:
-            for array, copy in zip(arrays, copies, strict=True):
-                array[:] = copy
-
-        self.kept.append(restore)
-
-    def _keep_format(self, form: Any) -> None:
-        before = form.format
-
-        def restore() -> None:
-            form.format = before
-
-        self.kept.append(restore)
-
-    def restore(self) -> None:
-        """Undo what the last step did to them."""
-        for restore in self.kept:
-            restore()
-
-
 @dataclass(frozen=True)
 class Expected:
     """What Python gives on vectors."""
@@ -181,10 +140,9 @@ def run_engine(net: Network, vectors: Vectors, threads: int = 1) -> Expected:
     before = logits(model, vectors.before, threads)
     steps: list[tuple[int, int, int]] = []
     if vectors.batches:
-        training, frozen = TrainingStep(model, net.batch, threads=threads), Frozen(net)
+        training = TrainingStep(model, net.batch, threads=threads)
         for batch in vectors.batches:
             result = training.run(batch.inputs, batch.labels, batch.rate)
-            frozen.restore()
             steps.append((int(result.loss_sum), int(result.correct), int(result.samples)))
     state = encode(net, fingerprint(net)) if net.training else b""
     return Expected(before, tuple(steps), state, logits(model, vectors.after, threads))
@@ -265,7 +223,7 @@ def compare(net: Network, vectors: Vectors, expected: Expected, results: bytes) 
         told += [
             f"after {len(made)} steps, {text}" for text in differences(net, expected.state, results[at : at + size])
         ]
-        compared += sum(2 * p.flat.size for layer in net.layers[net.first_trained :] for p in layer.stage.parameters)
+        compared += sum(2 * p.flat.size for i in range(len(net.layers)) for p in net.trained(i))
         at += size
     found, at = _predictions(net, results, at, len(vectors.after))
     told += _compare_predictions("after training", found, expected.after)

@@ -12,19 +12,21 @@ from typing import Any
 
 import numpy as np
 
-from fxptrain.data import load_data
+from fxptrain.data.dataset import Inputs
 from fxptrain.errors import FxptrainError
 from fxptrain.export.boards import BOARDS, build_image, run_image
 from fxptrain.export.c99 import network_of
 from fxptrain.export.cmsis_check import MARK
 from fxptrain.export.interface import interface_of
 from fxptrain.export.layers import Network
+from fxptrain.export.names import renamed
 from fxptrain.export.onnx.check import check, is_export
 from fxptrain.export.source import read_source, unchanged_files
 from fxptrain.export.toolchain import build_host, run_host
 from fxptrain.export.vectors import Batch, Findings, Vectors, compare, random_vectors, real_vectors, run_engine
 from fxptrain.fixed.multiplier import Multiplier
-from fxptrain.run.inputs import reading_of
+from fxptrain.run.evaluation import samples_to_judge
+from fxptrain.run.task import prepare
 
 HOST = "host"
 TARGETS = (HOST, *BOARDS)
@@ -76,7 +78,7 @@ def verify(directory: str | Path, request: Request | None = None, vectors: Vecto
     if request.target not in TARGETS:
         raise FxptrainError(f"`target` (={request.target!r}) must be one of {', '.join(TARGETS)}.")
     run, options = read_source(directory)
-    if (directory / MARK).is_file():
+    if (directory / renamed(MARK, options.prefix)).is_file():
         raise FxptrainError(
             f"The export in {directory} needs CMSIS-NN, which rounds ties differently: `tools/compare_cmsis_nn RUN` "
             "counts what that changes."
@@ -95,11 +97,11 @@ def verify(directory: str | Path, request: Request | None = None, vectors: Vecto
         build = Path(name)
         taken = directory if request.edited else _copied(directory, build / "sources")
         if graph:
-            return check(run, taken, vectors.before, request.threads)
+            return check(run, taken, vectors, request.threads)
         vectors = replace(vectors, reals=real_vectors(net, interface, REALS, request.seed))
         sources = _sources(taken, options.prefix)
         results, facts = _run(net, sources, build, vectors, request, options.prefix)
-    findings = compare(net, vectors, run_engine(net, vectors, request.threads), results)
+    findings = compare(net, vectors, run_engine(net, vectors.through(run.inputs.raw), request.threads), results)
     facts |= _instructions(net, vectors, findings, request.target)
     verdict = {"equal": not findings.differences, "differences": findings.differences, "compared": findings.compared}
     about = {"recipe": run.recipe.name, "target": request.target, "samples": len(vectors.before) + len(vectors.after)}
@@ -167,20 +169,24 @@ def training_macs(net: Network) -> int:
     """Multiply-accumulates of one sample of a training step: forward, input errors, weight gradients, as if dense."""
     total = 0
     for i, layer in enumerate(net.layers):
-        macs = layer.stage.macs
-        total += macs + macs * (i > net.first_trained) + macs * (i >= net.first_trained)
+        stage = layer.stage
+        total += stage.macs * (1 + bool(net.hands_back(i)) + stage.trains_weights)
     return total
 
 
 def data_vectors(directory: str | Path, data: str, request: Request) -> Vectors:
-    """Vectors from real data: the first test samples, and batches of the first training samples."""
+    """Vectors from real data, as the run knows them: the first test samples, batches of the first training samples."""
     run, options = read_source(Path(directory))
-    net = network_of(run, options)
-    dataset = load_data(data, reading_of(run.recipe)).fitted(run.recipe.model.input_shape, len(run.classes))
-    samples = run.inputs.raw(dataset.test.inputs[: request.samples])
-    rate, batches = Multiplier.from_real(run.recipe.schedule.lr), []
-    for first in range(0, request.steps * net.batch if net.training else 0, net.batch):
-        part = slice(first, first + net.batch)
-        inputs = run.inputs.raw(dataset.train.inputs[part])
-        batches.append(Batch(inputs, dataset.train.labels[part].astype(np.int32), rate))
+    net, pixels = network_of(run, options), interface_of(run).pixels
+
+    def given(inputs: Inputs) -> Inputs:
+        return inputs if pixels and inputs.dtype == np.uint8 else run.inputs.raw(inputs)
+
+    samples = given(samples_to_judge(run, data).inputs[: request.samples])
+    batches = []
+    if net.training:
+        rate, train = Multiplier.from_real(run.recipe.schedule.lr), prepare(run.recipe, data, run.signature).train
+        for first in range(0, request.steps * net.batch, net.batch):
+            part = slice(first, first + net.batch)
+            batches.append(Batch(given(train.inputs[part]), train.labels[part], rate))
     return Vectors(samples, tuple(batches), samples[: min(len(samples), AFTER)])

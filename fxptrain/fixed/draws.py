@@ -15,7 +15,7 @@ from fxptrain.errors import FxptrainError
 from fxptrain.fixed.format import integer
 from fxptrain.fixed.threefry import LANES, threefry2x32, threefry_lanes
 
-__all__ = ["draws", "fill_draws", "threefry2x32"]
+__all__ = ["draws", "draws_of", "fill_draws", "threefry2x32"]
 
 MAX_WORD = 0xFFFFFFFF
 MAX_INDEX = 1 << 33  # index >> 1 is a 32-bit counter word
@@ -41,6 +41,26 @@ def fill_draws(seed, stream, step, start, count, out):
         out[head + 2 * i + 1] = w1
     if head + 2 * pairs < count:
         out[count - 1] = threefry2x32(seed, stream, step, np.uint32(first + pairs))[0]
+
+
+@kernel
+def _fill_rows(seed, stream, step, rows, out):
+    """Draws of elements ``row * count .. (row + 1) * count`` for each of `rows`, to out (len(rows), count)."""
+    for i in range(rows.size):
+        fill_draws(seed, stream, step, rows[i] * out.shape[1], out.shape[1], out[i])
+
+
+def draws_of(seed: int, stream: int, step: int, rows: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.uint32]:
+    """Draws of some rows of a site whose elements are numbered row by row, `count` each: (len(rows), count).
+
+    Examples
+    --------
+    >>> bool((draws_of(1, 2, 3, np.array([4]), 5) == draws(1, 2, 3, 5, start=20)).all())
+    True
+    """
+    out = np.empty((len(rows), count), np.uint32)
+    _fill_rows(np.uint32(seed), np.uint32(stream), np.uint32(step), np.ascontiguousarray(rows, np.int64), out)
+    return out
 
 
 def draws(seed: int, stream: int, step: int, count: int, start: int = 0) -> npt.NDArray[np.uint32]:

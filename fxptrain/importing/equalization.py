@@ -12,7 +12,7 @@ section 4.1.
 
 from __future__ import annotations
 
-from itertools import pairwise
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -23,12 +23,26 @@ PASSES = 10  # over all pairs of neighbours; each undoes a little of the one bef
 
 def equalize(chain: Chain) -> None:
     """Rescale the channels between all layers with parameters; `FloatLayer.scale` says what they were divided by."""
-    parametric = [i for i, layer in enumerate(chain.layers) if layer.weights is not None]
+    pairs = list(_pairs(chain))
     for _ in range(PASSES):
-        for first, second in pairwise(parametric):
-            functions = [layer.spec.function for layer in chain.layers[first:second]]
+        for between, reader in pairs:
+            functions = [layer.spec.function for layer in between]
             if all(function is None or function.scales for function in functions):
-                _equalize_pair(chain.layers[first:second], chain.layers[second])
+                _equalize_pair(between, reader)
+
+
+def _pairs(chain: Chain) -> Iterator[tuple[list[FloatLayer], FloatLayer]]:
+    """Layers with parameters, with what lies between and nobody else reads, and the layer with parameters behind."""
+    for number, layer in enumerate(chain.layers):
+        between, reading = [layer], chain.reading(number)
+        while layer.weights is not None and len(reading) == 1:
+            following = chain.layers[reading[0]]
+            if following.weights is not None:
+                yield between, following
+                break
+            if len(following.inputs) > 1:
+                break
+            between, reading = [*between, following], chain.reading(reading[0])
 
 
 def _equalize_pair(between: list[FloatLayer], reader: FloatLayer) -> None:

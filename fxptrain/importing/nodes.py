@@ -5,7 +5,7 @@ What does not belong here: reading files and walking through the nodes (`reader`
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fxptrain.errors import RecipeError
-from fxptrain.importing.chain import FLAT, IMAGE, NO_PADDING, SERIES, Chain, Reals
+from fxptrain.importing.chain import FLAT, IMAGE, NO_PADDING, SERIES, Chain, Reals, Tensor
 from fxptrain.nn import spec as s
 from fxptrain.nn.layers.windows import Padding, Sides, Windows
 from fxptrain.sizes import check_bytes
@@ -22,6 +22,7 @@ Attributes = dict[str, Any]
 Constants = list[npt.NDArray[Any] | None]  # of a node's inputs; None for those that are computed
 FLOATS = (1, 10, 11, 16)  # float, float16, double, bfloat16
 Handler = Callable[[Chain, Any, Attributes, Constants], None]
+Joint = Callable[[Chain, Any, Attributes, Sequence[Tensor]], None]
 
 
 def _weights(chain: Chain, node: Any, values: npt.NDArray[Any] | None, rank: int) -> Reals:
@@ -50,7 +51,11 @@ def _windows(chain: Chain, node: Any, given: Attributes, kernel: tuple[int, int]
     if given.get("ceil_mode", 0):
         fits = all((n - k) % t == 0 for n, k, t in zip(sizes, found.extent, stride, strict=True))
         if not fits:
-            chain.fail(node, "`ceil_mode` (=1) would read beyond the input; windows that do not fit are dropped here.")
+            chain.fail(
+                node,
+                f"`ceil_mode` (=1) would read beyond the input of height and width {chain.shape[:2]}; windows that do "
+                "not fit are dropped here. Export the model with ceil_mode = 0, or for an input that they fill.",
+            )
     half = len(ones)
     pads = list(given.get("pads", (0,) * 2 * half))
     low, high = ([0] * (2 - half) + part for part in (pads[:half], pads[half:]))
@@ -129,9 +134,13 @@ def pool(chain: Chain, node: Any, given: Attributes, constants: Constants) -> No
         chain.fail(node, f"`kernel_shape` (={list(size)}) must have two numbers.")
     windows = _windows(chain, node, given, size)
     if any(windows.padding):
-        chain.fail(node, f"padding (={list(windows.padding)}) of pooling must be 0.")
+        chain.fail(
+            node,
+            f"padding (={list(windows.padding)}) of pooling must be 0, as every window is full here. Export the model "
+            "with that padding in the convolution before it, and fine-tune the run.",
+        )
     if windows.dilation != (1, 1):
-        chain.fail(node, f"`dilations` (={list(windows.dilation)}) of pooling must be 1.")
+        chain.fail(node, f"`dilations` (={list(windows.dilation)}) of pooling must be 1. Pool neighbours instead.")
     kind = s.MaxPool2d if node.op_type == "MaxPool" else s.AvgPool2d
     shape = (*windows.number(chain.shape), chain.shape[2])
     chain.append(node, kind(size=size, stride=None if windows.stride == size else windows.stride), shape)
@@ -221,13 +230,13 @@ def matmul(chain: Chain, node: Any, given: Attributes, constants: Constants) -> 
 
 def add(chain: Chain, node: Any, given: Attributes, constants: Constants) -> None:
     """The bias of the layer before it, or what is added to the input."""
-    if not chain.layers and any(value is not None for value in constants):
+    if chain.last < 0 and any(value is not None for value in constants):
         scale(chain, node, given, constants)
         return
     layer, value = chain.last_parametric(), next((c for c in constants if c is not None), None)
     channels = chain.shape[2]
     if layer is None or layer.weights is None or value is None:
-        chain.fail(node, "only a constant bias behind a convolution or linear layer can be added.")
+        chain.fail(node, "only a constant bias behind a convolution or linear layer can be added, or another tensor.")
     if not _by_channel(chain, value):
         chain.fail(node, f"a bias has one number a channel; this constant has shape {value.shape}.")
     bias = np.zeros(channels) if layer.bias is None else layer.bias
@@ -245,7 +254,7 @@ def _by_channel(chain: Chain, value: npt.NDArray[Any]) -> bool:
 def scale(chain: Chain, node: Any, given: Attributes, constants: Constants) -> None:
     """Sub, Mul, Div and Add of the input, which the first layer takes over."""
     value = next((c for c in constants if c is not None), None)
-    if chain.layers or value is None or (constants[0] is not None and node.op_type in ("Sub", "Div")):
+    if chain.last >= 0 or value is None or (constants[0] is not None and node.op_type in ("Sub", "Div")):
         chain.fail(node, "only the input can be scaled, by a constant; behind a layer, change its weights.")
     if not (_by_channel(chain, value) or (chain.flat and value.size == 1)):
         chain.fail(node, f"the input is scaled by one number, or one a channel; this constant has shape {value.shape}.")
@@ -334,7 +343,7 @@ def _reshape(chain: Chain, node: Any, target: tuple[int, ...]) -> None:
         extents[extents.index(-1)] = prod(chain.shape) // max(rest, 1)
     if min(extents) < 1 or prod(extents) != prod(chain.shape):
         chain.fail(node, f"a sample of {prod(chain.shape)} values cannot be reshaped to {target}.")
-    if chain.flat and not chain.layers and not chain.scaled and len(extents) == 3:
+    if chain.flat and chain.last < 0 and not chain.scaled and len(extents) == 3:
         c, h, w = extents
         if c > 1:
             chain.fail(
@@ -384,6 +393,45 @@ def skip(chain: Chain, node: Any, given: Attributes, constants: Constants) -> No
 def end(chain: Chain, node: Any, given: Attributes, constants: Constants) -> None:
     """Softmax at the end: the engine's loss has its own, and classes do not change."""
     chain.ended = node.name or node.output[0]
+    chain.note(node, "left out: the run's outputs are what stands before it; the classes are the same.")
+
+
+# Joints ----------------------------------------------------------------------------------------------------------
+
+
+def _met(chain: Chain, node: Any, tensors: Sequence[Tensor], axes: slice) -> None:
+    """Have the first tensor at hand; refuse others that differ in what is compared of their shape."""
+    first = tensors[0]
+    for tensor in tensors:
+        if tensor.waiting:
+            chain.refuse_waiting(node, tensor.waiting)
+        if tensor.axes != first.axes or tensor.shape[axes] != first.shape[axes]:
+            shapes = ", ".join(str(found.extents) for found in tensors)
+            chain.fail(node, f"its inputs have the shapes {shapes}; they do not fit together.")
+    chain.shape, chain.axes, chain.order, chain.padding = first.shape, first.axes, first.order, NO_PADDING
+    chain.factor, chain.shift = 1.0, 0.0
+
+
+def join_sums(chain: Chain, node: Any, given: Attributes, tensors: Sequence[Tensor]) -> None:
+    """The sum of tensors, as behind the two branches of a residual block."""
+    _met(chain, node, tensors, slice(3))
+    if chain.order is not None and any(not np.array_equal(chain.order, tensor.positions) for tensor in tensors):
+        chain.fail(node, "its inputs were flattened from different shapes. Add them before.")
+    chain.append(node, s.Add(), chain.shape, inputs=tuple(tensor.last for tensor in tensors))
+
+
+def join_channels(chain: Chain, node: Any, given: Attributes, tensors: Sequence[Tensor]) -> None:
+    """Channels, or features, side by side."""
+    _met(chain, node, tensors, slice(2))
+    along = chain.axes.index("f" if chain.flat else "c") + 1 if chain.flat or "c" in chain.axes else None
+    if along is None or given["axis"] % (len(chain.axes) + 1) != along:
+        chain.fail(node, f"`axis` (={given['axis']}) must be that of the channels ({along}).")
+    if chain.flat:
+        starts = np.cumsum([0, *(len(tensor.positions) for tensor in tensors)])
+        parts = [tensor.positions + start for tensor, start in zip(tensors, starts, strict=False)]
+        chain.order = np.concatenate(parts)
+    shape = (*chain.shape[:2], sum(tensor.shape[2] for tensor in tensors))
+    chain.append(node, s.Concat(), shape, inputs=tuple(tensor.last for tensor in tensors))
 
 
 HANDLERS: dict[str, Handler] = {
@@ -415,3 +463,4 @@ HANDLERS: dict[str, Handler] = {
     "Transpose": transpose,
     "Unsqueeze": unsqueeze,
 }
+JOINTS: dict[str, Joint] = {"Add": join_sums, "Concat": join_channels}  # of several tensors that are computed

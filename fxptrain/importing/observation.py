@@ -124,7 +124,7 @@ class FloatModel:
 
     def outputs(self, samples: Reals) -> Reals:
         """Logits (n, classes)."""
-        name = self.chain.layers[-1].output
+        name = self.chain.layers[self.chain.last].output
         return np.concatenate([values[0].reshape(len(part), -1) for part, values in self.chunks(samples, [name])])
 
     def observe(self, samples: Reals, bits: int) -> list[Observed]:

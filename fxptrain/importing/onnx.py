@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from fxptrain.data.arrays import Data
 from fxptrain.errors import DataError, RecipeError
 from fxptrain.export.names import identifier
@@ -22,6 +24,7 @@ from fxptrain.names import one_line
 from fxptrain.nn.engine import inference
 from fxptrain.nn.engine.ranks import Ranks
 from fxptrain.recipe import Recipe, make_recipe
+from fxptrain.run.advice import is_chance
 from fxptrain.run.directory import RunDirectory
 from fxptrain.run.evaluation import Run, available_threads, evaluate_split, notes_log
 from fxptrain.run.inputs import real_inputs
@@ -54,7 +57,7 @@ def import_onnx(path: str | Path, data: Data, out: str | Path, request: Request 
     Parameters
     ----------
     path : path
-        A chain of the layers that the engine has; batch normalization is folded, Softmax at the end dropped.
+        Of layers that the engine has; batch normalization is folded, Softmax at the end dropped.
     data : Dataset, name or path, (x, y), or mapping of arrays
         To choose formats with, to judge both models on, and to train on later.
     out : path
@@ -65,7 +68,8 @@ def import_onnx(path: str | Path, data: Data, out: str | Path, request: Request 
     Returns
     -------
     dict
-        Accuracy of the float model and of the integer model on the test split, how often their classes agree, formats.
+        Accuracy of the float model and of the integer model on the test split, how often their classes agree, formats,
+        and what the float model was fed.
 
     Raises
     ------
@@ -88,7 +92,15 @@ def import_onnx(path: str | Path, data: Data, out: str | Path, request: Request 
             notes_log.warning(note)
         run = loop.as_run()
         directory.log(f"imported {path}")
-    return judged(run, task, floats, threads)
+    found = judged(run, task, floats, threads)
+    if is_chance(found["float_accuracy"], np.bincount(task.test.labels).tolist()):
+        classes = one_line(", ".join(run.classes[:12]))
+        notes_log.warning(
+            f"{path}: as floats the model recognizes {found['float_accuracy']:.1%} of {len(run.classes)} classes, "
+            f"which is chance. It was fed {found['inputs']}: are --mean and --std (data.mean, data.std) those of its "
+            f"training, and the classes in its order ({classes})?"
+        )
+    return found
 
 
 def _prepared(file: Any, path: Path, data: Data, options: dict[str, Any]) -> tuple[Chain, Task]:
@@ -118,7 +130,13 @@ def recipe_of(chain: Chain, path: Path, options: dict[str, Any]) -> Recipe:
         "data": {"name": name, "mean": 0.0, "std": 1.0},
         "model": asdict(chain.finished(name)),
     } | TRAINING
-    return make_recipe(table).changed(options)
+    recipe = make_recipe(table).changed(options)
+    if recipe.start is not None:
+        raise RecipeError(
+            "`start` is for training: an imported model starts from the weights in its file. Leave it out, or train a "
+            "recipe of the same layers with `--from`."
+        )
+    return recipe
 
 
 def judged(run: Run, task: Task, floats: FloatModel, threads: int) -> dict[str, Any]:
@@ -133,12 +151,19 @@ def judged(run: Run, task: Task, floats: FloatModel, threads: int) -> dict[str, 
     return {
         "recipe": run.recipe.name,
         "run": str(run.directory),
+        "inputs": _fed(run.recipe),
         "samples": len(test),
         "float_accuracy": share(int((expected == test.labels).sum()), len(test)),
         "test_accuracy": evaluate_split(run, test, threads).accuracy,
         "same_class": share(int((expected == found).sum()), len(test)),
         "layers": layers,
     }
+
+
+def _fed(recipe: Recipe) -> str:
+    """What the float model reads of the data's numbers."""
+    data = recipe.data
+    return f"({'pixel / 255' if data.largest is None else 'x'} - {data.mean}) / {data.std}"
 
 
 def _pair(form: FxP | None) -> list[int] | None:

@@ -5,6 +5,8 @@ What does not belong here: running the float model (`observation`) and files.
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 import numpy as np
 
 from fxptrain.fixed.convert import dequantize, quantize
@@ -23,20 +25,28 @@ def set_parameters(model: Model, chain: Chain, observed: list[Observed]) -> None
     Parameters
     ----------
     model : Model
-        Of the chain's layers, in mode ``auto``.
+        Of the float layers, in mode ``auto``.
     chain : Chain
         The float layers.
     observed : list of Observed
         Of the input and of every layer's output.
     """
-    stages = model.stages
-    for i, stage in enumerate(stages):
+    own = {stage.layer for stage in model.stages}
+    for stage in model.stages:
         layer = chain.layers[stage.layer]
         if layer.weights is not None:
-            _set_weights(stage, layer, observed[stage.layer].mean_squares())
+            _set_weights(stage, layer, observed[1 + layer.inputs[0]].mean_squares())
         if stage.rounds:
-            end = stages[i + 1].layer if i + 1 < len(stages) else len(chain.layers)
-            _set_output(stage, observed[end].grid())
+            _set_output(stage, observed[1 + _end(chain, stage.layer, own)].grid())
+
+
+def _end(chain: Chain, number: int, own: Container[int]) -> int:
+    """The last of the layers that a stage has absorbed behind its own: none of them is the only reader of another."""
+    while True:
+        reading = chain.reading(number)
+        if len(reading) != 1 or reading[0] in own:
+            return number
+        number = reading[0]
 
 
 def _set_output(stage: Stage, frac: int) -> None:

@@ -1,4 +1,4 @@
-"""An ONNX file read as a chain of layers: from its one input to its one output, node by node.
+"""An ONNX file read as a graph of layers: from its one input to its one output, node by node.
 
 What does not belong here: what the nodes mean (`nodes`) and quantization.
 """
@@ -15,12 +15,14 @@ import numpy.typing as npt
 from fxptrain.errors import DataError, FxptrainError, ShapeError
 from fxptrain.export.onnx.graph import require
 from fxptrain.importing.chain import FLAT, IMAGE, SERIES, Chain
-from fxptrain.importing.nodes import HANDLERS
+from fxptrain.importing.nodes import HANDLERS, JOINTS
 from fxptrain.names import one_line
 from fxptrain.sizes import check_bytes, check_elements, regular_size
 
 SHAPE_ARITHMETIC = {"Shape", "Gather", "Unsqueeze", "Concat", "Cast", "Slice"}  # how exporters spell (n, -1)
-FOLDED = {"Cast", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"}  # of constants, which stay as large
+FOLDED = {  # of constants, which stay about as large; of what is filled, the size is looked at
+    "Cast", "Concat", "ConstantOfShape", "Identity", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"
+}  # fmt: skip
 TO_CHANNELS_FIRST = (0, 3, 1, 2)
 LAYOUT = ("Cast", "Dropout", "Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
 MAX_BATCH = 1 << 12
@@ -53,7 +55,7 @@ def read(model: Any, *, channels_last: bool = False) -> Chain:
     Parameters
     ----------
     model : onnx.ModelProto
-        A chain of the operators in `nodes.HANDLERS`.
+        Of the operators in `nodes.HANDLERS` and `nodes.JOINTS`.
     channels_last : bool
         Whether the input is (n, h, w, c), where the file does not tell (`Chain.either`).
 
@@ -64,6 +66,8 @@ def read(model: Any, *, channels_last: bool = False) -> Chain:
     """
     arrays = {tensor.name: _array(tensor) for tensor in model.graph.initializer}
     chain = _start(model.graph, arrays, channels_last)
+    chain.readers.update(name for node in model.graph.node if node.op_type != "Shape" for name in node.input)
+    chain.readers.update(output.name for output in model.graph.output)
     shapes: set[str] = set()
     for node in model.graph.node:
         if node.op_type == "Constant":
@@ -74,52 +78,62 @@ def read(model: Any, *, channels_last: bool = False) -> Chain:
             arrays[node.output[0]] = _folded(chain, model, node, arrays)
         else:
             _take(chain, node, arrays, shapes)
-    if len(model.graph.output) != 1 or model.graph.output[0].name != (chain.ended or chain.current):
-        names = ", ".join(output.name for output in model.graph.output)
-        raise FxptrainError(f"The model's outputs are {names}; it must have one, the end of a chain of layers.")
+    names = [output.name for output in model.graph.output]
+    if len(names) != 1 or names[0] not in (*chain.tensors, chain.ended) or (chain.ended and names != [chain.ended]):
+        raise FxptrainError(f"The model's outputs are {', '.join(names)}; it must have one, which a layer gives.")
+    if not chain.ended:
+        chain.take(names[0])
     chain.ended = ""
     return chain
 
 
 def _take(chain: Chain, node: Any, arrays: dict[str, npt.NDArray[Any]], shapes: set[str]) -> None:
     """One node that computes."""
-    supported = ", ".join(sorted(HANDLERS))
+    supported = ", ".join(sorted({*HANDLERS, *JOINTS}))
+    computed = [name for name in node.input if name and name not in arrays and name not in shapes]
+    joins = len(computed) > 1 and node.op_type in JOINTS
     handler = HANDLERS.get(node.op_type)
-    if handler is None or node.domain not in ("", "ai.onnx"):
+    if (handler is None and not joins) or node.domain not in ("", "ai.onnx"):
         chain.fail(node, f"this operator is not supported; supported are {supported}.")
     if chain.ended and node.op_type == "Identity" and list(node.input) == [chain.ended]:
         chain.ended = node.output[0]
         return
     if chain.ended:
         chain.fail(node, "it comes behind a Softmax, which is supported at the end only.")
-    computed = [name for name in node.input if name and name not in arrays and name not in shapes]
-    if computed != [chain.current]:
+    unknown = [name for name in computed if name not in chain.tensors]
+    if unknown or not computed or (len(computed) > 1 and not joins):
         chain.fail(
             node,
-            f"it reads {', '.join(computed) or 'constants'}; in a chain of layers, which is all that can be imported, "
-            f"each reads the one before it (here {chain.current}).",
+            f"it reads {', '.join(computed) or 'constants'}; it must read one tensor that a node before it gives, or "
+            f"several as {' and '.join(sorted(JOINTS))} do.",
         )
     if any(node.output[1:]):
         chain.fail(node, "its second output is used; at inference there is one.")
     try:
         attributes = {item.name: require("onnx.helper").get_attribute_value(item) for item in node.attribute}
-        handler(chain, node, attributes, [arrays.get(name) for name in node.input])
+        if joins:
+            JOINTS[node.op_type](chain, node, attributes, [chain.tensors[name] for name in node.input])
+        elif handler is not None:
+            chain.take(computed[0])
+            handler(chain, node, attributes, [arrays.get(name) for name in node.input])
     except FxptrainError:
         raise
     except Exception as error:  # the library's, or of attributes and inputs that the operator should have
         chain.fail(node, f"it is malformed ({type(error).__name__}: {one_line(str(error))}).")
-    waiting = "a padding" if any(chain.padding) else "a scale of the input" if chain.layers and chain.scaled else ""
+    waiting = chain.waiting if any(chain.padding) or chain.last >= 0 else ""
     if waiting and node.op_type not in ("Pad", *LAYOUT):
-        chain.fail(node, f"it comes behind {waiting}, which only a convolution or linear layer can take over.")
+        chain.refuse_waiting(node, waiting)
     if chain.ended:
         chain.ended = node.output[0]
     else:
-        chain.current = node.output[0]
+        chain.keep(node.output[0])
 
 
 def _folded(chain: Chain, model: Any, node: Any, arrays: dict[str, npt.NDArray[Any]]) -> npt.NDArray[Any]:
     """What a node makes of constants."""
     onnx, names = require("onnx"), [name for name in node.input if name]
+    if node.op_type == "ConstantOfShape":
+        check_elements([int(extent) for extent in arrays[names[0]].ravel()], f"Tensor {node.output[0]!r} of the model")
     try:
         inputs = [
             onnx.helper.make_tensor_value_info(
@@ -151,16 +165,16 @@ def _start(graph: Any, arrays: dict[str, npt.NDArray[Any]], channels_last: bool)
     if extents[0] > MAX_BATCH:
         raise ShapeError(f"Input {name!r} of the model is for batches of {extents[0]}; {MAX_BATCH} are the most.")
     if len(extents) == 2:
-        return Chain(name, (1, 1, extents[1]), FLAT, np.arange(extents[1]))
+        return Chain((1, 1, extents[1]), FLAT, np.arange(extents[1]), input=name)
     if len(extents) == 3:
         weights = [arrays.get(node.input[1]) for node in graph.node if node.op_type == "Conv" and len(node.input) > 1]
         if any(values is not None and values.ndim == 3 for values in weights):
-            return Chain(name, (1, extents[2], extents[1]), SERIES)
-        return Chain(name, (extents[1], extents[2], 1), ("h", "w"))
+            return Chain((1, extents[2], extents[1]), SERIES, input=name)
+        return Chain((extents[1], extents[2], 1), ("h", "w"), input=name)
     told = _told_layout(graph, name, arrays, extents)
     if channels_last if told is None else told:
-        return Chain(name, (extents[1], extents[2], extents[3]), ("h", "w", "c"), either=told is None)
-    return Chain(name, (extents[2], extents[3], extents[1]), IMAGE, either=told is None)
+        return Chain((extents[1], extents[2], extents[3]), ("h", "w", "c"), input=name, either=told is None)
+    return Chain((extents[2], extents[3], extents[1]), IMAGE, input=name, either=told is None)
 
 
 def _told_layout(graph: Any, name: str, arrays: dict[str, npt.NDArray[Any]], extents: list[int]) -> bool | None:

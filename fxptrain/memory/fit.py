@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from fxptrain.errors import FxptrainError
 from fxptrain.memory.plan import MemoryPlan, Setting, plan
 from fxptrain.nn.engine.curve import curve
+from fxptrain.nn.spec import ModelSpec
+from fxptrain.nn.tuning import depth, learning
 
 WIDTHS = (16, 12, 8, 6, 4)
 LARGEST_BATCH = 1 << 16
@@ -23,25 +25,26 @@ class Fitted:
     largest_batch: int  # of the same setting otherwise, processed in one piece or in the same micro-batches
 
 
-def fit(asked: Setting, limit: int) -> Fitted:
+def fit(asked: Setting, limit: int, models: Sequence[ModelSpec] = ()) -> Fitted:
     """The setting nearest to `asked` whose plan is at most `limit` bytes.
 
-    Given up in this order: speed (as little as needed, `nn.engine.curve`), processing the batch in one piece, the batch
-    size (by halves), the widths. So no accuracy is given up where time suffices.
+    Given up in this order: speed (as little as needed, `nn.engine.curve`), processing the batch in one piece, layers
+    that are trained (where `models` has several ways, the best one first), the batch size (by halves), the widths. So
+    no accuracy is given up where time suffices.
 
     Raises
     ------
     FxptrainError
         If nothing fits; the message says how many bytes the smallest setting takes.
     """
-    smallest = None
+    smallest, models = None, models or (asked.model,)
     for narrowed in _widths(asked):
-        single = replace(narrowed, batch_size=1, micro_batch=None)
+        single = replace(narrowed, model=models[-1], batch_size=1, micro_batch=None)
         least = min(plan(replace(single, lean=lean)).total for lean in {True, asked.lean})
         smallest = least if smallest is None else min(smallest, least)
         if least > limit:
             continue
-        for candidate in _batches(narrowed, limit):
+        for candidate in _batches(narrowed, limit, models):
             if plan(candidate).total <= limit:
                 chosen = candidate if candidate.lean == asked.lean else _fastest(candidate, limit)
                 return Fitted(chosen, plan(chosen), _given_up(asked, chosen), _largest_batch(chosen, limit))
@@ -98,22 +101,30 @@ def _widths(asked: Setting) -> Iterator[Setting]:
             yield asked.with_bits(bits)
 
 
-def _batches(asked: Setting, limit: int) -> Iterator[Setting]:
-    """Batch sizes from the asked one down by halves, each whole first, then in ever smaller pieces.
+def _batches(asked: Setting, limit: int, models: Sequence[ModelSpec]) -> Iterator[Setting]:
+    """Batch sizes from the asked one down by halves, of each all models, whole first, then in ever smaller pieces.
 
     Those that exceed the limit even in the smallest pieces are left out.
     """
     batch = asked.batch_size
     while batch >= 1:
-        least = (plan(replace(asked, batch_size=batch, micro_batch=piece, lean=True)).total for piece in (1, None))
-        if min(least) <= limit:
-            piece: int | None = None if batch < asked.batch_size else asked.micro_batch
-            while piece is None or piece >= 1:
-                for lean in (False, True):
-                    if lean or not asked.lean:
-                        yield replace(asked, batch_size=batch, micro_batch=piece, lean=lean)
-                piece = (batch if piece is None else piece) // 2
+        for model in models:
+            setting = replace(asked, model=model, batch_size=batch)
+            least = (plan(replace(setting, micro_batch=piece, lean=True)).total for piece in (1, None))
+            if min(least) <= limit:
+                whole = batch < asked.batch_size
+                yield from _pieces(replace(setting, micro_batch=None) if whole else setting)
         batch //= 2
+
+
+def _pieces(asked: Setting) -> Iterator[Setting]:
+    """In ever smaller pieces, each as fast as it goes and in least memory."""
+    piece = asked.micro_batch
+    while piece is None or piece >= 1:
+        for lean in (False, True):
+            if lean or not asked.lean:
+                yield replace(asked, micro_batch=piece, lean=lean)
+        piece = (asked.batch_size if piece is None else piece) // 2
 
 
 def _given_up(asked: Setting, found: Setting) -> tuple[str, ...]:
@@ -122,6 +133,9 @@ def _given_up(asked: Setting, found: Setting) -> tuple[str, ...]:
         lines.append(f"speed: {found.mode} (--memory-limit, or the least: --lean)")
     if found.micro_batch is not None and found.micro_batch != asked.micro_batch:
         lines.append(f"one piece: micro-batches of {found.micro_batch}, same bits (--micro-batch {found.micro_batch})")
+    if found.model != asked.model:
+        trained, layers = learning(found.model)
+        lines.append(f"layers: {trained} of {layers} with parameters are trained (--train-last {depth(found.model)})")
     if found.batch_size != asked.batch_size:
         lines.append(f"batch size: {found.batch_size} instead of {asked.batch_size} (--batch-size {found.batch_size})")
     if found.formats != asked.formats:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from fxptrain.nn.describe import trained_parameters
 from fxptrain.nn.layers.contract import Stage
 from fxptrain.nn.model import Model
 
@@ -36,9 +37,10 @@ def rounding_counts(model: Model, batch: int) -> dict[str, Any]:
     """
     parametric = [stage for stage in model.stages if stage.parameters]
     outputs = sum(_outputs(stage) for stage in parametric)
-    parameters = sum(parameter.flat.size for stage in parametric for parameter in stage.parameters)
+    parameters = trained_parameters(model)
     forward = sum(stage.out_elements for stage in model.stages if stage.y_form is not stage.x_form)
-    errors = sum(stage.out_elements for stage in model.stages)  # of every tensor once, however many read it
+    needed = (stage for i, stage in enumerate(model.stages) if model.graph.needs_error(i))
+    errors = sum(stage.out_elements for stage in needed)  # of every tensor once, however many read it
     ste = parameters if model.rule.master else 0
     return {
         "batch_size": batch,

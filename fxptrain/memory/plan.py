@@ -18,6 +18,7 @@ import numpy as np
 from fxptrain.errors import FxptrainError
 from fxptrain.fixed.multiplier import Multiplier
 from fxptrain.names import shown
+from fxptrain.nn.describe import trained_parameters
 from fxptrain.nn.engine.curve import smallest
 from fxptrain.nn.engine.layout import Layout
 from fxptrain.nn.engine.schedule import FAST, Schedule
@@ -123,6 +124,8 @@ class Setting:
 def paper_bytes(model: Model, method: str, batch: int) -> int:
     """Bytes by the paper's accounting: parameters, momentum, and the saved inputs of the parametric layers.
 
+    Of what is not trained, parameters alone.
+
     ``2 P T + B (A T + I 32)`` bits for SQPU and HTEQPU with P parameters of T bits, A saved inputs and I pixels of 32
     bits; STE keeps parameters and momentum in 32 bits; ``float32`` everything. Gradients, masks and pool indices are
     not in it.
@@ -137,13 +140,13 @@ def paper_bytes(model: Model, method: str, batch: int) -> int:
         param = momentum = FLOAT_BITS
     if method == "float32":
         activation = FLOAT_BITS
-    parametric = [stage for stage in model.stages if stage.parameters]
-    parameters = sum(parameter.flat.size for stage in parametric for parameter in stage.parameters)
-    image = elements_of(model.spec.input_shape)
-    saved = {
-        tensor: model.stages[tensor].out_elements for stage in parametric for tensor in stage.inputs if tensor != INPUT
-    }
-    bits = parameters * (param + momentum) + batch * (sum(saved.values()) * activation + image * FLOAT_BITS)
+    parameters = sum(parameter.flat.size for stage in model.stages for parameter in stage.parameters)
+    read = {tensor for stage in model.stages if stage.trains_weights for tensor in stage.inputs}
+    first = next(stage for stage in model.stages if stage.parameters)
+    image = elements_of(model.spec.input_shape) if first.trains_weights else 0
+    saved = sum(model.stages[tensor].out_elements for tensor in read if tensor != INPUT)
+    bits = parameters * param + trained_parameters(model) * momentum
+    bits += batch * (saved * activation + image * FLOAT_BITS)
     return -(-bits // 8)
 
 

@@ -5,13 +5,17 @@ What does not belong here: printing (`cli_memory`) and planning (`memory`).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from fxptrain.memory.fit import Fitted
 from fxptrain.memory.plan import METHODS, MemoryPlan, Setting, measure, paper_bytes, plan
 from fxptrain.names import one_line
+from fxptrain.nn.describe import trained_parameters
 from fxptrain.nn.engine.curve import curve
+from fxptrain.nn.spec import ModelSpec
+from fxptrain.nn.tuning import depth, learning
 from fxptrain.table import table
 
 FLOAT = "float32"
@@ -38,6 +42,7 @@ def memory_facts(setting: Setting, *, measured: bool = True) -> dict[str, Any]:
         "param_bits": setting.formats.param_bits,
         "activation_bits": setting.formats.activation_bits,
         "error_bits": setting.formats.error_bits,
+        "trained": dict(zip(("layers", "of"), learning(setting.model), strict=True)),
         "batch_size": setting.batch_size,
         "micro_batch": setting.micro_batch,
         "threads": setting.threads,
@@ -60,6 +65,50 @@ def curve_facts(setting: Setting) -> list[dict[str, Any]]:
         }
         for point in curve(model, setting.piece, setting.threads, pieces=setting.summed)
     ]
+
+
+def depth_facts(setting: Setting, models: Sequence[ModelSpec]) -> list[dict[str, Any]]:
+    """Planned bytes of training ever more layers, the last one alone first.
+
+    Parameters
+    ----------
+    setting : Setting
+        Of which the model is left out of account.
+    models : sequence of ModelSpec
+        The same one, with other layers trained.
+    """
+    found = []
+    for spec in sorted(models, key=depth):
+        one = replace(setting, model=spec)
+        model = one.build()
+        first = next(stage for stage in model.stages if stage.trains)
+        planned = {name: plan(replace(one, lean=name == "lean", schedule=None), model) for name in ("fast", "lean")}
+        found.append(
+            {
+                "train_last": depth(spec),
+                "from": first.name,
+                "trained_parameters": trained_parameters(model),
+                **{name: whole.total for name, whole in planned.items()},
+            }
+        )
+    return found
+
+
+def depths_text(setting: Setting, found: list[dict[str, Any]]) -> str:
+    """What ``fxptrain memory --train-last auto`` prints."""
+    rows = [
+        [str(row["train_last"]), row["from"], *(f"{row[key]:,}" for key in ("trained_parameters", "fast", "lean"))]
+        for row in found
+    ]
+    facts = {"model": setting.model.name, "batch_size": setting.batch_size, "micro_batch": setting.micro_batch}
+    widths = {"param_bits": setting.formats.param_bits, "activation_bits": setting.formats.activation_bits}
+    return "\n".join(
+        [
+            f"{_title(facts | widths)}: bytes of a training step, planned, by what is trained",
+            "",
+            table(["--train-last", "from", "parameters", "fast", "lean"], rows),
+        ]
+    )
 
 
 def _method_facts(setting: Setting, ste: int, *, measured: bool) -> dict[str, Any]:
@@ -103,6 +152,11 @@ def _title(found: dict[str, Any]) -> str:
     return f"{one_line(found['model'])}: {bits}, batch {found['batch_size']}{pieces}"
 
 
+def _trained(found: dict[str, Any]) -> str:
+    some, layers = found["trained"]["layers"], found["trained"]["of"]
+    return "" if some == layers else f", {some} of {layers} layers with parameters trained"
+
+
 def memory_text(found: dict[str, Any]) -> str:
     """What ``fxptrain memory`` prints."""
     rows = [_method_row(name, facts) for name, facts in found["methods"].items()]
@@ -110,7 +164,7 @@ def memory_text(found: dict[str, Any]) -> str:
     fast, lean = found["modes"]["fast"], found["modes"]["lean"]
     threads = f"{found['threads']} thread{'s' if found['threads'] > 1 else ''}"
     parts = [
-        f"{_title(found)}, {found['error_bits']}-bit errors, {threads}, {found['mode']}",
+        f"{_title(found)}, {found['error_bits']}-bit errors, {threads}, {found['mode']}{_trained(found)}",
         "",
         table(heads, rows),
         "",

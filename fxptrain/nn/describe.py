@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from fxptrain.fixed.format import FxP
+from fxptrain.nn.layers.contract import Stage
 from fxptrain.nn.model import Model
 from fxptrain.nn.state.formats import Counts
 
@@ -23,27 +24,49 @@ def layer_table(model: Model) -> list[dict[str, Any]]:
     Returns
     -------
     list of dict
-        ``layer``, ``input`` and ``output`` (h, w, c), ``parameter_format``, ``momentum_format`` and ``output_format``
-        (FxP, None without parameters), ``parameters``, ``macs``, ``bytes``.
+        ``layer``, ``inputs`` (each (h, w, c)), ``output`` (h, w, c), ``parameter_format``, ``momentum_format`` and
+        ``output_format`` (FxP, None without parameters, the second without trained ones), ``parameters``, ``trained``
+        (``yes``, ``no`` or ``bias``; None without parameters), ``macs``, ``bytes``.
     """
     rows = []
     for stage in model.stages:
         weights = stage.parameters[0].form.format if stage.parameters else None
-        momentum = stage.parameters[0].momentum_form.format if stage.parameters else None
+        momentum = stage.parameters[0].momentum_form.format if stage.trains else None
         rows.append(
             {
                 "layer": stage.title,
-                "input": stage.in_shape,
+                "inputs": list(stage.in_shapes),
                 "output": stage.out_shape,
                 "parameter_format": weights,
                 "momentum_format": momentum,
                 "output_format": stage.y_form.format,
                 "parameters": sum(parameter.flat.size for parameter in stage.parameters),
+                "trained": _trained(stage),
                 "macs": stage.macs,
                 "bytes": sum(array.nbytes for parameter in stage.parameters for array in parameter.arrays().values()),
             }
         )
     return rows
+
+
+def _trained(stage: Stage) -> str | None:
+    """Whether training changes a stage's parameters, or its bias alone."""
+    if not stage.parameters:
+        return None
+    return "yes" if stage.trains_weights else "bias" if stage.trains else "no"
+
+
+def trained_parameters(model: Model) -> int:
+    """How many parameters training changes."""
+    return sum(parameter.flat.size for stage in model.stages for parameter in stage.parameters if parameter.trained)
+
+
+def random_layers(model: Model) -> list[str]:
+    """A line on the layers of a fresh model that are not trained, if there are some."""
+    names = [stage.name for stage in model.stages if stage.parameters and not stage.trains]
+    more = ", ..." if len(names) > 4 else ""
+    told = f"{', '.join(names[:4])}{more}: not trained, so the first, random weights stay. Start from a run (--from)."
+    return [told] if names else []
 
 
 def _row(name: str, form: FxP, counts: Counts, changes: int) -> dict[str, Any]:
@@ -75,19 +98,21 @@ def telemetry(model: Model, *, reset: bool = False) -> list[dict[str, Any]]:
         where it was.
     """
     rows = []
-    for stage in model.stages:
+    for i, stage in enumerate(model.stages):
         if stage.parameters:
             form = stage.parameters[0].form
             row = _row(form.name, form.format, form.epoch, form.changes)
             row["updates"] = sum(parameter.updates for parameter in stage.parameters)
             row["updates_to_zero"] = sum(parameter.still for parameter in stage.parameters)
             rows.append(row)
+        if stage.trains:
             form = stage.parameters[0].momentum_form
             rows.append(_row(form.name, form.format, form.epoch, form.changes))
         if stage.y_form is not stage.x_form:
             rows.append(_row(stage.y_form.name, stage.y_form.format, stage.y_form.epoch, stage.y_form.changes))
-        scale = stage.error_scale
-        rows.append(_row(scale.name, FxP(scale.bits, scale.frac), scale.epoch, scale.changes))
+        if model.graph.needs_error(i):
+            scale = stage.error_scale
+            rows.append(_row(scale.name, FxP(scale.bits, scale.frac), scale.epoch, scale.changes))
     if reset:
         _reset(model)
     return rows

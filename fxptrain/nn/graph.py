@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 from fxptrain.errors import RecipeError, suggestion
@@ -59,6 +60,12 @@ class Graph:
     stages : list of Stage
     readers : list of tuple of Reader
         For every stage, who reads its output, in running order.
+
+    Notes
+    -----
+    What training keeps and computes follows from the parameters that the stages train: a tensor's error is needed where
+    a trained parameter had a part in it (`needs_error`), its values where an error comes back to it or its reader's
+    weights are trained (`is_saved`). Steps, plans, states and the exported C all ask here.
     """
 
     stages: list[Stage]
@@ -69,9 +76,39 @@ class Graph:
         """Whether every stage reads the one before and nothing else."""
         return all(stage.inputs == (i - 1,) for i, stage in enumerate(self.stages))
 
+    @cached_property
+    def _needed(self) -> list[bool]:
+        needed: list[bool] = []
+        for stage in self.stages:
+            needed.append(bool(stage.trains) or any(needed[tensor] for tensor in stage.inputs if tensor != INPUT))
+        return needed
+
+    def needs_error(self, tensor: int) -> bool:
+        """Whether training needs a tensor's error: whether it depends on a parameter that is trained."""
+        return tensor != INPUT and self._needed[tensor]
+
+    def handed_back(self, stage: int) -> list[tuple[int, int]]:
+        """Slots and tensors of a stage's inputs whose errors are needed."""
+        return [(slot, tensor) for slot, tensor in enumerate(self.stages[stage].inputs) if self.needs_error(tensor)]
+
+    def hands_back(self, stage: int) -> bool:
+        """Whether anybody wants the error at a stage's inputs."""
+        return bool(self.handed_back(stage))
+
     def joins(self, tensor: int) -> bool:
         """Whether a tensor's error is the sum of several readers' contributions."""
-        return len(self.readers[tensor]) > 1
+        return len(self.readers[tensor]) > 1 and self.needs_error(tensor)
+
+    def readers_of(self, tensor: int) -> tuple[Reader, ...]:
+        """Who reads a tensor, or the model's input, in running order."""
+        if tensor != INPUT:
+            return self.readers[tensor]
+        pairs = ((i, slot, read) for i, stage in enumerate(self.stages) for slot, read in enumerate(stage.inputs))
+        return tuple(Reader(i, slot) for i, slot, read in pairs if read == INPUT)
+
+    def is_saved(self, tensor: int) -> bool:
+        """Whether the backward pass reads a tensor's values: to let errors pass, or for the gradient of weights."""
+        return self.needs_error(tensor) or any(self.stages[i].trains_weights for i, _ in self.readers_of(tensor))
 
 
 def _title(number: int, layer: LayerSpec) -> str:
@@ -138,9 +175,20 @@ def _order(model: ModelSpec, sources: Sequence[tuple[int, ...]]) -> list[int]:
     return order
 
 
-def in_running_order(model: ModelSpec) -> list[LayerSpec]:
-    """Layers in the order in which they run: each behind all that it reads."""
-    return [model.layers[number] for number in _order(model, _sources(model))]
+def _trained(number: int, layer: LayerSpec, stage: Stage) -> tuple[str, ...]:
+    """Names of the parameters of a stage that its layer lets training change."""
+    if layer.trained == "bias" and "bias" not in stage.parameter_shapes:
+        raise RecipeError(
+            f"Layer {_title(number, layer)!r}: `trainable` (='bias') needs a bias, and the layer has none. Use true or "
+            "false."
+        )
+    return tuple(name for name in stage.parameter_shapes if layer.trained in (True, name))
+
+
+def in_running_order(model: ModelSpec) -> list[tuple[int, tuple[int, ...]]]:
+    """Numbers of the layers in the order in which they run, and of those that each reads, or `INPUT`."""
+    sources = _sources(model)
+    return [(number, sources[number]) for number in _order(model, sources)]
 
 
 class _Builder:
@@ -182,6 +230,7 @@ class _Builder:
             return
         stage = layer.stage(number, _title(number, layer), [reading.shape for reading in read])
         stage.inputs = tuple(reading.tensor for reading in read)
+        stage.trains = _trained(number, layer, stage)
         self.readings[number] = Reading(len(self.stages), stage.out_shape)
         self.tensor_uses[len(self.stages)] = number
         self.stages.append(stage)
@@ -227,6 +276,10 @@ def build_graph(model: ModelSpec) -> Graph:
     stages = _Builder(model).build()
     if not any(stage.parameter_shapes for stage in stages):
         raise RecipeError(f"Model {model.name!r} has no layer with parameters. Add a linear or convolution layer.")
+    if not any(stage.trains for stage in stages):
+        raise RecipeError(
+            f"Model {model.name!r} has no layer that is trained: `trainable` is false in all. Let one of them learn."
+        )
     if stages[-1].function != IDENTITY:
         number = max(i for i, layer in enumerate(model.layers) if layer.function is not None)
         raise RecipeError(

@@ -224,10 +224,11 @@ class Model:
         for stage in parametric:
             auto = self.formats.mode == "auto"
             start = self._first_format(stage, stage in ends) if auto else self._fixed("param")
-            form = TensorFormat(f"{stage.name}.weights", start, adaptive=auto)
+            held = not stage.trains_weights
+            form = TensorFormat(f"{stage.name}.weights", start, adaptive=auto, held=held)
             momentum = self._momentum_form(stage.name, start)
             stage.parameters = tuple(
-                ParameterArray(name, shape, stage.layer, form, momentum, self.rule)
+                ParameterArray(name, shape, stage.layer, form, momentum, self.rule, trained=name in stage.trains)
                 for name, shape in stage.parameter_shapes.items()
             )
             for array in stage.parameters:
@@ -256,8 +257,10 @@ class Model:
         weights.initialize(bound, self.seed)
 
     def _first_format(self, stage: Stage, at_end: bool) -> FxP:
-        bits, bound = self.formats.param_bits, self.bound_of(stage)
-        if self.init_of(stage) == "uniform" or bound is None:
+        """Of what the weights begin with; of zeros, as if they began as usual."""
+        bits, init = self.formats.param_bits, self.init_of(stage)
+        bound = bound_of("kaiming", stage.fan_in, stage.fan_out) if init == "zero" else self.bound_of(stage)
+        if init == "uniform" or bound is None:
             return FxP(bits, bits - 1 if at_end else bits)
         return format_of(bound, bits)
 
@@ -280,14 +283,18 @@ class Model:
     # Formats in motion -------------------------------------------------------------------------------------------
 
     def tensor_formats(self) -> list[TensorFormat]:
-        """Every tracked format once, in layer order."""
+        """Every tracked format once, in layer order; of a momentum where there is one."""
         found: list[TensorFormat] = []
         for stage in self.stages:
             for parameter in stage.parameters[:1]:
-                found += [parameter.form, parameter.momentum_form]
+                found += [parameter.form, *([parameter.momentum_form] if stage.trains else [])]
             if stage.rounds:
                 found.append(stage.y_form)
         return found
+
+    def error_scales(self) -> list[ErrorScale]:
+        """The scales of the errors that training needs, in layer order."""
+        return [stage.error_scale for i, stage in enumerate(self.stages) if self.graph.needs_error(i)]
 
     def error_formats(self) -> tuple[list[FxP], list[int]]:
         """Per stage, this step's format of its output error and the fractional bits of the sums behind it."""
@@ -323,13 +330,14 @@ class Model:
     def adapt(self) -> None:
         """Adapt all adaptive formats to their counters and move the parameters to their new grids."""
         for stage in self.stages:
-            if stage.parameters:
+            if stage.trains:
                 first = stage.parameters[0]
                 change, momentum_change = first.form.adapt(), first.momentum_form.adapt()
                 if self.formats.momentum_frac == "param":
                     momentum_change = first.momentum_form.move(change)
                 for parameter in stage.parameters:
-                    parameter.regrid(change, momentum_change, self.seed, self.step)
+                    if parameter.trained:
+                        parameter.regrid(change, momentum_change, self.seed, self.step)
             if stage.rounds:
                 stage.y_form.adapt()
                 if stage.finest_output is not None and stage.y_form.adaptive:
@@ -343,8 +351,9 @@ class Model:
         Returns
         -------
         dict of str to int array
-            ``weights`` and ``bias`` in their extents, raw in the stage's parameter format; ``weights_momentum`` and
-            ``bias_momentum`` flat, raw in its momentum format; for ``ste`` ``..._master``, flat int32.
+            ``weights`` and ``bias`` in their extents, raw in the stage's parameter format; where they are trained,
+            ``weights_momentum`` and ``bias_momentum`` flat, raw in its momentum format; for ``ste`` ``..._master``,
+            flat int32.
         """
         return {
             f"{stage.layer}.{name}": array
@@ -369,11 +378,12 @@ class Model:
             "seed": self.seed,
             "calibrated": int(self.calibrated),
             "formats": {form.name: form.state() for form in self.tensor_formats()},
-            "error_scales": {stage.error_scale.name: stage.error_scale.state() for stage in self.stages},
+            "error_scales": {scale.name: scale.state() for scale in self.error_scales()},
             "still": {
                 f"{stage.layer}.{parameter.name}": [parameter.still, parameter.updates]
                 for stage in self.stages
                 for parameter in stage.parameters
+                if parameter.trained
             },
         }
 
@@ -398,11 +408,13 @@ class Model:
                 raise CheckpointError(f"`model.{name}` (={numbers[name]}) of the state must be 0 to {MAX_SEED}.")
         for form in self.tensor_formats():
             form.load(numbers["formats"][form.name])
+        for scale in self.error_scales():
+            scale.load(numbers["error_scales"][scale.name])
         for stage in self.stages:
-            stage.error_scale.load(numbers["error_scales"][stage.error_scale.name])
             for parameter in stage.parameters:
                 parameter.load(arrays, f"{stage.layer}.")
-                parameter.still, parameter.updates = numbers["still"][f"{stage.layer}.{parameter.name}"]
+                if parameter.trained:
+                    parameter.still, parameter.updates = numbers["still"][f"{stage.layer}.{parameter.name}"]
         self.step, self.seed, self.calibrated = numbers["step"], numbers["seed"], bool(numbers["calibrated"])
 
     def weights_sha256(self) -> str:

@@ -16,13 +16,14 @@ from fxptrain.nn.layers.conv import Conv2d, Linear
 from fxptrain.nn.layers.depthwise import DepthwiseConv2d
 from fxptrain.nn.layers.layout import Concat, Flatten
 from fxptrain.nn.layers.pool import AvgPool2d, GlobalAvgPool, MaxPool2d
+from fxptrain.nn.layers.series import AvgPool1d, Conv1d, DepthwiseConv1d, MaxPool1d
 from fxptrain.nn.layers.windows import Padding, Pair
 from fxptrain.nn.state.initialization import Init
 
 __all__ = [
-    "Add", "AvgPool2d", "Concat", "Conv2d", "DepthwiseConv2d", "Flatten", "FormatSpec", "GlobalAvgPool", "Init",
-    "LayerSpec", "LeakyReLU", "Linear", "Loss", "MaxPool2d", "ModelSpec", "OptimizerSpec", "Padding", "Pair", "ReLU",
-    "ReLU6", "RoundingName", "Shape",
+    "Add", "AvgPool1d", "AvgPool2d", "Concat", "Conv1d", "Conv2d", "DepthwiseConv1d", "DepthwiseConv2d", "Flatten",
+    "FormatSpec", "GlobalAvgPool", "Init", "LayerSpec", "LeakyReLU", "Linear", "Loss", "MaxPool1d", "MaxPool2d",
+    "ModelSpec", "OptimizerSpec", "Padding", "Pair", "ReLU", "ReLU6", "RoundingName", "Shape",
 ]  # fmt: skip
 
 Loss = Literal["cross-entropy", "squared-error"]
@@ -43,7 +44,7 @@ class ModelSpec:
         In the order in which they are written, which is what their numbers, and so their draws, come from.
     loss : {"cross-entropy", "squared-error"}
         What training makes small; the last layer's outputs are one for each class.
-    init : {"uniform", "kaiming", "xavier", "data"}
+    init : {"uniform", "kaiming", "xavier", "zero", "data"}
         How far the initial weights of layers reach that do not say it themselves (`initialization.bound_of`). With
         ``uniform`` the signal shrinks from layer to layer, so that networks of more than a few hardly train; in small
         ones whose weights have fewer than 8 bits it is the better choice, as its grid is finer. ``data`` looks at the

@@ -6,7 +6,7 @@ What does not belong here: the rules themselves (`recipe`).
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any, get_args
 
@@ -17,7 +17,7 @@ from fxptrain.names import MAX_SHOWN, one_line, shortened, shown
 
 MOST_TOLD = 100  # of the mistakes in a file; a message shows fewer
 _UNKNOWN = {"extra_forbidden", "unexpected_keyword_argument"}
-_CHOICE = re.compile(r"(constrained-)?(float|int|str)|tuple\[.*\]|function-before\[.*\]")
+_CHOICE = re.compile(r"(constrained-)?(bool|float|int|str)|(tuple|literal|function-before)\[.*\]")
 
 
 def explain(error: ValidationError, root: type[BaseModel], kinds: Mapping[str, type], whole: str = "a recipe") -> str:
@@ -41,9 +41,41 @@ def explain(error: ValidationError, root: type[BaseModel], kinds: Mapping[str, t
         shorter = [known for known in told if path.startswith(f"{known}[") and item["type"] not in _UNKNOWN]
         for known in shorter:
             del told[known]
-        if not deeper:
+        if path in told and item["type"] == "literal_error":  # a word in the place of what the first one asks for
+            told[path] = f"{told[path].removesuffix('.')}, or {item['ctx']['expected']}."
+        elif not deeper:
             told.setdefault(path, _one(item, root, kinds, whole))
     return " ".join(told.values())
+
+
+def reinterpreted(given: Any, made: Any, path: str = "") -> Iterator[str]:
+    """What the validation library would take for something else: true for 1, a text for a number, 1 for true.
+
+    Parameters
+    ----------
+    given, made : dict, list or value
+        What was validated, and the same as plain values after that.
+    path : str
+        Where it stands.
+
+    Examples
+    --------
+    >>> list(reinterpreted({"epochs": True, "lr": "0.1"}, {"epochs": 1, "lr": 0.1}))
+    ['`epochs` (=True): must be a number.', "`lr` (='0.1'): must be a number, without quotes."]
+    """
+    if isinstance(made, dict) and isinstance(given, Mapping):
+        for key, value in given.items():
+            if key in made:
+                yield from reinterpreted(value, made[key], f"{path}.{key}".lstrip("."))
+    elif isinstance(made, list | tuple) and isinstance(given, list | tuple):
+        for i, (value, kept) in enumerate(zip(given, made, strict=False)):
+            yield from reinterpreted(value, kept, f"{path}[{i}]")
+    elif isinstance(given, bool) and not isinstance(made, bool):
+        yield f"`{path}` (={given}): must be a number."
+    elif isinstance(made, bool) and not isinstance(given, bool):
+        yield f"`{path}` (={shown(given)}): must be true or false."
+    elif isinstance(given, str) and not isinstance(made, str):
+        yield f"`{path}` (={shown(given)}): must be a number, without quotes."
 
 
 def _path(location: tuple[Any, ...], kinds: Mapping[str, type]) -> str:

@@ -13,16 +13,25 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Self, get_args, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    ValidationError,
+    model_validator,
+)
 from pydantic_core import CoreSchema, core_schema
 
 from fxptrain.errors import RecipeError
 from fxptrain.names import shown
 from fxptrain.nn.layers.registry import layer_kinds
+from fxptrain.nn.layers.series import SeriesPadding
 from fxptrain.nn.learning_rate import ScheduleType
 from fxptrain.nn.spec import FormatSpec, LayerSpec, ModelSpec, OptimizerSpec, Padding, Pair
 from fxptrain.recipe import files as recipe_files
-from fxptrain.recipe.errors import explain
+from fxptrain.recipe.errors import explain, reinterpreted
 from fxptrain.sizes import MAX_ELEMENTS
 
 Count = Annotated[int, Field(ge=1, le=MAX_ELEMENTS)]
@@ -41,11 +50,11 @@ class DataSpec:
     Parameters
     ----------
     name : str
-        ``glyphs``, ``fashion-mnist``, ``mnist``, a directory of IDX files, an NPZ file or a CSV file.
+        ``glyphs``, ``fashion-mnist``, ``mnist``, or a path that `load_data` knows.
     label : str, optional
         Column of the labels of a CSV file; left out: the one called label, class or target.
     header : bool, optional
-        Whether the first row of a CSV file names the columns; left out: it does if no cell is a number.
+        Whether the first row of a CSV file names the columns; left out: told by the rule of `read_csv`.
     arrays : str, optional
         Arrays of an NPZ file, as ``x=images,y=labels``.
     mean, std : float or one for each channel, optional
@@ -106,6 +115,30 @@ class StoppingSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AugmentationSpec:
+    """How training samples are changed in every epoch, see `fxptrain.data.augmentation.Augmentation`.
+
+    Parameters
+    ----------
+    flip : bool
+        Mirror every second one left to right.
+    crop, shift : int
+        Move it in both directions, or along its width, by at most so many positions.
+    scale, noise : float
+        Multiply it by 1 within so much; add at most so many standard deviations to every value.
+    cutout : int
+        Side of a square that becomes zero.
+    """
+
+    flip: bool = False
+    crop: Whole = 0
+    shift: Whole = 0
+    scale: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    noise: Annotated[float, Field(ge=0)] = 0.0
+    cutout: Whole = 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainingSpec:
     """Length, batch and seed of a run.
 
@@ -140,26 +173,29 @@ def _plain(value: Any) -> Any:
     return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
 
 
+_PADDINGS: dict[Any, tuple[tuple[int, ...], tuple[str, ...], str]] = {  # lists of which lengths, which words
+    Padding: ((2, 4), ("same",), 'one number, two (height, width), four (top, left, bottom, right) or "same"'),
+    SeriesPadding: ((2,), ("same", "causal"), 'one number, two (before, after), "same" or "causal"'),
+}
+
+
 def _paired(kind: type[LayerSpec]) -> Callable[[Any], Any]:
     """A function that doubles single numbers of a layer's table where pairs are meant: ``kernel = 5``.
 
     It raises ValueError where a padding is none of what that may be.
     """
     hints = get_type_hints(kind)
-    paddings = [name for name, hint in hints.items() if hint == Padding]
+    paddings = {name: _PADDINGS[hint] for name, hint in hints.items() if hint in _PADDINGS}
     pairs = {name for name, hint in hints.items() if hint == Pair or Pair in get_args(hint)}
 
     def doubled(table: Any) -> Any:
         if not isinstance(table, dict):
             return table
-        for name in paddings:
+        for name, (lengths, words, told) in paddings.items():
             sides = table.get(name, 0)
-            some = isinstance(sides, list | tuple) and len(sides) in (2, 4)
-            if not some and type(sides) is not int and sides != "same":
-                raise ValueError(
-                    f"A layer's `{name}` (={shown(sides)}) must be one number, two (height, width), four (top, left, "
-                    'bottom, right) or "same"'
-                )
+            some = isinstance(sides, list | tuple) and len(sides) in lengths
+            if not some and type(sides) is not int and sides not in words:
+                raise ValueError(f"A layer's `{name}` (={shown(sides)}) must be {told}")
         return {key: [item, item] if key in pairs and type(item) is int else item for key, item in table.items()}
 
     return doubled
@@ -176,12 +212,17 @@ class _FromRegistry:
         return core_schema.tagged_union_schema(kinds, discriminator="type")
 
 
+def _with_height(shape: Any) -> Any:
+    """A sample (t, c) of a series as an image of height 1."""
+    return [1, *shape] if isinstance(shape, list | tuple) and len(shape) == 2 else shape
+
+
 @dataclass(frozen=True, kw_only=True)
 class _ModelTable(ModelSpec):
     """How a model stands in a file."""
 
     name: Annotated[str, Field(min_length=1, max_length=1000)]
-    input_shape: tuple[Count, Count, Count]
+    input_shape: Annotated[tuple[Count, Count, Count], BeforeValidator(_with_height)]
     layers: tuple[Annotated[LayerSpec, _FromRegistry()], ...]
 
 
@@ -218,30 +259,37 @@ class Recipe(BaseModel):
     schedule: ScheduleSpec = ScheduleSpec()
     training: TrainingSpec = TrainingSpec()
     early_stopping: StoppingSpec | None = None
+    augmentation: AugmentationSpec | None = None
     start: StartSpec | None = None
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
         """Reject settings that contradict each other."""
-        formats = self.formats
-        if formats.mode == "fixed" and (formats.param_frac is None or formats.activation_frac is None):
-            raise ValueError("`formats.mode` (='fixed') needs `formats.param_frac` and `formats.activation_frac`")
-        if (self.data.mean is None) != (self.data.std is None):
-            raise ValueError("`data.mean` and `data.std` go together: give both, or none for the data's own")
-        for name, needed in (
-            ("schedule.type (='plateau')", self.schedule.type == "plateau"),
-            ("early_stopping", self.early_stopping is not None),
-        ):
-            if needed and not self.data.validation:
-                raise ValueError(f"`{name}` watches the validation loss: set `data.validation` above 0")
-        if self.optimizer.momentum_units == "weight" and formats.momentum_frac is None:
-            raise ValueError(
-                "`optimizer.momentum_units` (='weight') needs `formats.momentum_frac`, as nothing measures those units "
-                "before training; the paper's is 'param'"
-            )
+        formats, watched = self.formats, self.data.validation
         batch, micro = self.training.batch_size, self.training.micro_batch
-        if micro is not None and micro > batch:
-            raise ValueError(f"`training.micro_batch` (={micro}) must not exceed `training.batch_size` (={batch})")
+        wrong = {
+            "`formats.mode` (='fixed') needs `formats.param_frac` and `formats.activation_frac`": (
+                formats.mode == "fixed" and (formats.param_frac is None or formats.activation_frac is None)
+            ),
+            "`data.mean` and `data.std` go together: give both, or none for the data's own": (
+                (self.data.mean is None) != (self.data.std is None)
+            ),
+            "`schedule.type` (='plateau') watches the validation loss: set `data.validation` above 0": (
+                self.schedule.type == "plateau" and not watched
+            ),
+            "`early_stopping` watches the validation loss: set `data.validation` above 0": (
+                self.early_stopping is not None and not watched
+            ),
+            "`optimizer.momentum_units` (='weight') needs `formats.momentum_frac`, as nothing measures those units "
+            "before training; the paper's is 'param'": (
+                self.optimizer.momentum_units == "weight" and formats.momentum_frac is None
+            ),
+            f"`training.micro_batch` (={micro}) must not exceed `training.batch_size` (={batch})": (
+                micro is not None and micro > batch
+            ),
+        }
+        if any(wrong.values()):
+            raise ValueError(". ".join(text for text, found in wrong.items() if found))
         return self
 
     @property
@@ -302,9 +350,13 @@ def make_recipe(table: dict[str, Any], where: str = _FILE) -> Recipe:
     """
     _know_all_layers(tuple(layer_kinds().items()))
     try:
-        return Recipe.model_validate(table)
+        made = Recipe.model_validate(table)
     except ValidationError as error:
         raise RecipeError(f"{where}: {explain(error, Recipe, layer_kinds())}") from None
+    changed = " ".join(reinterpreted({key: _plain(value) for key, value in table.items()}, made.table()))
+    if changed:
+        raise RecipeError(f"{where}: {changed}")
+    return made
 
 
 @lru_cache(maxsize=1)
@@ -372,22 +424,23 @@ def _without_none(table: dict[str, Any]) -> dict[str, Any]:
 
 def toml_text(table: dict[str, Any]) -> str:
     """TOML of strings, numbers, lists and one level of sections; lists of tables become lines of inline tables."""
-    lines = [f"{key} = {_value(value)}" for key, value in table.items() if not isinstance(value, dict)]
+    lines = [f"{key} = {toml_value(value)}" for key, value in table.items() if not isinstance(value, dict)]
     for section, values in table.items():
         if isinstance(values, dict):
-            lines += ["", f"[{section}]", *(f"{key} = {_value(value)}" for key, value in values.items())]
+            lines += ["", f"[{section}]", *(f"{key} = {toml_value(value)}" for key, value in values.items())]
     return "\n".join(lines).lstrip("\n") + "\n"
 
 
-def _value(value: Any) -> str:
+def toml_value(value: Any) -> str:
+    """A value as TOML has it."""
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")  # TOML escapes as JSON does
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, dict):
-        return "{ " + ", ".join(f"{key} = {_value(item)}" for key, item in value.items()) + " }"
-    if isinstance(value, list):
+        return "{ " + ", ".join(f"{key} = {toml_value(item)}" for key, item in value.items()) + " }"
+    if isinstance(value, list | tuple):
         if any(isinstance(item, dict) for item in value):
-            return "[\n" + "".join(f"    {_value(item)},\n" for item in value) + "]"
-        return "[" + ", ".join(_value(item) for item in value) + "]"
+            return "[\n" + "".join(f"    {toml_value(item)},\n" for item in value) + "]"
+        return "[" + ", ".join(toml_value(item) for item in value) + "]"
     return repr(value)

@@ -109,6 +109,12 @@ def without_signal(tensors: list[dict[str, Any]]) -> list[str]:
     return lines
 
 
+def is_chance(accuracy: float, counts: list[int]) -> bool:
+    """Whether an accuracy is that of guessing; `counts` are the samples of each class."""
+    present = sum(count > 0 for count in counts)
+    return present > 1 and accuracy <= CHANCE / present
+
+
 def of_result(accuracy: float, counts: list[int]) -> list[str]:
     """A line where the test accuracy is that of guessing; `counts` are the test samples of each class.
 
@@ -117,9 +123,9 @@ def of_result(accuracy: float, counts: list[int]) -> list[str]:
     >>> of_result(0.11, [10, 10, 10, 10, 10, 10, 10, 10, 10, 10])
     ['training ended at chance: 11.0% of 10 classes. Look at the learning rate, the labels, and `fxptrain info RUN`.']
     """
-    present = sum(count > 0 for count in counts)
-    if present < 2 or accuracy > CHANCE / present:
+    if not is_chance(accuracy, counts):
         return []
+    present = sum(count > 0 for count in counts)
     return [
         f"training ended at chance: {accuracy:.1%} of {present} classes. Look at the learning rate, the labels, and "
         "`fxptrain info RUN`."

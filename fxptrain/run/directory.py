@@ -165,6 +165,8 @@ class RunDirectory:
 def first_difference(old: dict[str, Any], new: dict[str, Any]) -> tuple[str, Any, Any] | None:
     """Dotted key and both values where two recipes' tables differ first; None where they are equal.
 
+    Lists of as many tables, as of layers, are compared table by table.
+
     Examples
     --------
     >>> first_difference({"a": {"b": 1, "c": 2}}, {"a": {"b": 1, "c": 3}})
@@ -172,10 +174,19 @@ def first_difference(old: dict[str, Any], new: dict[str, Any]) -> tuple[str, Any
     """
     for key in [*old, *(key for key in new if key not in old)]:
         a, b = old.get(key), new.get(key)
-        if isinstance(a, dict) and isinstance(b, dict):
-            inner = first_difference(a, b)
+        for place, x, y in _pairs(a, b):
+            inner = first_difference(x, y)
             if inner is not None:
-                return f"{key}.{inner[0]}", inner[1], inner[2]
-        elif a != b:
+                return f"{key}{place}.{inner[0]}", inner[1], inner[2]
+        if a != b and not _pairs(a, b):
             return key, a, b
     return None
+
+
+def _pairs(a: Any, b: Any) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
+    """Tables that are compared one by one, of two values, and where they stand in them."""
+    if isinstance(a, dict) and isinstance(b, dict):
+        return [("", a, b)]
+    both = list(zip(a, b, strict=True)) if isinstance(a, list) and isinstance(b, list) and len(a) == len(b) else []
+    tables = all(isinstance(value, dict) for pair in both for value in pair)
+    return [(f"[{i}]", x, y) for i, (x, y) in enumerate(both)] if tables else []

@@ -86,7 +86,7 @@ def propose(data: Dataset, name: str, path: str, reading: Reading, bits: int = 8
     )
     reasons = (
         f"{samples:,} training and {len(data.test):,} test samples of shape {data.input_shape}: {kind}; {numbers}.",
-        f"{classes} classes: {', '.join(data.classes[:12])}{' ...' if classes > 12 else ''}.",
+        f"{classes} class{'es' * (classes > 1)}: {', '.join(data.classes[:12])}{' ...' if classes > 12 else ''}.",
         f"{epochs} epochs of {steps:,} steps: about {STEPS:,} steps, at least {EPOCHS.start} epochs.",
         *([f"{validation:,} samples validate after every epoch; the best epoch is kept."] if validation else []),
         *([f"With {bits} bits so small a model learns more from small first weights."] if bits < FINE else []),

@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
 from fxptrain.errors import CheckpointError
 from fxptrain.fixed.format import FxP
 from fxptrain.names import one_line, shown
-from fxptrain.nn.describe import layer_table
+from fxptrain.nn.describe import layer_table, trained_parameters
+from fxptrain.nn.layers.contract import LayerSpec
+from fxptrain.nn.layers.registry import layer_kinds
 from fxptrain.nn.model import Model
 from fxptrain.recipe import Recipe, load_recipe, recipe_names
+from fxptrain.recipe.schema import toml_value
 from fxptrain.run.advice import of_tensors
 from fxptrain.run.directory import RunDirectory
 from fxptrain.run.evaluation import build_model, describe, load_run
@@ -27,6 +31,39 @@ from fxptrain.table import table
 def recipes() -> list[dict[str, str]]:
     """Name and description of every shipped recipe."""
     return [{"name": name, "description": load_recipe(name).description} for name in recipe_names()]
+
+
+def layers() -> list[dict[str, str]]:
+    """Every kind of layer: its `type` in a recipe, its other keys, what it computes."""
+    return [
+        {"type": name, "keys": _keys(kind), "what": (kind.__doc__ or "").splitlines()[0].replace("``", "`")}
+        for name, kind in sorted(layer_kinds().items())
+    ]
+
+
+def _keys(kind: type[LayerSpec]) -> str:
+    """The keys of a kind of layer alone: those that it needs, in bold, and others with what they are if left out."""
+    common = {field.name for field in fields(LayerSpec)} | {"type"}
+    own = [field for field in fields(kind) if field.name not in common]
+    needed = [f"**{field.name}**" for field in own if field.default is MISSING]
+    others = [
+        field.name if field.default is None else f"{field.name} = {toml_value(field.default)}"
+        for field in own
+        if field.default is not MISSING
+    ]
+    return ", ".join([*needed, *others])
+
+
+_FOR_ALL = (
+    "Keys in bold are needed. Every layer may have `name`, and `input` or `inputs`, the names of the layers that it",
+    'reads; left out: the one before it. `kernel = 3` stands for `[3, 3]`. `padding` may be "same".',
+)
+
+
+def layers_text(listed: list[dict[str, str]]) -> str:
+    """The kinds of layers as a table in Markdown, and the keys of all of them."""
+    lines = [f"| {item['type']} | {item['keys']} | {item['what']} |" for item in listed]
+    return "\n".join(["| type | keys | what it computes |", "|---|---|---|", *lines, "", *_FOR_ALL])
 
 
 def facts(run_or_recipe: str, changes: dict[str, Any]) -> dict[str, Any]:
@@ -67,6 +104,7 @@ def model_facts(recipe: Recipe, model: Model) -> dict[str, Any]:
         "description": recipe.description,
         "layers": [{key: _plain(value) for key, value in layer.items()} for layer in layers],
         "parameters": sum(layer["parameters"] for layer in layers),
+        "trained_parameters": trained_parameters(model),
         "macs": sum(layer["macs"] for layer in layers),
         "state_bytes": sum(array.nbytes for array in model.state_arrays().values()),
     }
@@ -147,7 +185,9 @@ def text(found: dict[str, Any]) -> str:
     heads = list(found["layers"][0])
     rows = [[_cell(layer[head]) for head in heads] for layer in found["layers"]]
     head = one_line(": ".join(filter(None, (found["recipe"], found["description"]))))
-    total = f"{found['parameters']:,} parameters, {found['macs']:,} MACs, {found['state_bytes']:,} bytes of state"
+    parameters, trained = found["parameters"], found["trained_parameters"]
+    some = "" if trained == parameters else f" ({trained:,} of them trained)"
+    total = f"{parameters:,} parameters{some}, {found['macs']:,} MACs, {found['state_bytes']:,} bytes of state"
     parts = [head, "", table([name.replace("_", " ") for name in heads], rows), "", total]
     if "progress" in found:
         progress = found["progress"]
@@ -245,6 +285,8 @@ def _cell(value: Any) -> str:
             return str(value)
         case int():
             return f"{value:,}"
+        case [[*_], *_] | [(*_,), *_]:
+            return " + ".join(map(_cell, value))
         case list() | tuple():
             return "x".join(map(str, value))
         case dict():

@@ -90,20 +90,24 @@ class Origin:
         filled, notes = recipe.changed(changes), []
         if recipe.data.mean is not None and any(getattr(recipe.data, key) != scale[key] for key in ("mean", "std")):
             notes.append("the inputs keep the scale of the run that the training starts from, not the recipe's.")
-        return cls(run, filled, head.name, anew, (*notes, *_format_notes(recipe.formats, run.recipe.formats)))
+        notes += _format_notes(recipe.formats, run.recipe.formats)
+        return cls(run, filled, head.name, anew, tuple(notes))._checked()
 
     def for_classes(self, data: Dataset) -> Self:
         """The same; the last layer starts anew where the data have names of classes and none of them is the run's."""
         signature = self.run.signature
         if self.anew or not signature.is_foreign(data.classes):
             return self
-        return replace(self, anew=f"classes {_listed(data.classes)} instead of {_listed(signature.classes)}")
+        anew = f"classes {_listed(data.classes)} instead of {_listed(signature.classes)}"
+        return replace(self, anew=anew)._checked()
 
     @property
     def measured(self) -> str:
         """Why the scales of errors and momentum are those of the first batch; empty where they are taken over."""
         if self.anew:
             return "of the new layer"
+        if not _trained_in(self.recipe.model) <= _trained_in(self.run.recipe.model):
+            return "the run did not train all the layers that are trained now"
         mine, theirs = self.recipe, self.run.recipe
         for key, a, b in (
             ("formats.error_bits", mine.formats.error_bits, theirs.formats.error_bits),
@@ -114,6 +118,15 @@ class Origin:
             if a != b:
                 return f"of `{key}`, {shown(a)} instead of {shown(b)}"
         return ""
+
+    def _checked(self) -> Self:
+        """Itself; raises `RecipeError` where its last layer would start anew and learn nothing."""
+        if self.anew and not any(layer == self.head for layer, _ in _trained_in(self.recipe.model)):
+            raise RecipeError(
+                f"The last layer, {self.head}, starts anew ({self.anew}), but is not trained: its `trainable` is "
+                "false. Let it learn."
+            )
+        return self
 
     def lines(self) -> list[str]:
         """What differs, for the user."""
@@ -201,8 +214,13 @@ def _difference(mine: ModelSpec, theirs: ModelSpec, graph: Graph, head: int) -> 
 
 
 def _options(layer: LayerSpec) -> dict[str, Any]:
-    """What decides a layer's integers, its first weights aside."""
-    return {key: value for key, value in asdict(layer).items() if key != "init"}
+    """What decides a layer's integers, its first weights and whether they are trained aside."""
+    return {key: value for key, value in asdict(layer).items() if key not in ("init", "trainable")}
+
+
+def _trained_in(model: ModelSpec) -> set[tuple[str, str]]:
+    """Names of the parameters that a model trains, each with its layer's."""
+    return {(stage.name, name) for stage in build_graph(model).stages for name in stage.trains}
 
 
 def _said(layer: LayerSpec | None, other: LayerSpec | None) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ import numpy.typing as npt
 
 from fxptrain.data import Dataset, Normalization, Split, split_validation
 from fxptrain.data.arrays import Data, parts_of_arrays
+from fxptrain.data.augmentation import Augmentation
+from fxptrain.data.dataset import Inputs
 from fxptrain.data.measurement import measure, pixel_norms, uneven_notes
 from fxptrain.data.remarks import class_remarks, order_remark
 from fxptrain.data.shapes import alike
@@ -64,6 +66,14 @@ class Task:
         """One name for each output of the model."""
         return self.signature.classes
 
+    def augmented(self, samples: npt.NDArray[np.int64], epoch: int) -> Inputs:
+        """Training samples as the data has them, changed as the recipe says for an epoch."""
+        inputs, asked = self.train.inputs[samples], augmentation_of(self.recipe)
+        if asked is None:
+            return inputs
+        deviations = [norm.std for norm in norms(self.recipe)]
+        return asked.apply(inputs, samples, seed=self.recipe.training.seed, epoch=epoch, deviations=deviations)
+
     @cached_property
     def data_sha256(self) -> str:
         """Fingerprint of the training and validation samples: a resumed run must have the same."""
@@ -92,6 +102,12 @@ class Task:
         return LearningRate(
             spec.type, base, total_steps=total_steps, warmup_steps=spec.warmup_steps, patience=spec.patience
         )
+
+
+def augmentation_of(recipe: Recipe) -> Augmentation | None:
+    """What is done to training samples; None for nothing."""
+    asked = None if recipe.augmentation is None else Augmentation(**asdict(recipe.augmentation))
+    return asked or None
 
 
 def prepare(
@@ -142,6 +158,8 @@ def prepare(
     rest, validation = fitted.train, fitted.validation
     if validation is None:
         rest, validation = split_validation(rest, recipe.data.validation, recipe.data.split_seed)
+    if (augmentation := augmentation_of(recipe)) is not None:
+        augmentation.check(recipe.model.input_shape)
     train = rest if recipe.data.limit is None else rest.take(slice(recipe.data.limit))
     scale, notes = _scale(recipe, train.inputs, dataset)
     signature = Signature.of(dataset, replace(fitted, train=train), fitted.classes)

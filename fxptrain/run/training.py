@@ -26,7 +26,7 @@ from fxptrain.fixed.multiplier import Multiplier
 from fxptrain.memory.fit import within
 from fxptrain.memory.plan import Setting
 from fxptrain.names import shown
-from fxptrain.nn.describe import telemetry
+from fxptrain.nn.describe import random_layers, telemetry
 from fxptrain.nn.engine import inference
 from fxptrain.nn.engine.data_start import SAMPLES, start_by_data
 from fxptrain.nn.engine.ranks import Ranks
@@ -207,6 +207,7 @@ class Loop:
         setting = Setting.of(self.recipe, threads=threads, lean=lean, ranks=ranks.size, schedule=schedule)
         within(setting, machine_bytes(), either=False, data=task.data_bytes)  # before anything is allocated
         self._said: set[str] = set()
+        self._fresh = model is None and task.origin is None
         self.model, self.rule = self._first(model)
         if model is None and task.origin is None:
             first = epoch_order(len(task.train), training.seed, 0)[:SAMPLES]
@@ -219,7 +220,7 @@ class Loop:
         self.schedule = task.schedule(len(self.batches) * training.epochs)
         self.stopping = None if early is None else EarlyStopping(**asdict(early))
         self.position = Position()
-        self.inputs: Inputs  # raw, of the training split
+        self.inputs: Inputs  # raw, of the training split; as they are, where each epoch changes them
         self.checks: Inputs  # of the validation split
         self.best: State | None = None  # kept here only where there is no directory
         self.metrics: MetricsFile | None = None
@@ -250,8 +251,12 @@ class Loop:
         state = self.ranks.from_first(state)
         if state is None and self.recipe.start is not None and self.task.origin is None:
             raise CheckpointError("There is no checkpoint to go on from; prepare the task anew to start from its run.")
+        if state is None and self._fresh:
+            self._note(random_layers(self.model))
         keep = 0 if state is None else self._load(*state)
-        self.inputs = self.rule.raw(self.task.train.inputs)
+        self.inputs = (
+            self.rule.raw(self.task.train.inputs) if self.recipe.augmentation is None else self.task.train.inputs
+        )
         self.checks = self.rule.raw(self.task.validation.inputs)
         if self.directory is None:
             return
@@ -274,13 +279,19 @@ class Loop:
         order = self.order()
         while position.batch < len(self.batches):
             chosen = order[self.batches[position.batch]]
-            self.train_on(self.inputs[chosen], self.task.train.labels[chosen])
+            self.train_on(self.inputs_of(chosen), self.task.train.labels[chosen])
             self._tell()
             self._heed()
             every, last = training.checkpoint_steps, position.batch == len(self.batches)
             if every is not None and position.step % every == 0 and not last:
                 self.save()
         self.end_epoch()
+
+    def inputs_of(self, samples: npt.NDArray[np.int64]) -> Inputs:
+        """Raw inputs of training samples, changed as they are in this epoch."""
+        if self.recipe.augmentation is None:
+            return self.inputs[samples]
+        return self.rule.raw(self.task.augmented(samples, self.position.epoch))
 
     def order(self) -> npt.NDArray[np.int64]:
         """Order in which this epoch visits the training samples."""

@@ -77,8 +77,9 @@ def layer_specs(draw: st.DrawFn, shape: Shape, kinds: Sequence[type[LayerSpec]] 
 
     Options are drawn from what the kind itself says is worth a try (`LayerSpec.choices`).
     """
-    kind = draw(st.sampled_from(list(kinds or single_input_kinds())))
     h, w, c = shape
+    fit = [kind for kind in kinds or single_input_kinds() if all(map(len, kind.choices([(h, w, c)]).values()))]
+    kind = draw(st.sampled_from(fit))
     options = {name: draw(st.sampled_from(list(values))) for name, values in kind.choices([(h, w, c)]).items()}
     missing = [f.name for f in fields(kind) if f.default is MISSING and f.default_factory is MISSING]
     unsaid = [name for name in missing if name not in options]

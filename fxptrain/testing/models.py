@@ -79,14 +79,14 @@ class _Growing:
 @st.composite
 def model_specs(
     draw: st.DrawFn, *, max_side: int = 8, max_channels: int = 3, max_stages: int = 3, max_classes: int = 5,
-    graphs: bool = True,
+    graphs: bool = True, frozen: bool = False,
 ) -> ModelSpec:  # fmt: skip
     """Models of a few layers of every registered kind, then linear ones, the last of them without activation.
 
     With `graphs`, layers also read earlier tensors: two of one kind side by side, then what joins tensors; and
-    activations stand anywhere.
+    activations stand anywhere. With `frozen`, training changes only some of the layers, or of some the biases alone.
     """
-    height, width = draw(st.integers(2, max_side)), draw(st.integers(2, max_side))
+    height, width = draw(st.integers(1, max_side)), draw(st.integers(2, max_side))  # of height 1: a series
     input_shape = (height, width, draw(st.integers(1, max_channels)))
     grown = _Growing(input_shape)
     kinds = [kind for kind in single_input_kinds() if kind not in ENDS]
@@ -113,7 +113,21 @@ def model_specs(
         grown.append(ReLU())
     grown.append(Linear(features=draw(st.integers(2, max_classes)), bias=draw(st.booleans())))
     loss = draw(st.sampled_from(get_args(Loss)))
+    if frozen:
+        grown.layers = draw(_partly_trained(grown.layers))
     return ModelSpec(name="drawn", input_shape=input_shape, layers=tuple(grown.layers), loss=loss)
+
+
+@st.composite
+def _partly_trained(draw: st.DrawFn, layers: Sequence[LayerSpec]) -> list[LayerSpec]:
+    """The same layers, of which at least one is trained."""
+    can = [i for i, layer in enumerate(layers) if hasattr(layer, "trainable")]
+    always, found = draw(st.sampled_from(can)), list(layers)
+    for i in can:
+        some = ("bias",) if getattr(layers[i], "bias", False) else ()
+        trainable = draw(st.sampled_from([True, *some] if i == always else [True, False, False, *some]))
+        found[i] = replace(layers[i], trainable=trainable)  # type: ignore[call-arg]
+    return found
 
 
 def _activates(kind: type[LayerSpec]) -> bool:

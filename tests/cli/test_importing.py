@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 from click.testing import CliRunner
 
 from fxptrain.cli.main import cli, main
@@ -49,6 +50,30 @@ def test_what_it_says(tmp_path: Path) -> None:
     assert "test accuracy" in shown
     assert "0.conv2d: weights FxP(12, " in shown
     assert f"fxptrain train --resume --out {tmp_path / 'run'}" in shown
+
+
+def test_a_scale_for_each_channel(tmp_path: Path, capsys) -> None:
+    """`--mean A,B` and `--std A,B` are one number a channel; as floats the model sees what it saw in training."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(240) % 2
+    pixels = np.stack([rng.integers(100, 120, (240, 4, 4)), rng.integers(0, 20, (240, 4, 4))], axis=-1)
+    pixels[labels == 1, ..., 1] += 20
+    np.savez(tmp_path / "two.npz", x=pixels.astype(np.uint8), y=labels)
+    file = File((2, 4, 4)).add("GlobalAveragePool").add("Flatten")
+    file.add("Gemm", file.constant([[0, -1], [0, 1]]), transB=1)
+    path, data = str(file.save(tmp_path / "net.onnx")), str(tmp_path / "two.npz")
+    scale = ["--mean", f"{110 / 255},{20 / 255}", "--std", "0.05,0.05"]
+    found = json.loads(invoke("import", path, "--data", data, "--out", str(tmp_path / "a"), *scale, "--json"))
+    assert found["float_accuracy"] == found["test_accuracy"] == 1.0
+    capsys.readouterr()
+    assert main(["import", path, "--data", data, "--out", str(tmp_path / "b")]) == 0
+    told = capsys.readouterr()
+    assert "fed (pixel / 255 - 0.0) / 1.0" in told.out
+    assert "which is chance. It was fed (pixel / 255 - 0.0) / 1.0: are --mean and --std" in told.err
+    assert main(["import", path, "--data", data, "--out", str(tmp_path / "c"), "--mean", "0.5,x"]) == 2
+    assert "'0.5,x' is no number, nor several with commas" in capsys.readouterr().err
+    assert main(["import", path, "--data", data, "--out", str(tmp_path / "c"), "--mean", "1,2,3"]) == 2
+    assert "`data.mean` has 3 numbers, the inputs have 2 channels" in capsys.readouterr().err
 
 
 def test_mistakes_are_one_line(tmp_path: Path, capsys) -> None:

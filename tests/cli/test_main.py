@@ -120,6 +120,30 @@ def test_from_a_run(capsys: pytest.CaptureFixture[str], recipe: str) -> None:
     assert "reads inputs of shape" in fail(capsys, "train", "glyphs", "--from", "first")
 
 
+def test_tuning_the_last_layer(capsys: pytest.CaptureFixture[str], recipe: str) -> None:
+    """From a run, whose first layer stays; the run remembers and resumes; without a run it is told what that means."""
+    first = run(capsys, "train", recipe, "--out", "first", "--epochs", "1")
+    tuned = run(capsys, "train", "--from", "first", "--train-last", "1", "--out", "tuned", "--epochs", "2")
+    assert tuned["weights_sha256"] != first["weights_sha256"]
+    assert tuned["memory"]["planned"] < first["memory"]["planned"]
+    again = run(capsys, "train", "--resume", "--out", "tuned")
+    assert again["weights_sha256"] == tuned["weights_sha256"]
+    facts = run(capsys, "info", "tuned")
+    assert [layer["trained"] for layer in facts["layers"]] == ["no", "yes"]
+    assert (facts["parameters"], facts["trained_parameters"]) == (91, 51)
+    assert {tensor["name"] for tensor in facts["tensors"] if "error" in tensor["name"]} == {"4.linear.error"}
+    assert main(["info", "tuned"]) == 0
+    assert "91 parameters (51 of them trained)" in capsys.readouterr().out
+    biases = run(capsys, "train", "--from", "first", "--train-bias-only", "--out", "biases", "--epochs", "1")
+    assert [layer["trained"] for layer in run(capsys, "info", "biases")["layers"]] == ["bias", "bias"]
+    assert biases["weights_sha256"] != first["weights_sha256"]
+    assert main(["train", recipe, "--train-last", "1", "--epochs", "1", "--out", "random"]) == 0
+    assert "0.conv2d: not trained, so the first, random weights stay." in capsys.readouterr().err
+    assert "`train-last` (=3) must be 1 to 2" in fail(capsys, "train", "--from", "first", "--train-last", "3")
+    other = fail(capsys, "train", "--resume", "--out", "tuned", "--train-last", "2")
+    assert "has `model.layers[0].trainable` = False, not None" in other
+
+
 @pytest.mark.parametrize("name", recipe_names())
 def test_info_of_recipes(capsys: pytest.CaptureFixture[str], name: str) -> None:
     """Layers, parameters and MACs of every shipped recipe."""

@@ -77,6 +77,28 @@ def test_fit(capsys: pytest.CaptureFixture[str], recipe: str) -> None:
     assert "Nothing fits into 1,024 bytes" in capsys.readouterr().err
 
 
+def test_training_some_layers(capsys: pytest.CaptureFixture[str], recipe: str) -> None:
+    """A number of last layers, measured; every number of them beside each other; what fits; mistakes in a line."""
+    whole, last = run(capsys, "memory", recipe), run(capsys, "memory", recipe, "--train-last", "1")
+    assert (whole["trained"], last["trained"]) == ({"layers": 2, "of": 2}, {"layers": 1, "of": 2})
+    assert last["planned"]["total"] == last["measured"]["total"] < whole["planned"]["total"]
+    assert last["paper"]["bytes"] < whole["paper"]["bytes"]
+    rows = run(capsys, "memory", recipe, "--train-last", "auto")["depths"]
+    assert [(row["train_last"], row["from"], row["trained_parameters"]) for row in rows] == [
+        (1, "4.linear", 51), (2, "0.conv2d", 91),
+    ]  # fmt: skip
+    assert [row["fast"] for row in rows] == [last["planned"]["total"], whole["planned"]["total"]]
+    assert main(["memory", recipe, "--train-last", "auto"]) == 0
+    assert "--train-last" in capsys.readouterr().out
+    assert main(["memory", recipe, "--train-last", "1", "--train-bias-only"]) == 0
+    assert "1 of 2 layers with parameters trained" in capsys.readouterr().out
+    found = run(capsys, "memory", recipe, "--train-last", "auto", "--fit", f"{rows[1]['lean'] - 1}")
+    assert found["planned"]["total"] <= found["limit"]
+    for given, message in (("3", "`train-last` (=3) must be 1 to 2"), ("few", "must be a number of layers, or auto")):
+        assert main(["memory", recipe, "--train-last", given]) == 2
+        assert message in capsys.readouterr().err
+
+
 def test_plot_needs_its_extra(capsys: pytest.CaptureFixture[str], recipe: str, tmp_path: Path) -> None:
     """A figure file, or one line that names the extra."""
     code = main(["memory", recipe, "--batch-size", "2", "--plot", "figure.png"])

@@ -89,10 +89,15 @@ def test_other_spellings(tmp_path: Path) -> None:
 
 
 def test_real_numbers(images: Path) -> None:
-    """Float images become float32 reals, and so do the other split's."""
-    put(images, IMAGES, idx_bytes(np.full((12, 4, 4), 0.25, np.float64)))
+    """Float images become float32 reals, and so do the other split's; pixels of 0 to 1 and of 0 to 255 do not mix."""
+    put(images, IMAGES, idx_bytes(np.full((12, 4, 4), 25.5, np.float64)))
     data = load_idx(images, "small")
     assert data.train.inputs.dtype == data.test.inputs.dtype == np.float32
+    put(images, IMAGES, idx_bytes(np.full((12, 4, 4), 0.25, np.float64)))
+    with pytest.raises(
+        DataError, match=r"t10k.* are pixels 0 to 255, .*train.* are real numbers 0 to 1\. Give both in"
+    ):
+        load_idx(images, "small")
 
 
 def test_empty_file(images: Path) -> None:

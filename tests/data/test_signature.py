@@ -74,7 +74,7 @@ def test_shapes_that_are_samples(known: Signature, shape: tuple[int, ...], sampl
         (TABLE, (6, 7), "one value too many in each of the 6 rows: is the label left in?"),
         (TABLE, (12,), "a sample has shape"),
         (GRAY, (2, 5, 6), r"use x.transpose\(0, 2, 1\)"),
-        (GRAY, (0, 6, 5), "a sample has shape"),
+        (GRAY, (0, 6, 5), "`inputs` are empty: there are no samples in them"),
         (GRAY, (2, 3, 10), "a sample has shape"),
     ],
 )
@@ -149,6 +149,10 @@ def test_real_numbers_of_other_units() -> None:
         "`inputs`: 50% of the values are far from what training saw (0.5 to 40; the model was trained"
     )
     assert SERIES.numbers(values / 10)[1] == []
+    pixels = replace(SERIES, low=0.0, high=255.0)  # of the type of real numbers
+    (note,) = pixels.numbers(np.linspace(0, 1, 20).reshape(-1, 1))[1]
+    assert "all values lie within 0 to 1; the model was trained on real numbers 0 to 255. Are they in the same" in note
+    assert pixels.numbers(np.linspace(0, 1, 9).reshape(-1, 1))[1] == []  # nine samples may be alike
     assert SERIES.numbers(np.array([[1], [2]]))[0].dtype == np.float32
     with pytest.raises(DataError, match="row 0 holds inf"):
         SERIES.numbers(np.array([[1e300]]))

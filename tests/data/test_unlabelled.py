@@ -70,7 +70,7 @@ def test_columns_by_name(tmp_path: Path) -> None:
         ("x.csv", b"1,NA\n3,4\n", r"x.csv, line 1, column 2: 'NA' is no number"),
         ("x.csv", b"\xff\xff", r"x.csv: is not UTF-8 text"),
         ("x.csv", b"", r"x.csv: has no rows of data"),
-        ("x.jpg", b"\xff\xd8\xff\xe0", r"x.jpg: is no IDX file"),
+        ("x.dat", b"\xff\xd8\xff\xe0", r"x.dat: is no IDX file"),
     ],
 )
 def test_damaged(tmp_path: Path, name: str, content: bytes, message: str) -> None:

@@ -1,6 +1,5 @@
 """The float32 baseline: learns, tells what the integers tell, and repeats itself. Needs PyTorch."""
 
-from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,6 @@ from fxptrain.errors import FxptrainError
 from fxptrain.experiments import float32
 from fxptrain.experiments.cell import run_cell
 from fxptrain.experiments.grid import Cell
-from fxptrain.nn import spec as s
 from tests.experiments.grids import tiny_grid
 from tests.small import small_data, small_recipe
 
@@ -61,18 +59,6 @@ def test_a_stopped_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     resumed, _ = run_cell(cell.config, tmp_path / "run")
     assert resumed == whole
     assert begun == [0, 1, 2, *range(2, whole["epochs"])]
-
-
-@needs_torch
-def test_layers_written_in_another_order() -> None:
-    """They run behind what they read, as the integers do."""
-    layers = (
-        s.Linear(features=3, input="r"),
-        s.ReLU(name="r", input="a"),
-        s.Conv2d(channels=2, kernel=(3, 3), name="a", input="input"),
-    )
-    built = float32._build(import_module("torch"), s.ModelSpec(name="m", input_shape=(4, 4, 1), layers=layers))
-    assert [type(layer).__name__ for layer in built] == ["Conv2d", "ReLU", "Flatten", "Linear", "Flatten"]
 
 
 def test_without_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -153,11 +153,11 @@ def test_report(filled: tuple[Store, Sweep, list[Row]]) -> None:
     assert "no &lt;reason&gt;" in text
     assert "<h2>Statement by statement</h2>" in text
     assert "<script" not in text
-    assert "http" not in text
+    assert "http" not in text.replace("http://www.w3.org/", "")  # names of SVG's elements, which nobody loads
     files = {p.relative_to(store.directory).as_posix() for p in store.directory.rglob("*") if p.is_file()}
     assert {"findings.md", "statements.md", "tables/stability-smoke.csv", "tables/stability-smoke.md"} <= files
     if find_spec("matplotlib") is not None:
-        assert text.count("data:image/svg+xml;base64,") == 12  # saturation is too small to be drawn
+        assert text.count("data:image/svg+xml,") == 12  # saturation is too small to be drawn
         assert {f"figures/stability-smoke-accuracy-mean.{kind}" for kind in ("png", "svg")} <= files
         picture = (store.directory / "figures" / "stability-smoke-accuracy-mean.svg").read_text(encoding="utf-8")
         assert "training images 128 (full: all)" in picture

@@ -12,6 +12,8 @@ from fxptrain.export.cmsis_nn import calls_of
 from fxptrain.export.layers import Network
 from fxptrain.export.onnx.model import build
 from fxptrain.export.plan import Action, backward_actions
+from fxptrain.export.source import Options
+from fxptrain.export.targets import export_run
 from fxptrain.nn import spec as s
 from fxptrain.nn.layers.add import AddStage
 from fxptrain.nn.layers.contract import LayerSpec, Row, Shape, Stage
@@ -165,7 +167,10 @@ def test_a_layer_without_c_is_refused_by_name(foreign: Model) -> None:
 
 
 def test_a_layer_without_a_graph_is_refused_by_name(foreign: Model) -> None:
-    """ONNX is asked by the very type: a subclass may compute something else."""
+    """ONNX is asked by the very type, as a subclass may compute something else; files of integers name themselves."""
+    for target, who in (("npz", "The NPZ file"), ("header", "The header of weights")):
+        with pytest.raises(RecipeError, match=f"{who} has no form for layers of type 'same'"):
+            export_run(run_of(foreign), target, Path("nowhere"), Options())
     with pytest.raises(RecipeError, match="The ONNX writer has no form for layers of type 'same'"):
         build(run_of(foreign))
 

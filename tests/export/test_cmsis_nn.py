@@ -1,5 +1,6 @@
 """Exports for CMSIS-NN: layouts, multipliers and calls, compiled with a model of its kernels."""
 
+import re
 from fractions import Fraction
 from math import floor
 from pathlib import Path
@@ -169,6 +170,21 @@ def test_the_readme_lists_the_calls(tmp_path: Path) -> None:
     assert "| 0.conv2d | `arm_convolve_wrapper_s8` | 6 x 6 x 1 | 4 x 4 x 4 |" in text
     assert "`arm_max_pool_s8`" in text
     assert "`arm_fully_connected_s8`" in text
+
+
+def test_a_prefix_begins_every_name(tmp_path: Path) -> None:
+    """Two models for CMSIS-NN have no file, macro or symbol in common; an older one by another name goes."""
+    run = run_of(small_recipe())
+    made = export_run(run, "cmsis-nn", tmp_path, Options(prefix="old"))
+    made = export_run(run, "cmsis-nn", tmp_path, Options(prefix="wake"))
+    code = sorted(name for name in made["files"] if name.endswith((".c", ".h")))
+    assert code == ["wake_cmsis.c", "wake_cmsis.h", "wake_cmsis_config.h", "wake_cmsis_data.c"]
+    assert sorted(path.name for path in tmp_path.glob("*.[ch]")) == code
+    text = "".join((tmp_path / name).read_text() for name in [*code, "README.md"])
+    assert "int32_t wake_cmsis_predict(" in text
+    assert re.findall(r"(?<![\w.])(?:fxp|FXP)_\w+", text) == []
+    with pytest.raises(FxptrainError, match="needs CMSIS-NN"):
+        verify(tmp_path)
 
 
 # Errors ----------------------------------------------------------------------------------------------------------

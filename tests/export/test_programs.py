@@ -12,6 +12,7 @@ from fxptrain.export.boards import BOARDS, COMPILER, EMULATOR, build_program, ru
 from fxptrain.export.interface import Interface
 from fxptrain.nn.engine.inference import logits
 from fxptrain.nn.model import Model
+from fxptrain.nn.tuning import training_less
 from fxptrain.recipe import load_recipe
 from tests.export.compiled import COMPILERS, judge
 from tests.export.programs import CHECKED, FOLDER, build, run, write_c
@@ -143,7 +144,7 @@ def test_power_may_fail_on_a_board(tmp_path: Path) -> None:
 def test_made_up_states_do_no_harm(bits: int, tmp_path: Path) -> None:
     """Thousands of changed states, most with a checksum that fits, under the sanitizers."""
     model = small(formats__param_bits=bits, formats__activation_bits=bits, formats__adapt_every=1)
-    export = write_c(model, tmp_path / "export", freeze=bits == 6)
+    export = write_c(training_less(model, freeze=int(bits == 6)), tmp_path / "export")
     assert run(build("attack.c", [export], tmp_path / "program", (*CHECKED, "-DROUNDS=4000"))) == 0
 
 
@@ -162,7 +163,7 @@ def test_libfuzzer_finds_nothing(bits: int, tmp_path: Path) -> None:
     if not has_fuzzer():
         pytest.skip("no clang with libFuzzer")
     model = small(formats__param_bits=bits, formats__activation_bits=bits, formats__adapt_every=1)
-    export = write_c(model, tmp_path / "export", freeze=bits == 6)
+    export = write_c(training_less(model, freeze=int(bits == 6)), tmp_path / "export")
     options = (*CHECKED, "-DLIBFUZZER", "-fsanitize=fuzzer")
     program = build("attack.c", [export], tmp_path / "program", options, "clang")
     command = [program, "-runs=10000", "-seed=18", "-max_len=4096", f"-artifact_prefix={tmp_path}/"]

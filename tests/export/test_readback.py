@@ -33,7 +33,7 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[bytes], 
     for seed in (1, 2):
         rate = Multiplier.from_real(0.05)
         states.append(run_engine(net, random_vectors(net, samples=1, steps=3, seed=seed, rate=rate)).state)
-        hashes.append(run.model.weights_sha256())
+        hashes.append(net.model.weights_sha256())
     return folder, states, hashes
 
 

@@ -32,6 +32,11 @@ def test_npz_holds_all_integers(tmp_path: Path) -> None:
         about = json.loads(found["description"].tobytes())
     assert about["layers"][0]["formats"]["parameters"] == [8, 7]
     assert about["model"]["input_shape"] == [6, 6, 1]
+    assert about["layers"][0]["input_shapes"] == [[6, 6, 1]]
+    real = run_of(small_recipe(data__largest=2.0))
+    export_run(real, "npz", tmp_path / "real", Options())
+    with np.load(tmp_path / "real/model.npz") as found:
+        assert "input_table" not in found.files  # nothing but pixels goes through one
 
 
 @COMPILED
@@ -70,6 +75,9 @@ def test_mistakes() -> None:
     run = run_of(small_recipe())
     with pytest.raises(FxptrainError, match="must be one of c, arduino"):
         export_run(run, "verilog", Path("nowhere"), Options())
+    for kind in ("npz", "onnx"):
+        with pytest.raises(FxptrainError, match=f"`prefix` begins names in C; {kind} has none"):
+            export_run(run, kind, Path("nowhere"), Options(prefix="wake"))
     with pytest.raises(FxptrainError, match="`training` goes with c and arduino"):
         export_run(run, "npz", Path("nowhere"), Options(training=True))
 

@@ -131,6 +131,82 @@ def padded() -> File:
     return pointwise(file.add("Clip", file.constant(0.0)), 3)
 
 
+def block(file: File, ci: int, co: int, stride: int) -> File:
+    """A residual block as PyTorch writes it: two convolutions beside none, or one of 1 x 1, then their sum."""
+    before = file.current
+    padded = {"auto_pad": "SAME_UPPER"} if stride > 1 else {"pads": [1, 1, 1, 1]}
+    file.conv(ci, co, 3, strides=[stride, stride], bias=False, **padded).normalization(co).add("Relu")
+    after = file.conv(co, co, 3, pads=[1, 1, 1, 1], bias=False).normalization(co).current
+    file.current = before
+    if stride > 1:
+        file.conv(ci, co, 1, strides=[stride, stride])
+    return file.add("Add", after).add("Relu")
+
+
+def residual() -> File:
+    """ResNet-8's shape: a stem, a block that keeps the shape, one that halves it, the mean, a linear layer."""
+    file = image().conv(2, 4, 3, pads=[1, 1, 1, 1], bias=False).normalization(4).add("Relu")
+    return block(block(file, 4, 4, 1), 4, 6, 2).add("GlobalAveragePool").add("Flatten").gemm(6, CLASSES)
+
+
+def dense() -> File:
+    """Channels of three layers side by side, one of which was normalized after others had read it."""
+    file = image().conv(2, 3, 3, pads=[1, 1, 1, 1])
+    raw = file.current
+    normalized = file.normalization(3).add("Relu").current
+    file.current = raw
+    pooled = file.add("Relu").conv(3, 2, 1).current
+    file.current = normalized
+    return pointwise(file.add("Concat", raw, pooled, axis=1).conv(8, 5, 3).add("Relu"), 5)
+
+
+def flat_branches() -> File:
+    """Features of two branches, flattened as the file has them, summed and side by side."""
+    file = image().conv(2, 3, 3).add("Relu")
+    before = file.current
+    first = file.add("Flatten").gemm(126, 10).current
+    file.current = before
+    second = file.add("GlobalAveragePool").add("Flatten").gemm(3, 10).current
+    total = file.add("Add", first).add("Relu").current
+    file.current = before
+    flat = file.add("Flatten").current
+    file.current = total
+    return file.add("Concat", flat, second, axis=1).gemm(146, CLASSES)
+
+
+def padded_by_parts() -> File:
+    """Padding as PyTorch's exporter spells it: constants made of constants, turned around."""
+    file = image()
+    integers = np.int64
+    made = [file.constant([0, 1, 2, 0], integers), file.constant([4], integers)]
+    for op, inputs in (
+        ("ConstantOfShape", made[1:]),
+        ("Concat", [made[0], "k0"]),
+        ("Reshape", ["k1", file.constant([-1, 2], integers)]),
+        ("Slice", ["k2", *(file.constant([k], integers) for k in (-1, -5, 0, -1))]),
+        ("Transpose", ["k3"]),
+        ("Reshape", ["k4", file.constant([-1], integers)]),
+    ):
+        options = {"axis": 0} if op == "Concat" else {"perm": [1, 0]} if op == "Transpose" else {}
+        if op == "ConstantOfShape":
+            options = {"value": require("onnx.numpy_helper").from_array(np.zeros(1, integers))}
+        name = f"k{len(file.nodes)}"
+        file.nodes.append(require("onnx.helper").make_node(op, inputs, [name], name, **options))
+    return pointwise(file.add("Pad", "k5").conv(2, 3, 3).add("Relu"), 3)
+
+
+def around_the_input() -> File:
+    """The input itself is added to what a convolution makes of it."""
+    return pointwise(image().conv(2, 2, 3, pads=[1, 1, 1, 1]).add("Add", "input").add("Relu"), 2)
+
+
+FILES |= {
+    "padded by parts": padded_by_parts,
+    "residual": residual,
+    "dense": dense,
+    "flat branches": flat_branches,
+    "around the input": around_the_input,
+}
 FILES |= {
     "matmul and add": matmul_and_add,
     "channels last": channels_last,
@@ -167,11 +243,12 @@ def test_pictures_without_channels_and_series(tmp_path: Path) -> None:
         assert made["same_class"] > 0.95
 
 
-def test_a_softmax_that_is_passed_on(tmp_path: Path) -> None:
-    """What Keras' exporter writes behind it changes nothing."""
+def test_a_softmax_that_is_passed_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """What Keras' exporter writes behind it changes nothing; that probabilities become logits is said."""
     file = image().add("Flatten").gemm(144, CLASSES).add("Softmax").add("Identity")
     made = import_onnx(file.save(tmp_path / "net.onnx"), data_for((8, 9, 2)), tmp_path / "run")
     assert made["same_class"] > 0.7
+    assert "(Softmax): left out: the run's outputs are what stands before it; the classes are the same." in caplog.text
 
 
 def test_what_costs_more_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -258,6 +335,14 @@ def test_channels_of_very_different_size(tmp_path: Path) -> None:
         file.add("Conv", file.constant(second / factors[:, None, None])).add("GlobalAveragePool").add("Flatten")
         same.append(import_onnx(file.save(tmp_path / "some.onnx"), data, tmp_path / str(spread))["same_class"])
     assert same[1] >= same[0] - 0.05
+
+
+def test_a_start_is_refused(tmp_path: Path) -> None:
+    """The weights are the file's; a run to start from would be none."""
+    path, request = FILES["flatten"]().save(tmp_path / "some.onnx"), Request({"start.run": "elsewhere"})
+    with pytest.raises(FxptrainError, match="`start` is for training: an imported model starts from the weights in"):
+        import_onnx(path, data_for((8, 9, 2)), tmp_path / "run", request)
+    assert not (tmp_path / "run").exists()
 
 
 def test_formats_in_mode_fixed_are_refused(tmp_path: Path) -> None:

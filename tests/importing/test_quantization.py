@@ -63,8 +63,8 @@ def fitted(weights: np.ndarray, bias: np.ndarray | None, squares: np.ndarray, bi
         s.ModelSpec(name="one", input_shape=shape, layers=(spec,)),
         s.FormatSpec(param_bits=bits, activation_bits=bits), s.OptimizerSpec(),
     )  # fmt: skip
-    chain = Chain("x", shape)
-    chain.layers.append(FloatLayer(spec, "y", (1, 1, weights.shape[1]), ORDER, weights, bias))
+    chain = Chain(shape, input="x")
+    chain.layers.append(FloatLayer(spec, "y", (1, 1, weights.shape[1]), ORDER, (-1,), weights, bias))
     observed = [Observed.nothing(shape), Observed.nothing((1, 1, weights.shape[1]))]
     observed[0].squares, observed[0].samples = squares.reshape(shape), 1
     observed[1].add(np.full((4, 1, 1, weights.shape[1]), 3.0), bits)
@@ -92,12 +92,12 @@ def test_equalized_layers_compute_the_same() -> None:
     rng = np.random.default_rng(0)
     first, second = rng.standard_normal((5, 3)) * [1, 100, 0.01], rng.standard_normal((2 * 2 * 3, 4))
     bias = rng.standard_normal(3)
-    chain = Chain("x", (2, 2, 5))
+    chain = Chain((2, 2, 5), input="x")
     chain.layers += [
-        FloatLayer(s.Conv2d(channels=3, kernel=(1, 1)), "a", (2, 2, 3), ORDER, first.reshape(1, 1, 5, 3), bias),
-        FloatLayer(s.ReLU(), "b", (2, 2, 3), ORDER),
-        FloatLayer(s.Flatten(), "c", (1, 1, 12), ORDER),
-        FloatLayer(s.Linear(features=4), "d", (1, 1, 4), ORDER, second),
+        FloatLayer(s.Conv2d(channels=3, kernel=(1, 1)), "a", (2, 2, 3), ORDER, (-1,), first.reshape(1, 1, 5, 3), bias),
+        FloatLayer(s.ReLU(), "b", (2, 2, 3), ORDER, (0,)),
+        FloatLayer(s.Flatten(), "c", (1, 1, 12), ORDER, (1,)),
+        FloatLayer(s.Linear(features=4), "d", (1, 1, 4), ORDER, (2,), second),
     ]
     equalize(chain)
     x = rng.standard_normal((7, 2, 2, 5))

@@ -19,10 +19,10 @@ def image() -> File:
     return File((2, 6, 6))
 
 
-def joined() -> File:
-    """A residual connection."""
-    file = image().conv(2, 2, 3, pads=[1, 1, 1, 1])
-    return file.add("Add", "input")
+def joined(**attributes: int) -> File:
+    """A tensor beside one that is two pixels smaller each way."""
+    file = image().conv(2, 2, 3)
+    return file.add("Concat" if attributes else "Add", "input", **attributes)
 
 
 REFUSED: dict[str, tuple[Callable[[], File], str]] = {
@@ -30,7 +30,22 @@ REFUSED: dict[str, tuple[Callable[[], File], str]] = {
         lambda: image().conv(2, 3, 3).add("Sigmoid"),
         r"Node 'Sigmoid_1' \(Sigmoid\): this operator is not supported; supported are Add, AveragePool, .*Transpose",
     ),
-    "residual": (joined, r"Node 'Add_1' \(Add\): it reads t0, input; in a chain of layers"),
+    "sums of other shapes": (
+        joined,
+        r"Node 'Add_1' \(Add\): its inputs have the shapes \(2, 4, 4\), \(2, 6, 6\); they do",
+    ),
+    "channels of other sizes": (
+        lambda: joined(axis=1),
+        r"shapes \(2, 4, 4\), \(2, 6, 6\); they do not fit",
+    ),
+    "rows side by side": (
+        lambda: image().conv(2, 2, 1).add("Concat", "input", axis=2),
+        r"`axis` \(=2\) must be that of the channels \(1\)",
+    ),
+    "products of two": (
+        lambda: image().conv(2, 2, 1).add("Mul", "input"),
+        r"Node 'Mul_1' \(Mul\): it reads t0, input; it must read one tensor that a node before it gives, or ",
+    ),
     "odd groups": (lambda: image().conv(2, 3, 3, group=2), r"weights are for 2 channels, its input has 2"),
     "negative padding": (
         lambda: image().conv(2, 3, 3, pads=[0, 0, -1, 0]),
@@ -69,11 +84,11 @@ REFUSED: dict[str, tuple[Callable[[], File], str]] = {
     "samples mixed": (lambda: image().add("Transpose", perm=[1, 0, 2, 3]), r"must leave n where it is"),
     "padded pool": (
         lambda: image().add("MaxPool", kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
-        r"'MaxPool_0' \(MaxPool\): padding \(=\[1, 1, 1, 1\]\) of pooling must be 0",
+        r"'MaxPool_0' \(MaxPool\): padding \(=\[1, 1, 1, 1\]\) of pooling must be 0.*in the convolution before it",
     ),
     "ceiling": (
         lambda: image().add("MaxPool", kernel_shape=[4, 4], strides=[4, 4], ceil_mode=1),
-        r"`ceil_mode` \(=1\) would read beyond the input",
+        r"`ceil_mode` \(=1\) would read beyond the input of height and width \(\d+, \d+\).*with ceil_mode = 0",
     ),
     "too large": (lambda: image().add("MaxPool", kernel_shape=[7, 7]), r"window does not fit"),
     "softmax inside": (

@@ -8,6 +8,8 @@ from fxptrain.errors import FxptrainError
 from fxptrain.memory.fit import fit, within
 from fxptrain.memory.plan import Setting, plan
 from fxptrain.nn.engine.curve import curve
+from fxptrain.nn.spec import ModelSpec
+from fxptrain.nn.tuning import depths, learning
 from tests.small import small_recipe
 
 
@@ -66,3 +68,24 @@ def test_within() -> None:
         within(asked(), fast + 9, either=False, data=10)
     with pytest.raises(FxptrainError, match=r"Use fewer samples \(--limit N\)"):
         within(asked(), fast, either=True, data=fast)
+
+
+def test_layers_go_before_samples() -> None:
+    """Where it may choose, it trains as many layers as there is room for in pieces of a sample, then fewer samples."""
+    models = depths(small_recipe().model)
+    assert [learning(model) for model in models] == [(2, 2), (1, 2)]
+
+    def least(model: ModelSpec) -> int:
+        settings = [asked(model=model, lean=lean, micro_batch=piece) for lean in (False, True) for piece in (None, 1)]
+        return min(plan(setting).total for setting in settings)
+
+    both, last = map(least, models)
+    assert last < both
+    found = fit(asked(), both, models)
+    assert (found.setting.model, found.setting.batch_size) == (models[0], 64)
+    found = fit(asked(), both - 1, models)
+    assert (found.setting.model, found.setting.batch_size) == (models[1], 64)
+    assert found.given_up[-1] == "layers: 1 of 2 with parameters are trained (--train-last 1)"
+    assert plan(found.setting).total == found.plan.total < both
+    with pytest.raises(FxptrainError, match="Nothing fits"):
+        fit(asked(), 1000, models)

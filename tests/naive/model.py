@@ -68,6 +68,11 @@ class NaiveModel:
         pairs = [(i, slot, source) for i in range(len(self.stages)) for slot, source in enumerate(self.sources(i))]
         return [(i, slot) for i, slot, source in pairs if source == number]
 
+    def learns(self, number: int) -> bool:
+        """Whether a stage's output depends on a parameter that is trained: only then its error is of use."""
+        own = any(parameter.trained for parameter in self.stages[number].parameters)
+        return own or any(source != INPUT and self.learns(source) for source in self.sources(number))
+
     def _input(self, source: int, x: Ints, saved: list[Saved], shape: tuple[int, ...] | None) -> Input:
         if source == INPUT:
             found = Input(exact(x), self.input_frac, self.input_bits)
@@ -111,11 +116,13 @@ class NaiveModel:
         return error, frac, total
 
     def backward(self, error: Ints, frac_e: int, saved: list[Saved], *, calibrate: bool = False) -> list[Gradient]:
-        """Exact gradients of all parameters; moves the error scales, or with `calibrate` fits them to this batch."""
+        """Exact gradients of what is trained; moves the error scales, or with `calibrate` fits them to this batch."""
         gradients: list[Gradient] = []
         handed: dict[int, list[tuple[Ints, int, int]]] = {}  # what readers handed back: sums, fraction bits, bound
         for number in reversed(range(len(self.stages))):
             stage, kept = self.stages[number], saved[number]
+            if not self.learns(number):
+                continue
             if number < len(self.stages) - 1:
                 error, frac_e = self._error_of(number, handed[number], kept, calibrate=calibrate)
             error = error.reshape(kept.out.values.shape)
@@ -127,12 +134,13 @@ class NaiveModel:
                 by_weights, by_bias = stage.gradients(kept.inputs[0].values, spread)
                 bits = self._gradient_bits(kept)
                 frac = frac_e + kept.inputs[0].frac
-                gradients.append((stage.weights, by_weights, frac, bits + kept.inputs[0].bits - 1))
-                if stage.bias is not None:
+                if stage.weights.trained:
+                    gradients.append((stage.weights, by_weights, frac, bits + kept.inputs[0].bits - 1))
+                if stage.bias is not None and stage.bias.trained:
                     gradients.append((stage.bias, by_bias, frac_e, bits))
             shapes = [x.values.shape for x in kept.inputs]
             for slot, source in enumerate(self.sources(number)):
-                if source != INPUT:
+                if source != INPUT and self.learns(source):
                     acc, added = stage.input_error(spread, shapes, slot)
                     bound = stage.error_bound(shapes[slot], kept.out.values.shape, self.error_bits)
                     handed.setdefault(source, []).append((acc, frac_e + added, bound))
@@ -191,9 +199,9 @@ class NaiveModel:
         if not fit_momentum or not any(peak for peak, _ in peaks.values()):
             return
         for stage in self.stages:
-            if stage.weights is not None:
+            found = [peaks[id(parameter)] for parameter in stage.parameters if parameter.trained]
+            if stage.weights is not None and found:
                 form = stage.weights.momentum_form
-                found = [peaks[id(parameter)] for parameter in stage.parameters]
                 form.frac = momentum_frac_that_fits(found, len(labels), form.bits)
 
     def train_step(self, x: Ints, labels: Sequence[int], rule: Rule) -> tuple[int, int]:
@@ -211,14 +219,19 @@ class NaiveModel:
         return loss, correct
 
     def adapt(self, rule: Rule) -> None:
-        """Adapt every form in running order; an output of weights or of a joint is never finer than its sums."""
+        """Adapt every form in running order; an output of weights or of a joint is never finer than its sums.
+
+        Weights that are not trained stay on their grid, and so does their layer's bias.
+        """
         for number, stage in enumerate(self.stages):
-            if stage.weights is not None:
+            trained = [parameter for parameter in stage.parameters if parameter.trained]
+            if stage.weights is not None and trained:
+                stage.weights.form.adaptive &= stage.weights.trained
                 change, momentum_change = stage.weights.form.adapt(), stage.weights.momentum_form.adapt()
                 if self.momentum_follows:
                     stage.weights.momentum_form.frac += change
                     momentum_change = change
-                for parameter in stage.parameters:
+                for parameter in trained:
                     parameter.regrid(change, momentum_change, self._parameter_words(parameter, rule))
             if stage.rounds:
                 stage.form.adapt()

@@ -35,7 +35,7 @@ class Rule:
 
 @dataclass
 class Parameter:
-    """Weights or biases of one layer; both share the two forms."""
+    """Weights or biases of one layer; both share the two forms. What is not `trained` stays as it is."""
 
     raw: Ints
     form: Form
@@ -43,6 +43,7 @@ class Parameter:
     momentum_form: Form
     is_bias: bool = False
     master: Ints | None = None
+    trained: bool = True
 
     def kind(self, weight_kind: int) -> int:
         """Kind of rounding site of this tensor."""

@@ -93,6 +93,7 @@ class Single:
         self.stage.parameters = tuple(arrays)
 
     def _twin(self, layers: tuple[s.LayerSpec, ...]) -> naive.Stage:
+        layers = tuple(layer.on_images for layer in layers)
         layer = layers[0]
         names = "stride", "padding", "dilation", "size"
         geometry = {name: getattr(layer, name) for name in names if getattr(layer, name, None)}

@@ -25,10 +25,11 @@ def parameters_of(arrays: tuple[ParameterArray, ...]) -> list[naive.Parameter]:
         naive.Parameter(
             raw=naive.exact(array.values),
             form=form,
-            momentum=naive.exact(array.momentum).reshape(array.values.shape),
+            momentum=naive.exact(array.momentum).reshape(array.values.shape if array.trained else -1),
             momentum_form=momentum_form,
             is_bias=array.is_bias,
             master=None if array.master is None else naive.exact(array.master).reshape(array.values.shape),
+            trained=array.trained,
         )
         for array in arrays
     ]
@@ -65,7 +66,7 @@ class Structure:
         return stage >= 0 and self._readers(self.last[stage]) == 1
 
     def _add(self, number: int) -> None:
-        layer, owners = self.layers[number], tuple(self.owner[source] for source in self.sources[number])
+        layer, owners = self.layers[number].on_images, tuple(self.owner[source] for source in self.sources[number])
         before, options = owners[0], asdict(layer)
         activation = naive.activation_of(layer.type, options)
         if layer.type == "flatten":
@@ -199,5 +200,7 @@ def assert_same(model: Model, twin: naive.NaiveModel) -> None:
             assert_same_form(array.form, parameter.form)
             assert_same_form(array.momentum_form, parameter.momentum_form)
         assert_same_form(stage.y_form, expected.form)
-    for stage, scale in zip(model.stages, scales_of(twin), strict=True):
-        assert_same_scale(stage.error_scale, scale)
+    for i, (stage, scale) in enumerate(zip(model.stages, scales_of(twin), strict=True)):
+        assert model.graph.needs_error(i) == twin.learns(i)
+        if twin.learns(i):
+            assert_same_scale(stage.error_scale, scale)

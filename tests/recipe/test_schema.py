@@ -103,7 +103,7 @@ def test_own_file(tmp_path: Path) -> None:
         ("early_stopping.patienc", 1, r"`early_stopping.patienc` is no key of .*; did you mean 'patience'\?"),
         ("model.layer", [], r"`model.layer` is no key of \[model\]; did you mean 'layers'\?"),
         ("model.layers", [{"type": "conv"}], r"`model.layers\[0\].type` \(='conv'\) .*; did you mean 'conv2d'\?"),
-        ("model.layers", [{"channels": 3}], r"`model.layers\[0\]` has no `type`; there are add, avgpool2d, "),
+        ("model.layers", [{"channels": 3}], r"`model.layers\[0\]` has no `type`; there are add, avgpool1d, "),
         ("model.layers", [{"type": "linear"}], r"`model.layers\[0\].features` is missing"),
         ("model.layers", [3], r"`model.layers\[0\]` \(=3\)"),
         (
@@ -119,7 +119,7 @@ def test_own_file(tmp_path: Path) -> None:
         ("optimizer.method", "sgd", r"`optimizer.method` \(='sgd'\): .*'sqpu', 'hteqpu' or 'ste'"),
         ("optimizer.momentum", float("inf"), "`optimizer.momentum` .*finite"),
         ("schedule.lr", float("nan"), "`schedule.lr` .*finite"),
-        ("schedule.type", "plateau", r"`schedule.type \(='plateau'\)` watches the validation loss"),
+        ("schedule.type", "plateau", r"`schedule.type` \(='plateau'\) watches the validation loss"),
         ("early_stopping", {}, "`early_stopping` watches the validation loss"),
         ("formats.mode", "fixed", "needs `formats.param_frac` and `formats.activation_frac`"),
         ("data.std", [1, -2.5], r"`data.std\[1\]` \(=-2.5\): input should be greater than 0\. *$"),
@@ -130,6 +130,14 @@ def test_own_file(tmp_path: Path) -> None:
             r"`optimizer.momentum_units` \(='weight'\) needs `formats.momentum_frac`",
         ),
         ("data.mean", 0.5, "`data.mean` and `data.std` go together"),
+        ("training.epochs", True, r"`training.epochs` \(=True\): must be a number"),
+        ("training.epochs", "3", r"`training.epochs` \(='3'\): must be a number, without quotes"),
+        ("schedule.lr", False, r"`schedule.lr` \(=False\): "),
+        ("schedule.lr", True, r"`schedule.lr` \(=True\): must be a number"),
+        ("model.input_shape", [8, 8, True], r"`model.input_shape\[2\]` \(=True\): must be a number"),
+        ("data.header", 1, r"`data.header` \(=1\): must be true or false"),
+        ("data.header", "no", r"`data.header` \(='no'\): must be true or false"),
+        ("optimizer.saturation_mask", 0, r"`optimizer.saturation_mask` \(=0\): must be true or false"),
         ("description", ["x" * 100], r"`description` \(=\['x+ \.\.\. x+'\]\): "),
     ],
 )
@@ -183,6 +191,9 @@ def test_all_mistakes_at_once() -> None:
     ):
         assert part in told
     assert "more)" not in told
+    together = {"schedule": {"type": "plateau"}, "early_stopping": {}, "data": {"std": 1.0}}
+    with pytest.raises(RecipeError, match=r"go together.*`schedule.type` .*`early_stopping` watches"):
+        make_recipe({"model": SMALL["model"]} | together)
 
 
 def test_one_number_for_a_pair() -> None:

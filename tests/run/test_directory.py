@@ -41,6 +41,8 @@ def test_the_lock_is_released(tmp_path: Path) -> None:
         ({"a": {"b": 1}}, {"a": {"b": 1}, "c": 3}, ("c", None, 3)),
         ({"a": {"b": {"c": [1]}}}, {"a": {"b": {"c": [2]}}}, ("a.b.c", [1], [2])),
         ({"a": {"b": 1}}, {}, ("a", {"b": 1}, None)),
+        ({"a": {"b": [{"c": 1}, {"c": 2}]}}, {"a": {"b": [{"c": 1}, {"c": 2, "d": 3}]}}, ("a.b[1].d", None, 3)),
+        ({"a": [{"c": 1}]}, {"a": [{"c": 1}, {"c": 2}]}, ("a", [{"c": 1}], [{"c": 1}, {"c": 2}])),
     ],
 )
 def test_first_difference(old: dict, new: dict, difference: tuple | None) -> None:

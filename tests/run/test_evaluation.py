@@ -50,7 +50,7 @@ def test_predict(result: RunResult) -> None:
 def test_wrong_inputs(result: RunResult, inputs: np.ndarray) -> None:
     """Other shapes and types are refused with the model's shape."""
     with pytest.raises(
-        DataError, match=r"`inputs`( are .*; a sample has shape \(6, 6, 1\)|: holds (<U1|bool), no numbers)"
+        DataError, match=r"`inputs`( are .*; a sample has shape \(6, 6, 1\)| are empty|: holds (<U1|bool), no numbers)"
     ):
         predict(result, inputs)
 

@@ -1,9 +1,15 @@
 """Tables of text and the facts behind them."""
 
+import json
+from pathlib import Path
+
 import pytest
 
 from fxptrain.fixed.format import FxP
+from fxptrain.nn.layers.registry import layer_kinds
 from fxptrain.run import report
+from fxptrain.run.evaluation import build_model
+from tests.small import small_recipe
 
 
 def test_table() -> None:
@@ -42,3 +48,29 @@ def test_summary_text() -> None:
         "time                 1.2 s",
         "weights SHA-256      ab",
     ]
+
+
+def test_the_page_of_layers() -> None:
+    """models/layers.md has every kind of layer; `fxptrain info --layers > models/layers.md` writes it anew."""
+    listed = report.layers()
+    assert {item["type"] for item in listed} >= {"conv2d", "linear", "maxpool2d"}
+    assert next(item["keys"] for item in listed if item["type"] == "leaky-relu") == "slope = 0.01"
+    page = (Path(__file__).parents[2] / "models" / "layers.md").read_text(encoding="utf-8")
+    own = [item for item in listed if layer_kinds()[item["type"]].__module__.startswith("fxptrain.")]
+    assert page == report.layers_text(own) + "\n"
+
+
+def test_all_inputs_of_a_layer_are_shown() -> None:
+    """A layer that joins others has the shape of each of its inputs, in its facts and in the table."""
+    layers = [
+        {"type": "conv2d", "channels": 2, "kernel": 1, "name": "a"},
+        {"type": "conv2d", "channels": 3, "kernel": 1, "name": "b", "input": "a"},
+        {"type": "concat", "inputs": ["a", "b"]},
+        {"type": "flatten"},
+        {"type": "linear", "features": 3},
+    ]
+    recipe = small_recipe(model__layers=layers)
+    found = report.model_facts(recipe, build_model(recipe))
+    assert [layer["inputs"] for layer in found["layers"] if "concat" in layer["layer"]] == [[(6, 6, 2), (6, 6, 3)]]
+    assert "6x6x2 + 6x6x3" in report.text(found)
+    assert "6x6x2 + 6x6x3" in report.text(json.loads(json.dumps(found)))

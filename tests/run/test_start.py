@@ -17,6 +17,7 @@ from fxptrain.data import Dataset
 from fxptrain.errors import CheckpointError, DataError, FxptrainError, RecipeError
 from fxptrain.nn.model import Model
 from fxptrain.nn.state.parameters import MASTER_BITS
+from fxptrain.nn.tuning import train_last
 from fxptrain.recipe import Recipe
 from fxptrain.run.comparison import compare
 from fxptrain.run.evaluation import build_model
@@ -392,3 +393,46 @@ def test_memory_counts_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fxptrain.run.training.machine_bytes", lambda: plain.data_bytes)
     with pytest.raises(FxptrainError, match=r"Nothing fits|planned to take"):
         train(other_recipe(), data=small_data(), start=run, threads=1)
+
+
+# Some layers only ----------------------------------------------------------------------------------------------------
+
+
+def tuned(count: int, **options: Any) -> Recipe:
+    """`other_recipe` that trains its last layers with parameters."""
+    recipe = other_recipe(**options)
+    return recipe.changed({"model": train_last(recipe.model, count)})
+
+
+def test_what_is_not_trained_stays_the_runs() -> None:
+    """Weights and formats, with the scales of what is trained; the error's scale needs no first batch."""
+    run = trained()
+    model = begin(tuned(1), run)
+    assert model.weights_sha256() == run.model.weights_sha256()
+    assert model.calibrated
+    last, theirs = model.stages[-1], run.model.stages[-1]
+    assert last.error_scale.frac == theirs.error_scale.frac
+    assert last.parameters[0].momentum_form.format == theirs.parameters[0].momentum_form.format
+    result = train(tuned(1), data=small_data(), start=run, threads=1)
+    for array, before in zip(result.model.stages[0].parameters, run.model.stages[0].parameters, strict=True):
+        assert np.array_equal(array.values, before.values)
+        assert array.form.format == before.form.format
+    assert not np.array_equal(last.parameters[0].values, result.model.stages[-1].parameters[0].values)
+
+
+def test_training_more_than_the_run_did(caplog: pytest.LogCaptureFixture) -> None:
+    """Scales that the run did not keep are measured on the first batch, and that is said."""
+    run = train(tuned(1), data=small_data(), start=trained(), threads=1)
+    caplog.clear()
+    with caplog.at_level(logging.WARNING, "fxptrain"):
+        model = begin(other_recipe(), run)
+    assert not model.calibrated
+    assert "the run did not train all the layers that are trained now" in caplog.text
+    assert begin(tuned(1), run).calibrated
+
+
+def test_a_new_head_must_learn() -> None:
+    """New classes with the last layer frozen could never be told apart."""
+    recipe = other_recipe(model__layers=[*LAYERS[:-1], HEAD | {"trainable": False}])
+    with pytest.raises(RecipeError, match=r"The last layer, 4\.linear, starts anew \(.*\), but is not trained"):
+        prepare(recipe, five_classes(), start=trained())

@@ -106,6 +106,24 @@ def test_micro_batches_change_no_bit() -> None:
     assert whole["weights_sha256"] == pieces["weights_sha256"]
 
 
+AUGMENTED = {"flip": True, "crop": 1, "noise": 0.2, "cutout": 2}
+
+
+@pytest.mark.parametrize("per_channel", [False, True])
+def test_augmentation(tmp_path: Path, per_channel: bool) -> None:
+    """It changes the bits; micro-batches, threads and a stop in the middle of an epoch do not."""
+    recipe = small_recipe(data__per_channel=per_channel or None).changed({"augmentation": AUGMENTED})
+    whole = train(recipe, data=small_data()).summary["weights_sha256"]
+    assert (
+        whole != train(small_recipe(data__per_channel=per_channel or None), data=small_data()).summary["weights_sha256"]
+    )
+    pieces = recipe.changed({"training.micro_batch": 5})
+    assert train(pieces, data=small_data(), threads=2).summary["weights_sha256"] == whole
+    with pytest.raises(Stopped):
+        train(recipe, data=small_data(), out=tmp_path, progress=stop_at(7))
+    assert train(recipe, data=small_data(), out=tmp_path, resume=True).summary["weights_sha256"] == whole
+
+
 def test_seeds_change_the_bits() -> None:
     """Another seed gives other weights; the same gives the same."""
     first, again, other = (

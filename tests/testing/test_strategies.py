@@ -104,7 +104,8 @@ def test_ties_are_likely():
 def test_layer_cases_fit_together(case):
     """Parameters have the shape the layer needs, and the output shape is what the oracle's loops produce."""
     n, h, w, c = case.inputs.shape
-    assert (case.weights is not None) == isinstance(case.layer, Conv2d | DepthwiseConv2d | Linear)
+    layer = case.layer.on_images
+    assert (case.weights is not None) == isinstance(layer, Conv2d | DepthwiseConv2d | Linear)
     if case.weights is None:
         assert case.bias is None
         return
@@ -112,11 +113,11 @@ def test_layer_cases_fit_together(case):
     if case.bias is not None:
         assert case.bias.format == case.weights.format
         assert case.bias.shape == case.output_shape[-1:]
-    if isinstance(case.layer, Linear):
-        assert case.output_shape == (n, 1, 1, case.layer.features)
+    if isinstance(layer, Linear):
+        assert case.output_shape == (n, 1, 1, layer.features)
         return
-    forward = naive.conv2d_forward if isinstance(case.layer, Conv2d) else naive.depthwise_forward
-    out = forward(case.inputs.raw, case.weights.raw, None, case.layer.stride, case.layer.padding)
+    forward = naive.conv2d_forward if isinstance(layer, Conv2d) else naive.depthwise_forward
+    out = forward(case.inputs.raw, case.weights.raw, None, layer.stride, layer.padding, layer.dilation)
     assert out.shape == case.output_shape
 
 

@@ -172,7 +172,7 @@ int32_t fxp_cmsis_predict(const uint8_t *pixels, void *scratch, int32_t scratch_
 {
     int32_t i;
     for (i = 0; i < FXP_CMSIS_INPUTS; i++) {
-        maps[0][i] = fxp_cmsis_input_table[pixels[i]];
+        maps[0][i] = fxp_cmsis_input_table[256 * (i % FXP_CMSIS_INPUT_SCALES) + pixels[i]];
     }
     return predict(scratch, scratch_bytes, logits);
 }

@@ -56,7 +56,7 @@ int32_t fxp_cmsis_predict(const uint8_t *pixels, void *scratch, int32_t scratch_
 /* Generated in fxp_cmsis_data.c. */
 extern const fxp_cmsis_layer fxp_cmsis_layers[FXP_CMSIS_LAYERS];
 #if FXP_CMSIS_PIXELS
-extern const fxp_cmsis_value fxp_cmsis_input_table[256];
+extern const fxp_cmsis_value fxp_cmsis_input_table[256 * FXP_CMSIS_INPUT_SCALES]; /* channel by channel */
 #endif
 
 #ifdef __cplusplus

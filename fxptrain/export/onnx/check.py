@@ -16,6 +16,7 @@ import numpy.typing as npt
 from fxptrain.errors import FxptrainError
 from fxptrain.export.onnx.graph import require
 from fxptrain.export.onnx.model import MODEL
+from fxptrain.export.vectors import Vectors
 from fxptrain.nn.engine.inference import logits
 from fxptrain.run.evaluation import Run
 
@@ -64,15 +65,16 @@ def outputs(running: Any, samples: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return np.concatenate([guarded(partial(running.run, None, {name: part}))[0] for part in parts])
 
 
-def check(run: Run, directory: Path, samples: npt.NDArray[Any], threads: int = 1) -> dict[str, Any]:
-    """Compare an ONNX export with its model on samples: pixels, or raw integers where the graph reads those.
+def check(run: Run, directory: Path, vectors: Vectors, threads: int = 1) -> dict[str, Any]:
+    """Compare an ONNX export with its model on the first samples: pixels, or raw integers where the graph reads those.
 
     Returns
     -------
     dict
         ``equal``, ``differences`` (texts), ``compared`` (integers), the runtime's version.
     """
-    expected = logits(run.model, samples, threads)
+    samples = vectors.before
+    expected = logits(run.model, vectors.through(run.inputs.raw).before, threads)
     found = outputs(session(str(directory / MODEL), threads), samples)
     wrong = np.flatnonzero((found != expected).any(axis=1))
     told = []

@@ -66,11 +66,15 @@ def as_integers(g: Graph, x: Values) -> str:
 
 
 def input_values(g: Graph, name: str, table: npt.NDArray[Any] | None, shape: Shape, as_bytes: bool) -> Values:
-    """The graph's input: pixels through the table, or raw integers."""
+    """The graph's input: pixels through the tables (1 or channels, 256), or raw integers."""
     if table is None:
         return Values(g.cast(name, np.int32), shape, False)
-    entries = quantized(table) if as_bytes else table.astype(np.int32)
-    looked_up = g.add("Gather", g.tensor("table", entries), g.cast(name, np.int32))
+    entries = (quantized(table) if as_bytes else table.astype(np.int32)).reshape(-1)
+    places = g.cast(name, np.int32)
+    if len(table) > 1:
+        first = np.arange(0, table.size, table.shape[1], dtype=np.int32)
+        places = g.add("Add", places, g.tensor("first", first))
+    looked_up = g.add("Gather", g.tensor("table", entries), places)
     if not as_bytes:
         return Values(looked_up, shape, False)
     return Values(g.add("Transpose", looked_up, perm=[0, 3, 1, 2]), shape, True)

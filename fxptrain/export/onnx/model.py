@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from fxptrain import __version__
+from fxptrain.export.interface import interface_of
 from fxptrain.export.npz import description
 from fxptrain.export.onnx.forms import QUANTIZED, form_of
 from fxptrain.export.onnx.graph import Graph, Port, require
@@ -25,8 +26,8 @@ LOGITS = "logits"
 
 
 def reads_pixels(run: Run) -> bool:
-    """Whether the graph reads pixels; a model of real numbers reads raw integers, which the user quantizes."""
-    return run.recipe.data.by_table
+    """Whether the graph reads pixels; else it reads raw integers, which the user quantizes."""
+    return interface_of(run).pixels
 
 
 def build(run: Run) -> tuple[Graph, Port, Port, list[dict[str, str]]]:
@@ -37,7 +38,8 @@ def build(run: Run) -> tuple[Graph, Port, Port, list[dict[str, str]]]:
         "pixels" if pixels else "raw", np.uint8 if pixels else model.input_form.format.dtype, model.spec.input_shape
     )
     as_bytes = form_of(model, model.stages[0]) == QUANTIZED
-    values = {INPUT: input_values(g, x.name, model.table if pixels else None, model.spec.input_shape, as_bytes)}
+    tables = interface_of(run).table(model) if pixels else None
+    values = {INPUT: input_values(g, x.name, tables, model.spec.input_shape, as_bytes)}
     forms = []
     for i, stage in enumerate(model.stages):
         values[i], form = add_stage(g, model, stage, [values[tensor] for tensor in stage.inputs])

@@ -35,24 +35,22 @@ static void regrid_momentum(fxp_momentum *values, fxp_site site, int32_t taps, i
 static void regrid(fxp_model *model, const fxp_stage *s, int32_t change, int32_t momentum_change)
 {
     const int32_t taps = s->taps;
-    fxp_param *weights = (fxp_param *)fxp_place(model, s->weights_at), *bias = (fxp_param *)fxp_place(model, s->bias_at);
-    fxp_momentum *weights_momentum = (fxp_momentum *)fxp_place(model, s->weights_momentum_at);
-    fxp_momentum *bias_momentum = (fxp_momentum *)fxp_place(model, s->bias_momentum_at);
-    if (change != 0) {
-        regrid_params(weights, regrid_site(model, s, change, FXP_PARAM_BITS, FXP_SITE_WEIGHT_REGRID), taps, s->co);
-        if (s->bias != NULL) {
-            regrid_params(bias, regrid_site(model, s, change, FXP_PARAM_BITS, FXP_SITE_BIAS_REGRID), 1, s->co);
-        }
+    if ((change != 0) && fxp_trains_weights(s)) {
+        regrid_params((fxp_param *)fxp_place(model, s->weights_at),
+                      regrid_site(model, s, change, FXP_PARAM_BITS, FXP_SITE_WEIGHT_REGRID), taps, s->co);
     }
-    if (momentum_change != 0) {
-        regrid_momentum(weights_momentum,
+    if ((change != 0) && fxp_trains_bias(s)) {
+        regrid_params((fxp_param *)fxp_place(model, s->bias_at),
+                      regrid_site(model, s, change, FXP_PARAM_BITS, FXP_SITE_BIAS_REGRID), 1, s->co);
+    }
+    if ((momentum_change != 0) && fxp_trains_weights(s)) {
+        regrid_momentum((fxp_momentum *)fxp_place(model, s->weights_momentum_at),
                         regrid_site(model, s, momentum_change, FXP_MOMENTUM_BITS, FXP_SITE_WEIGHT_MOMENTUM_REGRID), taps,
                         s->co);
-        if (s->bias != NULL) {
-            regrid_momentum(bias_momentum,
-                            regrid_site(model, s, momentum_change, FXP_MOMENTUM_BITS, FXP_SITE_BIAS_MOMENTUM_REGRID), 1,
-                            s->co);
-        }
+    }
+    if ((momentum_change != 0) && fxp_trains_bias(s)) {
+        regrid_momentum((fxp_momentum *)fxp_place(model, s->bias_momentum_at),
+                        regrid_site(model, s, momentum_change, FXP_MOMENTUM_BITS, FXP_SITE_BIAS_MOMENTUM_REGRID), 1, s->co);
     }
 }
 
@@ -62,7 +60,7 @@ void fxp_adapt(fxp_model *model)
     for (i = 0; i < FXP_STAGES; i++) {
         const fxp_stage *s = &fxp_stages[i];
         const int32_t row = fxp_tensors[i + 1].form;
-        if ((s->w_form >= 0) && (i >= FXP_FIRST_TRAINED)) {
+        if (fxp_trains_weights(s) || fxp_trains_bias(s)) {
             const int32_t change = fxp_form_adapt(&model->forms[s->w_form], &fxp_form_starts[s->w_form]);
             const int32_t momentum_change = fxp_form_adapt(&model->forms[s->w_form + 1], &fxp_form_starts[s->w_form + 1]);
             regrid(model, s, change, momentum_change);

@@ -36,10 +36,12 @@ static int32_t sum_frac_of(const fxp_step *step, int32_t i)
 void fxp_step_scales(fxp_step *step)
 {
     int32_t i;
-    for (i = FXP_STAGES - 1; i >= FXP_FIRST_TRAINED; i--) {
-        const int32_t frac = step->model->scales[i].frac, sum_frac = sum_frac_of(step, i);
-        step->sum_frac[i] = sum_frac;
-        step->error_frac[i] = (frac < sum_frac) ? frac : sum_frac;
+    for (i = FXP_STAGES - 1; i >= FXP_FIRST_ERROR; i--) {
+        if (fxp_needs_error(i)) {
+            const int32_t frac = step->model->scales[i].frac, sum_frac = sum_frac_of(step, i);
+            step->sum_frac[i] = sum_frac;
+            step->error_frac[i] = (frac < sum_frac) ? frac : sum_frac;
+        }
     }
 }
 

@@ -42,15 +42,28 @@ static fxp_update_site update_site(const fxp_step *step, int32_t i, int32_t is_b
     return site;
 }
 
-/* Gradient of the weights of channel `c` over the batch to sums (taps); returns the bias's. */
-static int64_t gradient_of(const fxp_step *step, int32_t i, int32_t c, fxp_gradient_sum *sums)
+/* Gradient of the bias of channel `c` over the batch. */
+static int64_t bias_gradient_of(const fxp_step *step, int32_t i, int32_t c)
+{
+    const fxp_stage *s = &fxp_stages[i];
+    const int32_t outputs = step->count * s->oh * s->ow * s->co;
+    const fxp_error *error = (const fxp_error *)fxp_place(step->model, fxp_tensors[i + 1].error_at);
+    int64_t total = 0;
+    int32_t at;
+    for (at = c; at < outputs; at += s->co) {
+        total += error[at];
+    }
+    return total;
+}
+
+/* Gradient of the weights of channel `c` over the batch to sums (taps). */
+static void gradient_of(const fxp_step *step, int32_t i, int32_t c, fxp_gradient_sum *sums)
 {
     const fxp_stage *s = &fxp_stages[i];
     const int32_t outputs = s->oh * s->ow * s->co;
     const fxp_error *error = (const fxp_error *)fxp_place(step->model, fxp_tensors[i + 1].error_at);
     const uint8_t *winners = (s->winners_at == FXP_NOWHERE) ? NULL : (const uint8_t *)fxp_place(step->model, s->winners_at);
-    int64_t total = 0;
-    int32_t n, at;
+    int32_t n;
     memset(sums, 0, (size_t)s->taps * sizeof(fxp_gradient_sum));
     for (n = 0; n < step->count; n++) {
         fxp_backward pass;
@@ -61,11 +74,7 @@ static int64_t gradient_of(const fxp_step *step, int32_t i, int32_t c, fxp_gradi
         pass.winners = (winners == NULL) ? NULL : (winners + n * outputs);
         pass.error = error + n * outputs;
         fxp_kind_weight_gradient(&pass, c, sums);
-        for (at = c; at < outputs; at += s->co) {
-            total += pass.error[at];
-        }
     }
-    return total;
 }
 
 static uint64_t larger(uint64_t peak, int64_t value)
@@ -98,36 +107,57 @@ static void note(fxp_model *model, const fxp_stage *s, const fxp_update_site *si
     fxp_form_note(&model->forms[s->w_form + 1], site->momentum_site.saturated, (uint32_t)total, site->momentum_site.largest);
 }
 
-void fxp_step_gradient(fxp_step *step, int32_t i, uint64_t *peaks)
+static void weights_step(fxp_step *step, int32_t i, uint64_t *peak)
 {
     const fxp_stage *s = &fxp_stages[i];
     const int32_t taps = s->taps;
     fxp_gradient_sum *sums = (fxp_gradient_sum *)fxp_place(step->model, s->gradient_at);
-    fxp_update_site weights = update_site(step, i, 0), biases = update_site(step, i, 1);
-    fxp_param *bias = (fxp_param *)fxp_place(step->model, s->bias_at);
-    fxp_momentum *bias_momentum = (fxp_momentum *)fxp_place(step->model, s->bias_momentum_at);
+    fxp_update_site site = update_site(step, i, 0);
     int32_t c, j, k;
     for (c = 0; c < s->co; c += 2) {
         for (j = 0; (j < 2) && (c + j < s->co); j++) {
-            const int64_t total = gradient_of(step, i, c + j, sums + j * taps);
-            if (peaks != NULL) {
-                peaks[1] = (s->bias == NULL) ? 0 : larger(peaks[1], total);
-                for (k = 0; k < taps; k++) {
-                    peaks[0] = larger(peaks[0], sums[j * taps + k]);
-                }
-            } else if (s->bias != NULL) {
-                fxp_update(&biases, &bias[c + j], &bias_momentum[c + j], total, (uint32_t)(c + j));
+            gradient_of(step, i, c + j, sums + j * taps);
+            for (k = 0; (k < taps) && (peak != NULL); k++) {
+                *peak = larger(*peak, sums[j * taps + k]);
             }
         }
-        if (peaks == NULL) {
-            update_weights(step, i, c, sums, &weights);
+        if (peak == NULL) {
+            update_weights(step, i, c, sums, &site);
         }
     }
-    if (peaks == NULL) {
-        note(step->model, s, &weights, taps * s->co);
-        if (s->bias != NULL) {
-            note(step->model, s, &biases, s->co);
+    if (peak == NULL) {
+        note(step->model, s, &site, taps * s->co);
+    }
+}
+
+static void bias_step(fxp_step *step, int32_t i, uint64_t *peak)
+{
+    const fxp_stage *s = &fxp_stages[i];
+    fxp_update_site site = update_site(step, i, 1);
+    fxp_param *bias = (fxp_param *)fxp_place(step->model, s->bias_at);
+    fxp_momentum *momentum = (fxp_momentum *)fxp_place(step->model, s->bias_momentum_at);
+    int32_t c;
+    for (c = 0; c < s->co; c++) {
+        const int64_t total = bias_gradient_of(step, i, c);
+        if (peak != NULL) {
+            *peak = larger(*peak, total);
+        } else {
+            fxp_update(&site, &bias[c], &momentum[c], total, (uint32_t)c);
         }
+    }
+    if (peak == NULL) {
+        note(step->model, s, &site, s->co);
+    }
+}
+
+void fxp_step_gradient(fxp_step *step, int32_t i, uint64_t *peaks)
+{
+    const fxp_stage *s = &fxp_stages[i];
+    if (fxp_trains_weights(s)) {
+        weights_step(step, i, (peaks == NULL) ? NULL : &peaks[0]);
+    }
+    if (fxp_trains_bias(s)) {
+        bias_step(step, i, (peaks == NULL) ? NULL : &peaks[1]);
     }
 }
 

@@ -29,8 +29,8 @@ fxp_value *fxp_y_of(const fxp_model *model, int32_t stage, int32_t sample)
     return values_of(model, &fxp_tensors[stage + 1], sample);
 }
 
-/* Parameters that are trained have a place in the arena; the others stay where they were exported, where packed weights
- * have no plain form. */
+/* Parameters that are trained have a place in the arena, and packed weights that errors are multiplied by; the others stay
+ * where they were exported, where packed weights have no plain form. */
 FXP_ROM fxp_param *fxp_weights_of(const fxp_model *model, int32_t stage)
 {
     const fxp_stage *s = &fxp_stages[stage];
@@ -53,7 +53,7 @@ FXP_ROM fxp_param *fxp_bias_of(const fxp_model *model, int32_t stage)
 {
     const fxp_stage *s = &fxp_stages[stage];
 #if FXP_TRAINING
-    if ((s->weights_at != FXP_NOWHERE) && (s->bias != NULL)) {
+    if (s->bias_at != FXP_NOWHERE) {
         return (const fxp_param *)fxp_place(model, s->bias_at);
     }
 #else
@@ -84,16 +84,23 @@ static void copy_start(fxp_model *model, int32_t i)
 {
     const fxp_stage *s = &fxp_stages[i];
     const int32_t taps = s->taps;
-    fxp_param *weights = (fxp_param *)fxp_place(model, s->weights_at);
-    fxp_momentum *momentum = (fxp_momentum *)fxp_place(model, s->weights_momentum_at);
+    if (s->weights_at != FXP_NOWHERE) {
+        fxp_param *weights = (fxp_param *)fxp_place(model, s->weights_at);
 #if FXP_PACKED
-    fxp_unpack_weights(s->weights, 0, s->co, taps, weights);
-    fxp_unpack_momentum(s->weights_momentum_start, s->co, taps, momentum);
+        fxp_unpack_weights(s->weights, 0, s->co, taps, weights);
 #else
-    copy_params(weights, s->weights, taps * s->co);
-    copy_momentum(momentum, s->weights_momentum_start, taps * s->co);
+        copy_params(weights, s->weights, taps * s->co);
 #endif
-    if (s->bias != NULL) {
+    }
+    if (fxp_trains_weights(s)) {
+        fxp_momentum *momentum = (fxp_momentum *)fxp_place(model, s->weights_momentum_at);
+#if FXP_PACKED
+        fxp_unpack_momentum(s->weights_momentum_start, s->co, taps, momentum);
+#else
+        copy_momentum(momentum, s->weights_momentum_start, taps * s->co);
+#endif
+    }
+    if (fxp_trains_bias(s)) {
         copy_params((fxp_param *)fxp_place(model, s->bias_at), s->bias, s->co);
         copy_momentum((fxp_momentum *)fxp_place(model, s->bias_momentum_at), s->bias_momentum_start, s->co);
     }
@@ -128,9 +135,7 @@ fxp_status fxp_init(fxp_model *model, void *arena)
     model->pending = 0;
     for (i = 0; i < FXP_STAGES; i++) {
         model->scales[i] = fxp_scale_starts[i];
-        if (fxp_stages[i].weights_at != FXP_NOWHERE) {
-            copy_start(model, i);
-        }
+        copy_start(model, i);
     }
 #endif
     model->identity = FXP_IDENTITY;

@@ -33,6 +33,27 @@ static inline void *fxp_place(const fxp_model *model, uint32_t at)
     return model->arena + at;
 }
 
+#if FXP_TRAINING
+
+/* Whether a stage's weights, or its bias, are trained: they have a momentum then. */
+static inline int32_t fxp_trains_weights(const fxp_stage *stage)
+{
+    return stage->weights_momentum_at != FXP_NOWHERE;
+}
+
+static inline int32_t fxp_trains_bias(const fxp_stage *stage)
+{
+    return stage->bias_momentum_at != FXP_NOWHERE;
+}
+
+/* Whether the error at the output of stage `i` is made: something that is trained has a part in it. */
+static inline int32_t fxp_needs_error(int32_t i)
+{
+    return fxp_tensors[i + 1].error_at != FXP_NOWHERE;
+}
+
+#endif
+
 /* One sample's places in the arena: of input `k` of a stage, and of what it writes. */
 fxp_value *fxp_x_of(const fxp_model *model, const fxp_stage *stage, int32_t k, int32_t sample);
 fxp_value *fxp_y_of(const fxp_model *model, int32_t stage, int32_t sample);

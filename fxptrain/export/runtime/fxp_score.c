@@ -50,10 +50,12 @@ fxp_status fxp_usage_of(const fxp_model *model, int32_t stage, int32_t tensor, f
     }
     row = fxp_tensors[stage + 1].form;
     if (tensor != FXP_OF_OUTPUTS) {
-        if (fxp_stages[stage].w_form < 0) {
+        const fxp_stage *s = &fxp_stages[stage];
+        const int32_t learns = fxp_trains_weights(s) || fxp_trains_bias(s);
+        if ((s->w_form < 0) || ((tensor == FXP_OF_MOMENTUM) && !learns)) {
             return FXP_NOTHING;
         }
-        row = fxp_stages[stage].w_form + ((tensor == FXP_OF_MOMENTUM) ? 1 : 0);
+        row = s->w_form + ((tensor == FXP_OF_MOMENTUM) ? 1 : 0);
     }
     usage->bits = fxp_form_starts[row].bits;
     usage->frac = model->forms[row].frac;

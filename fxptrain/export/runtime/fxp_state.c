@@ -4,7 +4,7 @@
  *     steps, calibrated                                               7 words of 32 bits
  *     of every format: frac, saturated, total, largest                4 + 8 + 8 + 4 bytes
  *     of every error scale: frac, calm                                4 + 4 bytes
- *     of every trained layer: weights, their momentum, bias, its momentum, in the layout of fxp_stage
+ *     of every layer what is trained: weights, their momentum, bias, its momentum, in the layout of fxp_stage
  *     CRC-32 of all that                                              4 bytes
  */
 #include "fxp_state.h"
@@ -21,11 +21,6 @@
 static int32_t weight_count(const fxp_stage *s)
 {
     return s->co * s->taps;
-}
-
-static int32_t bias_count(const fxp_stage *s)
-{
-    return (s->bias == NULL) ? 0 : s->co;
 }
 
 static void put_params(fxp_bytes *bytes, const fxp_param *values, int32_t count)
@@ -66,13 +61,15 @@ fxp_status fxp_state_out(const fxp_model *model, const fxp_storage *storage, uin
         fxp_put_signed(&bytes, model->scales[i].frac, 4);
         fxp_put_signed(&bytes, model->scales[i].calm, 4);
     }
-    for (i = FXP_FIRST_TRAINED; i < FXP_STAGES; i++) {
+    for (i = FXP_FIRST_ERROR; i < FXP_STAGES; i++) {
         const fxp_stage *s = &fxp_stages[i];
-        if (s->w_form >= 0) {
+        if (fxp_trains_weights(s)) {
             put_params(&bytes, (const fxp_param *)fxp_place(model, s->weights_at), weight_count(s));
             put_momentum(&bytes, (const fxp_momentum *)fxp_place(model, s->weights_momentum_at), weight_count(s));
-            put_params(&bytes, (const fxp_param *)fxp_place(model, s->bias_at), bias_count(s));
-            put_momentum(&bytes, (const fxp_momentum *)fxp_place(model, s->bias_momentum_at), bias_count(s));
+        }
+        if (fxp_trains_bias(s)) {
+            put_params(&bytes, (const fxp_param *)fxp_place(model, s->bias_at), s->co);
+            put_momentum(&bytes, (const fxp_momentum *)fxp_place(model, s->bias_momentum_at), s->co);
         }
     }
     fxp_put(&bytes, ~bytes.crc, 4);
@@ -86,8 +83,9 @@ static int32_t can_have(int32_t row, int32_t frac)
 {
     const fxp_form_start *form = &fxp_form_starts[row];
     int32_t i;
-    for (i = FXP_FIRST_TRAINED; i < FXP_STAGES; i++) {
-        if ((fxp_stages[i].w_form >= 0) && (fxp_stages[i].w_form + 1 == row)) {
+    for (i = FXP_FIRST_ERROR; i < FXP_STAGES; i++) {
+        const fxp_stage *s = &fxp_stages[i];
+        if ((fxp_trains_weights(s) || fxp_trains_bias(s)) && (s->w_form + 1 == row)) {
             return (frac >= -FXP_MAX_MOMENTUM_FRAC) && (frac <= FXP_MAX_MOMENTUM_FRAC);
         }
     }
@@ -166,13 +164,15 @@ static fxp_status take_body(fxp_bytes *bytes, fxp_model *model)
     int32_t good = (calibrated <= 1u) && take_formats(bytes, model);
     int32_t i;
     uint32_t crc;
-    for (i = FXP_FIRST_TRAINED; i < FXP_STAGES; i++) {
+    for (i = FXP_FIRST_ERROR; i < FXP_STAGES; i++) {
         const fxp_stage *s = &fxp_stages[i];
-        if (s->w_form >= 0) {
+        if (fxp_trains_weights(s)) {
             good &= take_params(bytes, params_at(model, s->weights_at), weight_count(s));
             good &= take_momentum(bytes, momentum_at(model, s->weights_momentum_at), weight_count(s));
-            good &= take_params(bytes, params_at(model, s->bias_at), bias_count(s));
-            good &= take_momentum(bytes, momentum_at(model, s->bias_momentum_at), bias_count(s));
+        }
+        if (fxp_trains_bias(s)) {
+            good &= take_params(bytes, params_at(model, s->bias_at), s->co);
+            good &= take_momentum(bytes, momentum_at(model, s->bias_momentum_at), s->co);
         }
     }
     crc = ~bytes->crc;

@@ -20,7 +20,7 @@ static void forward(fxp_model *model, int32_t n, int32_t first, fxp_seen *seen)
     int32_t i;
     for (i = first; i < FXP_STAGES; i++) {
         fxp_site site = fxp_forward_site(model, i, FXP_FORWARD_STOCHASTIC);
-        fxp_forward_stage(model, i, n, i >= FXP_FIRST_TRAINED, &site);
+        fxp_forward_stage(model, i, n, 1, &site);
         if (seen != NULL) {
             seen[i].saturated += site.saturated;
             seen[i].largest = (site.largest > seen[i].largest) ? site.largest : seen[i].largest;
@@ -33,12 +33,12 @@ static void fit_momentum(fxp_step *step, uint64_t peaks[FXP_STAGES][2])
 {
     uint64_t any = 0;
     int32_t i;
-    for (i = FXP_FIRST_TRAINED; i < FXP_STAGES; i++) {
+    for (i = FXP_FIRST_ERROR; i < FXP_STAGES; i++) {
         any |= peaks[i][0] | peaks[i][1];
     }
-    for (i = FXP_FIRST_TRAINED; (i < FXP_STAGES) && (any != 0); i++) {
+    for (i = FXP_FIRST_ERROR; (i < FXP_STAGES) && (any != 0); i++) {
         const fxp_stage *s = &fxp_stages[i];
-        if (s->w_form >= 0) {
+        if (fxp_trains_weights(s) || fxp_trains_bias(s)) {
             const int32_t frac = step->error_frac[i];
             const int32_t frac_x = fxp_x_frac(step->model, s, 0);
             const int32_t finest = fxp_momentum_fitting(peaks[i][0], frac + frac_x, step->count, 60);
@@ -72,7 +72,7 @@ static void calibrate(fxp_step *step)
     }
     step->model->calibrated = 1;
     for (n = 0; n < step->count; n++) {
-        forward(step->model, n, FXP_FIRST_TRAINED, NULL);
+        forward(step->model, n, FXP_FIRST_ERROR, NULL);
     }
 }
 
@@ -86,8 +86,10 @@ static void backward(fxp_step *step)
             fxp_step_error(step, fxp_actions[k].stage, 0);
         }
     }
-    for (i = FXP_FIRST_TRAINED; i < FXP_STAGES; i++) {
-        fxp_scale_note(&step->model->scales[i], step->largest[i], step->sum_frac[i]);
+    for (i = FXP_FIRST_ERROR; i < FXP_STAGES; i++) {
+        if (fxp_needs_error(i)) {
+            fxp_scale_note(&step->model->scales[i], step->largest[i], step->sum_frac[i]);
+        }
     }
 }
 

@@ -92,7 +92,7 @@ typedef struct {
     int32_t pool_h, pool_w;
     int32_t taps;        /* weights of one output channel */
     fxp_multiplier mean; /* what sums without weights are multiplied by: of an average pool, 1 / (kh * kw) */
-    int32_t w_form;      /* row of the weights' format; the momentum's is the next; -1: no weights */
+    int32_t w_form;      /* row of the weights' format; the momentum's, if they are trained, is the next; -1: no weights */
     FXP_ROM fxp_stored_param *weights; /* as exported; training copies them into the arena */
     FXP_ROM fxp_param *bias;           /* NULL: none */
     uint32_t scratch_at;

@@ -20,9 +20,9 @@ from fxptrain.nn.engine.workspace import (
     UPDATE,
     Workspace,
     batch_input,
-    hands_back,
     plan_memory,
     reads_input,
+    runs,
 )
 from fxptrain.nn.layers.contract import INPUT, Blocks, Budgets, GradientBlock, Kept, Stage
 from fxptrain.nn.layers.storage import NOTHING, Storage
@@ -102,11 +102,13 @@ class Layout:
 
     def _chunked(self, i: int) -> bool:
         """Whether a stage's gradient is summed up while its errors are made: if that takes less than all errors."""
-        stage, blocks, readers = self.model.stages[i], self.blocks[i], self.model.graph.readers[i]
-        if self.threads > 1 or blocks is None or hands_back(stage) or len(readers) != 1 or not stage.parameters:
+        stage, blocks, graph = self.model.stages[i], self.blocks[i], self.model.graph
+        if self.threads > 1 or blocks is None or graph.hands_back(i) or len(graph.readers[i]) != 1:
+            return False
+        if not stage.trains_weights:
             return False
         gradients = sum(b.bytes for b in blocks.scratch("gradient", self.kept(i)) if b.kind == "gradient")
-        weights = [block for block in blocks.gradient_blocks() if not block.parameter.is_bias]
+        weights = [block for block in self.gradient_blocks(i) if not block.parameter.is_bias]
         return len(weights) == 1 and gradients <= self._error_bytes(stage) * self.batch
 
     def _chunk(self, i: int) -> int:
@@ -142,9 +144,10 @@ class Layout:
         return self.backward_at(self.reader(i)) + 3 if i in self.chunks else self.backward_at(i) + 2
 
     def gradient_blocks(self, i: int) -> list[GradientBlock]:
-        """The blocks of a stage's gradients."""
-        blocks = self.blocks[i]
-        return self.model.stages[i].blocks(self.threads) if blocks is None else blocks.gradient_blocks()
+        """The blocks of the gradients of a stage's parameters that are trained."""
+        blocks, stage = self.blocks[i], self.model.stages[i]
+        found = stage.blocks(self.threads) if blocks is None else blocks.gradient_blocks()
+        return [block for block in found if block.parameter.trained]
 
     def updates(self, i: int) -> list[int]:
         """Whose parameters are updated after the input errors of stage i: its own, and what was summed up by then."""
@@ -170,8 +173,7 @@ class Layout:
         stages = range(len(self.model.stages))
         found: list[Buffer] = []
         if not self.handed:
-            last = max(self.gradient_at(i) for i in reads_input(self.model))
-            found.append(replace(batch_input(self.model, self.batch), first=0, last=last))
+            found.append(replace(batch_input(self.model, self.batch), first=0, last=self._last_read(INPUT)))
         for i in stages:
             found += self._tensors(i) + self._shared(i)
             for thread in range(self.threads):
@@ -187,24 +189,36 @@ class Layout:
 
     def _tensors(self, i: int) -> list[Buffer]:
         """What a stage keeps of the batch: its output, winners and errors, each until its last reader is done."""
-        stage, stages, readers = self.model.stages[i], len(self.model.stages), self.model.graph.readers[i]
-        joins = self.model.graph.joins(i)
-        moments = [self.gradient_at(reader.stage) for reader in readers] or [stages]
-        last = max(*moments, self.backward_at(i) if joins else 0)
-        found = [self.y[i].buffer(f"{stage.name}.y", "saved", self.batch, i, last)]
+        stage, stages, graph = self.model.stages[i], len(self.model.stages), self.model.graph
+        readers, joins = graph.readers[i], graph.joins(i)
+        found = [self.y[i].buffer(f"{stage.name}.y", "saved", self.batch, i, self._last_read(i))]
+        handed, updated = graph.hands_back(i), bool(stage.trains)
+        done = max(self.backward_at(i) if handed else i, self.gradient_at(i) if updated else i)
         if stage.pools:
-            kept = self.winners[i].buffer(f"{stage.name}.winners", "index", self.batch, i, self.gradient_at(i))
-            found.append(kept)
+            found.append(self.winners[i].buffer(f"{stage.name}.winners", "index", self.batch, i, done))
+        if not graph.needs_error(i):
+            return found
         first = min((self.backward_at(reader.stage) for reader in readers), default=stages)
         if joins:
             shape, first = (self.batch, *stage.out_shape), self.backward_at(i)
             sums = min(self.backward_at(reader.stage) for reader in readers)
             found.append(Buffer(f"{stage.name}.joined", "error", shape, np.int64, sums, first))
         shape = (self.chunks.get(i, self.batch), *stage.out_shape)
-        return [*found, Buffer(f"{stage.name}.error", "error", shape, _error_type(stage), first, self.gradient_at(i))]
+        return [*found, Buffer(f"{stage.name}.error", "error", shape, _error_type(stage), first, done)]
+
+    def _last_read(self, tensor: int) -> int:
+        """When a tensor's values are read last: forward or by the loss, when errors come back to it, for gradients."""
+        graph = self.model.graph
+        readers = [reader.stage for reader in graph.readers_of(tensor)]
+        moments = readers or [len(self.model.stages)]
+        if graph.needs_error(tensor):
+            moments = moments + [self.backward_at(i) for i in readers]
+        if graph.joins(tensor):
+            moments.append(self.backward_at(tensor))
+        return max(moments + [self.gradient_at(i) for i in readers if self.model.stages[i].trains_weights])
 
     def _shared(self, i: int) -> list[Buffer]:
-        stage, backward = self.model.stages[i], hands_back(self.model.stages[i])
+        stage, backward = self.model.stages[i], self.model.graph.hands_back(i)
         own = stage.shared(backward) if self.blocks[i] is None else stage.proof_buffers(backward)
         return [replace(b, name=f"{stage.name}.{b.name}", first=PACKING) for b in own]
 
@@ -212,7 +226,7 @@ class Layout:
         stage, blocks, graph = self.model.stages[i], self.blocks[i], self.model.graph
         found = []
         for phase, at in zip(PHASES, (i, self.backward_at(i), self.gradient_at(i)), strict=True):
-            if phase == "error" and not hands_back(stage):
+            if not runs(self.model, i, phase):
                 continue
             own = stage.scratch(phase, self.batch) if blocks is None else blocks.scratch(phase, self.kept(i))
             for b in own:
@@ -225,7 +239,7 @@ class Layout:
                 Buffer(f"{stage.name}.join.best@{thread}", "scratch", (row,), np.int64, at, at),
                 Buffer(f"{stage.name}.join.draws@{thread}", "scratch", (row,), np.uint32, at, at),
             ]
-        if stage.parameters:
+        if stage.trains:
             at = self.update_at(i)
             shape = (self.draw_rows, BLOCK)
             found.append(Buffer(f"{UPDATE}.draws{i}@{thread}", "scratch", shape, np.uint32, at, at))
@@ -247,7 +261,7 @@ class Layout:
     def table_bytes(self, i: int) -> int:
         """Bytes of a stage's offset tables."""
         blocks, stage = self.blocks[i], self.model.stages[i]
-        return stage.table_bytes(self.threads) if blocks is None else blocks.table_bytes(hands_back(stage))
+        return stage.table_bytes(self.threads) if blocks is None else blocks.table_bytes(self.model.graph.hands_back(i))
 
     @property
     def bytes(self) -> int:
@@ -264,10 +278,11 @@ class Layout:
         layers, total = self.schedule.layers, 0.0
         for i, stage in enumerate(self.model.stages):
             blocks = self.blocks[i] or stage.in_blocks(self.batch, Budgets(WHOLE, WHOLE, WHOLE))
+            backward = self.model.graph.hands_back(i)
             if blocks is None:
-                total += 3 * stage.macs * self.batch / self.threads
+                total += (1 + backward + stage.trains_weights) * stage.macs * self.batch / self.threads
                 continue
-            samples, packing = blocks.work(self.kept(i), hands_back(stage))
+            samples, packing = blocks.work(self.kept(i), backward)
             total += samples / self.threads + packing / (1 if layers else self.threads)
         return total * (LAYER_BY_LAYER if layers else 1)
 

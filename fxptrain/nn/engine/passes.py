@@ -41,6 +41,7 @@ ErrorFormats = tuple[list[FxP], list[int]]  # of every stage's output error, and
 Inputs = npt.NDArray[np.generic]
 Labels = npt.NDArray[np.int32]
 NO_LABELS = np.empty(0, np.int32)
+NOTHING_SEEN = Observed(0, 0, 0)
 INPUTS_AT = 0  # position of the input in the call that loads it
 T = TypeVar("T")
 LABELS_AT = 2  # position of the labels in the call of the loss
@@ -158,9 +159,8 @@ class TrainingPass(ForwardPass):
             if model.graph.joins(i):
                 self.errors[i] = self._planned(i, "join", partial(self._join, i), *self._grid(i))
                 calls += self.errors[i].calls
-            for slot, tensor in reversed(list(enumerate(model.stages[i].inputs))):
-                if tensor != INPUT:
-                    calls += self._hand_back(i, slot, tensor)
+            for slot, tensor in reversed(model.graph.handed_back(i)):
+                calls += self._hand_back(i, slot, tensor)
 
     def _planned(self, i: int, place: Hashable, make: Callable[[], T], *fracs: int) -> T:
         return self.cache.of(i, (place, self.worker, self.part.stop, self.moment, self.kind), fracs, make)
@@ -197,7 +197,7 @@ class TrainingPass(ForwardPass):
             calls += made.calls
             kept, winners = layout.kept(tensor, part.start, samples), space.winners[tensor]
             x = blocks_input(layout, space, tensor, part, self.kind)
-            for block in blocks.gradient_blocks():
+            for block in layout.gradient_blocks(tensor):
                 more, _ = blocks.gradient(
                     block, x, space.error[tensor][:samples], kept.winners.some(winners, part),
                     space.scratch["gradient", self.worker][tensor], kept, more=number > 0,
@@ -259,6 +259,7 @@ class TrainingPass(ForwardPass):
     def outcome(self) -> Outcome:
         """What the calls returned when they were made last."""
         loss_sum, correct, largest, saturated = self.loss.results
-        reports = [self.errors[i].report() for i in range(len(self.errors))]
+        others = range(len(self.model.stages) - 1)
+        reports = [self.errors[i].report() if i in self.errors else NOTHING_SEEN for i in others]
         reports.append(Observed(saturated, self.loss_errors, largest))
         return Outcome(loss_sum, correct, [output.report() for output in self.outputs], reports)

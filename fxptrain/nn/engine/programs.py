@@ -27,7 +27,7 @@ from fxptrain.nn.engine.passes import (
 )
 from fxptrain.nn.engine.sinks import Sink
 from fxptrain.nn.engine.threads import Team, pieces, shares
-from fxptrain.nn.engine.workspace import Workspace, at_once, hands_back
+from fxptrain.nn.engine.workspace import Workspace, at_once
 from fxptrain.nn.layers.contract import GradientBlock, Moment
 from fxptrain.nn.layers.images import SAMPLE_BLOCK
 from fxptrain.nn.model import Model
@@ -41,8 +41,10 @@ class Packing:
 
     def __init__(self, model: Model, space: Workspace, layout: Layout) -> None:
         self.stages, self.space, self.layout, self._input = model.stages, space, layout, model.input_form
+        self._hands_back = [model.graph.hands_back(i) for i in range(len(self.stages))]
         self._measured = [
-            stage.measure(views, hands_back(stage)) for stage, views in zip(self.stages, space.shared, strict=True)
+            stage.measure(views, backward)
+            for stage, views, backward in zip(self.stages, space.shared, self._hands_back, strict=True)
         ]
         self._measure = Program([[list(calls.values())] for calls in self._measured if calls])
         self._nothing: list[dict[str, Call]] = [{} for _ in self.stages]
@@ -78,7 +80,7 @@ class Packing:
     def _prepare(self, i: int) -> list[Call]:
         stage, views = self.stages[i], self.space.shared[i]
         make = stage.prepare if self.layout.blocks[i] is None else stage.proofs
-        return make(views, hands_back(stage))
+        return make(views, self._hands_back[i])
 
 
 def _forward(stage: int, one: TrainingPass) -> list[Call]:

@@ -6,7 +6,7 @@ Layers know no optimizer and the optimizer knows no layer; they meet here.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from threading import Lock
 
 import numpy as np
@@ -71,6 +71,12 @@ class Sink(ABC):
         self.after(stage, block, call)
 
 
+def trained(model: Model) -> Iterator[tuple[int, ParameterArray]]:
+    """The parameters that training changes, each with the number of its stage."""
+    pairs = ((i, parameter) for i, stage in enumerate(model.stages) for parameter in stage.parameters)
+    return ((i, parameter) for i, parameter in pairs if parameter.trained)
+
+
 def _gradient_frac(model: Model, stage: int, parameter: ParameterArray, errors: list[FxP]) -> int:
     """Fractional bits of a gradient: the error's, plus the input's for weights."""
     return errors[stage].frac_bits + (0 if parameter.is_bias else model.stages[stage].x_form.format.frac_bits)
@@ -83,9 +89,7 @@ class UpdateSink(Sink):
         super().__init__()
         self.model, self.space = model, space
         self.sites: dict[int, UpdateSite] = {}
-        self.reports: dict[int, list[tuple[int, ...]]] = {
-            id(parameter): [] for stage in model.stages for parameter in stage.parameters
-        }
+        self.reports: dict[int, list[tuple[int, ...]]] = {id(parameter): [] for _, parameter in trained(model)}
 
     def begin(self, rate: Multiplier, batch: int, errors: list[FxP], formats: Hashable) -> None:
         """Fix this step's numbers.
@@ -106,11 +110,10 @@ class UpdateSink(Sink):
         if self.moment == (rate, batch, formats):
             return
         self.moment = (rate, batch, formats)
-        for i, stage in enumerate(self.model.stages):
-            for parameter in stage.parameters:
-                frac = _gradient_frac(self.model, i, parameter, errors)
-                moment = UpdateMoment(self.model.seed, rate, batch, frac, stage.gradient_bits(parameter, batch))
-                self.sites[id(parameter)] = parameter.site(moment)
+        for i, parameter in trained(self.model):
+            frac, bits = _gradient_frac(self.model, i, parameter, errors), self.model.stages[i].gradient_bits
+            moment = UpdateMoment(self.model.seed, rate, batch, frac, bits(parameter, batch))
+            self.sites[id(parameter)] = parameter.site(moment)
 
     def plan(self, stage: int, block: GradientBlock, gradient: IntArray, worker: int) -> Call:
         """Update the block's parameters."""
@@ -127,9 +130,8 @@ class UpdateSink(Sink):
 
     def finish(self) -> None:
         """Count what the updates reported."""
-        for stage in self.model.stages:
-            for parameter in stage.parameters:
-                parameter.note(self.reports[id(parameter)], self.model.seed, self.model.step)
+        for _, parameter in trained(self.model):
+            parameter.note(self.reports[id(parameter)], self.model.seed, self.model.step)
 
 
 class Accumulator(Sink):
@@ -147,9 +149,8 @@ class Accumulator(Sink):
         super().__init__()
         self.model = model
         self.sums: dict[int, IntArray] = {
-            id(parameter): np.zeros(parameter.flat.size, stage.gradient_type(batch_size))
-            for stage in model.stages
-            for parameter in stage.parameters
+            id(parameter): np.zeros(parameter.flat.size, model.stages[i].gradient_type(batch_size))
+            for i, parameter in trained(model)
         }
 
     @property
@@ -163,11 +164,10 @@ class Accumulator(Sink):
 
     def hand_over(self, sink: Sink) -> None:
         """Give the sums to another sink, whole parameter by whole parameter, and start again from zero."""
-        for i, stage in enumerate(self.model.stages):
-            for parameter in stage.parameters:
-                total = self.sums[id(parameter)]
-                sink.take(i, GradientBlock(parameter, 0, 0, Runs(0, total.size)), total, 0, self.model.step)
-                total[:] = 0
+        for i, parameter in trained(self.model):
+            total = self.sums[id(parameter)]
+            sink.take(i, GradientBlock(parameter, 0, 0, Runs(0, total.size)), total, 0, self.model.step)
+            total[:] = 0
 
 
 class LargestSink(Sink):
@@ -200,11 +200,11 @@ class LargestSink(Sink):
             Format of the error at every stage's output.
         """
         for i, stage in enumerate(self.model.stages):
-            if not stage.parameters:
+            if not stage.trains:
                 continue
             form = stage.parameters[0].momentum_form
             finest = MAX_MOMENTUM_FRAC
-            for parameter in stage.parameters:
+            for parameter in (parameter for parameter in stage.parameters if parameter.trained):
                 peak = MOMENTUM_HEADROOM * self.largest.get((i, parameter.is_bias), 0)
                 frac = _gradient_frac(self.model, i, parameter, errors)
                 while finest > -MAX_MOMENTUM_FRAC and (peak << max(finest - frac, 0)) > (

@@ -93,7 +93,9 @@ class TrainingStep:
         self.ranks = ranks or Ranks()
         self.piece = min(micro_batch or batch_size, self.ranks.largest_share(batch_size))
         self.team = Team(threads)
-        self._macs = sum(stage.macs for stage in model.stages)
+        self._macs = sum(
+            stage.macs * (1 + model.graph.hands_back(i) + stage.trains_weights) for i, stage in enumerate(model.stages)
+        )
         self._parameters = sum(p.flat.size for stage in model.stages for p in stage.parameters)
         summed = self.piece < batch_size or self.ranks.size > 1
         self.layout = Layout(model, self.piece, threads, schedule, pieces=summed)
@@ -189,7 +191,7 @@ class TrainingStep:
         samples, first = part.stop - part.start, part.start == self.ranks.share(len(inputs)).start
         key = (self._formats_key, self._packing.choice, samples, inputs.dtype, sink, first)
         piece = remembered(self._made, key, partial(self._make_piece, samples, inputs.dtype, sink, first))
-        work = 3 * samples * self._macs + (PACK_WORK + UPDATE_WORK) * self._parameters
+        work = samples * self._macs + (PACK_WORK + UPDATE_WORK) * self._parameters
         return piece.run(self.team, inputs, labels, part, self.model.step, self.team.workers(work))
 
     def _make_piece(self, samples: int, kind: npt.DTypeLike, sink: Sink | None, first: bool) -> Piece:
@@ -209,7 +211,8 @@ class TrainingStep:
                 report = one.outputs[i]
                 if report.total:
                     stage.y_form.note(report.saturated, report.total, report.largest)
-            self._note_errors(i, [one.errors[i] for one in outcomes])
+            if self.model.graph.needs_error(i):
+                self._note_errors(i, [one.errors[i] for one in outcomes])
 
     def _note_errors(self, i: int, reports: list[Observed]) -> None:
         """Count a stage's errors and apply the rule of their scale to the largest sum."""
@@ -227,7 +230,7 @@ class TrainingStep:
     def _calibrate(self, inputs: Inputs, labels: Labels) -> None:
         """Before the first step: fit every error scale, from the loss down, then the momentum formats."""
         stages = self.model.stages
-        for i in range(len(stages) - 1, -1, -1):
+        for i in filter(self.model.graph.needs_error, reversed(range(len(stages)))):
             outcomes = self._whole_pass(inputs, labels)
             scale = stages[i].error_scale
             scale.frac = scale.fitting(max(int(one.errors[i].largest) for one in outcomes), self._formats[1][i])

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from fxptrain.errors import ShapeError
 from fxptrain.fixed.format import FxP
 from fxptrain.kernels.update_site import BLOCK
-from fxptrain.nn.layers.contract import INPUT, NO_WINNERS, Stage, Views
+from fxptrain.nn.layers.contract import INPUT, NO_WINNERS, Views
 from fxptrain.nn.model import Model
 from fxptrain.nn.state.arena import ALIGNMENT, FOREVER, Buffer, Plan, lay_out
 from fxptrain.nn.state.packed import state_bytes
@@ -28,20 +28,22 @@ UPDATE = "update"
 LOSS = "loss"
 JOIN = "join"
 NO_INPUT = np.empty(0, np.int8)
+NO_ERROR = np.empty((0, 0, 0, 0), np.int8)
 NO_DRAWS = np.empty((2, 0), np.uint32)
 
 
 def _batch_buffers(model: Model, at: int, batch: int, training: bool) -> list[Buffer]:
     """What a stage keeps for the whole batch: its output, the pool winners, the error at its output.
 
-    In inference an output lives until its last reader has run; the model's own, until the next batch.
+    An output that no backward pass reads lives until its last reader has run; the model's own, until the next batch.
     """
-    stage, stages, readers = model.stages[at], len(model.stages), model.graph.readers[at]
-    shape, last = (batch, *stage.out_shape), FOREVER if training or not readers else readers[-1].stage
+    stage, stages, graph = model.stages[at], len(model.stages), model.graph
+    shape, readers, needed = (batch, *stage.out_shape), graph.readers[at], training and graph.needs_error(at)
+    last = FOREVER if not readers or (training and graph.is_saved(at)) else readers[-1].stage
     found = [Buffer(f"{stage.name}.y", "saved", shape, stage.y_form.format.dtype, at, last)]
     if stage.pools:
-        found.append(Buffer(f"{stage.name}.winners", "index", shape, np.uint8, at, FOREVER if training else at))
-    if training:
+        found.append(Buffer(f"{stage.name}.winners", "index", shape, np.uint8, at, FOREVER if needed else at))
+    if needed:
         error = FxP(stage.error_scale.bits, 0).dtype
         found.append(Buffer(f"{stage.name}.error", "error", shape, error, stages))
     return found
@@ -54,14 +56,18 @@ def shared_buffers(model: Model, batch: int, *, training: bool, pieces: bool = F
     """What the whole batch shares: inputs, outputs, winners, errors and packed weights.
 
     Moments: weights are packed at `PACKING`, stage i runs forward at i, its input error at 2 S - i, its gradients at
-    2 S + 1 + i. With micro-batches (`pieces`) the packed weights outlive every piece.
+    2 S + 1 + i. With micro-batches (`pieces`) the packed weights outlive every piece. Where not all samples run
+    together (`at_once`), nothing of the batch may share bytes with what the next ones' forward needs.
     """
-    stages = len(model.stages)
-    last = FOREVER if training else reads_input(model)[-1]
+    stages, graph = len(model.stages), model.graph
+    last = FOREVER if training and graph.is_saved(INPUT) else reads_input(model)[-1]
     buffers = [replace(batch_input(model, batch), last=last)]
-    for at, stage in enumerate(model.stages):
+    for at in range(stages):
         buffers += _batch_buffers(model, at, batch, training)
-        for b in stage.shared(training and hands_back(stage)):
+    if training and at_once(model, batch) < batch:
+        buffers = [replace(b, first=PACKING, last=FOREVER) for b in buffers]
+    for at, stage in enumerate(model.stages):
+        for b in stage.shared(training and graph.hands_back(at)):
             last = b.last if pieces or not training else min(b.last, 2 * stages)
             buffers.append(replace(b, name=f"{stage.name}.{b.name}", first=PACKING, last=last))
     return buffers
@@ -84,7 +90,7 @@ def thread_buffers(model: Model, batch: int, thread: int, *, training: bool) -> 
     for at, stage in enumerate(model.stages):
         moments = {"forward": at, "error": 2 * stages - at, "gradient": 2 * stages + 1 + at}
         for phase in PHASES if training else PHASES[:1]:
-            if phase == "error" and not hands_back(stage):
+            if not runs(model, at, phase):
                 continue
             moment = moments[phase]
             buffers += [
@@ -115,9 +121,9 @@ def _join_buffers(model: Model, at: int, batch: int, thread: int) -> list[Buffer
     ]
 
 
-def hands_back(stage: Stage) -> bool:
-    """Whether anybody wants the error at a stage's inputs: nobody does at the model's own."""
-    return any(tensor != INPUT for tensor in stage.inputs)
+def runs(model: Model, at: int, phase: str) -> bool:
+    """Whether a stage has a phase in training: errors to hand back, parameters that are trained."""
+    return phase == "forward" or (bool(model.stages[at].trains) if phase == "gradient" else model.graph.hands_back(at))
 
 
 def at_once(model: Model, samples: int) -> int:
@@ -159,7 +165,7 @@ def state_buffers(
             packed = packs and stage.reads_packed
             for kind, size in state_bytes(parameter, packs=packed).items():
                 found.append(Buffer(f"{stage.name}.{parameter.name}_{kind}", kind, (size,), np.uint8))
-            if pieces:
+            if pieces and parameter.trained:
                 name, size = f"{stage.name}.{parameter.name}_sum", parameter.flat.size
                 found.append(Buffer(name, "accumulator", (size,), stage.gradient_type(batch)))
     return found
@@ -189,8 +195,7 @@ class Workspace:
         self.winners: list[npt.NDArray[np.uint8]] = [
             views.get(f"{stage.name}.winners", NO_WINNERS) for stage in model.stages
         ]
-        errors = [views.get(f"{stage.name}.error") for stage in model.stages]
-        self.error: list[IntArray] = [error for error in errors if error is not None]  # none in inference
+        self.error: list[IntArray] = [views.get(f"{stage.name}.error", NO_ERROR) for stage in model.stages]
         self.shared = [_under(views, f"{stage.name}.", "") for stage in model.stages]
         self.scratch = {
             (phase, thread): [_under(views, f"{stage.name}.{phase}.", f"@{thread}") for stage in model.stages]

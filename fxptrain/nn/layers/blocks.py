@@ -156,6 +156,8 @@ class ProductBlocks(Blocks):
         total = sum(self._layout("forward", count).table_bytes([s.inner]) for count in outputs)
         if backward:
             total += self._layout("error").table_bytes([count for _, count in _spans(s.inner, self.inputs)])
+        if not s.trains_weights:
+            return total
         return total + self._layout("gradient").table_bytes([count for _, count in _spans(s.inner, self.rows)])
 
     def work(self, kept: Kept, backward: bool) -> Work:
@@ -173,7 +175,7 @@ class ProductBlocks(Blocks):
         gradient = positions * s.taps * s.inner * round_up(s.channels, WIDE_COLUMNS) // (1 + self.picks)
         gradient += len(rows) * positions * s.channels * READ + self.batch * s.in_elements * s.kernel[1] * read
         packing = (1 + backward) * s.taps * s.inner * s.channels * (PACK if s.weights.stored[1] is None else UNPACK)
-        return Work(planes * (forward + error * backward + gradient), packing)
+        return Work(planes * (forward + error * backward + gradient * s.trains_weights), packing)
 
     # Memory --------------------------------------------------------------------------------------------------------
 
@@ -197,13 +199,16 @@ class ProductBlocks(Blocks):
             return found + self._lines(kept.x, phase, self.inputs) + self._won(kept.winners)
         g = self._layout("gradient").extents(self.rows)
         kind = s.gradient_type(self.batch)
+        biases = Buffer("bias_gradient", "gradient", (g.columns,), kind)
+        if not s.trains_weights:
+            return [biases]
         return [
             *s.gradient_scratch(g, self.batch, self.samples, self.picks),
             *self._lines(kept.x, phase, self.rows),
             *self._won(kept.winners),
             Buffer("start", "scratch", (g.columns,), kind),
             Buffer("gradient", "gradient", (s.taps * self.rows * g.columns,), kind),
-            Buffer("bias_gradient", "gradient", (g.columns,), kind),
+            biases,
         ]
 
     @staticmethod

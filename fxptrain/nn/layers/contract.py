@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +32,7 @@ from fxptrain.nn.state.parameters import IntArray, ParameterArray
 from fxptrain.nn.state.streams import Site, stream
 
 Shape = tuple[int, int, int]
+Trainable = bool | Literal["bias"]
 Views = Mapping[str, npt.NDArray[Any]]
 NO_WINNERS = np.empty((0, 0, 0, 0), np.uint8)
 INPUT = -1  # the number of the tensor that is the model's input; others have their stage's
@@ -127,9 +128,19 @@ class LayerSpec(ABC):
         return None
 
     @property
+    def on_images(self) -> LayerSpec:
+        """The layer that computes the same of images, for one of series; else itself."""
+        return self
+
+    @property
     def starts(self) -> Init | None:
         """How far its initial weights reach, if it says so itself."""
         return None
+
+    @property
+    def trained(self) -> Trainable:
+        """Whether training changes its parameters, or which of them alone."""
+        return True
 
     @property
     def function(self) -> Function | None:
@@ -299,7 +310,10 @@ class Blocks(ABC):
 
     @abstractmethod
     def table_bytes(self, backward: bool) -> int:
-        """Bytes of the offset tables that the kernels read; `backward`: also in the input error."""
+        """Bytes of the offset tables that the kernels read; `backward`: also in the input error.
+
+        Those of the gradient only where weights are trained, as in all that follows.
+        """
 
     @abstractmethod
     def forward(self, call: ForwardCall, kept: Kept) -> Roundings:
@@ -413,7 +427,13 @@ class Stage(ABC):
         self.y_form: TensorFormat
         self.error_scale: ErrorScale  # of the error at this stage's output
         self.function = IDENTITY
+        self.trains: tuple[str, ...] = ()  # names of the parameters that training changes, see `nn.graph`
         self.parameters: tuple[ParameterArray, ...] = ()
+
+    @property
+    def trains_weights(self) -> bool:
+        """Whether training changes its weights, so that it needs their gradient."""
+        return "weights" in self.trains
 
     # Shapes and formats --------------------------------------------------------------------------------------------
 
@@ -566,7 +586,10 @@ class Stage(ABC):
         """Write the error at an input from the error at the output; reports the largest absolute sum."""
 
     def blocks(self, threads: int) -> list[GradientBlock]:
-        """The gradient blocks of all parameters, enough for `threads` to work side by side."""
+        """The gradient blocks of all parameters, enough for `threads` to work side by side.
+
+        Whose parameters are not trained, those nobody asks for.
+        """
         return []
 
     def gradient_bits(self, parameter: ParameterArray, batch: int) -> int:

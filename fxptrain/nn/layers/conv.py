@@ -35,7 +35,7 @@ from fxptrain.nn.layers.contract import (
     Views,
     elements_of,
 )
-from fxptrain.nn.layers.images import Geometries, Groups, Images, padded_size, round_up, taps_across
+from fxptrain.nn.layers.images import PHASES, Geometries, Groups, Images, padded_size, round_up, taps_across
 from fxptrain.nn.layers.registry import register
 from fxptrain.nn.layers.weighted import WeightedSpec, WeightedStage, WindowSpec
 from fxptrain.nn.layers.windows import NONE, Windows
@@ -212,7 +212,8 @@ class ProductStage(WeightedStage):
     def images(self) -> Geometries:
         """How samples become images."""
         groups = Groups(self.groups["error"], self.groups["gradient"] * (CHOICES if self.picks else 1))
-        return Geometries(self.in_shape, self.out_shape, self.windows, self.pool, linear=self.linear, groups=groups)
+        extents, phases = (self.in_shape, self.out_shape, self.windows, self.pool), PHASES[: 2 + self.trains_weights]
+        return Geometries(*extents, linear=self.linear, phases=phases, groups=groups)
 
     @property
     def picks(self) -> bool:
@@ -290,6 +291,8 @@ class ProductStage(WeightedStage):
 
     def table_bytes(self, threads: int) -> int:
         """Tables of the whole layer's geometry and of its gradient blocks'."""
+        if not self.trains_weights:
+            return self.images.table_bytes([self.inner])
         blocks = [block.channels for block in self.blocks(threads) if not block.parameter.is_bias]
         return self.images.table_bytes([self.inner, self._block_channels(1), *blocks])
 
@@ -329,10 +332,13 @@ class ProductStage(WeightedStage):
     def _gradient_scratch(self, batch: int) -> list[Buffer]:
         gradient, channels = self.gradient_type(batch), self._block_channels(1)
         g = self.images.extents(channels)
+        biases = Buffer("bias_gradient", "gradient", (g.columns,), gradient)
+        if not self.trains_weights:
+            return [biases]
         return [
             *self.gradient_scratch(g, batch, self._order()[1], self.picks),
             Buffer("gradient", "gradient", (self.taps * channels * g.columns,), gradient),
-            Buffer("bias_gradient", "gradient", (g.columns,), gradient),
+            biases,
         ]
 
     def gradient_scratch(self, g: Geometry, batch: int, samples: int, picks: bool) -> list[Buffer]:

@@ -25,6 +25,7 @@ from fxptrain.nn.layers.contract import (
 )
 from fxptrain.nn.layers.images import (
     FORWARD_POSITIONS,
+    PHASES,
     Groups,
     make_geometry,
     make_tables,
@@ -116,15 +117,14 @@ class DepthwiseStage(WeightedStage):
     def tables(self) -> conv.Tables:
         """Row offsets for the kernels: of groups in each phase, and of taps instead of weights in the gradient's."""
         g, channels = self.geometry, self.in_shape[2]
-        made = make_tables(g, groups=Groups(gradient=self.groups["gradient"]))
+        made = make_tables(g, PHASES[: 2 + self.trains_weights], Groups(gradient=self.groups["gradient"]))
         across = np.arange(g.image.w, dtype=np.int64) * channels
-        return made._replace(
-            forward_in=self.groups["forward"] * made.forward_in,
-            error_in=self.groups["error"] * across,
-            error_out=across,
-            gradient_in=made.gradient_in[::channels].copy(),
-            gradient_out=made.gradient_out[: self.taps].copy(),
-        )
+        forward, error = self.groups["forward"] * made.forward_in, self.groups["error"] * across
+        found = made._replace(forward_in=forward, error_in=error, error_out=across)
+        if not self.trains_weights:
+            return found
+        taps = made.gradient_in[::channels].copy(), made.gradient_out[: self.taps].copy()
+        return found._replace(gradient_in=taps[0], gradient_out=taps[1])
 
     @property
     def spread_elements(self) -> int:
@@ -186,6 +186,9 @@ class DepthwiseStage(WeightedStage):
             self.elements["gradient"],
             self.gradient_type(batch),
         )
+        biases = Buffer("bias_gradient", "gradient", (g.columns,), total)
+        if not self.trains_weights:
+            return [biases]
         planes, size = self.gradient_chain(batch)[0].row_digits.planes, padded_size(g)
         slack = (group - 1) * g.sw * g.image.c
         squares = g.co if planes > 1 and self.x_form.format.total_bits <= 16 else 0
@@ -195,7 +198,7 @@ class DepthwiseStage(WeightedStage):
             Buffer("spread", "scratch", (g.oh_used * round_up(g.ow_used, group) * g.columns,), kind),
             Buffer("squares", "scratch", (squares,), np.int64),
             Buffer("gradient", "gradient", (self.taps * g.co + g.columns,), total),
-            Buffer("bias_gradient", "gradient", (g.columns,), total),
+            biases,
         ]
 
     # Calls -----------------------------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from fxptrain.nn.layers.accumulate import (
     plan_chain,
     require_int64,
 )
-from fxptrain.nn.layers.contract import ErrorCall, LayerSpec, Shape, Stage
+from fxptrain.nn.layers.contract import ErrorCall, LayerSpec, Shape, Stage, Trainable
 from fxptrain.nn.layers.windows import Padding, Pair, Windows, sides_of
 from fxptrain.nn.state.initialization import Init
 from fxptrain.nn.state.parameters import IntArray, ParameterArray
@@ -37,16 +37,25 @@ class WeightedSpec(LayerSpec):
 
     Parameters
     ----------
-    init : {"uniform", "kaiming", "xavier", "data"}, optional
+    init : {"uniform", "kaiming", "xavier", "zero", "data"}, optional
         How far its initial weights reach (`initialization.bound_of`); left out: as the model says.
+    trainable : bool or "bias", optional
+        Whether training changes its parameters (left out: it does), or its biases alone. What is not trained keeps no
+        momentum, and errors go back no further than some layer needs them.
     """
 
     init: Init | None = None
+    trainable: Trainable | None = None
 
     @property
     def starts(self) -> Init | None:
         """See `LayerSpec.starts`."""
         return self.init
+
+    @property
+    def trained(self) -> Trainable:
+        """See `LayerSpec.trained`."""
+        return True if self.trainable is None else self.trainable
 
 
 @dataclass(frozen=True, kw_only=True)

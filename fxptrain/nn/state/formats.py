@@ -65,6 +65,8 @@ class TensorFormat:
         How often it moved, since that reset.
     known : (int, int), optional
         Smallest and largest raw value that occurs, if that is known.
+    held : bool
+        Whether `adapt` leaves it where it is, because weights that are not trained lie on its grid.
     """
 
     name: str
@@ -76,6 +78,7 @@ class TensorFormat:
     epoch: Counts = field(default_factory=Counts)
     changes: int = 0
     known: tuple[int, int] | None = None
+    held: bool = False
 
     @property
     def extent(self) -> tuple[int, int]:
@@ -101,7 +104,7 @@ class TensorFormat:
     def adapt(self) -> int:
         """Adapt to the interval's counters and start a new one; returns by how many bits frac_bits changed."""
         seen, self.interval = self.interval, Counts()
-        if not self.adaptive or not seen.total:
+        if not self.adaptive or self.held or not seen.total:
             return 0
         change = 0
         if seen.saturated << SATURATED_SHARE_BITS > seen.total:

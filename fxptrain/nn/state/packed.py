@@ -40,7 +40,7 @@ def packed_bytes(count: int, form: FxP) -> int:
 
 def packable(parameter: ParameterArray) -> bool:
     """Whether packing saves anything (more); STE's masters are as wide as their container."""
-    formats = parameter.form.format, parameter.momentum_form.format
+    formats = [form.format for form in (parameter.form, parameter.momentum_form)[: 1 + parameter.trained]]
     return not parameter.rule.master and not isinstance(parameter, PackedParameter) and any(map(packed_bits, formats))
 
 
@@ -48,11 +48,12 @@ class PackedParameter(ParameterArray):
     """A `ParameterArray` whose weights and momentum take their own bits; reading them as arrays makes copies."""
 
     def __init__(self, source: ParameterArray) -> None:
-        self.name, self.layer, self.is_bias = source.name, source.layer, source.is_bias
+        self.name, self.layer, self.is_bias, self.trained = source.name, source.layer, source.is_bias, source.trained
         self.form, self.momentum_form, self.rule = source.form, source.momentum_form, source.rule
         self.still, self.updates, self.master = source.still, source.updates, None
         self.shape = source.values.shape
-        self.bits, self.momentum_bits = packed_bits(source.form.format), packed_bits(source.momentum_form.format)
+        self.bits = packed_bits(source.form.format)
+        self.momentum_bits = packed_bits(source.momentum_form.format) if self.trained else 0
         self.packed = _packed(source.flat, self.bits)
         self.packed_momentum = _packed(source.momentum, self.momentum_bits)
 
@@ -74,7 +75,8 @@ class PackedParameter(ParameterArray):
     @property
     def momentum(self) -> IntArray:  # type: ignore[override]
         """A copy of the momentum."""
-        return _unpacked(self.packed_momentum, self.momentum_bits, prod(self.shape), self.momentum_form.format)
+        count = prod(self.shape) * self.trained
+        return _unpacked(self.packed_momentum, self.momentum_bits, count, self.momentum_form.format)
 
     def update(self, site: UpdateSite, runs: Runs, gradient: IntArray, draws: npt.NDArray[np.uint32]) -> Call:
         """See `ParameterArray.update`; `draws` (3 or 4, block): behind the draws, lines for unpacked values."""
@@ -99,7 +101,8 @@ class PackedParameter(ParameterArray):
 
     def load(self, arrays: dict[str, IntArray], prefix: str) -> None:
         """See `ParameterArray.load`."""
-        plain = ParameterArray(self.name, self.shape, self.layer, self.form, self.momentum_form, self.rule)
+        forms = self.form, self.momentum_form
+        plain = ParameterArray(self.name, self.shape, self.layer, *forms, self.rule, trained=self.trained)
         plain.load(arrays, prefix)
         self.packed[:] = _packed(plain.flat, self.bits)
         self.packed_momentum[:] = _packed(plain.momentum, self.momentum_bits)
@@ -131,7 +134,9 @@ def saved_by_packing(parameters: Sequence[ParameterArray]) -> int:
 def state_bytes(parameter: ParameterArray, *, packs: bool = False) -> dict[str, int]:
     """Bytes of parameters, momentum and master copy as they are, or as they would be packed."""
     if packs and packable(parameter):
-        forms = {"parameters": parameter.form.format, "momentum": parameter.momentum_form.format}
+        forms = {"parameters": parameter.form.format}
+        if parameter.trained:
+            forms["momentum"] = parameter.momentum_form.format
         return {kind: packed_bytes(parameter.flat.size, form) for kind, form in forms.items()}
     if isinstance(parameter, PackedParameter):
         return {"parameters": parameter.packed.nbytes, "momentum": parameter.packed_momentum.nbytes}

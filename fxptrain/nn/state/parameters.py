@@ -115,15 +115,17 @@ class ParameterArray:
         Formats of the values and of the momentum; weights and bias of a layer share both.
     rule : UpdateRule
         How gradients become updates.
+    trained : bool
+        Whether they do; else there are values and nothing more.
 
     Attributes
     ----------
     values : int array of the shape, raw in `form`
         What the layer computes with; `flat` is a view of it.
     momentum : int array (size,), raw in `momentum_form`
-        For ``ste`` int32, with as many more fractional bits.
+        For ``ste`` int32, with as many more fractional bits. Empty where nothing is trained.
     master : int32 array (size,) or None
-        For ``ste`` the values with all fractional bits that 32 bits leave.
+        For ``ste`` the values with all fractional bits that 32 bits leave; None where nothing is trained.
     still, updates : int
         Updates with momentum that left a parameter where it was, and all, since the last reset.
     """
@@ -138,13 +140,17 @@ class ParameterArray:
         form: TensorFormat,
         momentum_form: TensorFormat,
         rule: UpdateRule,
+        *,
+        trained: bool = True,
     ) -> None:
         self.name, self.layer, self.form, self.momentum_form, self.rule = name, layer, form, momentum_form, rule
-        self.is_bias = name == "bias"
+        self.is_bias, self.trained = name == "bias", trained
         self.values: IntArray = np.zeros(shape, form.format.dtype)
         self.flat = self.values.reshape(-1)
-        self.momentum: IntArray = np.zeros(prod(shape), np.int32 if rule.master else momentum_form.format.dtype)
-        self.master: IntArray | None = np.zeros(prod(shape), np.int32) if rule.master else None
+        self.momentum: IntArray = self.flat[:0]
+        if trained:
+            self.momentum = np.zeros(prod(shape), np.int32 if rule.master else momentum_form.format.dtype)
+        self.master: IntArray | None = np.zeros(prod(shape), np.int32) if rule.master and trained else None
         self.still = 0
         self.updates = 0
 
@@ -189,8 +195,9 @@ class ParameterArray:
         seed : int
             Of the model.
         """
-        form = self._value_format
-        target = self.flat if self.master is None else self.master
+        form, target = self._value_format, self.flat
+        if self.rule.master:  # the same working weights, whether the copy stays or not
+            target = np.zeros(self.flat.size, np.int32) if self.master is None else self.master
         initialize(
             target,
             bound.mantissa,
@@ -201,14 +208,18 @@ class ParameterArray:
             seed,
             self._stream(Site.WEIGHT_INIT),
         )
-        self._refresh_working(Site.WEIGHT_REGRID, seed, 0)
+        if self.rule.master:
+            self._narrow(target, Site.WEIGHT_REGRID, seed, 0)
 
     def _refresh_working(self, site: Site, seed: int, step: int) -> None:
         """STE: working weights are the master copy requantized; its own update, half to even, takes no draws."""
         if self.master is not None:
-            form = self.form.format
-            draws = self.rule.working_stochastic, seed, self._stream(site), step
-            narrow(self.master, self._extra, form.min_raw, form.max_raw, *draws, self.flat)
+            self._narrow(self.master, site, seed, step)
+
+    def _narrow(self, master: IntArray, site: Site, seed: int, step: int) -> None:
+        form = self.form.format
+        draws = self.rule.working_stochastic, seed, self._stream(site), step
+        narrow(master, self._extra, form.min_raw, form.max_raw, *draws, self.flat)
 
     def site(self, moment: UpdateMoment) -> UpdateSite:
         """Everything the update kernel needs besides the arrays and the step; the same object until it changes."""
@@ -329,15 +340,18 @@ class ParameterArray:
 
     def arrays(self) -> dict[str, IntArray]:
         """Every array of the state by name."""
-        found = {self.name: self.values, f"{self.name}_momentum": self.momentum}
+        found = {self.name: self.values}
+        if self.trained:
+            found[f"{self.name}_momentum"] = self.momentum
         if self.master is not None:
             found[f"{self.name}_master"] = self.master
         return found
 
     def widths(self) -> dict[str, int]:
         """Bits of the values of every array of `arrays`."""
-        wide = self.rule.master
-        found = {self.name: self.form.format.total_bits}
+        wide, found = self.rule.master, {self.name: self.form.format.total_bits}
+        if not self.trained:
+            return found
         found[f"{self.name}_momentum"] = MASTER_BITS if wide else self.momentum_form.format.total_bits
         return found | ({f"{self.name}_master": MASTER_BITS} if wide else {})
 

@@ -73,14 +73,14 @@ def compare(
 
 
 @given(
-    model_specs(max_side=5, max_channels=2),
+    st.booleans().flatmap(lambda frozen: model_specs(max_side=5, max_channels=2, frozen=frozen)),
     st.one_of(format_specs(max_bits=8), format_specs(min_bits=9)),
     optimizer_specs(),
     st.integers(0, 2**32 - 1),
     st.lists(st.integers(1, 4), min_size=STEPS, max_size=STEPS),
     st.sampled_from([{}, {"micro_batch": 1}, {"micro_batch": 3}, {"threads": 2}, {"lean": True}]),
 )
-@settings(max_examples=40)
+@settings(max_examples=60)
 def test_steps_equal_the_oracle(model_spec, format_spec, optimizer_spec, seed, sizes, options) -> None:
     """Any small model, any formats, methods and roundings."""
     model = Model.build(model_spec, format_spec, optimizer_spec, seed=seed)

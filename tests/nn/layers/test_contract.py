@@ -28,7 +28,7 @@ from tests.nn.engine.test_step import compare
 from tests.nn.foreign import FOREIGN, Negate, known
 from tests.nn.single import Formats, Single
 
-SHAPE = (5, 4, 3)
+SHAPE, SERIES = (5, 4, 3), (1, 20, 3)
 OTHERS = [type_of(kind) for kind in FOREIGN]
 KINDS = [*layer_kinds(), *OTHERS]
 OPTIONS = [{}, {"threads": 2}, {"micro_batch": 2}, {"lean": True}]
@@ -47,25 +47,32 @@ def foreign_layers() -> Iterator[None]:
 @settings(max_examples=5, suppress_health_check=list(HealthCheck))
 def test_alone(name: str, data: st.DataObject, stochastic: bool, mask: bool, relu: bool, seed: int) -> None:
     """Forward, saturation, input error and gradient of one stage in guarded memory."""
-    layer = data.draw(layer_specs(SHAPE, [layer_kinds()[name]]))
+    shape = shape_for(name)
+    layer = data.draw(layer_specs(shape, [layer_kinds()[name]]))
     x, w = FxP(8, 4), FxP(8, 7)
-    own = layer.stage(0, "one", [SHAPE]).rounds
+    own = layer.stage(0, "one", [shape]).rounds
     formats = Formats(x=x, y=FxP(8, 3) if own else x, w=w, error=FxP(8, 9), input_error=FxP(8, 10))
-    single = Single((layer,), SHAPE, formats, seed)
+    single = Single((layer,), shape, formats, seed)
     single.check(3, stochastic=stochastic, mask=mask, producer_relu=relu, threads=2)
+
+
+def shape_for(name: str) -> s.Shape:
+    """A sample that layers of a kind read: a series or an image."""
+    return SERIES if name.endswith("1d") else SHAPE
 
 
 def model_of(layer: s.LayerSpec, formats: s.FormatSpec, optimizer: s.OptimizerSpec, seed: int = 0) -> Model:
     """A layer between a convolution and a linear one."""
-    first = s.Conv2d(channels=SHAPE[2], kernel=(3, 3), padding=(1, 1), name="first")
-    spec = s.ModelSpec(name="one", input_shape=SHAPE, layers=(first, layer, s.Linear(features=3)))
+    shape = shape_for(layer.type)
+    first = s.Conv2d(channels=shape[2], kernel=(3, 3), padding=(1, 1), name="first")
+    spec = s.ModelSpec(name="one", input_shape=shape, layers=(first, layer, s.Linear(features=3)))
     return Model.build(spec, formats, optimizer, seed=seed)
 
 
 def an_example(name: str, data: st.DataObject) -> s.LayerSpec:
     """A layer of a kind."""
     kind = layer_kinds()[name]
-    return kind(inputs=("first", "input")) if kind.least_inputs > 1 else data.draw(layer_specs(SHAPE, [kind]))
+    return kind(inputs=("first", "input")) if kind.least_inputs > 1 else data.draw(layer_specs(shape_for(name), [kind]))
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
@@ -93,7 +100,7 @@ def test_in_c(name: str, tmp_path: Path) -> None:
 def simple(name: str) -> s.LayerSpec:
     """The first layer of a kind among its choices."""
     kind = layer_kinds()[name]
-    choices = {key: next(iter(values)) for key, values in kind.choices([SHAPE]).items()}
+    choices = {key: next(iter(values)) for key, values in kind.choices([shape_for(name)]).items()}
     return kind(inputs=("first", "input")) if kind.least_inputs > 1 else kind(**choices)
 
 

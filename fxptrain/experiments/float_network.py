@@ -1,0 +1,134 @@
+"""A model in PyTorch: the float32 twin of what the engine trains.
+
+What does not belong here: its training (`float32`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from fxptrain.errors import RecipeError
+from fxptrain.nn import spec as s
+from fxptrain.nn.graph import in_running_order
+from fxptrain.nn.layers.activation import ActivationSpec
+from fxptrain.nn.layers.contract import INPUT
+from fxptrain.nn.layers.registry import lacks
+from fxptrain.nn.layers.weighted import WindowSpec
+from fxptrain.nn.state.initialization import bound_of
+
+
+def network(torch: Any, model: s.ModelSpec) -> Any:
+    """The model in PyTorch, started as the integers are; PyTorch's own way is uniform in +-1/sqrt(fan_in), too.
+
+    Parameters
+    ----------
+    torch : module
+        PyTorch, which is an extra.
+    model : ModelSpec
+        Its layers, as a graph.
+
+    Returns
+    -------
+    torch.nn.Module
+        Of inputs (n, c, h, w) to outputs (n, classes).
+
+    Raises
+    ------
+    RecipeError
+        If PyTorch has no such layer or start.
+    """
+    shapes = {INPUT: torch.zeros(1, model.input_shape[2], *model.input_shape[:2])}
+    parts: list[tuple[int, tuple[int, ...], Any]] = []
+    for number, sources in in_running_order(model):
+        layer = model.layers[number].on_images
+        read = [shapes[source] for source in sources]
+        made = _layer(torch, layer, read)
+        for module in made.modules():
+            _start(torch, module, layer.starts or model.init)
+            for name, values in module.named_parameters(recurse=False):
+                values.requires_grad_(layer.trained in (True, name))
+        shapes[number] = made(*read)
+        parts.append((number, sources, made))
+    return _graph(torch, parts)
+
+
+def _graph(torch: Any, parts: list[tuple[int, tuple[int, ...], Any]]) -> Any:
+    class Graph(torch.nn.Module):  # type: ignore[misc]
+        """Layers that read each other's outputs."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = torch.nn.ModuleList(module for *_, module in parts)
+
+        def forward(self, x: Any) -> Any:
+            """The last one's output, flat."""
+            found = {INPUT: x}
+            for (number, sources, _), module in zip(parts, self.layers, strict=True):
+                found[number] = module(*(found[source] for source in sources))
+            return found[parts[-1][0]].flatten(1)
+
+    return Graph()
+
+
+def _function(torch: Any, function: Callable[..., Any]) -> Any:
+    class Function(torch.nn.Module):  # type: ignore[misc]
+        """A function of tensors as a layer."""
+
+        def forward(self, *xs: Any) -> Any:
+            """What it makes of them."""
+            return function(xs)
+
+    return Function()
+
+
+def _layer(torch: Any, layer: s.LayerSpec, read: list[Any]) -> Any:
+    nn = torch.nn
+    match layer:
+        case WindowSpec():
+            return _convolution(nn, layer, tuple(read[0].shape[1:]))
+        case s.Linear():
+            return nn.Sequential(nn.Flatten(), nn.Linear(read[0][0].numel(), layer.features, bias=layer.bias))
+        case s.MaxPool2d():
+            return nn.MaxPool2d(layer.size, layer.stride)
+        case s.AvgPool2d():
+            return nn.AvgPool2d(layer.size, layer.stride)
+        case s.GlobalAvgPool():
+            return nn.AdaptiveAvgPool2d(1)
+        case ActivationSpec():
+            name, options = layer.in_pytorch
+            return getattr(nn, name)(*options)
+        case s.Flatten():
+            return nn.Flatten()
+        case s.Add():
+            return _function(torch, sum)
+        case s.Concat():
+            return _function(torch, lambda xs: torch.cat(xs, 1))
+    raise lacks("The float32 baseline", layer)
+
+
+def _convolution(nn: Any, layer: WindowSpec, shape: tuple[int, int, int]) -> Any:
+    """A convolution of an input (c, h, w), and what pads that before if its sides differ."""
+    windows, depthwise = layer.windows(layer.type, (shape[1], shape[2], shape[0])), not isinstance(layer, s.Conv2d)
+    top, left, bottom, right = windows.padding
+    even = (top, left) == (bottom, right)
+    made = nn.Conv2d(
+        shape[0], layer.channels if isinstance(layer, s.Conv2d) else shape[0], windows.kernel, windows.stride,
+        (top, left) if even else 0, windows.dilation, shape[0] if depthwise else 1, layer.bias,
+    )  # fmt: skip
+    return made if even else nn.Sequential(nn.ZeroPad2d((left, right, top, bottom)), made)
+
+
+def _start(torch: Any, layer: Any, init: s.Init) -> None:
+    """Start a layer's parameters otherwise than PyTorch does, if that is asked for."""
+    if init == "data":
+        raise RecipeError("`init` (='data') is for integers; the float32 baseline has no such start. Use 'kaiming'.")
+    if init == "uniform" or not hasattr(layer, "weight"):
+        return
+    weight = layer.weight
+    fan_in, groups = weight[0].numel(), getattr(layer, "groups", 1)
+    fan_out = weight.shape[0] // groups * (fan_in // weight.shape[1])
+    for values, bias in ((weight, False), (layer.bias, True)):
+        bound = bound_of(init, fan_in, fan_out, bias=bias)
+        if values is not None:
+            torch.nn.init.uniform_(values, *((-bound.real, bound.real) if bound else (0.0, 0.0)))

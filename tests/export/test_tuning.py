@@ -1,0 +1,151 @@
+"""Exports that train some layers only: bit for bit what the engine does, at every depth; nothing kept for the rest."""
+
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+
+import pytest
+
+from fxptrain import train
+from fxptrain.cli.main import main
+from fxptrain.export.c99 import export_c, learns, network_of
+from fxptrain.export.layers import Network
+from fxptrain.export.plan import plan
+from fxptrain.export.readback import read_back
+from fxptrain.export.source import Options, read_source
+from fxptrain.export.state import encode, fingerprint, state_bytes_of
+from fxptrain.nn import spec as s
+from fxptrain.nn.layers.contract import Trainable
+from fxptrain.nn.model import Model
+from fxptrain.nn.tuning import train_last, training_less
+from fxptrain.recipe import load_recipe
+from fxptrain.run.evaluation import load_run
+from tests.export.compiled import COMPILERS, judge
+from tests.export.recipes import run_of, small_recipe
+from tests.small import small_data
+
+COMPILED = pytest.mark.skipif(not COMPILERS, reason="no C compiler")
+LAYERS = (
+    s.Conv2d(channels=3, kernel=(3, 3), padding=(1, 1), name="stem"),
+    s.ReLU(name="trunk"),
+    s.DepthwiseConv2d(kernel=(3, 3), padding=(1, 1)),
+    s.ReLU(),
+    s.Conv2d(channels=3, kernel=(1, 1), name="branch"),
+    s.Add(inputs=("trunk", "branch")),
+    s.MaxPool2d(size=(2, 2)),
+    s.Linear(features=3),
+)
+MODEL = s.ModelSpec(name="tuned", input_shape=(6, 6, 1), layers=LAYERS)
+
+
+def built(*trainable: Trainable | None, **formats: object) -> Model:
+    """A model whose layers with parameters say this, one after the other."""
+    said = iter(trainable)
+    layers = tuple(replace(x, trainable=next(said)) if hasattr(x, "trainable") else x for x in LAYERS)
+    spec = s.FormatSpec(adapt_every=7, **formats)  # type: ignore[arg-type]
+    return Model.build(replace(MODEL, layers=layers), spec, s.OptimizerSpec(), seed=5)
+
+
+SETTINGS: dict[str, tuple[Trainable | None, ...]] = {
+    "last": (False, False, False, None),
+    "last two": (False, False, None, None),
+    "last three": (False, None, None, None),
+    "first": (None, False, False, False),
+    "in the middle": (False, None, False, False),
+    "biases": ("bias",) * 4,
+    "last bias": (False, False, False, "bias"),
+    "mixed": (False, "bias", False, None),
+}
+
+
+@COMPILED
+@pytest.mark.parametrize("name", SETTINGS)
+def test_two_hundred_steps(name: str, tmp_path: Path) -> None:
+    """Under sanitizers, with a power cycle in the middle and formats that move all the time."""
+    found = judge(built(*SETTINGS[name]), tmp_path, batch=2, steps=200, rate=0.05)
+    assert found.differences == []
+
+
+@COMPILED
+@pytest.mark.parametrize(("name", "compiler"), list(product(["in the middle", "biases", "mixed"], COMPILERS)))
+def test_packed(name: str, compiler: str, tmp_path: Path) -> None:
+    """Frozen weights that errors are multiplied by are unpacked once; the others stay packed."""
+    model = built(*SETTINGS[name], param_bits=6)
+    found = judge(model, tmp_path, batch=2, steps=9, rate=0.2, packed=True, compiler=compiler)
+    assert found.differences == []
+
+
+@COMPILED
+@pytest.mark.slow
+@pytest.mark.parametrize(("count", "bias_only"), [(1, False), (2, False), (3, False), (4, False), (1, True), (2, True)])
+def test_the_papers_cnn(count: int, bias_only: bool, tmp_path: Path) -> None:
+    """Two hundred steps, sample by sample, at every depth; its convolutions have no biases."""
+    recipe = load_recipe("gupta_cnn")
+    model = train_last(recipe.model, count, bias_only=bias_only)
+    whole = Model.build(model, replace(recipe.formats, adapt_every=50), recipe.optimizer, seed=3)
+    found = judge(whole, tmp_path, batch=1, steps=200, rate=0.01, options=("-O2",))
+    assert found.differences == []
+
+
+def kinds(model: Model, **options: bool) -> dict[str, int]:
+    """Bytes of the arena by kind."""
+    return plan(Network(model, training=True, batch=4, **options)).bytes_of
+
+
+def test_what_is_frozen_takes_nothing() -> None:
+    """No momentum, error, sum or gradient, and of inputs one sample's; the state and the tables are smaller, too."""
+    whole, last, bias = (built(*SETTINGS.get(name, (None,) * 4)) for name in ("all", "last", "last bias"))
+    parameters = next(stage.parameters for stage in last.stages if stage.trains)
+    room = sum(-(-parameter.flat.size // 8) * 8 for parameter in parameters)
+    assert kinds(last)["momentum"] == kinds(last)["parameters"] == room
+    assert kinds(bias)["momentum"] == kinds(bias)["parameters"] == 8
+    assert "gradient" not in kinds(bias)
+    assert kinds(last)["error"] == 4 * 2 * 3
+    totals = [plan(Network(model, training=True, batch=4)).total for model in (whole, last, bias)]
+    assert totals == sorted(totals, reverse=True)
+    states = [state_bytes_of(Network(model, training=True)) for model in (whole, last, bias)]
+    assert states == sorted(states, reverse=True)
+    assert len(set(states)) == 3
+
+
+def test_an_export_says_what_learns() -> None:
+    """In its README."""
+    assert learns(Network(built(None, None, None, None), training=True)) == "All layers learn."
+    assert learns(Network(built(*SETTINGS["mixed"]), training=True)) == (
+        "Of the layers with parameters these learn: 2.depthwise-conv2d (its bias alone), 7.linear. The others stay as "
+        "they are."
+    )
+
+
+@COMPILED
+def test_a_board_may_train_less_than_the_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """By the command, which verifies; what the recipe freezes stays frozen."""
+    train(small_recipe(training__epochs=1), data=small_data(), out=tmp_path / "run", threads=1)
+    made, out = ["export", str(tmp_path / "run"), "--training"], str(tmp_path / "c")
+    assert main([*made, "--train-last", "1", "--train-bias-only", "--out", out]) == 0
+    net = network_of(*read_source(Path(out)))
+    assert [stage.trains for stage in net.model.stages] == [(), ("bias",)]
+    assert main(["verify", out, "--steps", "20"]) == 0
+    assert "equal" in capsys.readouterr().out
+    assert main([*made, "--train-last", "3", "--out", out]) == 2
+    assert "`train-last` (=3) must be 1 to 2" in capsys.readouterr().err
+
+
+def test_a_state_belongs_to_what_is_trained() -> None:
+    """Two exports of the same integers that train other layers have different marks; frozen twice is frozen once."""
+    model = built(None, None, None, None)
+    marks = [fingerprint(Network(training_less(model, freeze=count), training=True)) for count in range(4)]
+    assert len(set(marks)) == 4
+    assert fingerprint(Network(training_less(training_less(model, freeze=2), freeze=1), training=True)) == marks[2]
+
+
+def test_what_a_board_learned_goes_on_as_it_did(tmp_path: Path) -> None:
+    """The run that is read back trains the layers that the board trained, and no others."""
+    export_c(run_of(small_recipe()), tmp_path / "export", Options(training=True, freeze=1))
+    net = network_of(*read_source(tmp_path / "export"))
+    (tmp_path / "state").write_bytes(encode(net, fingerprint(net)))
+    read_back(tmp_path / "export", tmp_path / "state", tmp_path / "run")
+    run = load_run(tmp_path / "run")
+    assert [stage.trains for stage in run.model.stages] == [stage.trains for stage in net.model.stages]
+    again = network_of(run, Options(training=True))
+    assert encode(again, fingerprint(again)) == encode(net, fingerprint(net))
