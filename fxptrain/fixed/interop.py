@@ -88,7 +88,7 @@ class NumPyProtocols:
         return getattr(inputs[1], REFLECTED.get(name, name))(inputs[0])
 
     def __array_function__(self, function: Callable[..., Any], types: Any, args: Any, options: Any) -> Any:
-        """The few functions that only move elements, and `np.sum`."""
+        """Functions that move, choose or count elements, and `np.sum`."""
         handler = FUNCTIONS.get(function)
         if handler is None:
             raise FormatError(f"`np.{function.__name__}` has no exact fixed-point form. {WAY_OUT}")
@@ -161,9 +161,56 @@ def _where(condition: Any, *choices: Any) -> Any:
     return _joined(lambda arrays, axis: np.where(condition, *arrays), "where")(choices)
 
 
+def _parted(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that gives parts of one array."""
+
+    def part(array: Any, *args: Any, **options: Any) -> list[Any]:
+        return [type(array)(raw, array.format) for raw in function(array.raw, *args, **options)]
+
+    return part
+
+
+def _largest(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`np.max` and the like: an element of each row."""
+
+    def find(array: Any, axis: Any = None, *, keepdims: bool = False, **options: Any) -> Any:
+        left = {name for name, value in options.items() if value is not None}
+        if left or not array.raw.size:
+            what = f" with {', '.join(sorted(left))}" if left else " of nothing"
+            raise FormatError(f"`np.{function.__name__}`{what} has no exact fixed-point form. {WAY_OUT}")
+        return type(array)(function(array.raw, axis=axis, keepdims=keepdims), array.format)
+
+    return find
+
+
+def _pad(array: Any, pad_width: Any, mode: str = "constant", **options: Any) -> Any:
+    """`np.pad` with zeros or with elements of the array."""
+    if options or mode not in PADDED_WITH:
+        raise FormatError(f"`np.pad` pads with zeros, or by mode {', '.join(PADDED_WITH[1:])}. {WAY_OUT}")
+    return type(array)(np.pad(array.raw, pad_width, mode=mode), array.format)  # type: ignore[call-overload]
+
+
+def _clip(array: Any, a_min: Any = None, a_max: Any = None) -> Any:
+    """`np.clip` between integers or fixed-point arrays: what it stores always fits the array's format or theirs."""
+    bounded = array if a_min is None else np.maximum(array, a_min)
+    return bounded if a_max is None else np.minimum(bounded, a_max)
+
+
+def _array_equal(one: Any, other: Any) -> bool:
+    """`np.array_equal`: the same shape and the same values, whatever their formats."""
+    return np.shape(one) == np.shape(other) and bool(np.all(np.equal(one, other)))
+
+
+PADDED_WITH = ("constant", "edge", "reflect", "symmetric", "wrap")
 MOVING = (
-    np.broadcast_to, np.copy, np.expand_dims, np.flip, np.moveaxis, np.ravel, np.repeat, np.roll, np.rot90, np.squeeze,
-    np.swapaxes, np.take, np.tile,
+    np.broadcast_to, np.copy, np.diagonal, np.expand_dims, np.flip, np.moveaxis, np.ravel, np.repeat, np.roll, np.rot90,
+    np.sort, np.squeeze, np.swapaxes, np.take, np.tile, np.tril, np.triu,
+)  # fmt: skip
+PARTING = (np.array_split, np.hsplit, np.split, np.vsplit)
+LARGEST = (np.amax, np.amin, np.max, np.min)
+COUNTING = (
+    np.all, np.any, np.argmax, np.argmin, np.argsort, np.argwhere, np.count_nonzero, np.flatnonzero, np.ndim,
+    np.nonzero, np.shape, np.size,
 )  # fmt: skip
 FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.concatenate: _joined(np.concatenate),
@@ -175,10 +222,10 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.sum: _sum,
     np.where: _where,
     **{function: _moved(function) for function in MOVING},
-    np.shape: _raw_of(np.shape),
-    np.ndim: _raw_of(np.ndim),
-    np.size: _raw_of(np.size),
-    np.argmax: _raw_of(np.argmax),
-    np.argmin: _raw_of(np.argmin),
-    np.argsort: _raw_of(np.argsort),
+    **{function: _parted(function) for function in PARTING},
+    **{function: _largest(function) for function in LARGEST},
+    **{function: _raw_of(function) for function in COUNTING},
+    np.pad: _pad,
+    np.clip: _clip,
+    np.array_equal: _array_equal,
 }

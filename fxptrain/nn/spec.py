@@ -1,7 +1,7 @@
 """What a model, its formats and its optimizer are, as plain values; nothing here computes.
 
 Real numbers (momentum, weight decay) stand here as the user wrote them and become integer multipliers where the
-training step is built. Layers are said in `nn.layers`, one file a family; the usual ones have their names here, too.
+training step is built. Layers are said in `nn.layers`, one file a family; they have their names here, too.
 """
 
 from __future__ import annotations
@@ -9,22 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from fxptrain.nn.layers.activation import LeakyReLU, ReLU, ReLU6
-from fxptrain.nn.layers.add import Add
+from fxptrain.nn.layers import every
 from fxptrain.nn.layers.contract import LayerSpec, Shape
-from fxptrain.nn.layers.conv import Conv2d, Linear
-from fxptrain.nn.layers.depthwise import DepthwiseConv2d
-from fxptrain.nn.layers.layout import Concat, Flatten
-from fxptrain.nn.layers.pool import AvgPool2d, GlobalAvgPool, MaxPool2d
-from fxptrain.nn.layers.series import AvgPool1d, Conv1d, DepthwiseConv1d, MaxPool1d
+from fxptrain.nn.layers.every import *  # noqa: F403  the one list of them
 from fxptrain.nn.layers.windows import Padding, Pair
 from fxptrain.nn.state.initialization import Init
 
 __all__ = [
-    "Add", "AvgPool1d", "AvgPool2d", "Concat", "Conv1d", "Conv2d", "DepthwiseConv1d", "DepthwiseConv2d", "Flatten",
-    "FormatSpec", "GlobalAvgPool", "Init", "LayerSpec", "LeakyReLU", "Linear", "Loss", "MaxPool1d", "MaxPool2d",
-    "ModelSpec", "OptimizerSpec", "Padding", "Pair", "ReLU", "ReLU6", "RoundingName", "Shape",
+    "FormatSpec", "Init", "LayerSpec", "Loss", "ModelSpec", "OptimizerSpec", "Padding", "Pair", "RoundingName", "Shape",
 ]  # fmt: skip
+__all__ += every.__all__
 
 Loss = Literal["cross-entropy", "squared-error"]
 RoundingName = Literal["stochastic", "half-even"]

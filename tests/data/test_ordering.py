@@ -107,5 +107,5 @@ def test_hold_out() -> None:
 def test_streams_are_apart() -> None:
     """Every purpose has its own stream id, in the upper half."""
     ids = [value for name, value in vars(streams).items() if name.isupper() and name != "FIRST"]
-    assert len(set(ids)) == len(ids) == 5
+    assert len(set(ids)) == len(ids) == 7
     assert all(2**31 <= value < 2**32 for value in ids)

@@ -5,7 +5,7 @@ import pytest
 
 from fxptrain.errors import FormatError, FxptrainError
 from fxptrain.fixed import FxP, FxPArray
-from fxptrain.fixed.interop import MOVING
+from fxptrain.fixed.interop import COUNTING, MOVING, PADDED_WITH
 
 A = FxPArray([[24, -4], [0, 8]], FxP(8, 4))
 
@@ -85,6 +85,28 @@ def test_more_functions_that_move_elements():
         assert moved.raw.tolist() == function(A.raw, **moved_by).tolist()
 
 
+def test_functions_that_choose_and_count():
+    """Largest elements, parts, zeros around and bounds are exact in the array's format; counts are plain."""
+    assert np.max(A).raw == np.amax(A.raw)
+    assert np.max(A).format == A.format
+    assert np.min(A, axis=1, keepdims=True).raw.tolist() == np.min(A.raw, axis=1, keepdims=True).tolist()
+    assert [part.raw.tolist() for part in np.split(A, 2)] == [part.tolist() for part in np.split(A.raw, 2)]
+    assert {part.format for part in np.array_split(A, 3)} == {A.format}
+    for mode in PADDED_WITH:
+        assert np.pad(A, 1, mode=mode).raw.tolist() == np.pad(A.raw, 1, mode=mode).tolist()
+        assert np.pad(A, 1, mode=mode).format == A.format
+    clipped = np.clip(A, -1, 1)
+    assert clipped.dequantize().tolist() == np.clip(A.dequantize(), -1, 1).tolist()
+    assert np.clip(A, 0, None).raw.tolist() == np.maximum(A.raw, 0).tolist()
+    for function in COUNTING:
+        found, wanted = function(A), function(A.raw)
+        assert np.array_equal(np.asarray(found), np.asarray(wanted))
+    finer = FxPArray(A.raw.astype(np.int64) << 2, FxP(16, 6))
+    assert np.array_equal(A, finer)
+    assert not np.array_equal(A, FxPArray(A.raw, FxP(8, 5)))
+    assert not np.array_equal(A, A[:1])
+
+
 def test_integer_arrays_do_not_mix_in_through_numpy():
     """A bare array on the left is refused like one on the right."""
     with pytest.raises(FormatError, match="does not combine with the int64 array"):
@@ -109,6 +131,13 @@ def test_integer_arrays_do_not_mix_in_through_numpy():
             r"arrays of one format, not FxP\(8, 4\) and FxP\(8, 5\)",
         ),
         (lambda: np.sum(A, dtype=int), "`np.sum` with dtype has no exact"),
+        (lambda: np.max(A, initial=3), "`np.max` with initial has no exact"),
+        (lambda: np.min(A[:0]), "`np.min` of nothing has no exact"),
+        (
+            lambda: np.pad(A, 1, constant_values=1),
+            "`np.pad` pads with zeros, or by mode edge, reflect",
+        ),
+        (lambda: np.clip(A, 0.3, None), "does not combine with the float"),
         (lambda: np.take(A, [0], out=np.zeros(1)), "`np.take` needs a fixed-point array first, and no `out`"),
         (lambda: np.where(A, A, A), "`np.where` takes a plain condition and two fixed-point arrays"),
         (lambda: np.where([True, False], A, 1), r"`np.where` joins arrays of one format, not FxP\(8, 4\) and int"),
