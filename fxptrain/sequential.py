@@ -95,7 +95,7 @@ class Sequential:
         Of the model; messages and exports use it.
     loss : {"cross-entropy", "squared-error"}
         What training makes small.
-    init : {"uniform", "kaiming", "xavier"}
+    init : {"uniform", "kaiming", "xavier", "zero", "data"}
         How far initial weights reach, see `ModelSpec`.
     formats, optimizer, schedule, training, data, early_stopping, augmentation : mapping or dataclass, optional
         Sections of a recipe, with its defaults and checks: bits (`FormatSpec`), SGD (`OptimizerSpec`), learning rate

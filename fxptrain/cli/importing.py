@@ -55,7 +55,7 @@ def import_model(
 ) -> None:  # fmt: skip
     """Make a run of the float model in MODEL, an ONNX file, with integer weights (extra `onnx`).
 
-    A chain of Conv (plain, depthwise, in groups), Gemm or MatMul, BatchNormalization, Relu, pools, Flatten; a scale at
+    A graph of Conv (plain, depthwise, in groups), Gemm or MatMul, BatchNormalization, Relu, pools, Flatten; a scale at
     the beginning is folded in, Softmax at the end dropped. Evaluate or export the run as any other; train it further
     with `fxptrain train --resume --out DIR`.
     """

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from fxptrain.errors import RecipeError
 from fxptrain.nn import spec as s
 from fxptrain.nn.graph import in_running_order
 from fxptrain.nn.layers.activation import ActivationSpec
@@ -35,7 +36,7 @@ def network(torch: Any, model: s.ModelSpec) -> Any:
     Raises
     ------
     RecipeError
-        If PyTorch has no such layer.
+        If PyTorch has no such layer or start.
     """
     shapes = {INPUT: torch.zeros(1, model.input_shape[2], *model.input_shape[:2])}
     parts: list[tuple[int, tuple[int, ...], Any]] = []
@@ -120,6 +121,8 @@ def _convolution(nn: Any, layer: WindowSpec, shape: tuple[int, int, int]) -> Any
 
 def _start(torch: Any, layer: Any, init: s.Init) -> None:
     """Start a layer's parameters otherwise than PyTorch does, if that is asked for."""
+    if init == "data":
+        raise RecipeError("`init` (='data') is for integers; the float32 baseline has no such start. Use 'kaiming'.")
     if init == "uniform" or not hasattr(layer, "weight"):
         return
     weight = layer.weight

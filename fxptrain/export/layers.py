@@ -212,7 +212,23 @@ class Network:
         What the backward pass reads is, and what forward reads that is made once more to calibrate.
         """
         again = tensor < self.first_error and any(r.stage >= self.first_error for r in self.graph.readers_of(tensor))
-        return self.training and (again or self.graph.is_saved(tensor))
+        return self.training and (again or (self.graph.is_saved(tensor) and not self.masked(tensor)))
+
+    def masked(self, tensor: int) -> bool:
+        """Whether of a tensor only a bit for each value is kept: whether an error passes to it.
+
+        That is where no gradient of weights is made of it, and its function does not scale what comes back.
+        """
+        if not self.needs_error(tensor) or not self.graph.readers[tensor]:
+            return False
+        stages = [self.layers[reader.stage].stage for reader in self.graph.readers[tensor]]
+        scales = self.layers[tensor].stage.function.added_frac > 0
+        return not scales and not any(stage.trains_weights for stage in stages)
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether there are such tensors."""
+        return any(self.masked(tensor) for tensor in range(len(self.layers)))
 
     # Formats -----------------------------------------------------------------------------------------------------
 

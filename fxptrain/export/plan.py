@@ -127,6 +127,8 @@ def _backward(net: Network, moments: _Moments, i: int) -> list[Aligned]:
     stage, readers = layer.stage, net.graph.readers[i]
     outputs = (net.batch, stage.out_elements)
     found = [Aligned(f"{i}.error", "error", outputs, net.error.dtype, made, done), *_parameters(net, i)]
+    if net.masked(i):
+        found.append(Aligned(f"{i}.mask", "saved", (net.batch, -(-stage.out_elements // 8)), np.uint8, 0, made))
     if stage.pools:
         found.append(Aligned(f"{i}.winners", "index", outputs, np.uint8, 0, done))
     if readers:

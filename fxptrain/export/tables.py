@@ -72,6 +72,7 @@ def _training_sizes(net: Network, layout: Offsets, rate: Multiplier) -> dict[str
         "FXP_STATE_BYTES": f"{state_bytes_of(net)}u",
         "FXP_FINGERPRINT": f"0x{fingerprint(net):08X}u",
         "FXP_FIRST_ERROR": net.first_error,
+        "FXP_MASKS": int(net.has_masks),
         "FXP_ACTIONS": len(backward_actions(net)),
         "FXP_READERS": len(_readers(net)),
         "FXP_LOSS_AT": f"{layout.at('loss')}u",
@@ -313,7 +314,8 @@ def _tensor_row(net: Network, layout: Offsets, tensor: int) -> str:
             "first_reader": before if made else 0,
             "error_stream": f"{(loss if tensor == last else model.error_stream(tensor)) if made else 0}u",
         }
-        values |= {f"{part}_at": layout.at(f"{tensor}.{part}") for part in ("error", "sums", "joined")}
+        parts = ("error", "sums", "joined", *(["mask"] if net.has_masks else []))
+        values |= {f"{part}_at": layout.at(f"{tensor}.{part}") for part in parts}
     return _cells(name, values)
 
 

@@ -223,8 +223,7 @@ class Model:
         ends = (parametric[0], parametric[-1])
         for stage in parametric:
             auto = self.formats.mode == "auto"
-            init = self.spec.layers[stage.layer].starts or self.spec.init
-            start = self._first_format(stage, init, stage in ends) if auto else self._fixed("param")
+            start = self._first_format(stage, stage in ends) if auto else self._fixed("param")
             held = not stage.trains_weights
             form = TensorFormat(f"{stage.name}.weights", start, adaptive=auto, held=held)
             momentum = self._momentum_form(stage.name, start)
@@ -233,14 +232,34 @@ class Model:
                 for name, shape in stage.parameter_shapes.items()
             )
             for array in stage.parameters:
-                bound = bound_of(init, stage.fan_in, stage.fan_out, bias=array.is_bias)
+                bound = self.bound_of(stage, bias=array.is_bias)
                 if bound is not None:
                     array.initialize(bound, self.seed)
 
-    def _first_format(self, stage: Stage, init: s.Init, at_end: bool) -> FxP:
+    def init_of(self, stage: Stage) -> s.Init | None:
+        """How the weights of a stage start; None for stages without."""
+        return (self.spec.layers[stage.layer].starts or self.spec.init) if stage.parameter_shapes else None
+
+    def bound_of(self, stage: Stage, *, bias: bool = False) -> Multiplier | None:
+        """Bound of a stage's first weights or its bias's, before data are seen."""
+        init = self.init_of(stage)
+        return None if init is None else bound_of(init, stage.fan_in, stage.fan_out, bias=bias)
+
+    def start(self, stage: Stage, bound: Multiplier) -> None:
+        """Draw a stage's first weights anew within another bound, in mode ``auto`` in the format for it."""
+        weights = stage.parameters[0]
+        form, momentum = weights.form, weights.momentum_form
+        if form.adaptive:
+            form.move(format_of(bound, form.format.total_bits).frac_bits - form.format.frac_bits)
+            form.changes = 0
+            if self.formats.momentum_frac == "param":
+                momentum.format = momentum.format.with_frac(form.format.frac_bits)
+        weights.initialize(bound, self.seed)
+
+    def _first_format(self, stage: Stage, at_end: bool) -> FxP:
         """Of what the weights begin with; of zeros, as if they began as usual."""
-        bits, reach = self.formats.param_bits, init if init != "zero" else "kaiming"
-        bound = bound_of(reach, stage.fan_in, stage.fan_out)
+        bits, init = self.formats.param_bits, self.init_of(stage)
+        bound = bound_of("kaiming", stage.fan_in, stage.fan_out) if init == "zero" else self.bound_of(stage)
         if init == "uniform" or bound is None:
             return FxP(bits, bits - 1 if at_end else bits)
         return format_of(bound, bits)

@@ -38,10 +38,11 @@ class ModelSpec:
         In the order in which they are written, which is what their numbers, and so their draws, come from.
     loss : {"cross-entropy", "squared-error"}
         What training makes small; the last layer's outputs are one for each class.
-    init : {"uniform", "kaiming", "xavier"}
+    init : {"uniform", "kaiming", "xavier", "zero", "data"}
         How far the initial weights of layers reach that do not say it themselves (`initialization.bound_of`). With
         ``uniform`` the signal shrinks from layer to layer, so that networks of more than a few hardly train; in small
-        ones whose weights have fewer than 8 bits it is the better choice, as its grid is finer.
+        ones whose weights have fewer than 8 bits it is the better choice, as its grid is finer. ``data`` looks at the
+        first samples of a training (`engine.data_start`) and is for deep networks.
 
     Examples
     --------

@@ -28,6 +28,7 @@ from fxptrain.memory.plan import Setting
 from fxptrain.names import shown
 from fxptrain.nn.describe import random_layers, telemetry
 from fxptrain.nn.engine import inference
+from fxptrain.nn.engine.data_start import SAMPLES, start_by_data
 from fxptrain.nn.engine.ranks import Ranks
 from fxptrain.nn.engine.schedule import Schedule
 from fxptrain.nn.engine.step import StepResult, training_step
@@ -208,6 +209,9 @@ class Loop:
         self._said: set[str] = set()
         self._fresh = model is None and task.origin is None
         self.model, self.rule = self._first(model)
+        if model is None and task.origin is None:
+            first = epoch_order(len(task.train), training.seed, 0)[:SAMPLES]
+            start_by_data(self.model, self.rule.raw(task.train.inputs[first]))
         self.batches = list(batches(len(task.train), training.batch_size))
         self.step = training_step(
             self.model, training.batch_size, micro_batch=training.micro_batch, threads=threads, ranks=ranks, lean=lean,

@@ -108,6 +108,22 @@ def test_what_is_frozen_takes_nothing() -> None:
     assert len(set(states)) == 3
 
 
+def test_values_that_only_let_errors_pass_take_a_bit() -> None:
+    """Where no weights' gradient is made of a tensor: behind an add or a pool always, with biases alone everywhere."""
+    whole, bias, last = (
+        Network(built(*said), training=True, batch=4)
+        for said in ((None,) * 4, SETTINGS["biases"], SETTINGS["last"])
+    )  # fmt: skip
+    assert [net.masked(i) for net in (whole, bias, last) for i in range(6)] == [
+        *(False, False, True, True, False, False),
+        *(True, True, True, True, True, False),
+        *(False,) * 6,
+    ]
+    assert [net.has_masks for net in (whole, bias, last)] == [True, True, False]
+    maps, pooled, logits, inputs = 4 * (4 * 14), 4 * 4, 4 * 4, 4 * 36  # 108 and 27 values, three and 36 bytes
+    assert plan(bias).bytes_of["saved"] == maps + pooled + logits + inputs
+
+
 def test_an_export_says_what_learns() -> None:
     """In its README."""
     assert learns(Network(built(None, None, None, None), training=True)) == "All layers learn."

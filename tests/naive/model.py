@@ -196,11 +196,9 @@ class NaiveModel:
         error, frac, _ = self.loss_error(logits, labels, calibrate=True)
         gradients = self.backward(error, frac, saved, calibrate=True)
         peaks = {id(parameter): (largest(gradient), frac) for parameter, gradient, frac, _ in gradients}
-        if not fit_momentum or not any(peak for peak, _ in peaks.values()):
-            return
-        for stage in self.stages:
+        for stage in self.stages if fit_momentum else []:
             found = [peaks[id(parameter)] for parameter in stage.parameters if parameter.trained]
-            if stage.weights is not None and found:
+            if stage.weights is not None and any(peak for peak, _ in found):
                 form = stage.weights.momentum_form
                 form.frac = momentum_frac_that_fits(found, len(labels), form.bits)
 

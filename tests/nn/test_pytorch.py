@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from fxptrain.data import load_data
-from fxptrain.experiments import float32
+from fxptrain.errors import RecipeError
+from fxptrain.experiments.float_network import network as in_pytorch
 from fxptrain.fixed.multiplier import Multiplier
 from fxptrain.nn import spec as s
 from fxptrain.nn.engine.sinks import Accumulator
@@ -40,7 +41,7 @@ def as_pytorch_has_it(values: Any, like: Any) -> Any:
 
 def twin_of(torch: Any, model: Model) -> Any:
     """The same layers in PyTorch, with the real values of the model's integers."""
-    network = float32._build(torch, model.spec)
+    network = in_pytorch(torch, model.spec)
     ours = [array for stage in model.stages for array in stage.parameters]
     for array, theirs in zip(ours, network.parameters(), strict=True):
         real = as_pytorch_has_it(array.values, theirs) * 2.0**-array.form.format.frac_bits
@@ -101,3 +102,11 @@ def test_the_first_steps() -> None:
         first = first or last
         assert ours == pytest.approx(last, rel=0.01)
     assert last < 0.9 * first
+
+
+@needs_torch
+def test_a_start_by_data_is_refused() -> None:
+    """It is of the integers' own outputs."""
+    spec = s.ModelSpec(name="m", input_shape=(1, 1, 4), layers=(HEAD,), init="data")
+    with pytest.raises(RecipeError, match=r"`init` \(='data'\) is for integers"):
+        in_pytorch(import_module("torch"), spec)

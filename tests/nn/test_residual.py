@@ -1,6 +1,8 @@
 """A residual network of two blocks, a 1 x 1 convolution in one skip: the oracle's integers over twenty steps."""
 
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from fxptrain.nn.engine.ranks import Ranks
 from fxptrain.nn.engine.step import TrainingStep
 from fxptrain.nn.model import Model
 from fxptrain.testing import format_specs, optimizer_specs
+from tests.export.compiled import COMPILERS, judge
 from tests.nn.engine.test_ranks import on_ranks
 from tests.nn.engine.test_step import compare
 
@@ -49,6 +52,32 @@ def residual() -> s.ModelSpec:
         s.Linear(features=4),
     )
     return s.ModelSpec(name="residual", input_shape=SHAPE, layers=layers)
+
+
+def starting_at_zero() -> s.ModelSpec:
+    """The same, whose branches change nothing at first."""
+    spec = residual()
+    layers = [replace(layer, init="zero") if layer.name in ("first", "second") else layer for layer in spec.layers]
+    return replace(spec, layers=tuple(layers))
+
+
+@pytest.mark.parametrize("options", [{}, {"micro_batch": 1}, {"lean": True}], ids=str)
+def test_branches_that_start_at_zero(options: dict[str, int]) -> None:
+    """Their first layers have no gradient in the first batch, which says nothing of their momentum's range."""
+    model = Model.build(starting_at_zero(), s.FormatSpec(error_bits=8, adapt_every=3), s.OptimizerSpec(), seed=2)
+    begun = {stage.name: stage.parameters[0].momentum_form.format for stage in model.stages if stage.parameters}
+    compare(model, np.random.default_rng(1), [3] * 8, **options)
+    first = Model.build(starting_at_zero(), s.FormatSpec(error_bits=8), s.OptimizerSpec(), seed=2)
+    compare(first, np.random.default_rng(1), [3], **options)
+    formats = {stage.name: stage.parameters[0].momentum_form.format for stage in first.stages if stage.parameters}
+    assert {name for name in begun if formats[name] == begun[name]} == {"2.conv2d", "7.conv2d"}
+
+
+@pytest.mark.skipif(not COMPILERS, reason="no C compiler")
+def test_branches_that_start_at_zero_in_c(tmp_path: Path) -> None:
+    """C leaves those formats as they are, too."""
+    model = Model.build(starting_at_zero(), s.FormatSpec(error_bits=8, adapt_every=3), s.OptimizerSpec(), seed=2)
+    assert judge(model, tmp_path).differences == []
 
 
 @pytest.mark.parametrize(("steps", "options"), [(20, {}), (6, {"threads": 2}), (6, {"micro_batch": 1})], ids=str)

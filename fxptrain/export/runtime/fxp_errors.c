@@ -129,6 +129,67 @@ static int64_t ceiling_of(const fxp_model *model, int32_t i, int64_t high)
 
 #endif
 
+/* Errors pass to values strictly between the two. */
+typedef struct {
+    int64_t low;
+    int64_t high;
+} gate;
+
+static gate gate_of(const fxp_model *model, int32_t i)
+{
+    const fxp_tensor *tensor = &fxp_tensors[i + 1];
+    gate found;
+#if FXP_SATURATION_MASK
+    found.low = tensor->relu ? 0 : FXP_MIN_RAW(FXP_VALUE_BITS);
+    found.high = FXP_MAX_RAW(FXP_VALUE_BITS);
+#else
+    found.low = tensor->relu ? 0 : INT64_MIN;
+    found.high = INT64_MAX;
+#endif
+#if FXP_FUNCTIONS
+    found.high = ceiling_of(model, i, found.high);
+#else
+    (void)model;
+#endif
+    return found;
+}
+
+static inline int32_t passes(gate open, fxp_value x)
+{
+    return (x > open.low) && (x < open.high);
+}
+
+#if FXP_MASKS
+
+/* The bits of a sample, one for each value of the output of stage `i`, or NULL where the values themselves are kept. */
+static uint8_t *mask_of(const fxp_model *model, int32_t i, int32_t n)
+{
+    const fxp_tensor *tensor = &fxp_tensors[i + 1];
+    uint8_t *first = NULL;
+    if (tensor->mask_at != FXP_NOWHERE) {
+        first = (uint8_t *)fxp_place(model, tensor->mask_at) + n * ((tensor->elements + 7) / 8);
+    }
+    return first;
+}
+
+void fxp_step_mask(const fxp_model *model, int32_t i, int32_t n)
+{
+    uint8_t *mask = mask_of(model, i, n);
+    const fxp_value *x = fxp_y_of(model, i, n);
+    const int32_t elements = fxp_tensors[i + 1].elements;
+    const gate open = gate_of(model, i);
+    int32_t at, bit;
+    for (at = 0; (at < elements) && (mask != NULL); at += 8) {
+        uint32_t bits = 0;
+        for (bit = 0; (bit < 8) && (at + bit < elements); bit++) {
+            bits |= passes(open, x[at + bit]) ? ((uint32_t)1 << bit) : 0u;
+        }
+        mask[at / 8] = (uint8_t)bits;
+    }
+}
+
+#endif
+
 /* Let the sums of one sample pass where its values x do not keep them back, note the largest absolute one, and round them
  * to `out` (NULL: only look): those of several readers, if there are some. */
 static void finish(fxp_step *step, int32_t i, int32_t n, const fxp_error_sum *sums, const int64_t *joined, fxp_site *site,
@@ -137,22 +198,19 @@ static void finish(fxp_step *step, int32_t i, int32_t n, const fxp_error_sum *su
     const fxp_tensor *tensor = &fxp_tensors[i + 1];
     const fxp_value *x = fxp_y_of(step->model, i, n);
     const uint32_t first = (uint32_t)(n * tensor->elements);
-#if FXP_SATURATION_MASK
-    const int64_t low = tensor->relu ? 0 : FXP_MIN_RAW(FXP_VALUE_BITS);
-    const int64_t most = FXP_MAX_RAW(FXP_VALUE_BITS);
-#else
-    const int64_t low = tensor->relu ? 0 : INT64_MIN;
-    const int64_t most = INT64_MAX;
-#endif
-#if FXP_FUNCTIONS
-    const int64_t high = ceiling_of(step->model, i, most);
-#else
-    const int64_t high = most;
+    const gate open = gate_of(step->model, i);
+#if FXP_MASKS
+    const uint8_t *mask = mask_of(step->model, i, n);
 #endif
     int32_t at;
     for (at = 0; at < tensor->elements; at++) {
         const int64_t sum = (joined != NULL) ? joined[at] : (int64_t)sums[at];
-        const int64_t here = ((x[at] > low) && (x[at] < high)) ? sum : 0;
+#if FXP_MASKS
+        const int32_t is_open = (mask != NULL) ? (((int32_t)mask[at / 8] >> (at % 8)) & 1) : passes(open, x[at]);
+#else
+        const int32_t is_open = passes(open, x[at]);
+#endif
+        const int64_t here = is_open ? sum : 0;
 #if FXP_FUNCTIONS
         const int64_t passed = (fxp_stages[i].added_frac > 0) ? fxp_function_error(&fxp_stages[i], x[at], here) : here;
 #else

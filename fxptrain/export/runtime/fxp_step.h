@@ -28,6 +28,13 @@ void fxp_step_scales(fxp_step *step);
  * of others from the errors of all stages that read it. With `look`, only the largest sum is noted. */
 void fxp_step_error(fxp_step *step, int32_t i, int32_t look);
 
+#if FXP_MASKS
+
+/* Note of sample `n` to which values of the output of stage `i` errors will pass, where nothing else is kept of them. */
+void fxp_step_mask(const fxp_model *model, int32_t i, int32_t n);
+
+#endif
+
 /* Exact gradients of stage `i`, two output channels at a time: each is used for the update at once, or with `peaks`
  * only its largest absolute weight and bias gradients are noted there. */
 void fxp_step_gradient(fxp_step *step, int32_t i, uint64_t *peaks);

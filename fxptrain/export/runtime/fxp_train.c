@@ -21,6 +21,9 @@ static void forward(fxp_model *model, int32_t n, int32_t first, fxp_seen *seen)
     for (i = first; i < FXP_STAGES; i++) {
         fxp_site site = fxp_forward_site(model, i, FXP_FORWARD_STOCHASTIC);
         fxp_forward_stage(model, i, n, 1, &site);
+#if FXP_MASKS
+        fxp_step_mask(model, i, n);
+#endif
         if (seen != NULL) {
             seen[i].saturated += site.saturated;
             seen[i].largest = (site.largest > seen[i].largest) ? site.largest : seen[i].largest;
@@ -28,17 +31,13 @@ static void forward(fxp_model *model, int32_t n, int32_t first, fxp_seen *seen)
     }
 }
 
-/* Fit the momentum formats to the largest gradients (weights, bias) of all stages. */
+/* Fit the momentum formats to the largest gradients (weights, bias) of all stages; those that are zero say nothing. */
 static void fit_momentum(fxp_step *step, uint64_t peaks[FXP_STAGES][2])
 {
-    uint64_t any = 0;
     int32_t i;
     for (i = FXP_FIRST_ERROR; i < FXP_STAGES; i++) {
-        any |= peaks[i][0] | peaks[i][1];
-    }
-    for (i = FXP_FIRST_ERROR; (i < FXP_STAGES) && (any != 0); i++) {
         const fxp_stage *s = &fxp_stages[i];
-        if (fxp_trains_weights(s) || fxp_trains_bias(s)) {
+        if ((peaks[i][0] | peaks[i][1]) != 0) {
             const int32_t frac = step->error_frac[i];
             const int32_t frac_x = fxp_x_frac(step->model, s, 0);
             const int32_t finest = fxp_momentum_fitting(peaks[i][0], frac + frac_x, step->count, 60);

@@ -119,6 +119,9 @@ typedef struct {
     uint32_t error_stream;         /* of the draws that round its error */
     uint32_t error_at, sums_at;
     uint32_t joined_at; /* where the sums of several readers are added up */
+#if FXP_MASKS
+    uint32_t mask_at; /* bits that tell to which values errors pass, in the place of the values */
+#endif
 #endif
 } fxp_tensor;
 

@@ -192,6 +192,8 @@ class LargestSink(Sink):
     def fit_momentum(self, batch: int, errors: list[FxP]) -> None:
         """Give every momentum the finest format that holds `MOMENTUM_HEADROOM` times its largest gradient.
 
+        Gradients that are all zero, as behind a layer that starts at zero, say nothing: the format stays.
+
         Parameters
         ----------
         batch : int
@@ -200,7 +202,7 @@ class LargestSink(Sink):
             Format of the error at every stage's output.
         """
         for i, stage in enumerate(self.model.stages):
-            if not stage.trains:
+            if not any(self.largest.get((i, is_bias), 0) for is_bias in (False, True)):
                 continue
             form = stage.parameters[0].momentum_form
             finest = MAX_MOMENTUM_FRAC
@@ -211,4 +213,4 @@ class LargestSink(Sink):
                     form.format.max_raw * batch << max(frac - finest, 0)
                 ):
                     finest -= 1
-            form.format = form.format.with_frac(finest if any(self.largest.values()) else form.format.frac_bits)
+            form.format = form.format.with_frac(finest)

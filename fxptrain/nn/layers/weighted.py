@@ -37,7 +37,7 @@ class WeightedSpec(LayerSpec):
 
     Parameters
     ----------
-    init : {"uniform", "kaiming", "xavier", "zero"}, optional
+    init : {"uniform", "kaiming", "xavier", "zero", "data"}, optional
         How far its initial weights reach (`initialization.bound_of`); left out: as the model says.
     trainable : bool or "bias", optional
         Whether training changes its parameters (left out: it does), or its biases alone. What is not trained keeps no

@@ -11,7 +11,7 @@ from typing import Literal
 from fxptrain.fixed.format import FxP
 from fxptrain.fixed.multiplier import Multiplier
 
-Init = Literal["uniform", "kaiming", "xavier", "zero"]
+Init = Literal["uniform", "kaiming", "xavier", "zero", "data"]
 ROOT_FRAC = 30
 HEADROOM = 1  # bits above the bound, for what the first steps bring
 
@@ -21,12 +21,12 @@ def bound_of(init: Init, fan_in: int, fan_out: int, *, bias: bool = False) -> Mu
 
     Parameters
     ----------
-    init : {"uniform", "kaiming", "xavier", "zero"}
+    init : {"uniform", "kaiming", "xavier", "zero", "data"}
         ``uniform``: ``1 / sqrt(fan_in)``, as PyTorch's layers start. ``kaiming``: ``sqrt(6 / fan_in)``, which keeps the
         variance of the outputs from one ReLU to the next (He et al. 2015, eq. 10). ``xavier``: ``sqrt(6 / (fan_in +
         fan_out))`` (Glorot and Bengio 2010, eq. 16). ``zero`` is for the last layer of a residual branch, which then
-        changes nothing at first (Zhang et al. 2019, "Fixup Initialization", section 3). Biases are as the weights in
-        the first, and zero in the others.
+        changes nothing at first (Zhang et al. 2019, "Fixup Initialization", section 3). ``data``: as ``kaiming``, until
+        the first samples are seen (`engine.data_start`). Biases are as the weights in the first, zero in the others.
     fan_in, fan_out : int
         Products in one sum of the output, and in one of the input error, where no border cuts them off.
 
@@ -42,7 +42,7 @@ def bound_of(init: Init, fan_in: int, fan_out: int, *, bias: bool = False) -> Mu
     """
     if init == "zero" or (bias and init != "uniform"):
         return None
-    above, below = {"uniform": (1, fan_in), "kaiming": (6, fan_in), "xavier": (6, fan_in + fan_out)}[init]
+    above, below = {"uniform": (1, fan_in), "xavier": (6, fan_in + fan_out)}.get(init, (6, fan_in))
     return Multiplier.from_ratio(isqrt((above << 2 * ROOT_FRAC) // below), 1 << ROOT_FRAC)
 
 
