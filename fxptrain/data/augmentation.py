@@ -23,6 +23,7 @@ WORDS = (
 )
 FLIP, CROP, SHIFT, SCALE, CUTOUT = 0, 1, 3, 4, 5
 UNIT = 1 << 16  # of the factor that pixels are multiplied by
+CHANGING_BYTES = 32  # of a value of a batch, while all of it is changed; noise takes the most
 MOST_NOISE = 1 << 20  # of a pixel: hardly any is then left between 0 and 255
 Integers = npt.NDArray[np.int64]
 

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from fxptrain.data import Dataset, Normalization, Split, split_validation
 from fxptrain.data.arrays import Data, parts_of_arrays
-from fxptrain.data.augmentation import Augmentation
+from fxptrain.data.augmentation import CHANGING_BYTES, Augmentation
 from fxptrain.data.dataset import Inputs
 from fxptrain.data.measurement import measure, pixel_norms, uneven_notes
 from fxptrain.data.remarks import class_remarks, order_remark
@@ -86,12 +86,18 @@ class Task:
 
     @property
     def data_bytes(self) -> int:
-        """Bytes in memory of the samples (as they came; real numbers also quantized) and of a run to start from."""
+        """Bytes in memory of the samples (as they came; real numbers also quantized) and of a run to start from.
+
+        Where samples are changed, a batch of them is also counted while that happens.
+        """
         arrays = [array for split in (self.train, self.validation, self.test) for array in (split.inputs, split.labels)]
         pixels = self.recipe.data.largest is None
         quantized = 0 if pixels else self.train.inputs.size * FxP(self.recipe.formats.activation_bits, 0).dtype.itemsize
         started = 0 if self.origin is None else sum(a.nbytes for a in self.origin.run.model.state_arrays().values())
-        return sum(array.nbytes for array in arrays) + quantized + started
+        changed = 0
+        if augmentation_of(self.recipe) is not None:
+            changed = CHANGING_BYTES * self.recipe.training.batch_size * self.train.inputs[:1].size
+        return sum(array.nbytes for array in arrays) + quantized + started + changed
 
     def schedule(self, total_steps: int) -> LearningRate:
         """Learning-rate schedule of a run of that many steps: here the real learning rate becomes an integer one."""

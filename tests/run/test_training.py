@@ -1,11 +1,13 @@
 """The training loop: what a run does and leaves behind, and that stopping and resuming changes nothing."""
 
 import json
+import tracemalloc
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import fxptrain.run.training
@@ -122,6 +124,20 @@ def test_augmentation(tmp_path: Path, per_channel: bool) -> None:
     with pytest.raises(Stopped):
         train(recipe, data=small_data(), out=tmp_path, progress=stop_at(7))
     assert train(recipe, data=small_data(), out=tmp_path, resume=True).summary["weights_sha256"] == whole
+
+
+def test_changed_samples_are_counted() -> None:
+    """What a batch takes while it is changed is part of the plan, and not less than is measured."""
+    plain, recipe = small_recipe(), small_recipe().changed({"augmentation": AUGMENTED | {"scale": 0.1}})
+    task = prepare(recipe, small_data())
+    counted = task.data_bytes - prepare(plain, small_data()).data_bytes
+    chosen = np.arange(recipe.training.batch_size)
+    task.augmented(chosen, 0)
+    tracemalloc.start()
+    task.augmented(chosen, 0)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert 0.5 * counted < peak < counted + 8192  # small arrays, and Python's own
 
 
 def test_seeds_change_the_bits() -> None:
