@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from fxptrain.errors import FormatError, RecipeError
-from fxptrain.experiments.float32 import _build
+from fxptrain.experiments.float_network import network
 from fxptrain.export.cmsis_nn import calls_of
 from fxptrain.export.layers import Network
 from fxptrain.export.onnx.model import build
@@ -148,7 +148,7 @@ def test_pytorch_means_the_same(activation: ActivationSpec) -> None:
     raw = np.arange(-1200, 1200, 7).reshape(1, -1)
     twin = naive.activation_of(activation.type, asdict(activation))
     acc, shift = twin.apply(naive.exact(raw), 0, 7)
-    module = _build(torch, s.ModelSpec(name="one", input_shape=(1, raw.size, 1), layers=(activation,)))
+    module = network(torch, s.ModelSpec(name="one", input_shape=(1, raw.size, 1), layers=(activation,)))
     found = module(torch.tensor(raw.reshape(1, 1, 1, -1) / 128.0)).numpy().reshape(-1)
     assert np.allclose(found, acc.astype(float).reshape(-1) / 2.0 ** (shift + 7), rtol=1 / 256, atol=0)
 
