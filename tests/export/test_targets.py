@@ -30,7 +30,7 @@ def test_npz_holds_all_integers(tmp_path: Path) -> None:
         assert found["0.weights"].tolist() == stage.parameters[0].values.tolist()
         assert found["input_table"].tolist() == run.model.table.tolist()
         about = json.loads(found["description"].tobytes())
-    assert about["layers"][0]["formats"]["parameters"] == [8, 7]
+    assert about["layers"][0]["formats"]["parameters"] == [8, 6]
     assert about["model"]["input_shape"] == [6, 6, 1]
     assert about["layers"][0]["input_shapes"] == [[6, 6, 1]]
     real = run_of(small_recipe(data__largest=2.0))

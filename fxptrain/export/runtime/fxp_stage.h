@@ -114,13 +114,13 @@ fxp_position fxp_window_entry(int32_t t, int32_t pool_w);
 /* Input position of the first tap of the kernel at entry `t` of pooled output (oh, ow); negative in the padding. */
 fxp_position fxp_input_position(const fxp_stage *stage, int32_t oh, int32_t ow, int32_t t);
 
-/* Steps from one tap of the kernel to the next. */
+/* So many steps from tap to tap of the kernel, in positions of the input. */
 #if FXP_DILATED
-#define FXP_DIL_H(stage) ((stage)->dil_h)
-#define FXP_DIL_W(stage) ((stage)->dil_w)
+#define FXP_APART_H(stage, steps) ((steps) * (stage)->dil_h)
+#define FXP_APART_W(stage, steps) ((steps) * (stage)->dil_w)
 #else
-#define FXP_DIL_H(stage) 1
-#define FXP_DIL_W(stage) 1
+#define FXP_APART_H(stage, steps) (steps)
+#define FXP_APART_W(stage, steps) (steps)
 #endif
 
 /* Kernel taps first <= k < last. */
@@ -149,7 +149,7 @@ static inline int32_t fxp_taps_aside(const fxp_stage *stage, fxp_range columns)
 /* Where tap (kh, kw) of the kernel at `at` reads channel 0 of the input. */
 static inline int32_t fxp_input_at(const fxp_stage *stage, fxp_position at, int32_t kh, int32_t kw)
 {
-    return ((at.h + kh * FXP_DIL_H(stage)) * stage->w + at.w + kw * FXP_DIL_W(stage)) * stage->ci;
+    return ((at.h + FXP_APART_H(stage, kh)) * stage->w + at.w + FXP_APART_W(stage, kw)) * stage->ci;
 }
 
 /* Flat index of channel `c` at entry `t` of the window (kh, kw) of output (oh, ow), without padding. */

@@ -63,7 +63,7 @@ static taps_inside inside(const fxp_stage *s, fxp_position at)
     const fxp_range columns = fxp_columns_inside(s, at);
     taps_inside taps;
     taps.x_at = fxp_input_at(s, at, rows.first, columns.first);
-    taps.x_row = s->w * s->ci * FXP_DIL_H(s);
+    taps.x_row = FXP_APART_H(s, s->w * s->ci);
     taps.w_at = rows.first * s->kw + columns.first;
     taps.rows = rows.last - rows.first;
     taps.columns = columns.last - columns.first;
@@ -84,7 +84,7 @@ static inline fxp_forward_sum in_row(const fxp_value *x, FXP_ROM fxp_param *w, i
 FXP_INLINE void three_by_three(const fxp_forward *pass, fxp_quick quick, FXP_ROM fxp_param *w, const fxp_value *x,
                                int32_t row, int32_t at, int32_t rows, int32_t columns)
 {
-    const int32_t step = pass->stage->ci * FXP_DIL_W(pass->stage), channels = pass->stage->co;
+    const int32_t step = FXP_APART_W(pass->stage, pass->stage->ci), channels = pass->stage->co;
     fxp_value *y = pass->y;
     int32_t c;
     for (c = 0; c < channels; c++) {
@@ -108,7 +108,7 @@ static fxp_forward_sum some(const fxp_value *x, FXP_ROM fxp_param *w, const taps
         const fxp_value *from = x;
         for (kw = 0; kw < taps->columns; kw++) {
             sum += (fxp_forward_sum)*from * w[kw];
-            from += s->ci * FXP_DIL_W(s);
+            from += FXP_APART_W(s, s->ci);
         }
         x += taps->x_row;
         w += s->kw;
@@ -139,7 +139,7 @@ static void in_lanes(const fxp_forward *pass, fxp_quick quick, const fxp_value *
             for (kw = 0; kw < taps->columns; kw++) {
                 const int32x4_t factor = vldrbq_gather_offset_z_s32(weight + kw, apart, lanes);
                 sum = vaddq_s32(sum, vmulq_s32(vldrbq_z_s32(from, lanes), factor));
-                from += s->ci * FXP_DIL_W(s);
+                from += FXP_APART_W(s, s->ci);
             }
             row += taps->x_row;
             weight += s->kw;
