@@ -15,7 +15,7 @@ import numpy.typing as npt
 from fxptrain.errors import RecipeError
 from fxptrain.importing.chain import FLAT, IMAGE, NO_PADDING, SERIES, Chain, Reals, Tensor
 from fxptrain.nn import spec as s
-from fxptrain.nn.layers.windows import Padding, Sides, Windows
+from fxptrain.nn.layers.windows import Padding, Sides, Windows, sides_of
 from fxptrain.sizes import check_bytes
 
 Attributes = dict[str, Any]
@@ -62,8 +62,8 @@ def _windows(chain: Chain, node: Any, given: Attributes, kernel: tuple[int, int]
     low, high = ([0] * (2 - half) + part for part in (pads[:half], pads[half:]))
     auto = given.get("auto_pad", b"NOTSET").decode()
     if auto.startswith("SAME"):
-        total = [max((-(-n // t) - 1) * t + k - n, 0) for n, k, t in zip(sizes, found.extent, stride, strict=True)]
-        low, high = [t // 2 for t in total], [-(-t // 2) for t in total]
+        sides = sides_of("same", sizes, found)
+        low, high = list(sides[:2]), list(sides[2:])
         if auto == "SAME_LOWER":
             low, high = high, low
     top, left, bottom, right = (int(pad) + before for pad, before in zip((*low, *high), chain.padding, strict=True))
@@ -477,4 +477,4 @@ HANDLERS: dict[str, Handler] = {
     "Transpose": transpose,
     "Unsqueeze": unsqueeze,
 }
-JOINTS: dict[str, Joint] = {"Add": join_sums, "Concat": join_channels}  # of several tensors that are computed
+JOINTS: dict[str, Joint] = {"Add": join_sums, "Concat": join_channels}  # the same of several computed tensors

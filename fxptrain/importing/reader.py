@@ -112,12 +112,11 @@ def _check_end(chain: Chain, name: str) -> None:
 
 def _take(chain: Chain, node: Any, arrays: dict[str, npt.NDArray[Any]], shapes: set[str]) -> None:
     """One node that computes."""
-    supported = ", ".join(sorted({*HANDLERS, *JOINTS}))
     computed = [name for name in node.input if name and name not in arrays and name not in shapes]
     joins = len(computed) > 1 and node.op_type in JOINTS
     handler = HANDLERS.get(node.op_type)
-    if (handler is None and not joins) or node.domain not in ("", "ai.onnx"):
-        chain.fail(node, f"this operator is not supported; supported are {supported}.")
+    if handler is None or node.domain not in ("", "ai.onnx"):
+        chain.fail(node, f"this operator is not supported; supported are {', '.join(sorted(HANDLERS))}.")
     if chain.ended and node.op_type == "Identity" and list(node.input) == [chain.ended]:
         chain.ended = node.output[0]
         return
@@ -138,7 +137,7 @@ def _take(chain: Chain, node: Any, arrays: dict[str, npt.NDArray[Any]], shapes: 
         attributes = {item.name: require("onnx.helper").get_attribute_value(item) for item in node.attribute}
         if joins:
             JOINTS[node.op_type](chain, node, attributes, [chain.tensors[name] for name in node.input])
-        elif handler is not None:
+        else:
             chain.take(computed[0])
             handler(chain, node, attributes, [arrays.get(name) for name in node.input])
     except FxptrainError:
