@@ -18,9 +18,7 @@ from fxptrain.data.normalization import PIXEL_MAX
 from fxptrain.errors import DataError
 from fxptrain.fixed.draws import draws_of
 
-WORDS = (
-    8  # of a sample: flip, crop (2), shift, scale, cutout (2), one to spare; each kind's own, whatever else is asked
-)
+WORDS = 8  # of a sample: each kind's own, whatever else is asked; crop and cutout have two, one is to spare
 FLIP, CROP, SHIFT, SCALE, CUTOUT = 0, 1, 3, 4, 5
 UNIT = 1 << 16  # of the factor that pixels are multiplied by
 CHANGING_BYTES = 32  # of a value of a batch, while all of it is changed; noise takes the most

@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from fxptrain.errors import ShapeError
 from fxptrain.nn.layers.contract import LayerSpec, Shape, Stage
@@ -24,12 +24,27 @@ SeriesPadding = int | tuple[int, int] | Literal["same", "causal"]
 
 @dataclass(frozen=True, kw_only=True)
 class SeriesSpec(LayerSpec):
-    """A layer of samples (t, c), which are images of height 1."""
+    """A layer of samples (t, c), which are images of height 1.
+
+    Attributes
+    ----------
+    of_images : type of LayerSpec
+        Its sister.
+    """
+
+    of_images: ClassVar[type[LayerSpec]]
 
     @property
     @abstractmethod
+    def _window(self) -> dict[str, Any]:
+        """What the sister says of windows in other words."""
+
+    @property
     def on_images(self) -> LayerSpec:
-        """See `LayerSpec.on_images`."""
+        """See `LayerSpec.on_images`: names, inputs and what is said of weights are said in the same words."""
+        shared = {field.name for field in fields(self.of_images)} - {"type"}
+        alike = {field.name: getattr(self, field.name) for field in fields(self) if field.name in shared}
+        return self.of_images(**alike | self._window)
 
     @property
     def window(self) -> Pair | None:
@@ -44,11 +59,6 @@ class SeriesSpec(LayerSpec):
                 f"Take a {self.on_images.type} layer for images."
             )
         return self.on_images.stage(layer, name, shapes)
-
-    def _common(self, kind: type[LayerSpec]) -> dict[str, Any]:
-        """What both layers say in the same words: names, inputs, and what is said of weights."""
-        shared = {field.name for field in fields(kind)} - {"type"}
-        return {field.name: getattr(self, field.name) for field in fields(self) if field.name in shared}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,13 +120,10 @@ class Conv1d(_ConvSpec):
         Of the windows: a number each; `padding` may be two, ``"same"`` or ``"causal"`` (all zeros before).
     """
 
+    of_images = Conv2d
+
     type: Literal["conv1d"] = "conv1d"
     channels: int
-
-    @property
-    def on_images(self) -> Conv2d:
-        """See `LayerSpec.on_images`."""
-        return Conv2d(**self._common(Conv2d) | self._window)
 
     @classmethod
     def choices(cls, shapes: Sequence[Shape]) -> Mapping[str, Sequence[Any]]:
@@ -129,12 +136,9 @@ class Conv1d(_ConvSpec):
 class DepthwiseConv1d(_ConvSpec):
     """Convolution of every channel with its own kernel along time, see `DepthwiseConv2d`; options as of `Conv1d`."""
 
-    type: Literal["depthwise-conv1d"] = "depthwise-conv1d"
+    of_images = DepthwiseConv2d
 
-    @property
-    def on_images(self) -> DepthwiseConv2d:
-        """See `LayerSpec.on_images`."""
-        return DepthwiseConv2d(**self._common(DepthwiseConv2d) | self._window)
+    type: Literal["depthwise-conv1d"] = "depthwise-conv1d"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,12 +171,9 @@ class _PoolSpec(SeriesSpec):
 class MaxPool1d(_PoolSpec):
     """Largest value of each window along time, see `MaxPool2d`."""
 
-    type: Literal["maxpool1d"] = "maxpool1d"
+    of_images = MaxPool2d
 
-    @property
-    def on_images(self) -> MaxPool2d:
-        """See `LayerSpec.on_images`."""
-        return MaxPool2d(**self._common(MaxPool2d) | self._window)
+    type: Literal["maxpool1d"] = "maxpool1d"
 
 
 @register
@@ -180,9 +181,6 @@ class MaxPool1d(_PoolSpec):
 class AvgPool1d(_PoolSpec):
     """Mean of each window along time, see `AvgPool2d`."""
 
-    type: Literal["avgpool1d"] = "avgpool1d"
+    of_images = AvgPool2d
 
-    @property
-    def on_images(self) -> AvgPool2d:
-        """See `LayerSpec.on_images`."""
-        return AvgPool2d(**self._common(AvgPool2d) | self._window)
+    type: Literal["avgpool1d"] = "avgpool1d"
