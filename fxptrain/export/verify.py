@@ -167,11 +167,7 @@ def _instructions(net: Network, vectors: Vectors, findings: Findings, target: st
 
 def training_macs(net: Network) -> int:
     """Multiply-accumulates of one sample of a training step: forward, input errors, weight gradients, as if dense."""
-    total = 0
-    for i, layer in enumerate(net.layers):
-        stage = layer.stage
-        total += stage.macs * (1 + bool(net.hands_back(i)) + stage.trains_weights)
-    return total
+    return sum(map(net.graph.training_macs, range(len(net.layers))))
 
 
 def data_vectors(directory: str | Path, data: str, request: Request) -> Vectors:

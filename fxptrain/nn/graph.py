@@ -95,6 +95,11 @@ class Graph:
         """Whether anybody wants the error at a stage's inputs."""
         return bool(self.handed_back(stage))
 
+    def training_macs(self, stage: int) -> int:
+        """Products of a stage for one sample of training: forward, in the input error if it is needed, in gradients."""
+        one = self.stages[stage]
+        return one.macs * (1 + self.hands_back(stage) + one.trains_weights)
+
     def joins(self, tensor: int) -> bool:
         """Whether a tensor's error is the sum of several readers' contributions."""
         return len(self.readers[tensor]) > 1 and self.needs_error(tensor)

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from fxptrain.errors import RecipeError
 from fxptrain.nn.graph import build_graph
-from fxptrain.nn.layers.contract import LayerSpec, Trainable
+from fxptrain.nn.layers.contract import LayerSpec, Stage, Trainable
 from fxptrain.nn.model import Model
 from fxptrain.nn.spec import ModelSpec
 from fxptrain.nn.state.formats import Counts
@@ -42,7 +42,7 @@ def train_last(model: ModelSpec, count: int | None, *, bias_only: bool = False) 
     [False, None]
     """
     whole = _saying(model, {number: None for number, layer in enumerate(model.layers) if hasattr(layer, "trainable")})
-    stages = [stage for stage in build_graph(whole).stages if stage.parameter_shapes]
+    stages = _parametric(whole)
     first = _check_last(model.name, count, len(stages))
     said: dict[int, Trainable] = {stage.layer: False for stage in stages[:first]}
     for stage in stages[first:] if bias_only else ():
@@ -57,13 +57,13 @@ def train_last(model: ModelSpec, count: int | None, *, bias_only: bool = False) 
 
 def learning(model: ModelSpec) -> tuple[int, int]:
     """How many layers with parameters training changes, and how many there are."""
-    stages = [stage for stage in build_graph(model).stages if stage.parameter_shapes]
+    stages = _parametric(model)
     return sum(bool(stage.trains) for stage in stages), len(stages)
 
 
 def depth(model: ModelSpec) -> int:
     """How many layers with parameters there are from the first one on that training changes."""
-    stages = [stage for stage in build_graph(model).stages if stage.parameter_shapes]
+    stages = _parametric(model)
     return len(stages) - next(i for i, stage in enumerate(stages) if stage.trains)
 
 
@@ -104,7 +104,7 @@ def train_less(model: ModelSpec, *, freeze: int = 0, last: int | None = None, bi
     RecipeError
         If no layer would learn.
     """
-    stages = [stage for stage in build_graph(model).stages if stage.parameter_shapes]
+    stages = _parametric(model)
     first = _check_last(model.name, last, len(stages))
     useful = [i for i, stage in enumerate(stages) if stage.trains and not (bias_only and "bias" not in stage.trains)]
     if not useful:
@@ -131,6 +131,11 @@ def training_less(model: Model, *, freeze: int = 0, last: int | None = None, bia
         if form.held:  # nothing will be counted any more
             form.interval = Counts()
     return made
+
+
+def _parametric(model: ModelSpec) -> list[Stage]:
+    """The stages with parameters, as they run."""
+    return [stage for stage in build_graph(model).stages if stage.parameter_shapes]
 
 
 def _check_last(name: str, last: int | None, layers: int) -> int:

@@ -21,7 +21,6 @@ from fxptrain.nn.engine.workspace import (
     Workspace,
     batch_input,
     plan_memory,
-    reads_input,
     runs,
 )
 from fxptrain.nn.layers.contract import INPUT, Blocks, Budgets, GradientBlock, Kept, Stage
@@ -60,7 +59,7 @@ class Layout:
         ]
         self.y = [self._output(i) for i in stages]
         self.winners = [self._winners(i) for i in stages]
-        readers = [self.blocks[i] for i in reads_input(model)]
+        readers = [self.blocks[i] for i, _ in model.graph.readers_of(INPUT)]
         self.handed = schedule.layers and None not in readers  # the batch is read as it was handed in
         shape, kind = model.spec.input_shape, model.input_form.format.dtype
         self.input = Storage(shape, kind, table=model.table if self.handed else None)
@@ -278,11 +277,11 @@ class Layout:
         layers, total = self.schedule.layers, 0.0
         for i, stage in enumerate(self.model.stages):
             blocks = self.blocks[i] or stage.in_blocks(self.batch, Budgets(WHOLE, WHOLE, WHOLE))
-            backward = self.model.graph.hands_back(i)
+            graph = self.model.graph
             if blocks is None:
-                total += (1 + backward + stage.trains_weights) * stage.macs * self.batch / self.threads
+                total += graph.training_macs(i) * self.batch / self.threads
                 continue
-            samples, packing = blocks.work(self.kept(i), backward)
+            samples, packing = blocks.work(self.kept(i), graph.hands_back(i))
             total += samples / self.threads + packing / (1 if layers else self.threads)
         return total * (LAYER_BY_LAYER if layers else 1)
 

@@ -93,9 +93,7 @@ class TrainingStep:
         self.ranks = ranks or Ranks()
         self.piece = min(micro_batch or batch_size, self.ranks.largest_share(batch_size))
         self.team = Team(threads)
-        self._macs = sum(
-            stage.macs * (1 + model.graph.hands_back(i) + stage.trains_weights) for i, stage in enumerate(model.stages)
-        )
+        self._macs = sum(map(model.graph.training_macs, range(len(model.stages))))
         self._parameters = sum(p.flat.size for stage in model.stages for p in stage.parameters)
         summed = self.piece < batch_size or self.ranks.size > 1
         self.layout = Layout(model, self.piece, threads, schedule, pieces=summed)

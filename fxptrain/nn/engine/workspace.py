@@ -60,7 +60,7 @@ def shared_buffers(model: Model, batch: int, *, training: bool, pieces: bool = F
     together (`at_once`), nothing of the batch may share bytes with what the next ones' forward needs.
     """
     stages, graph = len(model.stages), model.graph
-    last = FOREVER if training and graph.is_saved(INPUT) else reads_input(model)[-1]
+    last = FOREVER if training and graph.is_saved(INPUT) else graph.readers_of(INPUT)[-1].stage
     buffers = [replace(batch_input(model, batch), last=last)]
     for at in range(stages):
         buffers += _batch_buffers(model, at, batch, training)
@@ -76,11 +76,6 @@ def shared_buffers(model: Model, batch: int, *, training: bool, pieces: bool = F
 def batch_input(model: Model, batch: int) -> Buffer:
     """The raw integers of a batch."""
     return Buffer("input", "saved", (batch, *model.spec.input_shape), model.input_form.format.dtype)
-
-
-def reads_input(model: Model) -> list[int]:
-    """Stages that read the model's input."""
-    return [i for i, stage in enumerate(model.stages) if INPUT in stage.inputs]
 
 
 def thread_buffers(model: Model, batch: int, thread: int, *, training: bool) -> list[Buffer]:
