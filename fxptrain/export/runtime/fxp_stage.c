@@ -39,8 +39,6 @@ fxp_position fxp_input_position(const fxp_stage *stage, int32_t oh, int32_t ow, 
     return at;
 }
 
-#if FXP_DILATED
-
 /* Taps inside an axis of `extent`, of a kernel of `size` taps at `position`, `apart` from each other. */
 static inline fxp_range inside(int32_t position, int32_t size, int32_t extent, int32_t apart)
 {
@@ -53,35 +51,13 @@ static inline fxp_range inside(int32_t position, int32_t size, int32_t extent, i
 
 fxp_range fxp_rows_inside(const fxp_stage *stage, fxp_position at)
 {
-    return inside(at.h, stage->kh, stage->h, stage->dil_h);
+    return inside(at.h, stage->kh, stage->h, FXP_APART_H(stage, 1));
 }
 
 fxp_range fxp_columns_inside(const fxp_stage *stage, fxp_position at)
 {
-    return inside(at.w, stage->kw, stage->w, stage->dil_w);
+    return inside(at.w, stage->kw, stage->w, FXP_APART_W(stage, 1));
 }
-
-#else
-
-static inline fxp_range inside(int32_t position, int32_t size, int32_t extent)
-{
-    fxp_range range;
-    range.first = (position < 0) ? -position : 0;
-    range.last = (position + size > extent) ? (extent - position) : size;
-    return range;
-}
-
-fxp_range fxp_rows_inside(const fxp_stage *stage, fxp_position at)
-{
-    return inside(at.h, stage->kh, stage->h);
-}
-
-fxp_range fxp_columns_inside(const fxp_stage *stage, fxp_position at)
-{
-    return inside(at.w, stage->kw, stage->w);
-}
-
-#endif
 
 int32_t fxp_window_at(const fxp_stage *stage, int32_t oh, int32_t ow, int32_t c, int32_t t)
 {
