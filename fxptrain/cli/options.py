@@ -100,7 +100,7 @@ def recipe_options(given: dict[str, Any]) -> dict[str, Any]:
         changes["formats.mode"] = "fixed"
     if given.get("momentum_bits") is not None:
         changes["formats.momentum_bits"] = given["momentum_bits"]
-    return changes | dict(_setting(text) for text in given.get("settings") or ())
+    return changes | dict(key_and_value(text) for text in given.get("settings") or ())
 
 
 def tuned(recipe: Recipe, last: int | None, bias_only: bool) -> Recipe:
@@ -112,7 +112,7 @@ def tuned(recipe: Recipe, last: int | None, bias_only: bool) -> Recipe:
     return recipe.changed({"model": train_last(recipe.model, last, bias_only=bias_only)})
 
 
-def _setting(text: str) -> tuple[str, Any]:
+def key_and_value(text: str) -> tuple[str, Any]:
     """Key and value of ``KEY=VALUE``; the value as in TOML, else a string."""
     import tomllib
 

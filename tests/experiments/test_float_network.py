@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +13,7 @@ from fxptrain.experiments.float_network import network
 from fxptrain.nn import spec as s
 from fxptrain.nn.engine.inference import logits
 from fxptrain.nn.model import Model
+from tests.in_pytorch import twin_of
 from tests.nn.foreign import Negate, known
 
 pytestmark = pytest.mark.skipif(find_spec("torch") is None, reason="needs PyTorch")
@@ -44,26 +44,6 @@ CASES = {
 }  # fmt: skip
 
 
-def twin(model: Model) -> Any:
-    """The network with the very weights of a model."""
-    torch = import_module("torch")
-    made, stages = network(torch, model.spec), [stage for stage in model.stages if stage.parameters]
-    layers = [module for module in made.modules() if hasattr(module, "weight")]
-    with torch.no_grad():
-        for module, stage in zip(layers, stages, strict=True):
-            real = {p.name: p.values * 2.0**-p.form.format.frac_bits for p in stage.parameters}
-            weights = real["weights"]
-            if weights.ndim == 2:
-                h, w, c = stage.in_shape
-                weights = weights.reshape(h, w, c, -1).transpose(3, 2, 0, 1).reshape(weights.shape[1], -1)
-            else:
-                weights = weights.transpose(3, 2, 0, 1) if weights.ndim == 4 else weights.transpose(2, 0, 1)[:, None]
-            module.weight.copy_(torch.from_numpy(np.ascontiguousarray(weights)))
-            if module.bias is not None:
-                module.bias.copy_(torch.from_numpy(real["bias"]))
-    return made
-
-
 @pytest.mark.parametrize("name", CASES)
 def test_outputs(name: str) -> None:
     """Every kind of layer, in graphs and with every window: the outputs are the engine's at 16 bits."""
@@ -73,7 +53,7 @@ def test_outputs(name: str) -> None:
     model = Model.build(spec, formats, s.OptimizerSpec(), seed=5)
     raw = np.random.default_rng(0).integers(-4096, 4096, (5, *shape)).astype(np.int16)
     real = raw * 2.0**-model.input_form.format.frac_bits
-    expected = twin(model)(import_module("torch").from_numpy(real.transpose(0, 3, 1, 2).astype(np.float32)))
+    expected = twin_of(model)(import_module("torch").from_numpy(real.transpose(0, 3, 1, 2).astype(np.float32)))
     found = logits(model, raw) * 2.0**-11
     assert np.abs(expected.detach().numpy() - found).max() < 0.01
 

@@ -15,6 +15,7 @@ from fxptrain.nn import spec as s
 from fxptrain.nn.engine.sinks import Accumulator
 from fxptrain.nn.engine.step import TrainingStep
 from fxptrain.nn.model import InputScale, Model
+from tests.in_pytorch import as_pytorch_has_it, twin_of
 
 needs_torch = pytest.mark.skipif(find_spec("torch") is None, reason="needs PyTorch")
 BLOCK = (s.DepthwiseConv2d(kernel=(3, 3), padding=(1, 1)), s.ReLU(), s.Conv2d(channels=16, kernel=(1, 1)), s.ReLU())
@@ -31,22 +32,6 @@ def deep_model(std: float) -> Model:
         s.OptimizerSpec(momentum=MOMENTUM),
         input_scale=InputScale(mean=0.13, std=std),
     )
-
-
-def as_pytorch_has_it(values: Any, like: Any) -> Any:
-    """A parameter's integers, or their gradients, as reals in the order of PyTorch's axes."""
-    order = {1: (0,), 2: (1, 0), 3: (2, 0, 1), 4: (3, 2, 0, 1)}[values.ndim]
-    return values.transpose(order).reshape(like.shape).astype(np.float64)
-
-
-def twin_of(torch: Any, model: Model) -> Any:
-    """The same layers in PyTorch, with the real values of the model's integers."""
-    network = in_pytorch(torch, model.spec)
-    ours = [array for stage in model.stages for array in stage.parameters]
-    for array, theirs in zip(ours, network.parameters(), strict=True):
-        real = as_pytorch_has_it(array.values, theirs) * 2.0**-array.form.format.frac_bits
-        theirs.data = torch.from_numpy(real.astype(np.float32))
-    return network
 
 
 def samples(model: Model, part: slice) -> tuple[Any, Any, Any]:
@@ -67,7 +52,7 @@ def test_gradients_of_every_layer() -> None:
     step._calibrate(pixels, labels)
     outcomes = step._whole_pass(pixels, labels, sums)
     assert not any(report.saturated for one in outcomes for report in one.outputs)
-    network = twin_of(torch, model)
+    network = twin_of(model)
     torch.nn.functional.cross_entropy(
         network(torch.from_numpy(reals)), torch.from_numpy(labels.astype(np.int64))
     ).backward()
@@ -76,7 +61,8 @@ def test_gradients_of_every_layer() -> None:
         for array in stage.parameters:
             frac = error.frac_bits + (0 if array.is_bias else stage.x_form.format.frac_bits)
             wanted = next(theirs).grad.numpy()
-            found = as_pytorch_has_it(sums.sums[id(array)].reshape(array.values.shape), wanted) * 2.0**-frac / BATCH
+            total = as_pytorch_has_it(sums.sums[id(array)].reshape(array.values.shape), stage)
+            found = total * 2.0**-frac / BATCH
             assert np.linalg.norm(found - wanted) < 0.02 * np.linalg.norm(wanted), (stage.name, array.name)
 
 
@@ -85,7 +71,7 @@ def test_the_first_steps() -> None:
     """Forty steps of the same batches leave both with the same loss, to a hundredth, at each step."""
     torch = import_module("torch")
     model = deep_model(0.31)
-    network, step = twin_of(torch, model), TrainingStep(model, BATCH)
+    network, step = twin_of(model), TrainingStep(model, BATCH)
     optimizer = torch.optim.SGD(network.parameters(), lr=RATE, momentum=MOMENTUM)
     pixels, reals, labels = samples(model, slice(40 * BATCH))
     first = last = 0.0
