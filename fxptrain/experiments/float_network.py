@@ -109,12 +109,13 @@ def _layer(torch: Any, layer: s.LayerSpec, read: list[Any]) -> Any:
 
 def _convolution(nn: Any, layer: WindowSpec, shape: tuple[int, int, int]) -> Any:
     """A convolution of an input (c, h, w), and what pads that before if its sides differ."""
-    windows, depthwise = layer.windows(layer.type, (shape[1], shape[2], shape[0])), not isinstance(layer, s.Conv2d)
+    windows = layer.windows(layer.type, (shape[1], shape[2], shape[0]))
+    channels, groups = (layer.channels, layer.groups) if isinstance(layer, s.Conv2d) else (shape[0], shape[0])
     top, left, bottom, right = windows.padding
     even = (top, left) == (bottom, right)
     made = nn.Conv2d(
-        shape[0], layer.channels if isinstance(layer, s.Conv2d) else shape[0], windows.kernel, windows.stride,
-        (top, left) if even else 0, windows.dilation, shape[0] if depthwise else 1, layer.bias,
+        shape[0], channels, windows.kernel, windows.stride, (top, left) if even else 0, windows.dilation, groups,
+        layer.bias,
     )  # fmt: skip
     return made if even else nn.Sequential(nn.ZeroPad2d((left, right, top, bottom)), made)
 

@@ -16,7 +16,6 @@ from fxptrain.errors import RecipeError
 from fxptrain.importing.chain import FLAT, IMAGE, NO_PADDING, SERIES, Chain, Reals, Tensor
 from fxptrain.nn import spec as s
 from fxptrain.nn.layers.windows import Padding, Sides, Windows, sides_of
-from fxptrain.sizes import check_bytes
 
 Attributes = dict[str, Any]
 Constants = list[npt.NDArray[Any] | None]  # of a node's inputs; None for those that are computed
@@ -79,7 +78,7 @@ def _shortest(padding: Sides) -> Padding:
 
 
 def conv(chain: Chain, node: Any, given: Attributes, constants: Constants) -> None:
-    """Convolution, plain or depthwise; with other groups a plain one with zeros."""
+    """Convolution, with any groups."""
     chain.require_image(node)
     weights = _weights(chain, node, constants[1], len(chain.axes) + 1)
     weights = weights[:, :, None, :] if chain.axes == SERIES else weights
@@ -90,37 +89,26 @@ def conv(chain: Chain, node: Any, given: Attributes, constants: Constants) -> No
     windows = _windows(chain, node, given, kernel)
     bias = constants[2] if len(constants) > 2 else None
     depthwise = group == channels == len(weights) and group > 1
-    if group > 1 and not depthwise:
-        chain.note(node, f"its {group} groups become a plain convolution with zeros, of {group} times the products.")
-        check_bytes(
-            8 * len(weights) * channels * prod(kernel), None, f"Node {node.name or node.output[0]!r}, its kernel"
-        )
-        spread = np.zeros((len(weights), channels, *kernel))
-        for block in range(group):
-            rows, columns = len(weights) // group, channels // group
-            part = slice(block * rows, (block + 1) * rows)
-            spread[part, block * columns : (block + 1) * columns] = weights[part]
-        weights = spread
-    weights, bias = _with_input_scale(chain, node, weights, bias, depthwise, any(windows.padding))
+    weights, bias = _with_input_scale(chain, node, weights, bias, any(windows.padding))
     shape = (*windows.number(chain.shape), len(weights))
     geometry: Attributes = windows._asdict() | {"padding": _shortest(windows.padding)}
     if depthwise:
         chain.append(node, s.DepthwiseConv2d(**geometry), shape, weights[:, 0].transpose(1, 2, 0), bias)
     else:
-        layer = s.Conv2d(channels=len(weights), **geometry)
+        layer = s.Conv2d(channels=len(weights), groups=group, **geometry)
         chain.append(node, layer, shape, weights.transpose(2, 3, 1, 0), bias)
 
 
-def _with_input_scale(
-    chain: Chain, node: Any, weights: Reals, bias: Any, depthwise: bool, padded: bool
-) -> tuple[Reals, Any]:
-    """Weights (co, ci, kh, kw) and bias that take over what the input is multiplied by and what is added to it."""
+def _with_input_scale(chain: Chain, node: Any, weights: Reals, bias: Any, padded: bool) -> tuple[Reals, Any]:
+    """Weights (co, ci of a group, kh, kw), bias: they take over what the input is multiplied by and added to it."""
     if not chain.scaled:
         return weights, bias
     if padded and np.any(np.asarray(chain.shift) != 0):
         chain.fail(node, "zeros stand around its input, to which something was added before. Leave one of them out.")
     factor, shift = (np.broadcast_to(value, chain.shape[2]) for value in (chain.factor, chain.shift))
-    by_weight = [value[:, None, None, None] if depthwise else value[:, None, None] for value in (factor, shift)]
+    groups = chain.shape[2] // weights.shape[1]  # of every output, its group's
+    spread = (np.repeat(value.reshape(groups, -1), len(weights) // groups, axis=0) for value in (factor, shift))
+    by_weight = [value[:, :, None, None] for value in spread]
     added = (weights * by_weight[1]).sum(axis=(1, 2, 3))
     chain.factor, chain.shift = 1.0, 0.0
     bias = added if bias is None else bias + added

@@ -21,14 +21,15 @@ pytestmark = pytest.mark.skipif(find_spec("torch") is None, reason="needs PyTorc
 IMAGES = (
     s.Conv2d(channels=4, kernel=(3, 3), padding="same", stride=(2, 2)), s.ReLU6(name="a"),
     s.DepthwiseConv2d(kernel=(3, 2), padding=(2, 0, 0, 1), bias=False, name="b"),
-    s.Conv2d(channels=4, kernel=(3, 2), padding=(2, 1), dilation=(2, 1), input="a"),
+    s.Conv2d(channels=4, kernel=(3, 2), padding=(2, 1), dilation=(2, 1), groups=2, input="a"),
     s.AvgPool2d(size=(1, 2), stride=(1, 1), name="c"),
     s.Add(inputs=("a", "c")), s.LeakyReLU(slope=0.25, name="d"),
     s.Concat(inputs=("b", "d")), s.MaxPool2d(size=(2, 2)), s.Linear(features=3),
 )  # fmt: skip
 SERIES = (
     s.Conv1d(channels=4, kernel=3, padding="causal", dilation=2), s.ReLU(), s.MaxPool1d(size=2),
-    s.DepthwiseConv1d(kernel=3, padding=(1, 2)), s.AvgPool1d(size=2), s.GlobalAvgPool(), s.Linear(features=3),
+    s.DepthwiseConv1d(kernel=3, padding=(1, 2)), s.Conv1d(channels=8, kernel=1, groups=4), s.AvgPool1d(size=2),
+    s.GlobalAvgPool(), s.Linear(features=3),
 )  # fmt: skip
 CASES = {
     "images": ((7, 6, 2), IMAGES),

@@ -30,6 +30,11 @@ class Geometry:
     dilation: Pair = (1, 1)
     options: dict[str, object] = field(default_factory=dict)
 
+    @property
+    def groups(self) -> int:
+        """Of channels."""
+        return int(str(self.options.get("groups", 1)))
+
 
 @dataclass(frozen=True)
 class Input:
@@ -98,7 +103,7 @@ class Weighted(Operation):
         """Those of the products."""
         return forms[0][0] + parameters[0].form.frac
 
-    def terms(self, w: Ints) -> int:
+    def terms(self, g: Geometry, w: Ints) -> int:
         """Products in one sum of an input error, at most."""
         return int(w.shape[0] * w.shape[1])
 
@@ -106,32 +111,33 @@ class Weighted(Operation):
         self, g: Geometry, parameters: Sequence[Parameter], x: tuple[int, ...], y: tuple[int, ...], bits: int
     ) -> int:
         """As many products of the lowest numbers."""
-        return self.terms(parameters[0].raw) * 2 ** (bits - 1) * 2 ** (parameters[0].form.bits - 1)
+        return self.terms(g, parameters[0].raw) * 2 ** (bits - 1) * 2 ** (parameters[0].form.bits - 1)
 
 
 class Conv2d(Weighted):
-    """Convolution."""
+    """Convolution; of several groups the weights are spread out to those of one, with zeros."""
 
     def products(self, g: Geometry, x: Ints, w: Ints) -> Ints:
         """Sums over the window and all channels."""
-        return conv.conv2d_forward(x, w, None, g.stride, g.padding, g.dilation)
+        return conv.conv2d_forward(x, conv.ungrouped(w, g.groups), None, g.stride, g.padding, g.dilation)
 
-    def terms(self, w: Ints) -> int:
-        """Taps times outputs."""
-        return int(w.shape[0] * w.shape[1] * w.shape[3])
+    def terms(self, g: Geometry, w: Ints) -> int:
+        """Taps times outputs of a group."""
+        return int(w.shape[0] * w.shape[1] * w.shape[3]) // g.groups
 
     def input_error(
         self, g: Geometry, parameters: Sequence[Parameter], error: Ints, shapes: list[tuple[int, ...]], slot: int
     ) -> tuple[Ints, int]:
         """The transposed convolution."""
         w = parameters[0]
-        return conv.conv2d_input_error(error, w.raw, shapes[0], g.stride, g.padding, g.dilation), w.form.frac
+        spread = conv.ungrouped(w.raw, g.groups)
+        return conv.conv2d_input_error(error, spread, shapes[0], g.stride, g.padding, g.dilation), w.form.frac
 
     def gradients(self, g: Geometry, parameters: Sequence[Parameter], x: Ints, error: Ints) -> tuple[Ints, Ints]:
         """By weights and bias."""
         kernel = parameters[0].raw.shape[:2]
         weights = conv.conv2d_weight_gradient(x, error, kernel, g.stride, g.padding, g.dilation)
-        return weights, conv.conv2d_bias_gradient(error)
+        return conv.grouped(weights, g.groups), conv.conv2d_bias_gradient(error)
 
 
 class DepthwiseConv2d(Weighted):
@@ -162,7 +168,7 @@ class Linear(Weighted):
         """Sums over all inputs."""
         return linear.linear_forward(x.reshape(x.shape[0], -1), w).reshape(x.shape[0], 1, 1, -1)
 
-    def terms(self, w: Ints) -> int:
+    def terms(self, g: Geometry, w: Ints) -> int:
         """Outputs."""
         return int(w.shape[1])
 

@@ -19,6 +19,7 @@ from fxptrain.nn.layers.activation import ActivationStage
 from fxptrain.nn.layers.add import AddStage
 from fxptrain.nn.layers.contract import Stage
 from fxptrain.nn.layers.conv import ProductStage
+from fxptrain.nn.layers.conv2d import GroupedStage
 from fxptrain.nn.layers.depthwise import DepthwiseStage
 from fxptrain.nn.layers.layout import ConcatStage
 from fxptrain.nn.layers.pool import AveragePoolStage, MaxPoolStage
@@ -99,7 +100,7 @@ def _joined(stage: Stage) -> str:
     return _integers(bound, min(stage.shift, *(stage.shift - shift for shift in shifts)), stage.shift)
 
 
-@FORMS.register(ProductStage, DepthwiseStage)
+@FORMS.register(ProductStage, GroupedStage, DepthwiseStage)
 def product_form(stage: WeightedStage) -> str:
     """QLinearConv where that is exact.
 

@@ -23,6 +23,7 @@ from fxptrain.nn.layers.activation import ActivationStage
 from fxptrain.nn.layers.add import AddStage
 from fxptrain.nn.layers.contract import Row, Shape, Stage
 from fxptrain.nn.layers.conv import ProductStage
+from fxptrain.nn.layers.conv2d import GroupedStage
 from fxptrain.nn.layers.depthwise import DepthwiseStage
 from fxptrain.nn.layers.layout import ConcatStage
 from fxptrain.nn.layers.pool import AveragePoolStage, MaxPoolStage
@@ -118,6 +119,23 @@ def _product(g: Graph, stage: ProductStage, xs: list[Values], form: str) -> tupl
         flat = g.reshape(as_integers(g, x), row.taps)
         seen = flat if dtype == np.int32 else g.cast(flat, dtype)
     return _finished(g, stage, row, g.add("MatMul", seen, weights), sums, dtype), form
+
+
+@WRITERS.register(GroupedStage)
+def _grouped(g: Graph, stage: GroupedStage, xs: list[Values], form: str) -> tuple[Values, str]:
+    """A matrix product for each group, all at once."""
+    sums, row, x = sums_of(stage), stage.row(), _fitted(g, xs[0], stage.in_shape)
+    if form == QUANTIZED:
+        return _quantized_convolution(g, stage, row, x, sums, (*row.kernel, stage.inner)), "QLinearConv"
+    dtype, taps, own = _dtype(form), stage.taps, (stage.number, stage.inner)
+    positions = stage.out_shape[0] * stage.out_shape[1] * row.pool[0] * row.pool[1]
+    values = stage.weights.values.reshape(row.taps, stage.number, stage.outputs).transpose(1, 0, 2)
+    weights = g.cast(g.tensor("weights", np.ascontiguousarray(values)), dtype)
+    seen = g.reshape(_gathered(g, stage, row, as_integers(g, x), dtype), positions, taps, *own)
+    apart = g.add("Transpose", seen, perm=[0, 3, 1, 2, 4])  # (n, group, position, tap, channel)
+    products = g.add("MatMul", g.reshape(apart, stage.number, positions, row.taps), weights)
+    acc = g.reshape(g.add("Transpose", products, perm=[0, 2, 1, 3]), positions, stage.channels)
+    return _finished(g, stage, row, acc, sums, dtype), form
 
 
 @WRITERS.register(DepthwiseStage)

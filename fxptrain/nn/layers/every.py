@@ -5,7 +5,8 @@ What does not belong here: which kinds there are at run time, with those from ou
 
 from fxptrain.nn.layers.activation import LeakyReLU, ReLU, ReLU6
 from fxptrain.nn.layers.add import Add
-from fxptrain.nn.layers.conv import Conv2d, Linear
+from fxptrain.nn.layers.conv import Linear
+from fxptrain.nn.layers.conv2d import Conv2d
 from fxptrain.nn.layers.depthwise import DepthwiseConv2d
 from fxptrain.nn.layers.layout import Concat, Flatten
 from fxptrain.nn.layers.pool import AvgPool2d, GlobalAvgPool, MaxPool2d
