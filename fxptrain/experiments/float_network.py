@@ -13,6 +13,7 @@ from fxptrain.nn import spec as s
 from fxptrain.nn.graph import in_running_order
 from fxptrain.nn.layers.activation import ActivationSpec
 from fxptrain.nn.layers.contract import INPUT
+from fxptrain.nn.layers.curve import CurveSpec
 from fxptrain.nn.layers.registry import lacks
 from fxptrain.nn.layers.weighted import WindowSpec
 from fxptrain.nn.state.initialization import bound_of
@@ -98,6 +99,12 @@ def _layer(torch: Any, layer: s.LayerSpec, read: list[Any]) -> Any:
         case ActivationSpec():
             name, options = layer.in_pytorch
             return getattr(nn, name)(*options)
+        case s.HardSigmoid(slope=float(slope)):
+            return _function(torch, lambda xs: torch.clamp(slope * xs[0] + 0.5, 0, 1))
+        case s.Dropout():
+            return nn.Dropout(layer.dropped / 256)
+        case CurveSpec():
+            return getattr(nn, layer.in_pytorch)()
         case s.Flatten():
             return nn.Flatten()
         case s.Add():

@@ -119,7 +119,7 @@ def scale_of(name: str, mantissa: int, drop: int, bits: int, bound: int) -> Scal
 
 def _bounds(layer: Layer) -> tuple[int, int]:
     """Smallest and largest raw output."""
-    return layer.stage.function.bounds(layer.stage.y_form.format)
+    return layer.stage.bounds
 
 
 def _bias(net: Network, layer: Layer) -> npt.NDArray[np.int64] | None:

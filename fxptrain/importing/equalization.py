@@ -26,8 +26,7 @@ def equalize(chain: Chain) -> None:
     pairs = list(_pairs(chain))
     for _ in range(PASSES):
         for between, reader in pairs:
-            functions = [layer.spec.function for layer in between]
-            if all(function is None or function.scales for function in functions):
+            if all(layer.spec.scales for layer in between):
                 _equalize_pair(between, reader)
 
 

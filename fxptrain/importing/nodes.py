@@ -6,6 +6,7 @@ What does not belong here: reading files and walking through the nodes (`reader`
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -20,6 +21,7 @@ from fxptrain.nn.layers.windows import Padding, Sides, Windows, sides_of
 Attributes = dict[str, Any]
 Constants = list[npt.NDArray[Any] | None]  # of a node's inputs; None for those that are computed
 FLOATS = (1, 10, 11, 16)  # float, float16, double, bfloat16
+OPEN = 1e30  # bounds beyond it are none, as files have the largest float in the place of infinity
 AMONG_CONSTANTS = "constants stand beside what is computed; it must join computed tensors alone"
 Handler = Callable[[Chain, Any, Attributes, Constants], None]
 Joint = Callable[[Chain, Any, Attributes, Sequence[Tensor]], None]
@@ -288,21 +290,52 @@ def relu(chain: Chain, node: Any, given: Attributes, constants: Constants) -> No
 
 
 def clip(chain: Chain, node: Any, given: Attributes, constants: Constants) -> None:
-    """``min(max(x, 0), 6)``, or a ReLU where nothing bounds it above."""
+    """``min(max(x, low), high)``: a ReLU6, a ReLU, or a clamp."""
     bounds = [given.get(name) for name in ("min", "max")]  # attributes in older files
     for i, value in enumerate(constants[1:]):
         bounds[i] = bounds[i] if value is None or value.size != 1 else value.item()
-    low, high = bounds
-    if low != 0 or high not in (6, None, np.inf):
-        chain.fail(node, f"it saturates to {low} and {high}; only 0 and 6 are supported, and 0 alone.")
-    chain.append(node, s.ReLU6() if high == 6 else s.ReLU(), chain.shape)
+    low, high = (None if value is None or abs(value) >= OPEN else _as_written(value) for value in bounds)
+    if low is None and high is None:
+        chain.passes(node)
+        return
+    try:
+        known: dict[Any, Callable[[], s.LayerSpec]] = {(0, 6): s.ReLU6, (0, None): s.ReLU}
+        layer = known.get((low, high), partial(s.Clamp, low=low, high=high))()
+    except RecipeError as error:
+        chain.fail(node, f"{error}.")
+    chain.append(node, layer, chain.shape)
+
+
+def _as_written(value: float) -> float:
+    """A number of a file, which has it in 32 bits."""
+    return float(str(np.float32(value)))
 
 
 def leaky_relu(chain: Chain, node: Any, given: Attributes, constants: Constants) -> None:
     """``x``, or ``alpha * x`` where it is negative."""
-    slope = float(str(np.float32(given.get("alpha", 0.01))))  # as it was written
+    slope = _as_written(given.get("alpha", 0.01))
     try:
         layer = s.LeakyReLU(slope=slope)
+    except RecipeError as error:
+        chain.fail(node, f"{error}.")
+    chain.append(node, layer, chain.shape)
+
+
+CURVES = {"HardSwish": s.HardSwish, "Sigmoid": s.Sigmoid, "Tanh": s.Tanh}
+
+
+def curve(chain: Chain, node: Any, given: Attributes, constants: Constants) -> None:
+    """Sigmoid, tanh, hard-swish."""
+    chain.append(node, CURVES[node.op_type](), chain.shape)
+
+
+def hard_sigmoid(chain: Chain, node: Any, given: Attributes, constants: Constants) -> None:
+    """``min(max(alpha x + 1/2, 0), 1)``."""
+    slope, middle = (_as_written(given.get(name, usual)) for name, usual in (("alpha", 0.2), ("beta", 0.5)))
+    if middle != 0.5:
+        chain.fail(node, f"`beta` (={middle}) must be 0.5.")
+    try:
+        layer = s.HardSigmoid(slope=None if abs(6 * slope - 1) < 1e-6 else slope)
     except RecipeError as error:
         chain.fail(node, f"{error}.")
     chain.append(node, layer, chain.shape)
@@ -449,6 +482,8 @@ HANDLERS: dict[str, Handler] = {
     "Gemm": gemm,
     "GlobalAveragePool": global_average,
     "GlobalMaxPool": global_maximum,
+    "HardSigmoid": hard_sigmoid,
+    "HardSwish": curve,
     "Identity": skip,
     "LeakyRelu": leaky_relu,
     "LogSoftmax": end,
@@ -459,9 +494,11 @@ HANDLERS: dict[str, Handler] = {
     "ReduceMean": global_average,
     "Relu": relu,
     "Reshape": flatten,
+    "Sigmoid": curve,
     "Softmax": end,
     "Squeeze": flatten,
     "Sub": scale,
+    "Tanh": curve,
     "Transpose": transpose,
     "Unsqueeze": unsqueeze,
 }

@@ -31,9 +31,17 @@ SERIES = (
     s.DepthwiseConv1d(kernel=3, padding=(1, 2)), s.Conv1d(channels=8, kernel=1, groups=4), s.AvgPool1d(size=2),
     s.GlobalAvgPool(), s.Linear(features=3),
 )  # fmt: skip
+CURVES = (
+    s.Conv2d(channels=4, kernel=(1, 1)), s.HardSwish(), s.Conv2d(channels=4, kernel=(1, 1)),
+    s.Clamp(low=-0.5, high=0.8), s.Conv2d(channels=4, kernel=(1, 1)), s.Sigmoid(name="gate"),
+    s.HardSigmoid(input="gate", name="a"),
+    s.HardSigmoid(slope=0.25, input="gate", name="b"), s.Tanh(input="gate", name="c"), s.Add(inputs=("a", "b", "c")),
+    s.Linear(features=3),
+)  # fmt: skip
 CASES = {
     "images": ((7, 6, 2), IMAGES),
     "series": ((1, 16, 3), SERIES),
+    "curves": ((3, 4, 2), CURVES),
     "in another order": (
         (4, 4, 1),
         (

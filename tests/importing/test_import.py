@@ -87,6 +87,15 @@ def leaky(**given: float) -> File:
 
 FILES |= {"leaky": lambda: leaky(alpha=0.25)}
 FILES |= {"clipped": clipped, "bounded below": lambda: clipped(high=np.inf)}
+FILES |= {
+    "curved": lambda: pointwise(
+        image().conv(2, 3, 3).add("HardSwish").conv(3, 3, 1).add("Sigmoid").conv(3, 3, 1).add("Tanh").conv(3, 3, 1), 3
+    ),
+    "hard": lambda: pointwise(
+        image().conv(2, 3, 3).add("HardSigmoid").conv(3, 3, 1).add("HardSigmoid", alpha=1 / 6), 3
+    ),
+}
+FILES |= {"clamped": lambda: clipped(low=-1.0, high=0.7), "bounded above": lambda: clipped(low=-3.4e38, high=0.5)}
 
 
 def of_keras() -> File:
@@ -299,10 +308,10 @@ def test_every_layer(name: str, pixels: bool, tmp_path: Path) -> None:
         assert evaluate(run, data).accuracy == made["test_accuracy"]
 
 
-def test_other_ceilings_are_refused(tmp_path: Path) -> None:
+def test_bounds_without_zero_are_refused(tmp_path: Path) -> None:
     """The message names the node and its bounds."""
-    path = clipped(low=-1.0).save(tmp_path / "some.onnx")
-    with pytest.raises(FxptrainError, match=r"Node 'Clip_2' \(Clip\): it saturates to -1.0 and 6.0; only 0 and 6 are"):
+    path = clipped(low=1.0).save(tmp_path / "some.onnx")
+    with pytest.raises(FxptrainError, match=r"Node 'Clip_2' \(Clip\): `low` \(=1.0\) and `high` \(=6.0\) of a clamp"):
         import_onnx(path, data_for((8, 9, 2)), tmp_path / "out")
 
 

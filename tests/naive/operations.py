@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
+from math import floor
 
 import numpy as np
 
 from . import conv, linear, pool
 from .containers import Ints, exact, zeros
+from .curve import curve_of
 from .multiplier import Multiplier
 from .parameter import Parameter
 from .stage import add_bias
@@ -29,6 +32,7 @@ class Geometry:
     padding: conv.Padding = (0, 0)
     dilation: Pair = (1, 1)
     options: dict[str, object] = field(default_factory=dict)
+    kept: Ints | None = None  # of a dropout in training: 1 or 0 for every value
 
     @property
     def groups(self) -> int:
@@ -64,6 +68,10 @@ class Operation:
     ) -> tuple[Ints, int]:
         """Accumulators of the error by an input, and the bits they add to the error's fraction bits."""
         return exact(error).reshape(shapes[slot]), 0
+
+    def passed(self, g: Geometry, x: Input, error: Ints) -> tuple[Ints, int]:
+        """Errors at the output, times what depends on the input's values; the fraction bits that this adds."""
+        return error, 0
 
     def gradients(self, g: Geometry, parameters: Sequence[Parameter], x: Ints, error: Ints) -> tuple[Ints, Ints]:
         """Exact gradients by weights and bias."""
@@ -271,6 +279,74 @@ class Concat(Operation):
         return exact(error)[..., first : first + shapes[slot][3]], 0
 
 
+class Curved(Operation):
+    """A curve of each value."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+
+    def finest(self, parameters: Sequence[Parameter], forms: list[tuple[int, int]]) -> int | None:
+        """Those of its values."""
+        return 30
+
+    def at(self, g: Geometry, x: Input, function: str) -> Ints:
+        """Its values or its slopes at all inputs."""
+        rule, out = curve_of(self.kind, g.options), zeros(x.values.shape)
+        for index in range(x.values.size):
+            u = Fraction(int(exact(x.values).reshape(-1)[index])) * Fraction(2) ** (28 - x.frac)
+            out.reshape(-1)[index] = getattr(rule, function)(floor(u))
+        return out
+
+    def sums(self, g: Geometry, parameters: Sequence[Parameter], inputs: list[Input]) -> tuple[Ints, int]:
+        """Values."""
+        return self.at(g, inputs[0], "value"), 30
+
+    def passed(self, g: Geometry, x: Input, error: Ints) -> tuple[Ints, int]:
+        """Times the slopes."""
+        return exact(error).reshape(x.values.shape) * self.at(g, x, "slope"), 16
+
+    def error_bound(
+        self, g: Geometry, parameters: Sequence[Parameter], x: tuple[int, ...], y: tuple[int, ...], bits: int
+    ) -> int:
+        """Times the steepest slope."""
+        return curve_of(self.kind, g.options).steepest * 2 ** (bits - 1)
+
+
+class Dropout(Operation):
+    """What is kept, times 256 by those that are; in inference all of it."""
+
+    @staticmethod
+    def dropped(options: dict[str, object]) -> int:
+        """Of 256 draws."""
+        return round(Fraction(float(str(options["rate"]))) * 256)
+
+    def finest(self, parameters: Sequence[Parameter], forms: list[tuple[int, int]]) -> int | None:
+        """The input's."""
+        return forms[0][0]
+
+    def sums(self, g: Geometry, parameters: Sequence[Parameter], inputs: list[Input]) -> tuple[Ints, int]:
+        """On the multiplier's grid."""
+        x, factor = inputs[0], self.factor(g)
+        kept = 2**factor.shift if g.kept is None else g.kept * factor.mantissa
+        return exact(x.values) * kept, x.frac + factor.shift
+
+    def factor(self, g: Geometry) -> Multiplier:
+        """Of what is kept."""
+        return Multiplier.from_ratio(256, 256 - self.dropped(g.options))
+
+    def passed(self, g: Geometry, x: Input, error: Ints) -> tuple[Ints, int]:
+        """Errors of what was kept."""
+        factor = self.factor(g)
+        assert g.kept is not None
+        return exact(error).reshape(x.values.shape) * g.kept * factor.mantissa, factor.shift
+
+    def error_bound(
+        self, g: Geometry, parameters: Sequence[Parameter], x: tuple[int, ...], y: tuple[int, ...], bits: int
+    ) -> int:
+        """Times the multiplier."""
+        return self.factor(g).mantissa * 2 ** (bits - 1)
+
+
 OPERATIONS: dict[str, Operation] = {
     "identity": Identity(),
     "conv2d": Conv2d(),
@@ -278,6 +354,8 @@ OPERATIONS: dict[str, Operation] = {
     "linear": Linear(),
     "avgpool2d": AvgPool2d(),
     "global-avgpool": GlobalAvgPool(),
+    **{kind: Curved(kind) for kind in ("sigmoid", "tanh", "hard-sigmoid", "hard-swish")},
+    "dropout": Dropout(),
     "add": Add(),
     "concat": Concat(),
 }

@@ -24,7 +24,9 @@ from fxptrain.nn.layers.add import AddStage
 from fxptrain.nn.layers.contract import Row, Shape, Stage
 from fxptrain.nn.layers.conv import ProductStage
 from fxptrain.nn.layers.conv2d import GroupedStage
+from fxptrain.nn.layers.curve import CurveStage
 from fxptrain.nn.layers.depthwise import DepthwiseStage
+from fxptrain.nn.layers.dropout import DropoutStage
 from fxptrain.nn.layers.layout import ConcatStage
 from fxptrain.nn.layers.pool import AveragePoolStage, MaxPoolStage
 from fxptrain.nn.layers.weighted import WeightedStage
@@ -169,6 +171,23 @@ def _average_pool(g: Graph, stage: AveragePoolStage, xs: list[Values], form: str
     return _rounded(g, stage, g.with_scalar("Mul", acc, stage.multiplier.mantissa, dtype), dtype), form
 
 
+@WRITERS.register(CurveStage)
+def _curve(g: Graph, stage: CurveStage, xs: list[Values], form: str) -> tuple[Values, str]:
+    """Outputs looked up by inputs."""
+    x = as_integers(g, _fitted(g, xs[0], stage.in_shape))
+    places = g.with_scalar("Sub", x, stage.x_form.format.min_raw, np.int32)
+    table = g.tensor("table", stage.table().astype(np.int32))
+    return Values(g.add("Gather", table, places), stage.out_shape, False), "table"
+
+
+@WRITERS.register(DropoutStage)
+def _dropout(g: Graph, stage: DropoutStage, xs: list[Values], form: str) -> tuple[Values, str]:
+    """All values, in the output's format."""
+    dtype, shift = _dtype(form), stage.x_form.format.frac_bits - stage.y_form.format.frac_bits
+    (x,) = _integers(g, stage, xs, dtype)
+    return Values(g.requantize(x, shift, *stage.bounds, dtype), stage.out_shape, False), form
+
+
 @WRITERS.register(AddStage)
 def _add(g: Graph, stage: AddStage, xs: list[Values], form: str) -> tuple[Values, str]:
     """All inputs on one grid, added, rounded once."""
@@ -183,7 +202,7 @@ def _add(g: Graph, stage: AddStage, xs: list[Values], form: str) -> tuple[Values
 @WRITERS.register(ConcatStage)
 def _concat(g: Graph, stage: ConcatStage, xs: list[Values], form: str) -> tuple[Values, str]:
     """Every input rounded into the output's format by itself."""
-    dtype, (low, high), frac = _dtype(form), _range(stage), stage.y_form.format.frac_bits
+    dtype, (low, high), frac = _dtype(form), stage.bounds, stage.y_form.format.frac_bits
     shifts = [x_form.format.frac_bits - frac for x_form in stage.x_forms]
     parts = [
         g.requantize(x, shift, low, high, dtype)
@@ -197,7 +216,7 @@ def _activation(g: Graph, stage: ActivationStage, xs: list[Values], form: str) -
     """Exact in either form, unless it rounds: then it is a sum of one tensor."""
     if stage.rounds:
         return _add(g, stage, xs, form)
-    low, high = _range(stage)
+    low, high = stage.bounds
     x = xs[0]
     if x.quantized:
         return Values(g.clip(x.name, low + ZERO, high + ZERO, np.uint8), x.shape, True), "Clip"
@@ -257,14 +276,10 @@ def _quantized_matrix(g: Graph, stage: ProductStage, x: Values) -> Values:
 
 def _saturated(g: Graph, stage: Stage, y: str) -> str:
     """What the operators' saturation at 8 bits leaves to do: fewer bits, and the activation."""
-    low, high = _range(stage)
+    low, high = stage.bounds
     if (low, high) == (-ZERO, ZERO - 1):
         return y
     return g.clip(y, low + ZERO, high + ZERO, np.uint8)
-
-
-def _range(stage: Stage) -> tuple[int, int]:
-    return stage.function.bounds(stage.y_form.format)
 
 
 # Any width -------------------------------------------------------------------------------------------------------
@@ -306,5 +321,5 @@ def _finished(g: Graph, stage: WeightedStage, row: Row, acc: str, sums: Sums, dt
 
 def _rounded(g: Graph, stage: Stage, acc: str, dtype: np.dtype[Any]) -> Values:
     """A stage's sums as its output; a function that only bounds is one with the saturation."""
-    y = g.requantize(bent(g, stage, acc, dtype), stage.shift, *_range(stage), dtype)
+    y = g.requantize(bent(g, stage, acc, dtype), stage.shift, *stage.bounds, dtype)
     return Values(g.reshape(y, *stage.out_shape), stage.out_shape, False)
