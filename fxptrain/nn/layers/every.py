@@ -11,6 +11,7 @@ from fxptrain.nn.layers.curve import HardSigmoid, HardSwish, Sigmoid, Tanh
 from fxptrain.nn.layers.depthwise import DepthwiseConv2d
 from fxptrain.nn.layers.dropout import Dropout
 from fxptrain.nn.layers.layout import Concat, Flatten
+from fxptrain.nn.layers.normalization import BatchNorm
 from fxptrain.nn.layers.pool import AvgPool2d, GlobalAvgPool, MaxPool2d
 from fxptrain.nn.layers.series import AvgPool1d, Conv1d, DepthwiseConv1d, MaxPool1d
 
@@ -18,6 +19,7 @@ __all__ = [
     "Add",
     "AvgPool1d",
     "AvgPool2d",
+    "BatchNorm",
     "Clamp",
     "Concat",
     "Conv1d",
