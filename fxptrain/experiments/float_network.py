@@ -107,6 +107,8 @@ def _layer(torch: Any, layer: s.LayerSpec, read: list[Any]) -> Any:
             return nn.Dropout(layer.dropped / 256)
         case CurveSpec():
             return getattr(nn, layer.in_pytorch)()
+        case s.Upsample2d():
+            return nn.Upsample(scale_factor=layer.size)
         case s.Flatten():
             return nn.Flatten()
         case s.BatchNorm():

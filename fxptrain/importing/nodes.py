@@ -137,6 +137,42 @@ def pool(chain: Chain, node: Any, given: Attributes, constants: Constants) -> No
     chain.append(node, kind(size=size, stride=None if windows.stride == size else windows.stride), shape)
 
 
+EVEN = {  # ways of Resize in which every value becomes as many neighbours, whatever the whole factor
+    ("asymmetric", "floor"), ("half_pixel", "round_prefer_floor"), ("half_pixel", "round_prefer_ceil"),
+    ("pytorch_half_pixel", "round_prefer_floor"), ("pytorch_half_pixel", "round_prefer_ceil"),
+}  # fmt: skip
+
+
+def upsample(chain: Chain, node: Any, given: Attributes, constants: Constants) -> None:
+    """Resize and Upsample to the nearest, by whole factors."""
+    if chain.flat:
+        chain.require_image(node)
+    usual = {"coordinate_transformation_mode": b"half_pixel", "nearest_mode": b"round_prefer_floor"}
+    mode, way = given.get("mode", b"nearest"), tuple(given.get(name, value).decode() for name, value in usual.items())
+    if mode != b"nearest" or (node.op_type == "Resize" and way not in EVEN) or "axes" in given:
+        chain.fail(
+            node, f"only copies of the nearest value are supported, not mode {mode.decode()!r}, {', '.join(way)}."
+        )
+    factors = dict(zip(chain.axes, _factors(chain, node, constants), strict=True))
+    size = tuple(round(factors.get(axis, 1)) for axis in "hw")
+    if factors.get("c", 1) != 1 or any(factors.get(a, 1) != n or n < 1 for a, n in zip("hw", size, strict=True)):
+        chain.fail(node, f"its factors (={[*factors.values()]}) must be whole, and those of height and width alone.")
+    shape = (chain.shape[0] * size[0], chain.shape[1] * size[1], chain.shape[2])
+    chain.append(node, s.Upsample2d(size=(size[0], size[1])), shape)
+
+
+def _factors(chain: Chain, node: Any, constants: Constants) -> list[float]:
+    """By how much a node enlarges each axis behind n."""
+    given = [np.zeros(0) if value is None else value for value in constants]
+    scales, sizes = (given[at] if len(given) > at else np.zeros(0) for at in (2 if node.op_type == "Resize" else 1, 3))
+    rank = len(chain.axes) + 1
+    if scales.size == rank and scales[0] == 1:
+        return [float(scale) for scale in scales[1:]]
+    if sizes.size != rank:
+        chain.fail(node, "its scales or sizes must be constants, one for each axis, and samples stay as many.")
+    return [float(size) / extent for size, extent in zip(sizes[1:], chain.extents, strict=True)]
+
+
 def pad(chain: Chain, node: Any, given: Attributes, constants: Constants) -> None:
     """Zeros around an image, which the next convolution takes over."""
     if given.get("mode", b"constant") != b"constant" or (len(constants) > 2 and np.any(constants[2])):
@@ -494,6 +530,7 @@ HANDLERS: dict[str, Handler] = {
     "ReduceMean": global_average,
     "Relu": relu,
     "Reshape": flatten,
+    "Resize": upsample,
     "Sigmoid": curve,
     "Softmax": end,
     "Squeeze": flatten,
@@ -501,5 +538,6 @@ HANDLERS: dict[str, Handler] = {
     "Tanh": curve,
     "Transpose": transpose,
     "Unsqueeze": unsqueeze,
+    "Upsample": upsample,
 }
 JOINTS: dict[str, Joint] = {"Add": join_sums, "Concat": join_channels}  # the same of several computed tensors

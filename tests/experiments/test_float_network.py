@@ -36,6 +36,7 @@ CURVES = (
     s.Clamp(low=-0.5, high=0.8), s.Conv2d(channels=4, kernel=(1, 1)), s.Sigmoid(name="gate"),
     s.HardSigmoid(input="gate", name="a"),
     s.HardSigmoid(slope=0.25, input="gate", name="b"), s.Tanh(input="gate", name="c"), s.Add(inputs=("a", "b", "c")),
+    s.Upsample2d(size=(2, 3)), s.Conv2d(channels=2, kernel=(2, 2)),
     s.Linear(features=3),
 )  # fmt: skip
 CASES = {

@@ -85,9 +85,19 @@ def leaky(**given: float) -> File:
     return pointwise(image().conv(2, 3, 3).add("LeakyRelu", **given).conv(3, 3, 3).add("LeakyRelu"), 3)
 
 
+def resized(to: tuple[int, int] | None = None) -> File:
+    """Nearest neighbours twice and three times, by factors as PyTorch writes them, or one sample to sizes."""
+    file = image(batch="n" if to is None else 1).conv(2, 3, 6).add("Relu")
+    told = [file.constant([1, 1, 2, 3])] if to is None else ["", file.constant([1, 3, *to], np.int64)]
+    way = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor", "mode": "nearest"}
+    return pointwise(file.add("Resize", "", *told, **way).conv(3, 3, 2).add("Relu"), 3)
+
+
 FILES |= {"leaky": lambda: leaky(alpha=0.25)}
 FILES |= {"clipped": clipped, "bounded below": lambda: clipped(high=np.inf)}
 FILES |= {
+    "resized": lambda: resized(),
+    "resized to sizes": lambda: resized(to=(6, 12)),
     "curved": lambda: pointwise(
         image().conv(2, 3, 3).add("HardSwish").conv(3, 3, 1).add("Sigmoid").conv(3, 3, 1).add("Tanh").conv(3, 3, 1), 3
     ),

@@ -319,6 +319,31 @@ class Curved(Operation):
         return curve_of(self.kind, g.options).steepest * 2 ** (bits - 1)
 
 
+class Upsample2d(Operation):
+    """Copies of every value."""
+
+    rounds, commutes = False, True
+
+    def sums(self, g: Geometry, parameters: Sequence[Parameter], inputs: list[Input]) -> tuple[Ints, int]:
+        """Side by side."""
+        rows = np.repeat(exact(inputs[0].values), g.size[0], axis=1)
+        return np.repeat(rows, g.size[1], axis=2), inputs[0].frac
+
+    def input_error(
+        self, g: Geometry, parameters: Sequence[Parameter], error: Ints, shapes: list[tuple[int, ...]], slot: int
+    ) -> tuple[Ints, int]:
+        """Their errors, added up."""
+        n, h, w, c = shapes[slot]
+        apart = exact(error).reshape(n, h, g.size[0], w, g.size[1], c)
+        return apart.sum(axis=4).sum(axis=2), 0
+
+    def error_bound(
+        self, g: Geometry, parameters: Sequence[Parameter], x: tuple[int, ...], y: tuple[int, ...], bits: int
+    ) -> int:
+        """As many errors."""
+        return g.size[0] * g.size[1] * 2 ** (bits - 1)
+
+
 class Dropout(Operation):
     """What is kept, times 256 by those that are; in inference all of it."""
 
@@ -363,6 +388,7 @@ OPERATIONS: dict[str, Operation] = {
     "global-avgpool": GlobalAvgPool(),
     **{kind: Curved(kind) for kind in ("sigmoid", "tanh", "hard-sigmoid", "hard-swish")},
     "dropout": Dropout(),
+    "upsample2d": Upsample2d(),
     "add": Add(),
     "concat": Concat(),
 }

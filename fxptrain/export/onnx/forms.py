@@ -25,6 +25,7 @@ from fxptrain.nn.layers.depthwise import DepthwiseStage
 from fxptrain.nn.layers.dropout import DropoutStage
 from fxptrain.nn.layers.layout import ConcatStage
 from fxptrain.nn.layers.pool import AveragePoolStage, MaxPoolStage
+from fxptrain.nn.layers.upsample import UpsampleStage
 from fxptrain.nn.layers.weighted import WeightedStage
 from fxptrain.nn.model import Model
 
@@ -83,7 +84,7 @@ def _function(stage: ActivationStage) -> str:
     return _joined(stage) if stage.rounds else _exact(stage)
 
 
-@FORMS.register(MaxPoolStage)
+@FORMS.register(MaxPoolStage, UpsampleStage)
 def _exact(stage: Stage) -> str:
     """Values stay what they are."""
     return QUANTIZED if stage.x_form.format.total_bits <= 8 else INT32

@@ -29,6 +29,7 @@ from fxptrain.nn.layers.depthwise import DepthwiseStage
 from fxptrain.nn.layers.dropout import DropoutStage
 from fxptrain.nn.layers.layout import ConcatStage
 from fxptrain.nn.layers.pool import AveragePoolStage, MaxPoolStage
+from fxptrain.nn.layers.upsample import UpsampleStage
 from fxptrain.nn.layers.weighted import WeightedStage
 from fxptrain.nn.layers.windows import Pair, Windows
 from fxptrain.nn.model import Model
@@ -161,6 +162,17 @@ def _max_pool(g: Graph, stage: MaxPoolStage, xs: list[Values], form: str) -> tup
         return Values(y, out, True), "MaxPool"
     y = g.reduce("ReduceMax", _gathered(g, stage, row, x.name, np.dtype(np.int32)), 2)
     return Values(g.reshape(y, *out), out, False), INT32
+
+
+@WRITERS.register(UpsampleStage)
+def _upsample(g: Graph, stage: UpsampleStage, xs: list[Values], form: str) -> tuple[Values, str]:
+    """Rows, then columns, at several places, in either form."""
+    x = _fitted(g, xs[0], stage.in_shape)
+    first, y = 2 if x.quantized else 1, x.name
+    for axis, copies in enumerate(stage.size):
+        places = g.tensor(f"places_{axis}", np.arange(stage.out_shape[axis], dtype=np.int32) // copies)
+        y = g.add("Gather", y, places, axis=first + axis)
+    return Values(y, stage.out_shape, x.quantized), "Gather"
 
 
 @WRITERS.register(AveragePoolStage)

@@ -233,7 +233,7 @@ class Clamp(ActivationSpec):
     @classmethod
     def choices(cls, shapes: Sequence[Shape]) -> Mapping[str, Sequence[Any]]:
         """Bounds that few grids hold, on both sides and on one."""
-        return {"low": (-0.7,), "high": (1.3, None)}
+        return {"low": (-1.3,), "high": (0.9, None)}
 
 
 SLOPE_BITS, LEAST_SLOPE, MOST_SLOPE = 8, 0.001, 0.99

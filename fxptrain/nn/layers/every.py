@@ -14,6 +14,7 @@ from fxptrain.nn.layers.layout import Concat, Flatten
 from fxptrain.nn.layers.normalization import BatchNorm
 from fxptrain.nn.layers.pool import AvgPool2d, GlobalAvgPool, MaxPool2d
 from fxptrain.nn.layers.series import AvgPool1d, Conv1d, DepthwiseConv1d, MaxPool1d
+from fxptrain.nn.layers.upsample import Upsample2d
 
 __all__ = [
     "Add",
@@ -39,4 +40,5 @@ __all__ = [
     "ReLU6",
     "Sigmoid",
     "Tanh",
+    "Upsample2d",
 ]
