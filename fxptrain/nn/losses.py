@@ -62,6 +62,8 @@ class LossRule(ABC):
                     f"`targets` are {targets.dtype} of shape {targets.shape}; they must be raw {form.dtype} of {form}, "
                     f"{outputs} of each sample."
                 )
+            if targets.size and (targets.min() < form.min_raw or targets.max() > form.max_raw):
+                raise FxptrainError(f"`targets` reach {targets.min()} to {targets.max()}, beyond {form}.")
         elif len(targets) and (targets.min() < 0 or targets.max() >= outputs):
             raise FxptrainError(f"`labels` reach {targets.min()} to {targets.max()}; the model has {outputs} classes.")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from functools import partial
 
 import numpy as np
@@ -143,7 +143,7 @@ class Inference:
 
     def evaluate(
         self, inputs: npt.NDArray[np.generic], labels: Targets,
-        classes: npt.NDArray[np.int64] | None = None,
+        see: Callable[[slice, IntArray], object] | None = None,
     ) -> tuple[int, int]:  # fmt: skip
         """Sum of the losses (16 fractional bits) and number of correct classes over all samples.
 
@@ -153,8 +153,8 @@ class Inference:
             Pixels, or raw integers in the model's input format.
         labels : int32 array (n,), or raw int array (n, outputs)
             Class numbers; of a model of vectors, targets in the format of the outputs, none of which is correct.
-        classes : int64 array (n,), optional
-            Where the class of the largest logit goes, the first of equal ones.
+        see : callable, optional
+            Called with every chunk's part of the samples and its outputs, which the next chunk overwrites.
         """
         last = self.model.stages[-1]
         kernel = self.model.loss.kernel
@@ -165,8 +165,8 @@ class Inference:
             unused = np.empty(values.shape, np.int8)
             result = kernel(values, last.y_form.format.frac_bits, labels[part], NO_ROUNDING, acc, draws, unused)
             total, correct = total + int(result[0]), correct + int(result[1])
-            if classes is not None:
-                np.argmax(values, axis=1, out=classes[part])
+            if see is not None:
+                see(part, values)
         return total, correct
 
 
