@@ -139,6 +139,7 @@ class _Run:
         order = self.torch.from_numpy(epoch_order(len(labels), self.recipe.training.seed, epoch))
         begin = time.perf_counter()
         total, correct = 0.0, 0
+        self.model.train()
         for part in self.batches:
             chosen = order[part]
             self.optimizer.param_groups[0]["lr"] = self.schedule.rate(self.step).real
@@ -190,6 +191,7 @@ class _Run:
         """Metrics of a split, as the engine names them; errors of values by the scale that they are trained on."""
         inputs, labels = self._tensors(split)
         total, correct, off = 0.0, 0, []
+        self.model.eval()
         with self.torch.no_grad():
             for start in range(0, len(labels), CHUNK):
                 part = slice(start, start + CHUNK)

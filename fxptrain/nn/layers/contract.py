@@ -14,6 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
@@ -106,10 +107,13 @@ class LayerSpec(ABC):
     ----------
     least_inputs, most_inputs : int
         How many tensors it may read.
+    way_out : str
+        What to do where somebody has no form for it.
     """
 
     least_inputs: ClassVar[int] = 1
     most_inputs: ClassVar[int] = 1
+    way_out: ClassVar[str] = "Leave the layer out, or register a form for it."
 
     type: str = ""
     name: str | None = None
@@ -419,6 +423,7 @@ class Stage(ABC):
     rounds = True  # whether the output has a format of its own, into which values are rounded
     reads_packed = False  # whether its parameters may be packed bit by bit
     commutes = False  # whether a function of each value behind it may as well come before it
+    constants: Mapping[str, float] = MappingProxyType({})  # what parameters start from that are not drawn
 
     def __init__(self, layer: int, name: str, in_shapes: Sequence[Shape], out_shape: Shape) -> None:
         self.layer, self.name, self.in_shapes, self.out_shape = layer, name, tuple(in_shapes), out_shape
@@ -429,6 +434,15 @@ class Stage(ABC):
         self.function = IDENTITY
         self.trains: tuple[str, ...] = ()  # names of the parameters that training changes, see `nn.graph`
         self.parameters: tuple[ParameterArray, ...] = ()
+
+    @property
+    def gathers(self) -> bool:
+        """Whether a step needs sums over the whole batch before its forward, and again before its input error.
+
+        Then it has `gather` and its like, whose sums are (3, c) int64, and buffers ``sums`` of that shape, ``gradient``
+        and others in `shared` that live as long as the step.
+        """
+        return False
 
     @property
     def trains_weights(self) -> bool:
@@ -545,6 +559,10 @@ class Stage(ABC):
         """Products in one sum of the input error, where no border cuts them off."""
         return 1
 
+    def own_format(self, name: str) -> FxP | None:
+        """Format of a parameter that training measures instead of learning it; None for one that it learns."""
+        return None
+
     # Export --------------------------------------------------------------------------------------------------------
 
     def row(self) -> Row | None:
@@ -584,6 +602,39 @@ class Stage(ABC):
     @abstractmethod
     def input_error(self, call: ErrorCall) -> Roundings:
         """Write the error at an input from the error at the output; reports the largest absolute sum."""
+
+    # Sums over a batch ---------------------------------------------------------------------------------------------
+
+    def gather(self, x: IntArray, sums: npt.NDArray[np.int64], scratch: Views) -> list[Call]:
+        """Add to `sums` what forward must know of some samples of a batch."""
+        raise NotImplementedError
+
+    def settle(self, views: Views) -> list[Call]:
+        """Make ready, in `shared`, what forward needs of the sums there over all samples."""
+        raise NotImplementedError
+
+    def gather_back(self, error: IntArray, x: IntArray, sums: npt.NDArray[np.int64], scratch: Views) -> list[Call]:
+        """Add to `sums` what the input error and the gradients must know of some samples."""
+        raise NotImplementedError
+
+    def settle_back(self, views: Views, *, leads: bool) -> list[Call]:
+        """Make ready what input error and gradients need of them.
+
+        The gradients are those of all samples; of several processes that add theirs up, only one `leads` and has them.
+        """
+        raise NotImplementedError
+
+    def end_step(self, views: Views) -> None:  # noqa: B027  (most layers measure nothing)
+        """Take over from `shared` what is measured of a batch, after its step."""
+
+    def follow_input(self) -> None:  # noqa: B027
+        """Move what was measured to the formats of the inputs as they are now."""
+
+    # Gradients -----------------------------------------------------------------------------------------------------
+
+    def gradient_frac(self, parameter: ParameterArray) -> int:
+        """What a gradient has more fractional bits than the error: for weights the input's."""
+        return 0 if parameter.is_bias else self.x_form.format.frac_bits
 
     def blocks(self, threads: int) -> list[GradientBlock]:
         """The gradient blocks of all parameters, enough for `threads` to work side by side.
