@@ -97,7 +97,8 @@ def _parts(model: Model) -> list[_Part]:
         if last is not None and sources[number] == (number - 1,) and _takes(last, before, read.count(number - 1)):
             _fold(last, number, layer, before[last.number], factor, added)
             continue
-        channels = s.DepthwiseConv2d(kernel=(1, 1), name=layer.name, input=layer.input, inputs=layer.inputs)
+        kept = {name: getattr(layer, name) for name in ("name", "input", "inputs", "trainable")}
+        channels = s.DepthwiseConv2d(kernel=(1, 1), **kept)
         parts.append(_Part(number, channels, number, factor.reshape(1, 1, -1), added))
     return parts
 

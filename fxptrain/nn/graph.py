@@ -75,7 +75,7 @@ class Graph:
     @cached_property
     def gathers(self) -> bool:
         """Whether a stage needs sums over the whole batch."""
-        return any(stage.gathers for stage in self.stages)
+        return any(stage.gathering is not None for stage in self.stages)
 
     @property
     def is_chain(self) -> bool:

@@ -157,9 +157,10 @@ class Single:
         y = self.guarded.array(shape, self.formats.y.dtype)
         winners = self.guarded.array(shape, np.uint8) if self.stage.pools else NO_WINNERS
         scratch = self.guarded.views(self.stage.scratch("forward", n))
-        if self.stage.gathers:
+        gathering = self.stage.gathering
+        if gathering is not None:
             shared["sums"][:] = 0
-            run_calls([*self.stage.gather(x, shared["sums"], scratch), *self.stage.settle(shared)])
+            run_calls([*gathering.gather(x, shared["sums"], scratch), *gathering.settle(shared)])
         report = self.stage.forward(ForwardCall((x,), y, winners, moment, shared, scratch)).run(STEP)
         assert y.tolist() == out.values.tolist()
         if self.stage.pools:
@@ -190,10 +191,11 @@ class Single:
         expected, saturated = naive.requantize_array(acc, shift, form.total_bits, words)
         found = self.guarded.array(x.shape, form.dtype)
         scratch = self.guarded.views(self.stage.scratch("error", len(x)))
-        if self.stage.gathers:
+        gathering = self.stage.gathering
+        if gathering is not None:
             shared["sums"][:] = 0
-            run_calls(self.stage.gather_back(error, x, shared["sums"], scratch))
-            run_calls(self.stage.settle_back(shared, leads=True))
+            run_calls(gathering.gather_back(error, x, shared["sums"], scratch))
+            run_calls(gathering.settle_back(shared, leads=True))
         low, high = self.formats.x.min_raw, self.formats.x.max_raw
         gate = Gate(0 if producer_relu else low - (not mask), high + (not mask))
         draws = stream(0, Site.INPUT_ERROR)
@@ -210,7 +212,9 @@ class Single:
     def _check_gradients(self, x, error, winners, spread, threads, shared) -> None:
         wanted = self.twin.gradients(naive.exact(x), spread)
         found = [np.full(array.flat.size, 99, object) for array in self.stage.parameters[: len(wanted)]]
-        scratch = shared if self.stage.gathers else self.guarded.views(self.stage.scratch("gradient", len(x)))
+        scratch = (
+            shared if self.stage.gathering is not None else self.guarded.views(self.stage.scratch("gradient", len(x)))
+        )
         for block in self.stage.blocks(threads):
             calls, gradient = self.stage.gradient(block, x, error, winners, scratch)
             run_calls(calls)

@@ -32,6 +32,7 @@ from fxptrain.nn.layers.contract import (
     Roundings,
     error_site,
 )
+from fxptrain.nn.layers.gathering import Gathering
 from fxptrain.nn.losses import Targets
 from fxptrain.nn.model import Model
 from fxptrain.nn.state.parameters import IntArray
@@ -104,8 +105,11 @@ class ForwardPass:
         place = "forward", worker, part.stop, moment, self.kind
         found = [cache.of(i, place, (), partial(self._forward, i)) for i in range(len(model.stages))]
         self.outputs = [roundings for roundings, _ in found]
-        gathering = [] if layout is None else [i for i, stage in enumerate(model.stages) if stage.gathers]
-        self.gathers = {i: cache.of(i, ("gather", *place), (), partial(self._gather, i)) for i in gathering}
+        self.gathers: dict[int, list[Call]] = {}  # before a stage's forward, where it must know of all samples
+        for i, stage in enumerate(model.stages):
+            if layout is not None and stage.gathering is not None:
+                make = partial(self._gather, i, stage.gathering)
+                self.gathers[i] = cache.of(i, ("gather", *place), (), make)
         self._readers = [call for _, calls in found for call in calls]
 
     def _forward(self, i: int) -> tuple[Roundings, list[Call]]:
@@ -123,11 +127,11 @@ class ForwardPass:
         call = ForwardCall(xs, space.y[i][part], space.winners_of(i, part), self.moment, shared, scratch)
         return stage.forward(call), []
 
-    def _gather(self, i: int) -> list[Call]:
+    def _gather(self, i: int, gathering: Gathering) -> list[Call]:
         """Add up what a stage must know of all samples before its forward."""
-        stage, space, x = self.model.stages[i], self.space, stage_input(self.model, self.space, i, self.part)
+        space, x = self.space, stage_input(self.model, self.space, i, self.part)
         sums, scratch = space.scratch[GATHER, self.worker][i]["sums"], space.scratch["forward", self.worker][i]
-        return stage.gather(x, sums, scratch)
+        return gathering.gather(x, sums, scratch)
 
     def give(self, inputs: Inputs) -> None:
         """Hand over the piece of a batch, C-contiguous, whose samples are next."""
@@ -164,9 +168,10 @@ class TrainingPass(ForwardPass):
         self.backward: dict[int, list[Call]] = {}  # of every stage: what is handed back at its turn
         self.gathers_back: dict[int, list[Call]] = {}  # before that, where all samples' errors must be known
         for i in reversed(range(len(model.stages))):
-            if model.stages[i].gathers:
-                fracs = self.formats[0][i].frac_bits
-                self.gathers_back[i] = self._planned(i, "gather", partial(self._gather_back, i), fracs)
+            gathering = model.stages[i].gathering
+            if gathering is not None:
+                make = partial(self._gather_back, i, gathering)
+                self.gathers_back[i] = self._planned(i, "gather", make, self.formats[0][i].frac_bits)
             self.backward[i] = [call for handed in layout.handed_back(i) for call in self._hand_back(*handed)]
 
     def _planned(self, i: int, place: Hashable, make: Callable[[], T], *fracs: int) -> T:
@@ -196,11 +201,11 @@ class TrainingPass(ForwardPass):
         self.errors[tensor] = self._planned(tensor, "join", partial(self._join, tensor), *self._grid(tensor))
         return clears + found.calls + self.errors[tensor].calls
 
-    def _gather_back(self, i: int) -> list[Call]:
+    def _gather_back(self, i: int, gathering: Gathering) -> list[Call]:
         """Add up what a stage must know of all errors before it hands one back."""
-        stage, space, x = self.model.stages[i], self.space, stage_input(self.model, self.space, i, self.part)
+        space, x = self.space, stage_input(self.model, self.space, i, self.part)
         sums, scratch = space.scratch[GATHER, self.worker][i]["sums"], space.scratch["error", self.worker][i]
-        return stage.gather_back(space.error[i][self.part], x, sums, scratch)
+        return gathering.gather_back(space.error[i][self.part], x, sums, scratch)
 
     def _in_chunks(self, i: int, slot: int, tensor: int) -> tuple[Roundings, list[Call], list[Call]]:
         """Some samples' errors at a time, and what they add to the gradients of the stage whose output's they are."""

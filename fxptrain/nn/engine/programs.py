@@ -33,6 +33,7 @@ from fxptrain.nn.engine.sinks import Sink
 from fxptrain.nn.engine.threads import Team, pieces, shares
 from fxptrain.nn.engine.workspace import GATHER, Workspace, at_once
 from fxptrain.nn.layers.contract import GradientBlock, Moment
+from fxptrain.nn.layers.gathering import Sums
 from fxptrain.nn.layers.images import SAMPLE_BLOCK
 from fxptrain.nn.model import Model
 from fxptrain.nn.state.parameters import IntArray
@@ -90,7 +91,7 @@ class Packing:
 class Meeting(NamedTuple):
     """Sums over all samples, which processes add up, too, before a phase; the threads' own are merged already."""
 
-    sums: npt.NDArray[np.int64]
+    sums: Sums
 
 
 Order = list[Phase | Meeting]
@@ -133,16 +134,17 @@ class SamplesProgram:
             found.extend(behind)
             way.clear()
 
-        clears = [Call(clear, sums) for i, stage in enumerate(stages) if stage.gathers for sums in self._parts(i)]
+        gathering = [i for i, stage in enumerate(stages) if stage.gathering is not None]
+        clears = [Call(clear, sums) for i in gathering for sums in self._parts(i)]
         if clears:
             found.append([[clears]])
         way.append(lambda one: one.load)
         for i, stage in enumerate(stages):
             if layers:
                 meet()
-            if stage.gathers:
+            if stage.gathering is not None:
                 way.append(partial(_gathers, i))
-                meet(*self._settled(i, stage.settle(self._space.shared[i])))
+                meet(*self._settled(i, stage.gathering.settle(self._space.shared[i])))
             way.append(partial(_forward, i))
         if layers:
             meet()
@@ -150,9 +152,9 @@ class SamplesProgram:
         for i, stage in reversed(list(enumerate(stages))):
             if layers:
                 meet()
-            if stage.gathers:
+            if stage.gathering is not None:
                 way.append(partial(_gathers_back, i))
-                meet(*self._settled(i, stage.settle_back(self._space.shared[i], leads=self._leads)))
+                meet(*self._settled(i, stage.gathering.settle_back(self._space.shared[i], leads=self._leads)))
             way.append(partial(_backward, i))
             if layers and rows is not None:
                 meet(*[rows.phase(n) for n in self._layout.updates(i)])
@@ -167,7 +169,7 @@ class SamplesProgram:
         total = self._space.shared[i]["sums"]
         return [[[[Call(merge, self._parts(i), total)]]], Meeting(total), [[calls]]]
 
-    def _parts(self, i: int) -> tuple[npt.NDArray[np.int64], ...]:
+    def _parts(self, i: int) -> tuple[Sums, ...]:
         """Every thread's sums."""
         return tuple(self._space.scratch[GATHER, thread][i]["sums"] for thread in range(self._layout.threads))
 
@@ -229,7 +231,8 @@ class GradientsProgram:
         if blocks is None:
             x, winners = stage_input(self._model, space, i, part), space.winners_of(i, part)
             stage = self._model.stages[i]
-            return stage.gradient(block, x, error, winners, space.shared[i] if stage.gathers else scratch)
+            views = scratch if stage.gathering is None else space.shared[i]
+            return stage.gradient(block, x, error, winners, views)
         kept = layout.kept(i, 0, self._samples)
         x, winners = blocks_input(layout, space, i, part, self._kind), kept.winners.some(space.winners[i], part)
         return blocks.gradient(block, x, error, winners, scratch, kept)

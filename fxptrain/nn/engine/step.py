@@ -116,7 +116,7 @@ class TrainingStep:
 
     def _check_gathering(self) -> None:
         """Raise where a layer normalizes by a batch that is not there as a whole."""
-        names = [stage.name for stage in self.model.stages if stage.gathers]
+        names = [stage.name for stage in self.model.stages if stage.gathering is not None]
         if names and self.piece < self.ranks.largest_share(self.batch_size):
             raise FxptrainError(
                 f"Layer {names[0]!r} normalizes by the whole batch; `micro_batch` (={self.piece}) cuts it into pieces. "
@@ -159,8 +159,8 @@ class TrainingStep:
         self.update.finish()
         self._note(outcomes, len(inputs))
         for stage, views in zip(model.stages, self.space.shared, strict=True):
-            if stage.gathers:
-                stage.end_step(views)
+            if stage.gathering is not None:
+                stage.gathering.end_step(views)
         model.step += 1
         if model.formats.mode == "auto" and model.step % model.formats.adapt_every == 0:
             model.adapt()

@@ -16,6 +16,7 @@ from fxptrain.errors import ShapeError
 from fxptrain.fixed.format import FxP
 from fxptrain.kernels.update_site import BLOCK
 from fxptrain.nn.layers.contract import INPUT, NO_WINNERS, Views
+from fxptrain.nn.layers.gathering import ROWS
 from fxptrain.nn.model import Model
 from fxptrain.nn.state.arena import ALIGNMENT, FOREVER, Buffer, Plan, lay_out
 from fxptrain.nn.state.packed import state_bytes
@@ -69,7 +70,7 @@ def shared_buffers(model: Model, batch: int, *, training: bool, pieces: bool = F
         buffers = [replace(b, first=PACKING, last=FOREVER) for b in buffers]
     for at, stage in enumerate(model.stages):
         for b in stage.shared(training and graph.hands_back(at)):
-            last = b.last if pieces or not training or stage.gathers else min(b.last, 2 * stages)
+            last = b.last if pieces or not training or stage.gathering is not None else min(b.last, 2 * stages)
             buffers.append(replace(b, name=f"{stage.name}.{b.name}", first=PACKING, last=last))
     return buffers
 
@@ -123,16 +124,16 @@ def _join_buffers(model: Model, at: int, batch: int, thread: int) -> list[Buffer
 def gather_buffers(model: Model, at: int, thread: int) -> list[Buffer]:
     """Where a thread adds up what a stage needs of its samples."""
     stage = model.stages[at]
-    shape = (3, stage.out_shape[2])
-    name = f"{stage.name}.{GATHER}.sums@{thread}"
-    return [Buffer(name, "scratch", shape, np.int64, PACKING)] if stage.gathers else []
+    if stage.gathering is None:
+        return []
+    return [Buffer(f"{stage.name}.{GATHER}.sums@{thread}", "scratch", (ROWS, stage.out_shape[2]), np.int64, PACKING)]
 
 
 def runs(model: Model, at: int, phase: str) -> bool:
     """Whether a stage has a phase in training: errors to hand back or to add up, parameters that are trained."""
     stage = model.stages[at]
     if phase == "error":
-        return model.graph.hands_back(at) or stage.gathers
+        return model.graph.hands_back(at) or stage.gathering is not None
     return phase == "forward" or bool(stage.trains)
 
 

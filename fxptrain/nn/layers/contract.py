@@ -24,6 +24,7 @@ from fxptrain.fixed.format import FxP
 from fxptrain.kernels.call import Call, run_calls
 from fxptrain.kernels.requantize import Activation, Gate, RoundSite
 from fxptrain.kernels.update_site import Runs
+from fxptrain.nn.layers.gathering import Gathering
 from fxptrain.nn.layers.storage import NOTHING, Storage
 from fxptrain.nn.layers.windows import BOTH, NONE, Pair, Sides, Windows
 from fxptrain.nn.state.arena import Buffer
@@ -436,13 +437,9 @@ class Stage(ABC):
         self.parameters: tuple[ParameterArray, ...] = ()
 
     @property
-    def gathers(self) -> bool:
-        """Whether a step needs sums over the whole batch before its forward, and again before its input error.
-
-        Then it has `gather` and its like, whose sums are (3, c) int64, and buffers ``sums`` of that shape, ``gradient``
-        and others in `shared` that live as long as the step.
-        """
-        return False
+    def gathering(self) -> Gathering | None:
+        """How a step adds something up over the whole batch for it; None where it need not."""
+        return None
 
     @property
     def trains_weights(self) -> bool:
@@ -563,6 +560,9 @@ class Stage(ABC):
         """Format of a parameter that training measures instead of learning it; None for one that it learns."""
         return None
 
+    def follow_input(self) -> None:  # noqa: B027
+        """Move what was measured to the formats of the inputs as they are now."""
+
     # Export --------------------------------------------------------------------------------------------------------
 
     def row(self) -> Row | None:
@@ -602,35 +602,6 @@ class Stage(ABC):
     @abstractmethod
     def input_error(self, call: ErrorCall) -> Roundings:
         """Write the error at an input from the error at the output; reports the largest absolute sum."""
-
-    # Sums over a batch ---------------------------------------------------------------------------------------------
-
-    def gather(self, x: IntArray, sums: npt.NDArray[np.int64], scratch: Views) -> list[Call]:
-        """Add to `sums` what forward must know of some samples of a batch."""
-        raise NotImplementedError
-
-    def settle(self, views: Views) -> list[Call]:
-        """Make ready, in `shared`, what forward needs of the sums there over all samples."""
-        raise NotImplementedError
-
-    def gather_back(self, error: IntArray, x: IntArray, sums: npt.NDArray[np.int64], scratch: Views) -> list[Call]:
-        """Add to `sums` what the input error and the gradients must know of some samples."""
-        raise NotImplementedError
-
-    def settle_back(self, views: Views, *, leads: bool) -> list[Call]:
-        """Make ready what input error and gradients need of them.
-
-        The gradients are those of all samples; of several processes that add theirs up, only one `leads` and has them.
-        """
-        raise NotImplementedError
-
-    def end_step(self, views: Views) -> None:  # noqa: B027  (most layers measure nothing)
-        """Take over from `shared` what is measured of a batch, after its step."""
-
-    def follow_input(self) -> None:  # noqa: B027
-        """Move what was measured to the formats of the inputs as they are now."""
-
-    # Gradients -----------------------------------------------------------------------------------------------------
 
     def gradient_frac(self, parameter: ParameterArray) -> int:
         """What a gradient has more fractional bits than the error: for weights the input's."""

@@ -28,6 +28,7 @@ from fxptrain.nn.layers.contract import (
     Trainable,
     Views,
 )
+from fxptrain.nn.layers.gathering import ROWS, Gathering, Sums
 from fxptrain.nn.layers.registry import register
 from fxptrain.nn.state.arena import Buffer
 from fxptrain.nn.state.parameters import IntArray, ParameterArray
@@ -92,7 +93,7 @@ class BatchNorm(LayerSpec):
         return {"momentum": (0.1, 0.5, 1.0), "init": (None, "zero")}
 
 
-class BatchNormStage(Stage):
+class BatchNormStage(Stage, Gathering):
     """One linear function of every channel, by the sums of a batch or by running values."""
 
     def __init__(self, layer: int, name: str, shape: Shape, momentum: Multiplier, *, zero: bool) -> None:
@@ -101,9 +102,9 @@ class BatchNormStage(Stage):
         self.constants = {"weights": 0.0 if zero else 1.0, "bias": 0.0, "running_mean": 0.0, "running_var": 1.0}
 
     @property
-    def gathers(self) -> bool:
-        """Where its weights learn; else it goes by running values."""
-        return self.trains_weights
+    def gathering(self) -> Gathering | None:
+        """Itself, where its weights learn; else it goes by running values."""
+        return self if self.trains_weights else None
 
     @property
     def channels(self) -> int:
@@ -198,7 +199,7 @@ class BatchNormStage(Stage):
         self, block: GradientBlock, x: IntArray, error: IntArray, winners: npt.NDArray[np.uint8], scratch: Views
     ) -> tuple[list[Call], IntArray]:
         """What `settle_back` has written; by running values, of the bias alone, the sum of the errors."""
-        if self.gathers:
+        if self.gathering is not None:
             return [], scratch["gradient"][int(block.parameter.is_bias)]
         made = Call(bias_gradient, error.reshape(-1, *self.out_shape), 1, scratch["gradient"])
         return [made], scratch["gradient"]
@@ -208,9 +209,9 @@ class BatchNormStage(Stage):
     def shared(self, backward: bool) -> list[Buffer]:
         """What forward and the input error multiply by, and what that is made of."""
         found = [self._rows("statistics", 6), self._rows("affine", 3)]
-        if self.gathers:
-            found += [self._rows("sums", 3), self._rows("gradient", 2)]
-        return found + [self._rows("back", 4)] * (backward or self.gathers)
+        if self.gathering is not None:
+            found += [self._rows("sums", ROWS), self._rows("gradient", 2)]
+        return found + [self._rows("back", 4)] * (backward or self.gathering is not None)
 
     def _rows(self, name: str, rows: int) -> Buffer:
         return Buffer(name, "scratch", (rows, self.channels), np.int64)
@@ -218,7 +219,7 @@ class BatchNormStage(Stage):
     def scratch(self, phase: str, batch: int) -> list[Buffer]:
         """A few rows of samples."""
         if phase == "gradient":
-            return [Buffer("gradient", "gradient", (0 if self.gathers else self.channels,), np.int64)]
+            return [Buffer("gradient", "gradient", (self.channels if self.gathering is None else 0,), np.int64)]
         row, number = self.out_shape[1] * self.channels, 3 if phase == "forward" else 5
         return [
             Buffer("narrow", "scratch", (number, row), np.int32),
@@ -242,13 +243,13 @@ class BatchNormStage(Stage):
             found.append(Call(batchnorm.settle_constant, views["statistics"], weights.flat, self.form, views["back"]))
         return found
 
-    def gather(self, x: IntArray, sums: npt.NDArray[np.int64], scratch: Views) -> list[Call]:
-        """See `Stage.gather`."""
+    def gather(self, x: IntArray, sums: Sums, scratch: Views) -> list[Call]:
+        """See `Gathering.gather`."""
         partial, rows = self._partial(scratch, 2 * (self.x_form.format.total_bits - 1))
         return [Call(batchnorm.gather_values, x.reshape(-1, *self.in_shape), partial, rows, sums)]
 
-    def gather_back(self, error: IntArray, x: IntArray, sums: npt.NDArray[np.int64], scratch: Views) -> list[Call]:
-        """See `Stage.gather_back`."""
+    def gather_back(self, error: IntArray, x: IntArray, sums: Sums, scratch: Views) -> list[Call]:
+        """See `Gathering.gather_back`."""
         partial, rows = self._partial(scratch, self.x_form.format.total_bits + self.error_scale.bits - 2)
         shape = (-1, *self.in_shape)
         return [Call(batchnorm.gather_errors, error.reshape(shape), x.reshape(shape), partial, rows, sums)]
@@ -259,7 +260,7 @@ class BatchNormStage(Stage):
         return (scratch["narrow"] if narrow else scratch["wide"])[:2], 1 << (30 if narrow else 62) - bits
 
     def settle(self, views: Views) -> list[Call]:
-        """See `Stage.settle`."""
+        """See `Gathering.settle`."""
         weights, bias = self.parameters[:2]
         return [
             Call(
@@ -269,7 +270,7 @@ class BatchNormStage(Stage):
         ]  # fmt: skip
 
     def settle_back(self, views: Views, *, leads: bool) -> list[Call]:
-        """See `Stage.settle_back`."""
+        """See `Gathering.settle_back`."""
         return [
             Call(
                 batchnorm.settle_error, views["sums"], views["statistics"], self.parameters[0].flat, self.form,

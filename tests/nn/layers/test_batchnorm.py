@@ -24,6 +24,7 @@ from fxptrain.nn.engine.ranks import Ranks
 from fxptrain.nn.engine.sinks import Accumulator
 from fxptrain.nn.engine.step import TrainingStep, training_step
 from fxptrain.nn.model import Model
+from fxptrain.nn.taking_over import take_over
 from fxptrain.testing import format_specs, optimizer_specs
 from tests.in_pytorch import as_pytorch_has_it, twin_of
 from tests.nn.engine.test_ranks import on_ranks
@@ -268,6 +269,20 @@ def test_a_state_is_taken_over() -> None:
         assert first.run(*batch(6, number), RATE) == second.run(*batch(6, number), RATE)
     assert one.weights_sha256() == two.weights_sha256()
     assert one.state_numbers() == two.state_numbers()
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_another_model_starts_from_it(bits: int) -> None:
+    """Running values lie on the grid of the new inputs: outputs are the same, or at other widths nearly so."""
+    source = built(normalized(momentum=0.5))
+    step = training_step(source, 16)
+    for number in range(10):
+        step.run(*batch(16, number), RATE)
+    model = built(normalized(momentum=0.5), bits, seed=4)
+    take_over(model, source, head=True, scales=True)
+    pixels, _ = batch(32, 50)
+    real = [logits(one, pixels) * 2.0 ** -one.stages[-1].y_form.format.frac_bits for one in (source, model)]
+    assert np.abs(real[0] - real[1]).max() <= (0 if bits == 8 else 0.3)
 
 
 # Errors --------------------------------------------------------------------------------------------------------------
