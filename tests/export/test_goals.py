@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import fxptrain
 from fxptrain.export.names import DEFAULT_PREFIX
 from fxptrain.export.toolchain import STANDARD, c_sources, call
 from fxptrain.nn import spec as s
@@ -74,3 +76,24 @@ def test_refusals(tmp_path: Path, target: s.Target) -> None:
     program = tmp_path / "refusals"
     call([COMPILERS[0], STANDARD, *CHECKED, "-I", tmp_path, *files, "-o", program], tmp_path, "Compiling")
     call([program], tmp_path, "What is refused")
+
+
+@pytest.mark.parametrize("target", ["values", "input"])
+def test_what_an_export_says(tmp_path: Path, target: str) -> None:
+    """Scale of values or threshold of anomalies in the README; the sketch's goals are what its step takes."""
+    x = np.random.default_rng(0).normal(size=(60, 3))
+    data = {"normal": ["0"]} if target == "input" else {}
+    model = fxptrain.Sequential(
+        [s.Linear(features=3 if target == "input" else 1)], input_shape=3, loss="squared-error", target=target,
+        training={"epochs": 1}, data=data,
+    )  # fmt: skip
+    run = model.fit(x, None if target == "input" else 100 * x[:, 0])
+    model.export(tmp_path / "a", "arduino", training=True, batch=2)
+    text, sketch = (next((tmp_path / "a").rglob(name)).read_text() for name in ("README.md", "Train.ino"))
+    if target == "values":
+        assert f"std {run.recipe.data.target_std[0]!r}" in text
+        assert "fxp_train_add(&model, inputs, sample_goals + n * FXP_OUTPUTS);" in sketch
+        assert "fxp_value sample_goals[2]" in (next((tmp_path / "a").rglob("samples.h"))).read_text()
+    else:
+        assert f"differences is above {run.progress['threshold']}" in text
+        assert "fxp_train_add(&model, inputs, NULL);" in sketch
