@@ -43,7 +43,7 @@ from fxptrain.run.evaluation import Evaluation, Run, build_model, evaluate, load
 from fxptrain.run.inputs import reading_of
 from fxptrain.run.metrics import MetricsFile, mean_loss, share
 from fxptrain.run.progress import Progress
-from fxptrain.run.start import SCALE, Source, read_start
+from fxptrain.run.start import SCALE, TARGET_SCALE, Source, read_start
 from fxptrain.run.task import prepare
 from fxptrain.run.training import Callback, Loop, RunResult, State, begun, remembered
 
@@ -419,7 +419,8 @@ class Sequential:
             like = remembered(out)
         elif self.has_seen_data and start is None:
             like, own = self.run.signature, self.run.recipe.data
-            changes |= {f"data.{key}": getattr(own, key) for key in SCALE} | {"start": None}
+            changes |= {f"data.{key}": getattr(own, key) for key in (*SCALE, *TARGET_SCALE)}
+            changes |= {"start": None}
         known = start.signature if like is None and start is not None else like
         columns = None if known is None else known.columns
         if isinstance(validation, int):

@@ -220,6 +220,27 @@ def test_mistakes(tmp_path: Path, changes: dict[str, Any], message: str) -> None
         train(load_recipe(str(recipe_file(tmp_path, str(data)))).changed({"data.validation": 8} | changes))
 
 
+def test_the_scale_of_values_stays() -> None:
+    """A model goes on in the units it knows, on other data, too; with another target its last layer is new."""
+    x, y = values()
+    layer = [layers.Linear(features=1)]
+    options = {"input_shape": 5, "loss": "squared-error", "training": {"epochs": 2}, "schedule": {"lr": 0.01}}
+    model = fxptrain.Sequential(layer, target="values", **options)  # type: ignore[arg-type]
+    first = model.fit(x, y[:, 0])
+    own = first.recipe.data
+    second = model.fit(x[:100], 5 * y[:100, 0])
+    third = train(first.recipe, data=(x[:100], 7 * y[:100, 0]), start=first, threads=1)
+    for run in (second, third):
+        assert run.recipe.data.target_mean == own.target_mean
+        assert run.recipe.data.target_largest == own.target_largest
+    other = fxptrain.Sequential(layer, **options)  # type: ignore[arg-type]
+    classes = other.fit(x, np.zeros(600, int))
+    measured = first.recipe.changed({"data.target_mean": None, "data.target_std": None})
+    begun = train(measured, data=(x, y[:, 0]), start=classes, threads=1)
+    assert begun.recipe.data.target_mean == pytest.approx(own.target_mean, rel=0.02)
+    assert begun.history[-1]["loss"] < begun.history[0]["loss"]
+
+
 @pytest.mark.parametrize("watch", ["loss", "mae"])
 def test_what_is_watched(tmp_path: Path, watch: str) -> None:
     """The best epoch is the one of the lowest figure that is asked for; of values in one unit that is what is told."""
