@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fxptrain.errors import CheckpointError
-from fxptrain.export.layers import Layer, Network, python_order, rows
+from fxptrain.export.layers import INT32_LIMIT, Layer, Network, python_order, rows
 from fxptrain.nn.state.formats import Counts
 from fxptrain.nn.state.parameters import ParameterArray
 
@@ -78,7 +78,8 @@ def encode(net: Network, mark: int) -> bytes:
     parts = [_HEAD.pack(MAGIC, VERSION, state_bytes_of(net), mark, 0, model.step, int(model.calibrated))]
     for form in net.forms:
         seen = form.interval
-        parts.append(_FORM.pack(form.format.frac_bits, seen.saturated, seen.total, seen.largest))
+        largest = min(seen.largest, INT32_LIMIT - 1)  # C has no more
+        parts.append(_FORM.pack(form.format.frac_bits, seen.saturated, seen.total, largest))
     parts += [_SCALE.pack(layer.stage.error_scale.frac, layer.stage.error_scale.calm) for layer in net.layers]
     for _, layer, parameter, array in _arrays(net):
         stored = rows(parameter, array, layer.taps)

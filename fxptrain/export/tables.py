@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fxptrain.export.layers import Layer, Network, rows, runtime_kinds
+from fxptrain.export.layers import INT32_LIMIT, Layer, Network, rows, runtime_kinds
 from fxptrain.export.plan import Offsets, backward_actions, plan
 from fxptrain.export.state import fingerprint, state_bytes_of
 from fxptrain.fixed.format import FxP
@@ -326,7 +326,7 @@ def _form_row(net: Network, row: int) -> str:
     values = {"bits": form.format.total_bits, "frac": form.format.frac_bits}
     if net.training:
         seen, moves = form.interval, form.adaptive and not form.held
-        counts = seen.largest, seen.saturated, seen.total
+        counts = min(seen.largest, INT32_LIMIT - 1), seen.saturated, seen.total
         values |= {"adaptive": int(moves), "min_frac": form.min_frac, "max_frac": form.max_frac}
         values |= dict(zip(("largest", "saturated", "total"), counts, strict=True))
     return f"    {{ /* {form.name} */ " + ", ".join(f"FXP_IS({name}) {value}" for name, value in values.items()) + "},"

@@ -193,7 +193,7 @@ class ProductBlocks(Blocks):
         if phase == "error":
             g = self._layout("error").extents(self.inputs)
             found = s.error_scratch(g, self.sparse) + s.error_panels(g, self.sparse)
-            found += self._packing(s.flipped["error"] * (not self.sparse) * g.kh * g.run_columns)
+            found += self._packing(s.flipped["error"] * (not self.sparse) * s.lines * g.run_columns)
             whole = self._whole(self.inputs, s.inner, kept.x)
             found += _row_buffers(g.image.w, g.image.c, s.inner, FxP(s.error_scale.bits, 0), int(whole))
             return found + self._lines(kept.x, phase, self.inputs) + self._won(kept.winners)
