@@ -165,7 +165,9 @@ def config(net: Network, layout: Offsets, rate: Multiplier) -> str:
         "FXP_ERROR_BITS": net.error.total_bits,
         "FXP_FORWARD_SUM_BITS": net.sum_bits("forward"),
     }
-    sizes |= {"FXP_CROSS_ENTROPY": int(net.training and net.model.spec.loss == "cross-entropy")}
+    sizes["FXP_CROSS_ENTROPY"] = int(net.training and net.model.spec.loss == "cross-entropy")
+    sizes["FXP_VECTORS"] = int(net.model.loss.of_vectors)
+    sizes["FXP_LEARNS_INPUTS"] = int(net.model.spec.target == "input")
     users, known = _users(net), runtime_kinds()
     sizes |= {_kind(kind): number for number, kind in enumerate(known)}
     sizes |= {f"FXP_{part}_{kind.upper()}": int(kind in found) for part, found in users.items() for kind in known}

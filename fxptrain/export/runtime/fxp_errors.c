@@ -73,8 +73,9 @@ static void loss_error(fxp_step *step)
     step->largest[last] = 0;
     for (n = 0; n < step->count; n++) {
         const fxp_value *logits = fxp_y_of(step->model, last, n);
-        step->correct += (fxp_first_largest(logits) == (int32_t)step->labels[n]) ? 1 : 0;
-        step->loss_sum += fxp_loss_sums(logits, frac, step->labels[n], sums);
+        const fxp_goal goal = fxp_goal_at(step->model->goals, n);
+        step->correct += fxp_is_right(logits, goal);
+        step->loss_sum += fxp_loss_sums(logits, frac, goal, sums);
         for (c = 0; c < FXP_OUTPUTS; c++, at++) {
             step->largest[last] = larger(step->largest[last], sums[c]);
             error[at] = (fxp_error)fxp_requantize(&site, sums[c], (uint32_t)at);

@@ -159,6 +159,11 @@ void fxp_load_input(const fxp_model *model, fxp_inputs inputs, int32_t sample, i
     }
 }
 
+const fxp_value *fxp_loaded_input(const fxp_model *model, int32_t place)
+{
+    return values_of(model, &fxp_tensors[0], place);
+}
+
 fxp_site fxp_forward_site(const fxp_model *model, int32_t stage, int32_t stochastic)
 {
     const fxp_stage *s = &fxp_stages[stage];

@@ -63,6 +63,18 @@ typedef fxp_param fxp_stored_param;
 typedef fxp_momentum fxp_stored_momentum;
 #endif
 
+/* What training compares outputs with: a class number, or FXP_OUTPUTS raw integers with fxp_logit_frac() fractional bits.
+ * A model that learns its inputs takes NULL for those. */
+#if FXP_VECTORS
+typedef fxp_value fxp_goal_item;
+typedef const fxp_value *fxp_goal;
+#define FXP_GOAL_ITEMS FXP_OUTPUTS
+#else
+typedef uint16_t fxp_goal_item;
+typedef uint16_t fxp_goal;
+#define FXP_GOAL_ITEMS 1
+#endif
+
 /* A non-negative constant mantissa * 2^-shift, mantissa < 2^15. */
 typedef struct {
     int32_t mantissa;
@@ -190,7 +202,7 @@ typedef struct {
     uint32_t step;
     uint32_t calibrated;
     int32_t pending; /* samples of the batch so far */
-    uint16_t labels[FXP_BATCH];
+    fxp_goal_item goals[FXP_BATCH * FXP_GOAL_ITEMS];
     fxp_seen seen[FXP_STAGES];
 #endif
 } fxp_model;
