@@ -15,6 +15,10 @@ fxp_term fxp_term_of(fxp_multiplier multiplier, int32_t frac, int32_t target_fra
     left = target_frac + FXP_GUARD - frac - multiplier.shift + term.drop;
     term.left = (left < 0) ? 0 : ((left > 61) ? 61 : left);
     term.right = (left > 0) ? 0 : ((left < -63) ? 63 : -left);
+    while ((term.right > 0) && (term.drop == 0) && (term.mantissa > 0) && (term.mantissa % 2 == 0)) { /* no bit is lost */
+        term.mantissa /= 2;
+        term.right--;
+    }
     term.limit = (left > 0) ? (((int64_t)1 << 61) >> term.left) : INT64_MAX;
     term.factor = 0;
     if ((term.right == 0) && (term.drop == 0) && (bits + 15 + term.left <= 61)) { /* cannot reach the limit */
