@@ -129,34 +129,42 @@ static int64_t ceiling_of(const fxp_model *model, int32_t i, int64_t high)
 
 #endif
 
-/* Errors pass to values strictly between the two. */
+/* Errors pass to these values. */
 typedef struct {
-    int64_t low;
-    int64_t high;
+    int32_t from;
+    int32_t to;
 } gate;
 
 static gate gate_of(const fxp_model *model, int32_t i)
 {
     const fxp_tensor *tensor = &fxp_tensors[i + 1];
-    gate found;
+    gate open;
 #if FXP_SATURATION_MASK
-    found.low = tensor->relu ? 0 : FXP_MIN_RAW(FXP_VALUE_BITS);
-    found.high = FXP_MAX_RAW(FXP_VALUE_BITS);
+    open.from = tensor->relu ? 1 : (FXP_MIN_RAW(FXP_VALUE_BITS) + 1);
+    open.to = FXP_MAX_RAW(FXP_VALUE_BITS) - 1;
 #else
-    found.low = tensor->relu ? 0 : INT64_MIN;
-    found.high = INT64_MAX;
+    open.from = tensor->relu ? 1 : INT32_MIN;
+    open.to = INT32_MAX;
 #endif
 #if FXP_FUNCTIONS
-    found.high = ceiling_of(model, i, found.high);
+    open.to = (int32_t)(ceiling_of(model, i, (int64_t)open.to + 1) - 1);
 #else
     (void)model;
 #endif
-    return found;
+    return open;
 }
 
-static inline int32_t passes(gate open, fxp_value x)
+/* Whether the error of element `at` passes, by its value or by the bit that was kept of it. */
+static inline int32_t is_open(const uint8_t *mask, gate open, const fxp_value *x, int32_t at)
 {
-    return (x > open.low) && (x < open.high);
+#if FXP_MASKS
+    if (mask != NULL) {
+        return ((int32_t)mask[at / 8] >> (at % 8)) & 1;
+    }
+#else
+    (void)mask;
+#endif
+    return (x[at] >= open.from) && (x[at] <= open.to);
 }
 
 #if FXP_MASKS
@@ -182,7 +190,7 @@ void fxp_step_mask(const fxp_model *model, int32_t i, int32_t n)
     for (at = 0; (at < elements) && (mask != NULL); at += 8) {
         uint32_t bits = 0;
         for (bit = 0; (bit < 8) && (at + bit < elements); bit++) {
-            bits |= passes(open, x[at + bit]) ? ((uint32_t)1 << bit) : 0u;
+            bits |= is_open(NULL, open, x, at + bit) ? ((uint32_t)1 << bit) : 0u;
         }
         mask[at / 8] = (uint8_t)bits;
     }
@@ -190,37 +198,98 @@ void fxp_step_mask(const fxp_model *model, int32_t i, int32_t n)
 
 #endif
 
-/* Let the sums of one sample pass where its values x do not keep them back, note the largest absolute one, and round them
- * to `out` (NULL: only look): those of several readers, if there are some. */
+/* One sample's error sums on their way to the error. */
+typedef struct {
+    const fxp_error_sum *sums; /* of one reader */
+    const int64_t *joined;     /* of several; NULL: there is one */
+    const fxp_value *x;
+    const uint8_t *mask;
+    gate open;
+    int32_t elements;
+    uint32_t first; /* index of the sample's first element in the batch */
+} passing;
+
+#define FXP_NARROW_ERRORS (FXP_ERROR_STOCHASTIC && (FXP_ERROR_SUM_BITS == 32) && (FXP_ERROR_BITS < 32))
+
+#if FXP_NARROW_ERRORS
+
+/* `finish` of sums of one reader that lose 1 to 30 bits. */
+static uint64_t finish_narrow(const passing *all, fxp_site *site, fxp_error *out)
+{
+    const passing p = *all;
+    const int32_t shift = site->shift;
+    const uint32_t rest = ((uint32_t)1 << shift) - 1u;
+    uint32_t peak = 0;
+    int32_t at;
+    for (at = 0; at < p.elements; at++) {
+        const int32_t sum = (int32_t)p.sums[at];
+        int32_t value = 0;
+        if ((sum != 0) && is_open(p.mask, p.open, p.x, at)) {
+            const uint32_t size = (sum < 0) ? (0u - (uint32_t)sum) : (uint32_t)sum;
+            peak = (size > peak) ? size : peak;
+            if (out != NULL) {
+                const uint32_t draw = fxp_draw(&site->draws, p.first + (uint32_t)at) >> (32 - shift);
+                value = fxp_shift_right_32(sum, shift) + (int32_t)((((uint32_t)sum & rest) + draw) >> shift);
+                value = fxp_store_32(site, value, FXP_MIN_RAW(FXP_ERROR_BITS), FXP_MAX_RAW(FXP_ERROR_BITS));
+            }
+        }
+        if (out != NULL) {
+            out[at] = (fxp_error)value;
+        }
+    }
+    return peak;
+}
+
+#endif
+
+static uint64_t finish_wide(const passing *all, const fxp_stage *stage, fxp_site *site, fxp_error *out)
+{
+    uint64_t peak = 0;
+    int32_t at;
+#if !FXP_FUNCTIONS
+    (void)stage;
+#endif
+    for (at = 0; at < all->elements; at++) {
+        int64_t sum = (all->joined != NULL) ? all->joined[at] : (int64_t)all->sums[at];
+        sum = is_open(all->mask, all->open, all->x, at) ? sum : 0;
+#if FXP_FUNCTIONS
+        sum = (stage->added_frac > 0) ? fxp_function_error(stage, all->x[at], sum) : sum;
+#endif
+        peak = larger(peak, sum);
+        if (out != NULL) { /* zero rounds to zero whatever the draw */
+            out[at] = (fxp_error)((sum == 0) ? 0 : fxp_requantize(site, sum, all->first + (uint32_t)at));
+        }
+    }
+    return peak;
+}
+
+/* Let the sums of one sample pass where its values do not keep them back, note the largest absolute one, and round them to
+ * `out` (NULL: only look): those of several readers, if there are some. */
 static void finish(fxp_step *step, int32_t i, int32_t n, const fxp_error_sum *sums, const int64_t *joined, fxp_site *site,
                    fxp_error *out)
 {
-    const fxp_tensor *tensor = &fxp_tensors[i + 1];
-    const fxp_value *x = fxp_y_of(step->model, i, n);
-    const uint32_t first = (uint32_t)(n * tensor->elements);
-    const gate open = gate_of(step->model, i);
+    uint64_t peak;
+    passing all;
+    all.sums = sums;
+    all.joined = joined;
+    all.x = fxp_y_of(step->model, i, n);
+    all.mask = NULL;
 #if FXP_MASKS
-    const uint8_t *mask = mask_of(step->model, i, n);
+    all.mask = mask_of(step->model, i, n);
 #endif
-    int32_t at;
-    for (at = 0; at < tensor->elements; at++) {
-        const int64_t sum = (joined != NULL) ? joined[at] : (int64_t)sums[at];
-#if FXP_MASKS
-        const int32_t is_open = (mask != NULL) ? (((int32_t)mask[at / 8] >> (at % 8)) & 1) : passes(open, x[at]);
-#else
-        const int32_t is_open = passes(open, x[at]);
-#endif
-        const int64_t here = is_open ? sum : 0;
-#if FXP_FUNCTIONS
-        const int64_t passed = (fxp_stages[i].added_frac > 0) ? fxp_function_error(&fxp_stages[i], x[at], here) : here;
-#else
-        const int64_t passed = here;
-#endif
-        step->largest[i] = larger(step->largest[i], passed);
-        if (out != NULL) { /* zero rounds to zero whatever the draw */
-            out[at] = (fxp_error)((passed == 0) ? 0 : fxp_requantize(site, passed, first + (uint32_t)at));
-        }
+    all.open = gate_of(step->model, i);
+    all.elements = fxp_tensors[i + 1].elements;
+    all.first = (uint32_t)(n * all.elements);
+#if FXP_NARROW_ERRORS
+    if ((joined == NULL) && (site->shift >= 1) && (site->shift <= 30) && (fxp_added_frac(&fxp_stages[i]) == 0)) {
+        peak = finish_narrow(&all, site, out);
+    } else {
+        peak = finish_wide(&all, &fxp_stages[i], site, out);
     }
+#else
+    peak = finish_wide(&all, &fxp_stages[i], site, out);
+#endif
+    step->largest[i] = (peak > step->largest[i]) ? peak : step->largest[i];
 }
 
 void fxp_step_error(fxp_step *step, int32_t i, int32_t look)
