@@ -216,23 +216,42 @@ void fxp_depthwise_forward(const fxp_forward *pass)
 
 #if FXP_TRAINING && FXP_BACK_DEPTHWISE
 
+/* The error of one channel goes back through the taps inside. */
+static void hand_back(const fxp_stage *s, const taps_inside *taps, FXP_ROM fxp_param *weights, fxp_error_sum e,
+                      fxp_error_sum *sums)
+{
+    const int32_t step = FXP_APART_W(s, s->ci);
+    FXP_ROM fxp_param *w = weights + taps->w_at;
+    fxp_error_sum *row = sums + taps->x_at;
+    int32_t kh, kw;
+    for (kh = 0; kh < taps->rows; kh++) {
+        fxp_error_sum *to = row;
+        for (kw = 0; kw < taps->columns; kw++) {
+            *to += e * w[kw];
+            to += step;
+        }
+        row += taps->x_row;
+        w += s->kw;
+    }
+}
+
 void fxp_depthwise_input_error(const fxp_backward *pass, fxp_error_sum *sums)
 {
     const fxp_stage *s = pass->stage;
-    const int32_t count = s->oh * s->ow * s->co;
-    int32_t element, kh, kw;
-    for (element = 0; element < count; element++) {
-        const fxp_error_sum e = pass->error[element];
-        if (e != 0) {
-            const int32_t c = element % s->co, place = element / s->co;
-            const fxp_position at = fxp_input_position(s, place / s->ow, place % s->ow,
-                                                       (pass->winners == NULL) ? 0 : pass->winners[element]);
-            const fxp_range rows = fxp_rows_inside(s, at);
-            const fxp_range columns = fxp_columns_inside(s, at);
-            for (kh = rows.first; kh < rows.last; kh++) {
-                for (kw = columns.first; kw < columns.last; kw++) {
-                    sums[fxp_input_at(s, at, kh, kw) + c] += e * pass->weights[(c * s->kh + kh) * s->kw + kw];
+    const int32_t count = s->kh * s->kw;
+    int32_t oh, ow, c, element = 0;
+    for (oh = 0; oh < s->oh; oh++) {
+        for (ow = 0; ow < s->ow; ow++) {
+            taps_inside taps = inside(s, fxp_input_position(s, oh, ow, 0));
+            for (c = 0; c < s->co; c++) {
+                const fxp_error_sum e = pass->error[element];
+                if (e != 0) {
+                    if (pass->winners != NULL) {
+                        taps = inside(s, fxp_input_position(s, oh, ow, pass->winners[element]));
+                    }
+                    hand_back(s, &taps, pass->weights + c * count, e, sums + c);
                 }
+                element++;
             }
         }
     }
@@ -242,23 +261,37 @@ void fxp_depthwise_input_error(const fxp_backward *pass, fxp_error_sum *sums)
 
 #if FXP_TRAINING && FXP_GRADIENT_DEPTHWISE
 
+/* The error of one channel meets the inputs under the taps inside. */
+static void meet(const fxp_stage *s, const taps_inside *taps, const fxp_value *x, fxp_gradient_sum e, fxp_gradient_sum *sums)
+{
+    const int32_t step = FXP_APART_W(s, s->ci);
+    const fxp_value *row = x + taps->x_at;
+    fxp_gradient_sum *to = sums + taps->w_at;
+    int32_t kh, kw;
+    for (kh = 0; kh < taps->rows; kh++) {
+        const fxp_value *from = row;
+        for (kw = 0; kw < taps->columns; kw++) {
+            to[kw] += e * *from;
+            from += step;
+        }
+        row += taps->x_row;
+        to += s->kw;
+    }
+}
+
 void fxp_depthwise_weight_gradient(const fxp_backward *pass, int32_t c, fxp_gradient_sum *sums)
 {
     const fxp_stage *s = pass->stage;
-    int32_t place, kh, kw;
-    for (place = 0; place < s->oh * s->ow; place++) {
-        const int32_t element = place * s->co + c;
-        const fxp_gradient_sum e = pass->error[element];
-        if (e != 0) {
-            const fxp_position at = fxp_input_position(s, place / s->ow, place % s->ow,
-                                                       (pass->winners == NULL) ? 0 : pass->winners[element]);
-            const fxp_range rows = fxp_rows_inside(s, at);
-            const fxp_range columns = fxp_columns_inside(s, at);
-            for (kh = rows.first; kh < rows.last; kh++) {
-                for (kw = columns.first; kw < columns.last; kw++) {
-                    sums[kh * s->kw + kw] += e * pass->x[fxp_input_at(s, at, kh, kw) + c];
-                }
+    int32_t oh, ow, element = c;
+    for (oh = 0; oh < s->oh; oh++) {
+        for (ow = 0; ow < s->ow; ow++) {
+            const fxp_gradient_sum e = pass->error[element];
+            if (e != 0) {
+                const int32_t t = (pass->winners == NULL) ? 0 : pass->winners[element];
+                const taps_inside taps = inside(s, fxp_input_position(s, oh, ow, t));
+                meet(s, &taps, pass->x + c, e, sums);
             }
+            element += s->co;
         }
     }
 }
