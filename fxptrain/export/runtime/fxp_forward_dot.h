@@ -96,14 +96,43 @@ static inline fxp_forward_sum fxp_add_part(fxp_forward_sum sum, fxp_part x, fxp_
 
 #define FXP_LANES 1
 
-/* The loop's own instructions cost as much as a product; where compilers load everything first, fewer steps do better. */
-#ifdef __arm__
-#define FXP_UNROLLED 8
-#else
-#define FXP_UNROLLED 4
+/* Thumb-1 has eight registers for operands: its loops are short. Thumb-2 has as many as three channels at a time need, and
+ * the loop's own instructions cost as much as a product. */
+#if defined(__thumb__) && !defined(__thumb2__)
+#define FXP_SHORT 1
+#elif defined(__thumb2__)
+#define FXP_THREE 1
 #endif
 
 #endif
+
+#ifdef FXP_SHORT
+
+/* One input and two channels; sums[0] and sums[1] hold what they begin with. Not inlined, for its registers' sake. */
+void fxp_dot_1x2(const fxp_value *x, FXP_ROM fxp_param *w0, FXP_ROM fxp_param *w1, int32_t count, fxp_forward_sum *sums);
+
+static inline fxp_sums fxp_dot_2x2(const fxp_value *x0, const fxp_value *x1, FXP_ROM fxp_param *w0, FXP_ROM fxp_param *w1,
+                                   int32_t count, int32_t start0, int32_t start1)
+{
+    fxp_sums sums;
+    sums.of[0] = start0;
+    sums.of[1] = start1;
+    sums.of[2] = start0;
+    sums.of[3] = start1;
+    fxp_dot_1x2(x0, w0, w1, count, &sums.of[0]);
+    fxp_dot_1x2(x1, w0, w1, count, &sums.of[2]);
+    return sums;
+}
+
+static inline fxp_sums fxp_dot_1x4(const fxp_value *x, FXP_ROM fxp_param *w0, int32_t count, fxp_sums start)
+{
+    fxp_sums sums = start;
+    fxp_dot_1x2(x, w0, w0 + count, count, &sums.of[0]);
+    fxp_dot_1x2(x, w0 + 2 * count, w0 + 3 * count, count, &sums.of[2]);
+    return sums;
+}
+
+#else
 
 /* Two inputs and two channels, each read once for two products; sums begin with what the channel's shall begin with. */
 static inline fxp_sums fxp_dot_2x2(const fxp_value *x0, const fxp_value *x1, FXP_ROM fxp_param *w0, FXP_ROM fxp_param *w1,
@@ -132,21 +161,15 @@ static inline fxp_sums fxp_dot_2x2(const fxp_value *x0, const fxp_value *x1, FXP
         s10 += a1 * b0;                                                        \
         s11 += a1 * b1;                                                        \
     }
-    for (; left >= FXP_UNROLLED; left -= FXP_UNROLLED) {
+    for (; left >= 4; left -= 4) {
         FXP_STEP(0)
         FXP_STEP(1)
         FXP_STEP(2)
         FXP_STEP(3)
-#if FXP_UNROLLED == 8
-        FXP_STEP(4)
-        FXP_STEP(5)
-        FXP_STEP(6)
-        FXP_STEP(7)
-#endif
-        x0 += FXP_UNROLLED;
-        x1 += FXP_UNROLLED;
-        w0 += FXP_UNROLLED;
-        w1 += FXP_UNROLLED;
+        x0 += 4;
+        x1 += 4;
+        w0 += 4;
+        w1 += 4;
     }
 #undef FXP_STEP
 #endif
@@ -241,5 +264,13 @@ static inline fxp_sums fxp_dot_1x4(const fxp_value *x, FXP_ROM fxp_param *w0, in
     sums.of[3] = s3;
     return sums;
 }
+
+#ifdef FXP_THREE
+/* Two inputs and three channels, whose weights are `count` apart; sums: x0 w0, x0 w1, x0 w2, x1 w0, x1 w1, x1 w2. */
+void fxp_dot_2x3(const fxp_value *x0, const fxp_value *x1, FXP_ROM fxp_param *w0, int32_t count, const int32_t start[3],
+                 fxp_forward_sum sums[6]);
+#endif
+
+#endif
 
 #endif
