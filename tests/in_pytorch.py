@@ -25,7 +25,12 @@ def twin_of(model: Model) -> Any:
     """The same layers in PyTorch, with the real values of the model's integers."""
     torch = import_module("torch")
     made = network(torch, model.spec)
-    ours = [(stage, array) for stage in model.stages for array in stage.parameters]
+    ours = [
+        (stage, array)
+        for stage in model.stages
+        for array in stage.parameters
+        if stage.own_format(array.name) is None  # PyTorch's parameters are what is learned
+    ]
     for (stage, array), theirs in zip(ours, made.parameters(), strict=True):
         real = as_pytorch_has_it(array.values, stage) * 2.0**-array.form.format.frac_bits
         assert real.shape == tuple(theirs.shape)

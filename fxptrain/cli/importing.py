@@ -1,4 +1,4 @@
-"""The command `fxptrain import`.
+"""The commands `fxptrain import` and `fxptrain fold`.
 
 Part of the command line (`cli` registers it), so it parses and prints; nothing else belongs here.
 """
@@ -11,7 +11,14 @@ from typing import Any
 
 import click
 
-from fxptrain.cli.options import json_option, reading_options, recipe_options, threads_option, training_options
+from fxptrain.cli.options import (
+    best_option,
+    json_option,
+    reading_options,
+    recipe_options,
+    threads_option,
+    training_options,
+)
 
 Numbers = float | list[float] | None
 
@@ -83,3 +90,33 @@ def _text(made: dict[str, Any]) -> str:
 
 def _form(pair: list[int]) -> str:
     return f"FxP({pair[0]}, {pair[1]})"
+
+
+@click.command(short_help="A run without batch normalization, for exports and boards.")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Run directory to make.")
+@click.option("--data", metavar="DATA", help="To judge both on; by default what RUN was trained on.")
+@best_option
+@threads_option
+@json_option
+def fold(run: Path, out: Path, data: str | None, best: bool, threads: int | None, as_json: bool) -> None:
+    """Make a run of RUN whose batch normalization is folded into the weights, by its running values.
+
+    Weights are rounded anew, so outputs differ a little: the test accuracy of both is told. Export the result, or train
+    it on with `fxptrain train --from DIR`.
+    """
+    from fxptrain.importing import folding
+    from fxptrain.run import evaluation
+
+    before = evaluation.load_run(run, best=best)
+    split = evaluation.samples_to_judge(before, data)
+    after = folding.fold(before, out)
+    count = threads or evaluation.available_threads()
+    accuracies = [evaluation.evaluate_split(one, split, count).accuracy for one in (before, after)]
+    facts = {"recipe": after.recipe.name, "run": str(after.directory), "samples": len(split)}
+    facts |= {"accuracy_before": accuracies[0], "accuracy_after": accuracies[1]}
+    text = (
+        f"{facts['recipe']} in {facts['run']}\n"
+        f"accuracy {accuracies[0]:.2%} before, {accuracies[1]:.2%} after, of {len(split):,} samples"
+    )
+    click.echo(json.dumps(facts) if as_json else text)

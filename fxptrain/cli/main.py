@@ -24,10 +24,11 @@ from fxptrain import __version__
 from fxptrain.cli.boundary import finish, guard_output
 from fxptrain.cli.experiment import experiment
 from fxptrain.cli.export import export, readback, verify
-from fxptrain.cli.importing import import_model
+from fxptrain.cli.importing import fold, import_model
 from fxptrain.cli.memory import announce, bytes_allowed, memory, planned_run
 from fxptrain.cli.new import new
 from fxptrain.cli.options import (
+    best_option,
     bias_only_option,
     data_option,
     format_options,
@@ -45,8 +46,6 @@ from fxptrain.run.stopping import Stopped, listening
 
 if TYPE_CHECKING:
     from fxptrain.recipe import Recipe
-
-best_option = click.option("--best", is_flag=True, help="Use the epoch with the lowest validation loss, not the last.")
 
 
 @dataclass
@@ -296,6 +295,7 @@ cli.add_command(export)
 cli.add_command(verify)
 cli.add_command(readback)
 cli.add_command(import_model)
+cli.add_command(fold)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -22,6 +22,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 threads_option = click.option(
     "--threads", type=click.IntRange(1, MAX_THREADS), help="Threads (all cores). They change no bit."
 )
+best_option = click.option("--best", is_flag=True, help="Use the epoch with the lowest validation loss, not the last.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object as the last line of stdout.")
 settings_option = click.option(
     "--set", "settings", multiple=True, metavar="KEY=VALUE",

@@ -131,6 +131,7 @@ class _Run:
         order = self.torch.from_numpy(epoch_order(len(labels), self.recipe.training.seed, epoch))
         begin = time.perf_counter()
         total, correct = 0.0, 0
+        self.model.train()
         for part in self.batches:
             chosen = order[part]
             self.optimizer.param_groups[0]["lr"] = self.schedule.rate(self.step).real
@@ -170,6 +171,7 @@ class _Run:
     def _evaluate(self, split: Split) -> tuple[float, float]:
         inputs, labels = self._tensors(split)
         total, correct = 0.0, 0
+        self.model.eval()
         with self.torch.no_grad():
             for start in range(0, len(labels), CHUNK):
                 part = slice(start, start + CHUNK)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fxptrain.errors import RecipeError
+from fxptrain.kernels.batchnorm import EPSILON_FRAC
 from fxptrain.nn import spec as s
 from fxptrain.nn.graph import in_running_order
 from fxptrain.nn.layers.activation import ActivationSpec
@@ -45,12 +46,13 @@ def network(torch: Any, model: s.ModelSpec) -> Any:
         read = [shapes[source] for source in sources]
         made = _layer(torch, layer, read)
         for module in made.modules():
-            _start(torch, module, layer.starts or model.init)
+            if not isinstance(layer, s.BatchNorm):
+                _start(torch, module, layer.starts or model.init)
             for name, values in module.named_parameters(recurse=False):
                 values.requires_grad_(layer.trained in (True, name))
-        shapes[number] = made(*read)
+        shapes[number] = made.eval()(*read)
         parts.append((number, sources, made))
-    return _graph(torch, parts)
+    return _graph(torch, parts).train()
 
 
 def _graph(torch: Any, parts: list[tuple[int, tuple[int, ...], Any]]) -> Any:
@@ -100,6 +102,8 @@ def _layer(torch: Any, layer: s.LayerSpec, read: list[Any]) -> Any:
             return getattr(nn, name)(*options)
         case s.Flatten():
             return nn.Flatten()
+        case s.BatchNorm():
+            return _normalization(nn, layer, read[0])
         case s.Add():
             return _function(torch, sum)
         case s.Concat():
@@ -117,6 +121,23 @@ def _convolution(nn: Any, layer: WindowSpec, shape: tuple[int, int, int]) -> Any
         (top, left) if even else 0, windows.dilation, shape[0] if depthwise else 1, layer.bias,
     )  # fmt: skip
     return made if even else nn.Sequential(nn.ZeroPad2d((left, right, top, bottom)), made)
+
+
+def _normalization(nn: Any, layer: s.BatchNorm, x: Any) -> Any:
+    """A batch normalization of x (n, c, h, w) or (n, c); by running values where its weights stay."""
+    family: Any = nn.BatchNorm1d if x.dim() == 2 else nn.BatchNorm2d
+
+    class Normalization(family):  # type: ignore[misc]
+        """One whose mode the layer decides."""
+
+        def train(self, mode: bool = True) -> Any:
+            """In training mode only where the weights learn."""
+            return super().train(mode and layer.trained is True)
+
+    made = Normalization(x.shape[1], eps=2.0**-EPSILON_FRAC, momentum=layer.momentum)
+    if layer.init == "zero":
+        nn.init.zeros_(made.weight)
+    return made
 
 
 def _start(torch: Any, layer: Any, init: s.Init) -> None:

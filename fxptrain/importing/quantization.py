@@ -35,9 +35,11 @@ def set_parameters(model: Model, chain: Chain, observed: list[Observed]) -> None
     for stage in model.stages:
         layer = chain.layers[stage.layer]
         if layer.weights is not None:
-            _set_weights(stage, layer, observed[1 + layer.inputs[0]].mean_squares())
+            bias = np.zeros(layer.weights.shape[-1]) if layer.bias is None else layer.bias
+            squares = _input_squares(layer, observed[1 + layer.inputs[0]].mean_squares())
+            set_weights(stage, layer.weights, bias, squares)
         if stage.rounds:
-            _set_output(stage, observed[1 + _end(chain, stage.layer, own)].grid())
+            set_output(stage, observed[1 + _end(chain, stage.layer, own)].grid())
 
 
 def _end(chain: Chain, number: int, own: Container[int]) -> int:
@@ -49,25 +51,34 @@ def _end(chain: Chain, number: int, own: Container[int]) -> int:
         number = reading[0]
 
 
-def _set_output(stage: Stage, frac: int) -> None:
-    """A grid for the outputs, but none finer than the sums (the rule of mode ``auto``)."""
+def set_output(stage: Stage, frac: int) -> None:
+    """A grid for the outputs, if it may move, but none finer than the sums (the rule of mode ``auto``)."""
+    if not stage.y_form.adaptive:
+        return
     if stage.parameters:
         frac = min(frac, stage.x_form.format.frac_bits + stage.parameters[0].form.format.frac_bits)
     form = stage.y_form
     form.format = form.format.with_frac(min(max(frac, form.min_frac), form.max_frac))
 
 
-def _set_weights(stage: Stage, layer: FloatLayer, squares: Reals) -> None:
-    """Weights and bias on the one grid that gives the outputs the least expected squared error."""
-    weights = layer.weights
-    assert weights is not None
-    bias = np.zeros(weights.shape[-1]) if layer.bias is None else layer.bias
-    inputs = _input_squares(layer, squares)
-    bits = stage.parameters[0].form.format.total_bits
-    first = _fitting(max(float(np.abs(weights).max()), float(np.abs(bias).max())), bits)
-    tried = [FxP(bits, frac) for frac in range(first, first + TRIED + 1) if frac in FRACS] or [FxP(bits, first)]
-    form = min(tried, key=lambda form: _expected_error(form, weights, bias, inputs))
-    stage.parameters[0].form.format = form
+def set_weights(stage: Stage, weights: Reals, bias: Reals, inputs: Reals) -> None:
+    """Weights and bias on the one grid that gives the outputs the least expected squared error, if theirs may move.
+
+    Parameters
+    ----------
+    stage : Stage
+        With parameters, in no training yet.
+    weights, bias : float array
+        In the engine's order.
+    inputs : float array
+        Mean squares of the inputs, of the shape of the weights or one that broadcasts to it.
+    """
+    bits, form = stage.parameters[0].form.format.total_bits, stage.parameters[0].form.format
+    if stage.parameters[0].form.adaptive:
+        first = _fitting(max(float(np.abs(weights).max()), float(np.abs(bias).max())), bits)
+        tried = [FxP(bits, frac) for frac in range(first, first + TRIED + 1) if frac in FRACS] or [FxP(bits, first)]
+        form = min(tried, key=lambda form: _expected_error(form, weights, bias, inputs))
+        stage.parameters[0].form.format = form
     for parameter, values in zip(stage.parameters, (weights, bias), strict=False):
         parameter.flat[:] = quantize(values, form)[0].reshape(-1)
         if parameter.master is not None:

@@ -19,6 +19,7 @@ from fxptrain.nn.layers.contract import IDENTITY, INPUT, LayerSpec, Shape, Stage
 from fxptrain.nn.spec import ModelSpec
 
 MODEL_INPUT = "input"  # what layers call the model's input
+LEARNED = ("weights", "bias")  # parameters that training may change; it may measure others
 
 
 class Reading(NamedTuple):
@@ -71,6 +72,11 @@ class Graph:
     stages: list[Stage]
     readers: list[tuple[Reader, ...]]
 
+    @cached_property
+    def gathers(self) -> bool:
+        """Whether a stage needs sums over the whole batch."""
+        return any(stage.gathering is not None for stage in self.stages)
+
     @property
     def is_chain(self) -> bool:
         """Whether every stage reads the one before and nothing else."""
@@ -110,6 +116,10 @@ class Graph:
             return self.readers[tensor]
         pairs = ((i, slot, read) for i, stage in enumerate(self.stages) for slot, read in enumerate(stage.inputs))
         return tuple(Reader(i, slot) for i, slot, read in pairs if read == INPUT)
+
+    def handed_last(self, tensor: int) -> int:
+        """The last stage, in the order back, that hands back an error of a tensor: then the error is complete."""
+        return self.readers[tensor][0].stage
 
     def is_saved(self, tensor: int) -> bool:
         """Whether the backward pass reads a tensor's values: to let errors pass, or for the gradient of weights."""
@@ -187,7 +197,8 @@ def _trained(number: int, layer: LayerSpec, stage: Stage) -> tuple[str, ...]:
             f"Layer {_title(number, layer)!r}: `trainable` (='bias') needs a bias, and the layer has none. Use true or "
             "false."
         )
-    return tuple(name for name in stage.parameter_shapes if layer.trained in (True, name))
+    learned = (name for name in stage.parameter_shapes if name in LEARNED)
+    return tuple(name for name in learned if layer.trained in (True, name))
 
 
 def in_running_order(model: ModelSpec) -> list[tuple[int, tuple[int, ...]]]:

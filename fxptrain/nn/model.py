@@ -227,18 +227,27 @@ class Model:
             held = not stage.trains_weights
             form = TensorFormat(f"{stage.name}.weights", start, adaptive=auto, held=held)
             momentum = self._momentum_form(stage.name, start)
+            forms = {name: self._own_form(stage, name) or form for name in stage.parameter_shapes}
             stage.parameters = tuple(
-                ParameterArray(name, shape, stage.layer, form, momentum, self.rule, trained=name in stage.trains)
+                ParameterArray(name, shape, stage.layer, forms[name], momentum, self.rule, trained=name in stage.trains)
                 for name, shape in stage.parameter_shapes.items()
             )
             for array in stage.parameters:
                 bound = self.bound_of(stage, bias=array.is_bias)
-                if bound is not None:
+                if array.name in stage.constants:
+                    array.fill(stage.constants[array.name])
+                elif bound is not None:
                     array.initialize(bound, self.seed)
 
+    @staticmethod
+    def _own_form(stage: Stage, name: str) -> TensorFormat | None:
+        own = stage.own_format(name)
+        return None if own is None else TensorFormat(f"{stage.name}.{name}", own, adaptive=False)
+
     def init_of(self, stage: Stage) -> s.Init | None:
-        """How the weights of a stage start; None for stages without."""
-        return (self.spec.layers[stage.layer].starts or self.spec.init) if stage.parameter_shapes else None
+        """How the weights of a stage are drawn; None for stages where they are not."""
+        drawn = stage.parameter_shapes and not stage.constants
+        return (self.spec.layers[stage.layer].starts or self.spec.init) if drawn else None
 
     def bound_of(self, stage: Stage, *, bias: bool = False) -> Multiplier | None:
         """Bound of a stage's first weights or its bias's, before data are seen."""
@@ -257,8 +266,10 @@ class Model:
         weights.initialize(bound, self.seed)
 
     def _first_format(self, stage: Stage, at_end: bool) -> FxP:
-        """Of what the weights begin with; of zeros, as if they began as usual."""
+        """Of what the weights begin with; of zeros, as if they began as usual; of constants, with room for twice 1."""
         bits, init = self.formats.param_bits, self.init_of(stage)
+        if stage.constants:
+            return FxP(bits, bits - 2)
         bound = bound_of("kaiming", stage.fan_in, stage.fan_out) if init == "zero" else self.bound_of(stage)
         if init == "uniform" or bound is None:
             return FxP(bits, bits - 1 if at_end else bits)
@@ -342,6 +353,8 @@ class Model:
                 stage.y_form.adapt()
                 if stage.finest_output is not None and stage.y_form.adaptive:
                     stage.y_form.move(min(stage.finest_output - stage.y_form.format.frac_bits, 0))
+        for stage in self.stages:
+            stage.follow_input()
 
     # State -------------------------------------------------------------------------------------------------------
 
@@ -408,6 +421,8 @@ class Model:
                 raise CheckpointError(f"`model.{name}` (={numbers[name]}) of the state must be 0 to {MAX_SEED}.")
         for form in self.tensor_formats():
             form.load(numbers["formats"][form.name])
+        for stage in self.stages:
+            stage.follow_input()
         for scale in self.error_scales():
             scale.load(numbers["error_scales"][scale.name])
         for stage in self.stages:

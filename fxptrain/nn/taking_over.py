@@ -38,6 +38,7 @@ def take_over(model: Model, source: Model, *, head: bool, scales: bool) -> int:
     narrower = model.formats.activation_bits < source.formats.activation_bits
     saturated = 0
     for i, (stage, other) in enumerate(zip(model.stages, source.stages, strict=True)):
+        stage.follow_input()
         if i in anew:
             continue
         for parameter, theirs in zip(stage.parameters, other.parameters, strict=True):

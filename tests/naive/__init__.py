@@ -6,6 +6,7 @@ can wrap). What does not belong here: speed, checks of the user's input, anythin
 
 from .activation import IDENTITY, RELU, Activation, activation_of, relu
 from .adapt import DelayedScale, Form, adapt_frac, fitting_frac, regrid
+from .batchnorm import BatchNorm
 from .containers import exact, largest, zeros
 from .conv import (
     conv2d_bias_gradient,
@@ -51,6 +52,7 @@ __all__ = [
     "OPERATIONS",
     "RELU",
     "Activation",
+    "BatchNorm",
     "DelayedScale",
     "Form",
     "Geometry",

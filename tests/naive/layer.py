@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from .activation import IDENTITY, Activation
 from .adapt import DelayedScale, Form
+from .batchnorm import BatchNorm
 from .containers import Ints
 from .conv import Padding
 from .operations import OPERATIONS, Geometry, Input, Operation
@@ -39,12 +40,14 @@ class Stage:
     inputs: tuple[int, ...] | None = None
     input_shapes: list[tuple[int, ...]] | None = None  # (h, w, c), where a flattening layer changed one
     dilation: Pair = (1, 1)
+    normalization: BatchNorm | None = None  # its operation, which has a state
     error_scale: DelayedScale = field(default_factory=lambda: DelayedScale(0))
 
     @property
     def parameters(self) -> list[Parameter]:
-        """Weights and bias, where there are any."""
-        return [parameter for parameter in (self.weights, self.bias) if parameter is not None]
+        """Weights and bias, where there are any, and what is measured."""
+        found = [parameter for parameter in (self.weights, self.bias) if parameter is not None]
+        return found + ([] if self.normalization is None else self.normalization.running)
 
     @property
     def rounds(self) -> bool:
@@ -59,7 +62,7 @@ class Stage:
     @property
     def operation(self) -> Operation:
         """What it computes before pooling and activation."""
-        return OPERATIONS[self.op]
+        return OPERATIONS[self.op] if self.normalization is None else self.normalization
 
     @property
     def geometry(self) -> Geometry:
@@ -68,6 +71,8 @@ class Stage:
 
     def sums(self, *inputs: Input) -> tuple[Ints, int]:
         """Accumulators and their fraction bits; there is room for those that the activation adds."""
+        if self.normalization is not None:
+            self.normalization.out_frac = self.form.frac
         roomy = [Input(x.values, x.frac, x.bits + self.activation.added_frac) for x in inputs]
         return self.operation.sums(self.geometry, self.parameters, roomy)
 

@@ -86,6 +86,8 @@ class NaiveModel:
         is_stochastic = self.forward_stochastic if stochastic is None else stochastic
         saved: list[Saved] = []
         for number, stage in enumerate(self.stages):
+            if stage.normalization is not None:
+                stage.normalization.training = stochastic is None
             sources = self.sources(number)
             shapes = stage.input_shapes or [None] * len(sources)
             inputs = [self._input(s, x, saved, shape) for s, shape in zip(sources, shapes, strict=True)]
@@ -133,9 +135,9 @@ class NaiveModel:
             if stage.weights is not None:
                 by_weights, by_bias = stage.gradients(kept.inputs[0].values, spread)
                 bits = self._gradient_bits(kept)
-                frac = frac_e + kept.inputs[0].frac
+                frac, more = stage.operation.gradient_grid(kept.inputs[0])
                 if stage.weights.trained:
-                    gradients.append((stage.weights, by_weights, frac, bits + kept.inputs[0].bits - 1))
+                    gradients.append((stage.weights, by_weights, frac_e + frac, bits + more))
                 if stage.bias is not None and stage.bias.trained:
                     gradients.append((stage.bias, by_bias, frac_e, bits))
             shapes = [x.values.shape for x in kept.inputs]
@@ -212,6 +214,7 @@ class NaiveModel:
         for stage, kept in zip(self.stages, saved, strict=True):
             if stage.rounds:
                 stage.form.note(kept.out.saturated, kept.out.values.size, largest(kept.out.values))
+            stage.operation.end_step()
         self.step += 1
         correct = sum(row.index(max(row)) == label for row, label in zip(logits.tolist(), labels, strict=True))
         return loss, correct
@@ -221,6 +224,7 @@ class NaiveModel:
 
         Weights that are not trained stay on their grid, and so does their layer's bias.
         """
+        before = [self._input_frac(number) for number in range(len(self.stages))]
         for number, stage in enumerate(self.stages):
             trained = [parameter for parameter in stage.parameters if parameter.trained]
             if stage.weights is not None and trained:
@@ -236,6 +240,13 @@ class NaiveModel:
                 finest = self._finest(number)
                 if finest is not None and stage.form.adaptive:
                     stage.form.frac = max(min(stage.form.frac, finest), stage.form.coarsest)
+        for number, stage in enumerate(self.stages):
+            if stage.normalization is not None:
+                stage.normalization.follow(self._input_frac(number) - before[number])
+
+    def _input_frac(self, number: int) -> int:
+        source = self.sources(number)[0]
+        return self.input_frac if source == INPUT else self.stages[source].form.frac
 
     def _finest(self, number: int) -> int | None:
         """Fraction bits of a stage's sums, where they limit its output's."""

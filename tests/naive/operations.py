@@ -64,6 +64,13 @@ class Operation:
         """Exact gradients by weights and bias."""
         raise NotImplementedError
 
+    def gradient_grid(self, x: Input) -> tuple[int, int]:
+        """Fraction bits and bits that a gradient by weights has beyond the error's: those of what meets the error."""
+        return x.frac, x.bits - 1
+
+    def end_step(self) -> None:
+        """Take over what a training step measured."""
+
     def finest(self, parameters: Sequence[Parameter], forms: list[tuple[int, int]]) -> int | None:
         """Fraction bits that a moving output never passes, from those and the bits of the inputs; None: no limit."""
         return None

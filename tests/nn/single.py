@@ -87,9 +87,13 @@ class Single:
     def _set_parameters(self) -> None:
         form, momentum = TensorFormat("w", self.formats.w, adaptive=False), TensorFormat("m", FxP(8, 8), adaptive=False)
         shapes = self.stage.parameter_shapes.items()
-        arrays = [ParameterArray(name, shape, 0, form, momentum, RULE) for name, shape in shapes]
-        for array in arrays:
-            array.values[...] = self.raw(array.values.shape, self.formats.w)
+        arrays = []
+        for name, shape in shapes:
+            own = self.stage.own_format(name)
+            measured = form if own is None else TensorFormat(name, own, adaptive=False)
+            arrays.append(ParameterArray(name, shape, 0, measured, momentum, RULE, trained=own is None))
+            if own is None:
+                arrays[-1].values[...] = self.raw(shape, self.formats.w)
         self.stage.parameters = tuple(arrays)
 
     def _twin(self, layers: tuple[s.LayerSpec, ...]) -> naive.Stage:
@@ -103,12 +107,18 @@ class Single:
             geometry["stride"] = layer.stride or layer.size
         if isinstance(layer, s.MaxPool2d):
             geometry = {}
+        parameters = parameters_of(self.stage.parameters)
+        normalization = None
+        if isinstance(layer, s.BatchNorm):
+            momentum, bits = naive.Multiplier.from_real(layer.momentum), self.formats.error.total_bits
+            op, normalization = "identity", naive.BatchNorm(bits, momentum, parameters[2:], learns=True)
         activations = [naive.activation_of(other.type, asdict(other)) for other in layers]
         return naive.Stage(
             op,
             0,
             form_of(self.stage.y_form),
-            *parameters_of(self.stage.parameters),
+            *parameters[:2],
+            normalization=normalization,
             max_pool=pools[0] if pools else None,
             activation=next((found for found in activations if found is not None), naive.IDENTITY),
             options=asdict(layer),
@@ -147,6 +157,10 @@ class Single:
         y = self.guarded.array(shape, self.formats.y.dtype)
         winners = self.guarded.array(shape, np.uint8) if self.stage.pools else NO_WINNERS
         scratch = self.guarded.views(self.stage.scratch("forward", n))
+        gathering = self.stage.gathering
+        if gathering is not None:
+            shared["sums"][:] = 0
+            run_calls([*gathering.gather(x, shared["sums"], scratch), *gathering.settle(shared)])
         report = self.stage.forward(ForwardCall((x,), y, winners, moment, shared, scratch)).run(STEP)
         assert y.tolist() == out.values.tolist()
         if self.stage.pools:
@@ -177,6 +191,11 @@ class Single:
         expected, saturated = naive.requantize_array(acc, shift, form.total_bits, words)
         found = self.guarded.array(x.shape, form.dtype)
         scratch = self.guarded.views(self.stage.scratch("error", len(x)))
+        gathering = self.stage.gathering
+        if gathering is not None:
+            shared["sums"][:] = 0
+            run_calls(gathering.gather_back(error, x, shared["sums"], scratch))
+            run_calls(gathering.settle_back(shared, leads=True))
         low, high = self.formats.x.min_raw, self.formats.x.max_raw
         gate = Gate(0 if producer_relu else low - (not mask), high + (not mask))
         draws = stream(0, Site.INPUT_ERROR)
@@ -188,12 +207,14 @@ class Single:
         assert report == (saturated, x.size, naive.largest(acc))
         self.guarded.check()
         if self.stage.parameters:
-            self._check_gradients(x, error, winners, spread, threads)
+            self._check_gradients(x, error, winners, spread, threads, shared)
 
-    def _check_gradients(self, x, error, winners, spread, threads) -> None:
+    def _check_gradients(self, x, error, winners, spread, threads, shared) -> None:
         wanted = self.twin.gradients(naive.exact(x), spread)
-        found = [np.full(array.flat.size, 99, object) for array in self.stage.parameters]
-        scratch = self.guarded.views(self.stage.scratch("gradient", len(x)))
+        found = [np.full(array.flat.size, 99, object) for array in self.stage.parameters[: len(wanted)]]
+        scratch = (
+            shared if self.stage.gathering is not None else self.guarded.views(self.stage.scratch("gradient", len(x)))
+        )
         for block in self.stage.blocks(threads):
             calls, gradient = self.stage.gradient(block, x, error, winners, scratch)
             run_calls(calls)

@@ -25,6 +25,7 @@ from fxptrain.nn.state.arena import ALIGNMENT, Plan
 from fxptrain.nn.state.packed import PackedParameter
 from fxptrain.testing import format_specs, model_specs, optimizer_specs
 from tests.nn.engine.test_schedules import ODD, RESIDUAL, WIDE
+from tests.nn.engine.test_step import as_it_may_run
 
 GUARD, PATTERN = 2048, 0xA7  # bytes on both sides of a view, and what they hold
 Guards = dict[str, np.ndarray]
@@ -103,7 +104,7 @@ def test_steps_stay_within_their_views(
     with guarded_arenas() as guards, pytest.MonkeyPatch.context() as patch:
         patch.setattr(packed, "LINE_BYTES", 0)  # pack even where it does not pay
         schedule = Schedule(layers=True, budget=budget, packed=True) if layers else FAST
-        step = TrainingStep(model, max(sizes), schedule=schedule, **options)
+        step = TrainingStep(model, max(sizes), schedule=schedule, **as_it_may_run(model, options))
         guard_parameters(model, guards)
         for number, size in enumerate(sizes):
             step.run(*samples(model, size, pixels, number), Multiplier.from_real(0.05))

@@ -17,16 +17,14 @@ def form_of(form: TensorFormat) -> naive.Form:
 
 
 def parameters_of(arrays: tuple[ParameterArray, ...]) -> list[naive.Parameter]:
-    """Copies of weights and bias, sharing their forms as the arrays do."""
-    if not arrays:
-        return []
-    form, momentum_form = form_of(arrays[0].form), form_of(arrays[0].momentum_form)
+    """Copies of parameters, sharing their forms as the arrays do."""
+    forms = {id(form): form_of(form) for array in arrays for form in (array.form, array.momentum_form)}
     return [
         naive.Parameter(
             raw=naive.exact(array.values),
-            form=form,
+            form=forms[id(array.form)],
             momentum=naive.exact(array.momentum).reshape(array.values.shape if array.trained else -1),
-            momentum_form=momentum_form,
+            momentum_form=forms[id(array.momentum_form)],
             is_bias=array.is_bias,
             master=None if array.master is None else naive.exact(array.master).reshape(array.values.shape),
             trained=array.trained,
@@ -124,7 +122,14 @@ class Structure:
         geometry = {name: options[name] for name in ("stride", "padding", "dilation", "size") if options.get(name)}
         if "size" in geometry:
             geometry["stride"] = options.get("stride") or options["size"]
-        parameters = parameters_of(self.parts[number].parameters)
+        part = self.parts[number]
+        parameters = parameters_of(part.parameters)
+        if isinstance(layer, s.BatchNorm):
+            momentum, bits = naive.Multiplier.from_real(layer.momentum), part.error_scale.bits
+            normalization = naive.BatchNorm(bits, momentum, parameters[2:], parameters[0].trained)
+            return naive.Stage(
+                "identity", number, form_of(part.y_form), *parameters[:2], inputs=owners, normalization=normalization
+            )
         rounds = naive.OPERATIONS[layer.type].rounds
         form = form_of(self.parts[number].y_form) if rounds else self._handed_on(owners[0])
         return naive.Stage(layer.type, number, form, *parameters, inputs=owners, options=options, **geometry)

@@ -30,6 +30,10 @@ class Contender:
     library: Library
     name: str
 
+    def has(self, *, plain: bool) -> bool:
+        """Whether it trains models that are a plain chain, or others."""
+        return plain or self.library == "fxptrain" or self.name in OF_GRAPHS
+
     @property
     def bits(self) -> tuple[int, int, int]:
         """Bits of parameters, activations and errors that the name of formats says."""
@@ -46,6 +50,7 @@ PEERS = (
     Contender("torch", "torch-ste"),
     Contender("numpy", "numpy-fp32"),
 )
+OF_GRAPHS = ("torch-fp32", "torch-bf16")  # peers that have more than a plain chain of layers
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,11 @@ class FloatLayer:
 
 @dataclass(frozen=True)
 class FloatTask:
-    """Layers, normalized images (n, h, w, c), labels (n,) and the constants of SGD."""
+    """Layers, normalized images (n, h, w, c), labels (n,) and the constants of SGD.
+
+    `graph` is a model whose layers are more than a plain chain, which only PyTorch's own modules have: then there are
+    no `layers`.
+    """
 
     layers: tuple[FloatLayer, ...]
     inputs: Float32
@@ -36,17 +40,29 @@ class FloatTask:
     rate: float
     momentum: float
     weight_decay: float
+    graph: s.ModelSpec | None = None
+
+
+def is_plain(model: s.ModelSpec) -> bool:
+    """Whether a model is a chain of layers that every peer has (`build_layers`)."""
+    try:
+        build_layers(model)
+    except ValueError:
+        return False
+    return True
 
 
 @cache
 def load_task(name: str) -> FloatTask:
-    """Task of a recipe; raises ValueError on layers that the peers do not have."""
+    """Task of a recipe."""
+    from fxptrain.nn.graph import build_graph
     from fxptrain.recipe import load_recipe  # brings the whole engine along; whoever is handed a task needs none of it
     from fxptrain.run.inputs import norms
 
     recipe = load_recipe(name)
-    layers = build_layers(recipe.model)
-    classes = next(layer.weights.shape[-1] for layer in reversed(layers) if layer.weights is not None)
+    plain = is_plain(recipe.model)
+    layers = build_layers(recipe.model) if plain else ()
+    classes = build_graph(recipe.model).stages[-1].out_elements
     pixels, labels = training_samples(recipe.model.input_shape, classes)
     norm = norms(recipe)[0]
     mean, std = norm.mean, norm.std
@@ -54,6 +70,7 @@ def load_task(name: str) -> FloatTask:
     return FloatTask(
         layers, inputs, labels.astype(np.int64),
         recipe.schedule.lr, recipe.optimizer.momentum, recipe.optimizer.weight_decay,
+        None if plain else recipe.model,
     )  # fmt: skip
 
 

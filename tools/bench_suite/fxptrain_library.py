@@ -119,7 +119,7 @@ def _narrow(model: s.ModelSpec) -> s.ModelSpec:
     """The same layers with few channels on small images."""
     height, width, channels = model.input_shape
     layers = tuple(
-        replace(layer, channels=min(layer.channels, ORACLE_CHANNELS)) if isinstance(layer, s.Conv2d)
+        replace(layer, channels=min(layer.channels, ORACLE_CHANNELS)) if isinstance(layer, s.Conv2d | s.Conv1d)
         else replace(layer, features=min(layer.features, 2 * ORACLE_CHANNELS)) if isinstance(layer, s.Linear)
         else layer
         for layer in model.layers

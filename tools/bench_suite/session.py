@@ -9,7 +9,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from statistics import mean
@@ -65,7 +65,10 @@ class Process:
 
 @dataclass
 class Outcome:
-    """What a run found: times, forward MACs of the layers by model, peaks by threads, versions, remarks."""
+    """What a run found: times, forward MACs of the layers by model, peaks by threads, versions, remarks.
+
+    And which models are a plain chain of layers, which all peers have.
+    """
 
     times: TimesTable = field(default_factory=make_times_table)
     macs: dict[str, list[int]] = field(default_factory=dict)
@@ -73,6 +76,11 @@ class Outcome:
     versions: dict[str, Any] = field(default_factory=dict)
     checks: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
+    plain: dict[str, bool] = field(default_factory=dict)
+
+    def having(self, contenders: Iterable[Contender], model: str) -> tuple[Contender, ...]:
+        """Those that have a model's layers."""
+        return tuple(contender for contender in contenders if contender.has(plain=self.plain[model]))
 
     def best_peaks(self) -> dict[int, float]:
         """The largest peak over the reduction lengths, by threads."""
@@ -110,14 +118,16 @@ def run(plan: Plan, say: Say) -> Outcome:
         with processes(plan.libraries(), threads, outcome) as workers:
             here = tuple(contender for contender in plan.contenders if contender.library in workers)
             if threads == plan.threads[0]:
-                outcome.macs = {model: workers["fxptrain"].ask("macs", model=model) for model in plan.models}
+                ours = workers["fxptrain"]
+                outcome.macs = {model: ours.ask("macs", model=model) for model in plan.models}
+                outcome.plain = {model: ours.ask("plain", model=model) for model in plan.models}
                 _check_losses(plan, here, workers, outcome, say)
             _check_oracle(plan, here, workers["fxptrain"], outcome, threads)
             for number in range(plan.rounds):
                 say(f"{_threads(threads)}: round {number + 1} of {plan.rounds}")
                 _peak(workers["fxptrain"], outcome.peaks.setdefault(threads, {}), plan.cpu_time)
                 for case in plan.cases(threads):
-                    _turn(case, turns(here, number), workers, plan, outcome.times)
+                    _turn(case, turns(outcome.having(here, case.model), number), workers, plan, outcome.times)
     return outcome
 
 
@@ -158,7 +168,7 @@ def _check_losses(
     for model in plan.models:
         found = []
         floats = []
-        for contender in here:
+        for contender in outcome.having(here, model):
             losses = workers[contender.library].ask("losses", contender=contender.name, model=model, steps=CHECK_STEPS)
             first, last = mean(losses[:4]), mean(losses[-4:])
             if not last < FALL * first:

@@ -14,8 +14,9 @@ from tools.bench_suite.contract import Run
 from tools.bench_suite.float_models import FloatTask, load_task
 from tools.bench_suite.native import loaded
 from tools.bench_suite.samples import starts
-from tools.bench_suite.torch_network import MOMENTUM, WEIGHTS, Tensor, TorchNetwork
+from tools.bench_suite.torch_network import MOMENTUM, WEIGHTS, Tensor, TorchGraph, TorchNetwork
 
+LAYOUT_BATCH = 64  # samples on which the faster order of axes is found
 METHODS = {"torch-fp32": "float", "torch-bf16": "float", "torch-sqpu": "sqpu", "torch-ste": "ste"}
 
 
@@ -61,10 +62,17 @@ def _tensors(task: FloatTask) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(task.inputs).permute(0, 3, 1, 2), torch.from_numpy(task.labels)
 
 
+def network_of(contender: str, task: FloatTask, dtype: Any = torch.float32) -> TorchNetwork | TorchGraph:
+    """A task's network in PyTorch."""
+    if task.graph is None:
+        return TorchNetwork(task.layers, METHODS[contender], dtype)
+    return TorchGraph(task.graph, torch.from_numpy(task.inputs[:LAYOUT_BATCH]).permute(0, 3, 1, 2), dtype)
+
+
 def _inference(contender: str, task: FloatTask, inputs: Tensor, parts: Any) -> Run:
     """Forward pass. For bf16 the whole network is bf16, which is faster than autocasting its weights each time."""
     dtype = torch.bfloat16 if contender == "torch-bf16" else torch.float32
-    network = TorchNetwork(task.layers, METHODS[contender], dtype)
+    network = network_of(contender, task, dtype)
     inputs = inputs.to(dtype)
 
     def infer() -> None:
@@ -79,7 +87,7 @@ class TorchTraining:
 
     def __init__(self, contender: str, task: FloatTask) -> None:
         self.autocast = contender == "torch-bf16"
-        self.network = TorchNetwork(task.layers, METHODS[contender])
+        self.network = network_of(contender, task)
         self.parameters = self.network.parameters()
         self.optimizer = torch.optim.SGD(
             self.parameters, lr=task.rate, momentum=task.momentum, weight_decay=task.weight_decay, fused=True

@@ -78,6 +78,13 @@ class Worker:
 
         return FxptrainLibrary(1).macs(model)
 
+    def plain(self, model: str) -> bool:
+        """Whether a model is a chain of layers that every peer has."""
+        from fxptrain.recipe import load_recipe
+        from tools.bench_suite.float_models import is_plain
+
+        return is_plain(load_recipe(model).model)
+
     def check(self, model: str, formats: str) -> None:
         """Compare with the oracle."""
         from tools.bench_suite.fxptrain_library import check_against_oracle

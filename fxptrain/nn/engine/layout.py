@@ -20,6 +20,7 @@ from fxptrain.nn.engine.workspace import (
     UPDATE,
     Workspace,
     batch_input,
+    gather_buffers,
     plan_memory,
     runs,
 )
@@ -123,6 +124,23 @@ class Layout:
         """The only reader of a stage whose gradient is summed up chunk by chunk."""
         return self.model.graph.readers[i][0].stage
 
+    # The way back ----------------------------------------------------------------------------------------------------
+
+    def handed_back(self, i: int) -> list[tuple[int, int, int]]:
+        """Whose errors are made at the turn of a stage: stages, slots and tensors.
+
+        Layer by layer, its own, as its parameters are updated right behind it. Else nobody's parameters are, and all
+        readers of a tensor hand back together, when the last of them has its turn: their sums live no longer than that.
+        """
+        graph, found = self.model.graph, []
+        for slot, tensor in reversed(graph.handed_back(i)):
+            readers = graph.readers[tensor]
+            if self.schedule.layers:
+                found.append((i, slot, tensor))
+            elif readers[0] == (i, slot):
+                found += [(reader.stage, reader.slot, tensor) for reader in reversed(readers)]
+        return found
+
     # Moments ---------------------------------------------------------------------------------------------------------
 
     def backward_at(self, i: int) -> int:
@@ -199,7 +217,7 @@ class Layout:
             return found
         first = min((self.backward_at(reader.stage) for reader in readers), default=stages)
         if joins:
-            shape, first = (self.batch, *stage.out_shape), self.backward_at(i)
+            shape, first = (self.batch, *stage.out_shape), self.backward_at(graph.handed_last(i))
             sums = min(self.backward_at(reader.stage) for reader in readers)
             found.append(Buffer(f"{stage.name}.joined", "error", shape, np.int64, sums, first))
         shape = (self.chunks.get(i, self.batch), *stage.out_shape)
@@ -212,8 +230,6 @@ class Layout:
         moments = readers or [len(self.model.stages)]
         if graph.needs_error(tensor):
             moments = moments + [self.backward_at(i) for i in readers]
-        if graph.joins(tensor):
-            moments.append(self.backward_at(tensor))
         return max(moments + [self.gradient_at(i) for i in readers if self.model.stages[i].trains_weights])
 
     def _shared(self, i: int) -> list[Buffer]:
@@ -233,11 +249,12 @@ class Layout:
                 first, last = (at - 1, self.update_at(i)) if summed else (at, at)
                 found.append(replace(b, name=f"{stage.name}.{phase}.{b.name}@{thread}", first=first, last=last))
         if graph.joins(i):
-            at, row = self.backward_at(i), stage.out_shape[1] * stage.out_shape[2]
+            at, row = self.backward_at(graph.handed_last(i)), stage.out_shape[1] * stage.out_shape[2]
             found += [
                 Buffer(f"{stage.name}.join.best@{thread}", "scratch", (row,), np.int64, at, at),
                 Buffer(f"{stage.name}.join.draws@{thread}", "scratch", (row,), np.uint32, at, at),
             ]
+        found += gather_buffers(self.model, i, thread)
         if stage.trains:
             at = self.update_at(i)
             shape = (self.draw_rows, BLOCK)

@@ -22,7 +22,7 @@ from fxptrain.nn.engine.call_cache import CallCache
 from fxptrain.nn.engine.layout import Layout
 from fxptrain.nn.engine.outcome import Outcome
 from fxptrain.nn.engine.threads import pieces
-from fxptrain.nn.engine.workspace import JOIN, Workspace
+from fxptrain.nn.engine.workspace import GATHER, JOIN, Workspace
 from fxptrain.nn.layers.contract import (
     INPUT,
     NO_WINNERS,
@@ -33,6 +33,7 @@ from fxptrain.nn.layers.contract import (
     Roundings,
     error_site,
 )
+from fxptrain.nn.layers.gathering import Gathering
 from fxptrain.nn.model import Model
 from fxptrain.nn.state.parameters import IntArray
 from fxptrain.nn.state.streams import Site, stream
@@ -106,6 +107,11 @@ class ForwardPass:
         place = "forward", worker, part.stop, moment, self.kind
         found = [cache.of(i, place, (), partial(self._forward, i)) for i in range(len(model.stages))]
         self.outputs = [roundings for roundings, _ in found]
+        self.gathers: dict[int, list[Call]] = {}  # before a stage's forward, where it must know of all samples
+        for i, stage in enumerate(model.stages):
+            if layout is not None and stage.gathering is not None:
+                make = partial(self._gather, i, stage.gathering)
+                self.gathers[i] = cache.of(i, ("gather", *place), (), make)
         self._readers = [call for _, calls in found for call in calls]
 
     def _forward(self, i: int) -> tuple[Roundings, list[Call]]:
@@ -122,6 +128,12 @@ class ForwardPass:
         xs = tuple(stage_input(self.model, space, i, part, slot) for slot in range(len(stage.inputs)))
         call = ForwardCall(xs, space.y[i][part], space.winners_of(i, part), self.moment, shared, scratch)
         return stage.forward(call), []
+
+    def _gather(self, i: int, gathering: Gathering) -> list[Call]:
+        """Add up what a stage must know of all samples before its forward."""
+        space, x = self.space, stage_input(self.model, self.space, i, self.part)
+        sums, scratch = space.scratch[GATHER, self.worker][i]["sums"], space.scratch["forward", self.worker][i]
+        return gathering.gather(x, sums, scratch)
 
     def give(self, inputs: Inputs) -> None:
         """Hand over the piece of a batch, C-contiguous, whose samples are next."""
@@ -153,14 +165,14 @@ class TrainingPass(ForwardPass):
         self.loss = loss_call(model, space, worker, NO_LABELS, part, formats, moment)
         self.loss_errors, self.formats, self._layout = space.error[-1][part].size, formats, layout
         self.errors: dict[int, Roundings] = {}  # that write each tensor's error
-        self.backward: dict[int, list[Call]] = {}  # of every stage: from the error at its output to those at its inputs
-        for i in range(len(model.stages) - 1, -1, -1):
-            self.backward[i] = calls = []
-            if model.graph.joins(i):
-                self.errors[i] = self._planned(i, "join", partial(self._join, i), *self._grid(i))
-                calls += self.errors[i].calls
-            for slot, tensor in reversed(model.graph.handed_back(i)):
-                calls += self._hand_back(i, slot, tensor)
+        self.backward: dict[int, list[Call]] = {}  # of every stage: what is handed back at its turn
+        self.gathers_back: dict[int, list[Call]] = {}  # before that, where all samples' errors must be known
+        for i in reversed(range(len(model.stages))):
+            gathering = model.stages[i].gathering
+            if gathering is not None:
+                make = partial(self._gather_back, i, gathering)
+                self.gathers_back[i] = self._planned(i, "gather", make, self.formats[0][i].frac_bits)
+            self.backward[i] = [call for handed in layout.handed_back(i) for call in self._hand_back(*handed)]
 
     def _planned(self, i: int, place: Hashable, make: Callable[[], T], *fracs: int) -> T:
         return self.cache.of(i, (place, self.worker, self.part.stop, self.moment, self.kind), fracs, make)
@@ -177,14 +189,23 @@ class TrainingPass(ForwardPass):
             self.errors[tensor], calls, readers = self._planned(i, ("chunks", slot), chunks, *fracs)
             self._readers += readers
             return calls
-        joined, clears = self.model.graph.joins(tensor), []
-        if joined and self.model.graph.readers[tensor][-1] == (i, slot):
-            clears.append(Call(clear, self._sums(tensor)))
+        joined, order = self.model.graph.joins(tensor), self.model.graph.readers[tensor]
         make = partial(self._input_error, i, slot, self.part, joined)
         found = self._planned(i, ("error", slot), make, *fracs)
         if not joined:
             self.errors[tensor] = found
-        return clears + found.calls
+            return found.calls
+        clears = [Call(clear, self._sums(tensor))] if order[-1] == (i, slot) else []
+        if order[0] != (i, slot):
+            return clears + found.calls
+        self.errors[tensor] = self._planned(tensor, "join", partial(self._join, tensor), *self._grid(tensor))
+        return clears + found.calls + self.errors[tensor].calls
+
+    def _gather_back(self, i: int, gathering: Gathering) -> list[Call]:
+        """Add up what a stage must know of all errors before it hands one back."""
+        space, x = self.space, stage_input(self.model, self.space, i, self.part)
+        sums, scratch = space.scratch[GATHER, self.worker][i]["sums"], space.scratch["error", self.worker][i]
+        return gathering.gather_back(space.error[i][self.part], x, sums, scratch)
 
     def _in_chunks(self, i: int, slot: int, tensor: int) -> tuple[Roundings, list[Call], list[Call]]:
         """Some samples' errors at a time, and what they add to the gradients of the stage whose output's they are."""
@@ -250,11 +271,6 @@ class TrainingPass(ForwardPass):
         """Hand over the piece whose samples are next, with labels."""
         self.give(inputs)
         self.loss.replace(LABELS_AT, np.ascontiguousarray(labels[self.part], np.int32))
-
-    @property
-    def calls(self) -> list[Call]:
-        """All calls in order."""
-        return [*super().calls, self.loss, *(call for calls in self.backward.values() for call in calls)]
 
     def outcome(self) -> Outcome:
         """What the calls returned when they were made last."""

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from fxptrain.kernels.add import clear
+from fxptrain.kernels.batchnorm import merge
 from fxptrain.kernels.call import Call, Phase, Program
 from fxptrain.nn.engine.call_cache import CallCache
 from fxptrain.nn.engine.layout import Layout
@@ -25,10 +28,12 @@ from fxptrain.nn.engine.passes import (
     reading,
     stage_input,
 )
+from fxptrain.nn.engine.ranks import Ranks
 from fxptrain.nn.engine.sinks import Sink
 from fxptrain.nn.engine.threads import Team, pieces, shares
-from fxptrain.nn.engine.workspace import Workspace, at_once
+from fxptrain.nn.engine.workspace import GATHER, Workspace, at_once
 from fxptrain.nn.layers.contract import GradientBlock, Moment
+from fxptrain.nn.layers.gathering import Sums
 from fxptrain.nn.layers.images import SAMPLE_BLOCK
 from fxptrain.nn.model import Model
 from fxptrain.nn.state.parameters import IntArray
@@ -83,12 +88,14 @@ class Packing:
         return make(views, self._hands_back[i])
 
 
-def _forward(stage: int, one: TrainingPass) -> list[Call]:
-    return one.outputs[stage].calls
+class Meeting(NamedTuple):
+    """Sums over all samples, which processes add up, too, before a phase; the threads' own are merged already."""
+
+    sums: Sums
 
 
-def _backward(stage: int, one: TrainingPass) -> list[Call]:
-    return one.backward[stage]
+Order = list[Phase | Meeting]
+Calls = Callable[[TrainingPass], list[Call]]
 
 
 class SamplesProgram:
@@ -96,9 +103,9 @@ class SamplesProgram:
 
     def __init__(
         self, model: Model, space: Workspace, cache: CallCache, layout: Layout, samples: int, kind: npt.DTypeLike,
-        formats: ErrorFormats,
+        formats: ErrorFormats, *, leads: bool = True,
     ) -> None:  # fmt: skip
-        self._layout = layout
+        self._model, self._space, self._layout, self._leads = model, space, layout, leads
         optimizer = model.optimizer
         forward, error = (name == "stochastic" for name in (optimizer.forward_rounding, optimizer.error_rounding))
         self._passes = [
@@ -111,23 +118,60 @@ class SamplesProgram:
             for worker, part in enumerate(shares(samples, layout.threads, SAMPLE_BLOCK))
         ]
 
-    def phases(self, rows: GradientsProgram | None) -> list[Phase]:
-        """A group for every thread's samples, and one for every block of a gradient, as the schedule orders them."""
-        if not self._layout.schedule.layers:
-            found = [self._phase(lambda one: one.calls)]
-            return found if rows is None else [*found, rows.phase()]
-        stages = range(len(self._layout.blocks))
-        found = [self._phase(lambda one: one.load)]
-        found += [self._phase(partial(_forward, i)) for i in stages]
-        found.append(self._phase(lambda one: [one.loss]))
-        for i in reversed(stages):
-            found.append(self._phase(partial(_backward, i)))
-            if rows is not None:
-                found += [rows.phase(n) for n in self._layout.updates(i)]
+    def order(self, rows: GradientsProgram | None) -> Order:
+        """A group for every thread's samples, and one for every block of a gradient, as the schedule orders them.
+
+        The samples of a thread go their way on their own, but where all must have come as far: layer by layer at every
+        stage, else only before one that gathers.
+        """
+        layers, stages = self._layout.schedule.layers, self._model.stages
+        found: Order = []
+        way: list[Calls] = []
+
+        def meet(*behind: Phase | Meeting) -> None:
+            if way:
+                found.append(self._phase(way))
+            found.extend(behind)
+            way.clear()
+
+        gathering = [i for i, stage in enumerate(stages) if stage.gathering is not None]
+        clears = [Call(clear, sums) for i in gathering for sums in self._parts(i)]
+        if clears:
+            found.append([[clears]])
+        way.append(lambda one: one.load)
+        for i, stage in enumerate(stages):
+            if layers:
+                meet()
+            if stage.gathering is not None:
+                way.append(partial(_gathers, i))
+                meet(*self._settled(i, stage.gathering.settle(self._space.shared[i])))
+            way.append(partial(_forward, i))
+        if layers:
+            meet()
+        way.append(lambda one: [one.loss])
+        for i, stage in reversed(list(enumerate(stages))):
+            if layers:
+                meet()
+            if stage.gathering is not None:
+                way.append(partial(_gathers_back, i))
+                meet(*self._settled(i, stage.gathering.settle_back(self._space.shared[i], leads=self._leads)))
+            way.append(partial(_backward, i))
+            if layers and rows is not None:
+                meet(*[rows.phase(n) for n in self._layout.updates(i)])
+        meet(*([] if layers or rows is None else [rows.phase()]))
         return found
 
-    def _phase(self, calls: Callable[[TrainingPass], list[Call]]) -> Phase:
-        return [[[call for one in own for call in calls(one)]] for own in self._passes]
+    def _phase(self, way: Sequence[Calls]) -> Phase:
+        return [[[call for one in own for calls in way for call in calls(one)]] for own in self._passes]
+
+    def _settled(self, i: int, calls: list[Call]) -> Order:
+        """The threads' sums merged, added up with other processes', and what follows from them."""
+        total = self._space.shared[i]["sums"]
+        return [[[[Call(merge, self._parts(i), total)]]], Meeting(total), [[calls]]]
+
+    def _parts(self, i: int) -> tuple[Sums, ...]:
+        """Every thread's sums."""
+        return tuple(self._space.scratch[GATHER, thread][i]["sums"] for thread in range(self._layout.threads))
 
     def give(self, inputs: Inputs, labels: Labels) -> None:
         """Hand over the piece."""
@@ -137,6 +181,22 @@ class SamplesProgram:
     def outcomes(self) -> list[Outcome]:
         """What the calls returned when they were made last."""
         return [one.outcome() for own in self._passes for one in own]
+
+
+def _forward(stage: int, one: TrainingPass) -> list[Call]:
+    return one.outputs[stage].calls
+
+
+def _gathers(stage: int, one: TrainingPass) -> list[Call]:
+    return one.gathers[stage]
+
+
+def _backward(stage: int, one: TrainingPass) -> list[Call]:
+    return one.backward[stage]
+
+
+def _gathers_back(stage: int, one: TrainingPass) -> list[Call]:
+    return one.gathers_back[stage]
 
 
 class GradientsProgram:
@@ -170,7 +230,9 @@ class GradientsProgram:
         error = space.error[i][part]
         if blocks is None:
             x, winners = stage_input(self._model, space, i, part), space.winners_of(i, part)
-            return self._model.stages[i].gradient(block, x, error, winners, scratch)
+            stage = self._model.stages[i]
+            views = scratch if stage.gathering is None else space.shared[i]
+            return stage.gradient(block, x, error, winners, views)
         kept = layout.kept(i, 0, self._samples)
         x, winners = blocks_input(layout, space, i, part, self._kind), kept.winners.some(space.winners[i], part)
         return blocks.gradient(block, x, error, winners, scratch, kept)
@@ -202,18 +264,30 @@ class GradientsProgram:
 class Piece:
     """One piece of a batch, from packing the weights, if it is the first, to its gradients, if there is a sink."""
 
-    def __init__(self, packing: Phase | None, samples: SamplesProgram, rows: GradientsProgram | None) -> None:
-        self.samples, self.rows = samples, rows
-        self.program = Program(packing or [], *samples.phases(rows))
+    def __init__(
+        self, packing: Phase | None, samples: SamplesProgram, rows: GradientsProgram | None, ranks: Ranks
+    ) -> None:
+        self.samples, self.rows, self.ranks = samples, rows, ranks
+        self.parts: list[tuple[Program, list[npt.NDArray[np.int64]]]] = []  # and what ranks then add up
+        phases: list[Phase] = [packing or []]
+        for one in samples.order(rows):
+            if not isinstance(one, Meeting):
+                phases.append(one)
+            elif ranks.size > 1:
+                self.parts.append((Program(*phases), [one.sums]))
+                phases = []
+        self.parts.append((Program(*phases), []))
 
     def run(self, team: Team, inputs: Inputs, labels: Labels, part: slice, step: int, workers: int) -> list[Outcome]:
-        """Run its program on a part of the batch; returns the outcomes of its samples."""
+        """Run its programs on a part of the batch; returns the outcomes of its samples."""
         here = np.ascontiguousarray(inputs[part])
         self.samples.give(here, labels[part])
         if self.rows is not None:
             self.rows.give(here)
             self.rows.before()
-        team.perform(self.program, step, workers, part.start)
+        for program, sums in self.parts:
+            team.perform(program, step, workers, part.start)
+            self.ranks.add(sums)
         if self.rows is not None:
             self.rows.after()
         return self.samples.outcomes()

@@ -78,8 +78,8 @@ def trained(model: Model) -> Iterator[tuple[int, ParameterArray]]:
 
 
 def _gradient_frac(model: Model, stage: int, parameter: ParameterArray, errors: list[FxP]) -> int:
-    """Fractional bits of a gradient: the error's, plus the input's for weights."""
-    return errors[stage].frac_bits + (0 if parameter.is_bias else model.stages[stage].x_form.format.frac_bits)
+    """Fractional bits of a gradient."""
+    return errors[stage].frac_bits + model.stages[stage].gradient_frac(parameter)
 
 
 class UpdateSink(Sink):

@@ -92,6 +92,7 @@ class TrainingStep:
         self.model, self.batch_size = model, batch_size
         self.ranks = ranks or Ranks()
         self.piece = min(micro_batch or batch_size, self.ranks.largest_share(batch_size))
+        self._check_gathering()
         self.team = Team(threads)
         self._macs = sum(map(model.graph.training_macs, range(len(model.stages))))
         self._parameters = sum(p.flat.size for stage in model.stages for p in stage.parameters)
@@ -112,6 +113,15 @@ class TrainingStep:
         self._made: dict[Hashable, Piece] = {}
         self._formats_key: Hashable = None
         self._forms = model.tensor_formats()
+
+    def _check_gathering(self) -> None:
+        """Raise where a layer normalizes by a batch that is not there as a whole."""
+        names = [stage.name for stage in self.model.stages if stage.gathering is not None]
+        if names and self.piece < self.ranks.largest_share(self.batch_size):
+            raise FxptrainError(
+                f"Layer {names[0]!r} normalizes by the whole batch; `micro_batch` (={self.piece}) cuts it into pieces. "
+                "Leave `micro_batch` out, or take a smaller batch."
+            )
 
     def _work(self, stage: int, block: GradientBlock) -> int:
         """MACs of a block's gradient over a piece, and of what takes as long as its update."""
@@ -148,6 +158,9 @@ class TrainingStep:
             self.accumulator.hand_over(self.update)
         self.update.finish()
         self._note(outcomes, len(inputs))
+        for stage, views in zip(model.stages, self.space.shared, strict=True):
+            if stage.gathering is not None:
+                stage.gathering.end_step(views)
         model.step += 1
         if model.formats.mode == "auto" and model.step % model.formats.adapt_every == 0:
             model.adapt()
@@ -158,6 +171,11 @@ class TrainingStep:
         if not 1 <= len(inputs) <= self.batch_size or len(inputs) != len(labels):
             raise FxptrainError(
                 f"A step takes 1 to {self.batch_size} samples with a label each; got {len(inputs)} and {len(labels)}."
+            )
+        if self.model.graph.gathers and len(inputs) < self.ranks.size:
+            raise FxptrainError(
+                f"{len(inputs)} samples are too few for {self.ranks.size} processes that normalize by the whole batch: "
+                "each needs one. Use fewer processes, or larger batches."
             )
         classes = self.model.stages[-1].out_elements
         if labels.min() < 0 or labels.max() >= classes:
@@ -199,8 +217,9 @@ class TrainingStep:
         if sink is not None:
             make = partial(GradientsProgram, model, space, layout, self.blocks, samples, kind, sink)
             rows = remembered(self._rows, (samples, np.dtype(kind), sink), make)
-        there_and_back = SamplesProgram(model, space, cache, layout, samples, kind, self._formats)
-        return Piece(self._packing.phase(cache) if first else None, there_and_back, rows)
+        leads = self.ranks.rank == 0
+        there_and_back = SamplesProgram(model, space, cache, layout, samples, kind, self._formats, leads=leads)
+        return Piece(self._packing.phase(cache) if first else None, there_and_back, rows, self.ranks)
 
     def _note(self, outcomes: list[Outcome], samples: int) -> None:
         """Hand the merged reports to the formats and the error scales."""

@@ -16,6 +16,7 @@ from fxptrain.errors import ShapeError
 from fxptrain.fixed.format import FxP
 from fxptrain.kernels.update_site import BLOCK
 from fxptrain.nn.layers.contract import INPUT, NO_WINNERS, Views
+from fxptrain.nn.layers.gathering import ROWS
 from fxptrain.nn.model import Model
 from fxptrain.nn.state.arena import ALIGNMENT, FOREVER, Buffer, Plan, lay_out
 from fxptrain.nn.state.packed import state_bytes
@@ -27,6 +28,7 @@ JOIN_BYTES = 512 * 1024  # of the exact sums of one tensor's error, at most, if 
 UPDATE = "update"
 LOSS = "loss"
 JOIN = "join"
+GATHER = "gather"
 NO_INPUT = np.empty(0, np.int8)
 NO_ERROR = np.empty((0, 0, 0, 0), np.int8)
 NO_DRAWS = np.empty((2, 0), np.uint32)
@@ -68,7 +70,7 @@ def shared_buffers(model: Model, batch: int, *, training: bool, pieces: bool = F
         buffers = [replace(b, first=PACKING, last=FOREVER) for b in buffers]
     for at, stage in enumerate(model.stages):
         for b in stage.shared(training and graph.hands_back(at)):
-            last = b.last if pieces or not training else min(b.last, 2 * stages)
+            last = b.last if pieces or not training or stage.gathering is not None else min(b.last, 2 * stages)
             buffers.append(replace(b, name=f"{stage.name}.{b.name}", first=PACKING, last=last))
     return buffers
 
@@ -83,17 +85,21 @@ def thread_buffers(model: Model, batch: int, thread: int, *, training: bool) -> 
     stages = len(model.stages)
     buffers: list[Buffer] = []
     for at, stage in enumerate(model.stages):
-        moments = {"forward": at, "error": 2 * stages - at, "gradient": 2 * stages + 1 + at}
+        until = min([at, *(model.graph.handed_last(tensor) for _, tensor in model.graph.handed_back(at))])
+        back, gradient = (2 * stages - at, 2 * stages - until), 2 * stages + 1 + at
+        moments = {"forward": (at, at), "error": back, "gradient": (gradient, gradient)}
         for phase in PHASES if training else PHASES[:1]:
             if not runs(model, at, phase):
                 continue
-            moment = moments[phase]
+            first, last = moments[phase]
             buffers += [
-                replace(b, name=f"{stage.name}.{phase}.{b.name}@{thread}", first=moment, last=moment)
+                replace(b, name=f"{stage.name}.{phase}.{b.name}@{thread}", first=first, last=last)
                 for b in stage.scratch(phase, batch)
             ]
         if training and model.graph.joins(at):
             buffers += _join_buffers(model, at, batch, thread)
+        if training:
+            buffers += gather_buffers(model, at, thread)
     if training:
         classes = model.stages[-1].out_elements
         buffers += [
@@ -106,19 +112,29 @@ def thread_buffers(model: Model, batch: int, thread: int, *, training: bool) -> 
 
 def _join_buffers(model: Model, at: int, batch: int, thread: int) -> list[Buffer]:
     """Where the exact sums of a tensor's error lie while its readers add theirs, and what rounding them needs."""
-    stage, stages, readers = model.stages[at], len(model.stages), model.graph.readers[at]
-    first, last = 2 * stages - readers[-1].stage, 2 * stages - at - 1
+    stage, moment = model.stages[at], 2 * len(model.stages) - model.graph.handed_last(at)
     samples, row = at_once(model, batch), stage.out_shape[1] * stage.out_shape[2]
     return [
-        Buffer(f"{stage.name}.join.sums@{thread}", "scratch", (samples, *stage.out_shape), np.int64, first, last),
-        Buffer(f"{stage.name}.join.best@{thread}", "scratch", (row,), np.int64, last, last),
-        Buffer(f"{stage.name}.join.draws@{thread}", "scratch", (row,), np.uint32, last, last),
+        Buffer(f"{stage.name}.join.sums@{thread}", "scratch", (samples, *stage.out_shape), np.int64, moment, moment),
+        Buffer(f"{stage.name}.join.best@{thread}", "scratch", (row,), np.int64, moment, moment),
+        Buffer(f"{stage.name}.join.draws@{thread}", "scratch", (row,), np.uint32, moment, moment),
     ]
 
 
+def gather_buffers(model: Model, at: int, thread: int) -> list[Buffer]:
+    """Where a thread adds up what a stage needs of its samples."""
+    stage = model.stages[at]
+    if stage.gathering is None:
+        return []
+    return [Buffer(f"{stage.name}.{GATHER}.sums@{thread}", "scratch", (ROWS, stage.out_shape[2]), np.int64, PACKING)]
+
+
 def runs(model: Model, at: int, phase: str) -> bool:
-    """Whether a stage has a phase in training: errors to hand back, parameters that are trained."""
-    return phase == "forward" or (bool(model.stages[at].trains) if phase == "gradient" else model.graph.hands_back(at))
+    """Whether a stage has a phase in training: errors to hand back or to add up, parameters that are trained."""
+    stage = model.stages[at]
+    if phase == "error":
+        return model.graph.hands_back(at) or stage.gathering is not None
+    return phase == "forward" or bool(stage.trains)
 
 
 def at_once(model: Model, samples: int) -> int:
@@ -194,7 +210,7 @@ class Workspace:
         self.shared = [_under(views, f"{stage.name}.", "") for stage in model.stages]
         self.scratch = {
             (phase, thread): [_under(views, f"{stage.name}.{phase}.", f"@{thread}") for stage in model.stages]
-            for phase in (*PHASES, JOIN)
+            for phase in (*PHASES, JOIN, GATHER)
             for thread in range(threads)
         }
         self.loss = [_under(views, f"{LOSS}.", f"@{thread}") for thread in range(threads)]

@@ -14,6 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
@@ -23,6 +24,7 @@ from fxptrain.fixed.format import FxP
 from fxptrain.kernels.call import Call, run_calls
 from fxptrain.kernels.requantize import Activation, Gate, RoundSite
 from fxptrain.kernels.update_site import Runs
+from fxptrain.nn.layers.gathering import Gathering
 from fxptrain.nn.layers.storage import NOTHING, Storage
 from fxptrain.nn.layers.windows import BOTH, NONE, Pair, Sides, Windows
 from fxptrain.nn.state.arena import Buffer
@@ -106,10 +108,13 @@ class LayerSpec(ABC):
     ----------
     least_inputs, most_inputs : int
         How many tensors it may read.
+    way_out : str
+        What to do where somebody has no form for it.
     """
 
     least_inputs: ClassVar[int] = 1
     most_inputs: ClassVar[int] = 1
+    way_out: ClassVar[str] = "Leave the layer out, or register a form for it."
 
     type: str = ""
     name: str | None = None
@@ -419,6 +424,7 @@ class Stage(ABC):
     rounds = True  # whether the output has a format of its own, into which values are rounded
     reads_packed = False  # whether its parameters may be packed bit by bit
     commutes = False  # whether a function of each value behind it may as well come before it
+    constants: Mapping[str, float] = MappingProxyType({})  # what parameters start from that are not drawn
 
     def __init__(self, layer: int, name: str, in_shapes: Sequence[Shape], out_shape: Shape) -> None:
         self.layer, self.name, self.in_shapes, self.out_shape = layer, name, tuple(in_shapes), out_shape
@@ -429,6 +435,11 @@ class Stage(ABC):
         self.function = IDENTITY
         self.trains: tuple[str, ...] = ()  # names of the parameters that training changes, see `nn.graph`
         self.parameters: tuple[ParameterArray, ...] = ()
+
+    @property
+    def gathering(self) -> Gathering | None:
+        """How a step adds something up over the whole batch for it; None where it need not."""
+        return None
 
     @property
     def trains_weights(self) -> bool:
@@ -545,6 +556,13 @@ class Stage(ABC):
         """Products in one sum of the input error, where no border cuts them off."""
         return 1
 
+    def own_format(self, name: str) -> FxP | None:
+        """Format of a parameter that training measures instead of learning it; None for one that it learns."""
+        return None
+
+    def follow_input(self) -> None:  # noqa: B027
+        """Move what was measured to the formats of the inputs as they are now."""
+
     # Export --------------------------------------------------------------------------------------------------------
 
     def row(self) -> Row | None:
@@ -584,6 +602,10 @@ class Stage(ABC):
     @abstractmethod
     def input_error(self, call: ErrorCall) -> Roundings:
         """Write the error at an input from the error at the output; reports the largest absolute sum."""
+
+    def gradient_frac(self, parameter: ParameterArray) -> int:
+        """What a gradient has more fractional bits than the error: for weights the input's."""
+        return 0 if parameter.is_bias else self.x_form.format.frac_bits
 
     def blocks(self, threads: int) -> list[GradientBlock]:
         """The gradient blocks of all parameters, enough for `threads` to work side by side.

@@ -8,6 +8,7 @@ from fxptrain.nn.layers.add import Add
 from fxptrain.nn.layers.conv import Conv2d, Linear
 from fxptrain.nn.layers.depthwise import DepthwiseConv2d
 from fxptrain.nn.layers.layout import Concat, Flatten
+from fxptrain.nn.layers.normalization import BatchNorm
 from fxptrain.nn.layers.pool import AvgPool2d, GlobalAvgPool, MaxPool2d
 from fxptrain.nn.layers.series import AvgPool1d, Conv1d, DepthwiseConv1d, MaxPool1d
 
@@ -15,6 +16,7 @@ __all__ = [
     "Add",
     "AvgPool1d",
     "AvgPool2d",
+    "BatchNorm",
     "Concat",
     "Conv1d",
     "Conv2d",

@@ -76,6 +76,5 @@ def lacks(what: str, layer: object) -> RecipeError:
     "The ONNX writer has no form for layers of type 'maxpool2d'. Leave the layer out, or register a form for it."
     """
     name = type_of(type(layer)) if isinstance(layer, LayerSpec) else str(getattr(layer, "name", type(layer).__name__))
-    return RecipeError(
-        f"{what} has no form for layers of type {name!r}. Leave the layer out, or register a form for it."
-    )
+    way_out = layer.way_out if isinstance(layer, LayerSpec) else LayerSpec.way_out
+    return RecipeError(f"{what} has no form for layers of type {name!r}. {way_out}")

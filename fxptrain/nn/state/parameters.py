@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fxptrain.errors import CheckpointError
+from fxptrain.fixed.convert import quantize
 from fxptrain.fixed.format import FxP
 from fxptrain.fixed.multiplier import Multiplier
 from fxptrain.fixed.rounding import requantize
@@ -184,6 +185,13 @@ class ParameterArray:
             Site.WEIGHT_MOMENTUM_REGRID: Site.BIAS_MOMENTUM_REGRID,
         }
         return stream(self.layer, twins[site] if self.is_bias else site)
+
+    def fill(self, value: float) -> None:
+        """Let all values be one number, or what is nearest to it in their format."""
+        real = np.array([value])
+        self.flat[:] = quantize(real, self.form.format)[0][0]
+        if self.master is not None:
+            self.master[:] = quantize(real, self._value_format)[0][0]
 
     def initialize(self, bound: Multiplier, seed: int) -> None:
         """Uniform in plus and minus `bound`, rounded onto the grid; stochastically for SQPU, so no layer starts dead.

@@ -14,6 +14,7 @@ from fxptrain.nn.engine.step import TrainingStep, training_step
 from fxptrain.nn.model import Model
 from fxptrain.nn.state import packed
 from fxptrain.testing import format_specs, model_specs, optimizer_specs
+from tests.nn.engine.test_step import as_it_may_run
 
 WIDE = s.ModelSpec(
     name="wide",
@@ -93,6 +94,7 @@ def trained(schedule: Schedule, model: Model, sizes: list[int], pixels: bool, **
 def test_same_bits_as_a_fast_step(model_spec, format_spec, optimizer_spec, sizes, pixels, blocks, options) -> None:
     """Parameters, momentum, formats, scales, counters and results are equal, with blocks of any size."""
     fast, lean = (Model.build(model_spec, format_spec, optimizer_spec, seed=5) for _ in range(2))
+    options = as_it_may_run(fast, options)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(packed, "LINE_BYTES", 0)  # pack even where it does not pay
         schedule = Schedule(layers=True, budget=blocks[0], packed=blocks[1])
