@@ -1,7 +1,5 @@
 #include "fxp_dot.h"
 
-#include "fxp_forward_dot.h"
-
 #ifdef FXP_SHORT
 
 void fxp_dot_1x2(const fxp_value *x, FXP_ROM fxp_param *w0, FXP_ROM fxp_param *w1, int32_t count, fxp_forward_sum *sums)

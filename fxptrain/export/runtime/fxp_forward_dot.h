@@ -7,10 +7,7 @@
 #ifndef FXP_FORWARD_DOT_H
 #define FXP_FORWARD_DOT_H
 
-#include "fxp_types.h"
-
-#define FXP_BYTES ((FXP_VALUE_BITS <= 8) && (FXP_PARAM_BITS <= 8) && (FXP_FORWARD_SUM_BITS == 32))
-#define FXP_HALVES ((FXP_VALUE_BITS > 8) && (FXP_VALUE_BITS <= 16) && (FXP_PARAM_BITS > 8) && (FXP_PARAM_BITS <= 16))
+#include "fxp_dot.h"
 
 #if FXP_MVE && FXP_BYTES
 #include <arm_mve.h>
@@ -26,6 +23,7 @@ typedef struct {
 #if FXP_MVE && FXP_BYTES
 
 #define FXP_LANES 16
+#define FXP_DOT static __attribute__((noinline)) /* in registers of its own; of its caller's, too few are left */
 typedef int8x16_t fxp_part;
 
 static inline fxp_part fxp_take(const int8_t **at)
@@ -96,20 +94,9 @@ static inline fxp_forward_sum fxp_add_part(fxp_forward_sum sum, fxp_part x, fxp_
 
 #define FXP_LANES 1
 
-/* Thumb-1 has eight registers for operands: its loops are short. Thumb-2 has as many as three channels at a time need, and
- * the loop's own instructions cost as much as a product. */
-#if defined(__thumb__) && !defined(__thumb2__)
-#define FXP_SHORT 1
-#elif defined(__thumb2__)
-#define FXP_THREE 1
-#endif
-
 #endif
 
 #ifdef FXP_SHORT
-
-/* One input and two channels; sums[0] and sums[1] hold what they begin with. Not inlined, for its registers' sake. */
-void fxp_dot_1x2(const fxp_value *x, FXP_ROM fxp_param *w0, FXP_ROM fxp_param *w1, int32_t count, fxp_forward_sum *sums);
 
 static inline fxp_sums fxp_dot_2x2(const fxp_value *x0, const fxp_value *x1, FXP_ROM fxp_param *w0, FXP_ROM fxp_param *w1,
                                    int32_t count, int32_t start0, int32_t start1)
@@ -134,9 +121,13 @@ static inline fxp_sums fxp_dot_1x4(const fxp_value *x, FXP_ROM fxp_param *w0, in
 
 #else
 
+#ifndef FXP_DOT
+#define FXP_DOT static inline
+#endif
+
 /* Two inputs and two channels, each read once for two products; sums begin with what the channel's shall begin with. */
-static inline fxp_sums fxp_dot_2x2(const fxp_value *x0, const fxp_value *x1, FXP_ROM fxp_param *w0, FXP_ROM fxp_param *w1,
-                                   int32_t count, int32_t start0, int32_t start1)
+FXP_DOT fxp_sums fxp_dot_2x2(const fxp_value *x0, const fxp_value *x1, FXP_ROM fxp_param *w0, FXP_ROM fxp_param *w1,
+                             int32_t count, int32_t start0, int32_t start1)
 {
     fxp_forward_sum s00 = start0, s01 = start1, s10 = start0, s11 = start1;
     int32_t left = count;
@@ -200,7 +191,7 @@ static inline fxp_sums fxp_dot_2x2(const fxp_value *x0, const fxp_value *x1, FXP
 }
 
 /* One input and four channels, whose weights are `count` apart. */
-static inline fxp_sums fxp_dot_1x4(const fxp_value *x, FXP_ROM fxp_param *w0, int32_t count, fxp_sums start)
+FXP_DOT fxp_sums fxp_dot_1x4(const fxp_value *x, FXP_ROM fxp_param *w0, int32_t count, fxp_sums start)
 {
     FXP_ROM fxp_param *w1 = w0 + count;
     FXP_ROM fxp_param *w2 = w1 + count;
@@ -264,12 +255,6 @@ static inline fxp_sums fxp_dot_1x4(const fxp_value *x, FXP_ROM fxp_param *w0, in
     sums.of[3] = s3;
     return sums;
 }
-
-#ifdef FXP_THREE
-/* Two inputs and three channels, whose weights are `count` apart; sums: x0 w0, x0 w1, x0 w2, x1 w0, x1 w1, x1 w2. */
-void fxp_dot_2x3(const fxp_value *x0, const fxp_value *x1, FXP_ROM fxp_param *w0, int32_t count, const int32_t start[3],
-                 fxp_forward_sum sums[6]);
-#endif
 
 #endif
 

@@ -78,12 +78,6 @@ static void gradient_of(const fxp_step *step, int32_t i, int32_t c, fxp_gradient
     }
 }
 
-static uint64_t larger(uint64_t peak, int64_t value)
-{
-    const uint64_t size = (value < 0) ? (uint64_t)-value : (uint64_t)value;
-    return (size > peak) ? size : peak;
-}
-
 /* Update channels c and, if there is one, c + 1: neighbours in the numbering of draws share blocks of the generator. */
 static void update_weights(const fxp_step *step, int32_t i, int32_t c, const fxp_gradient_sum *sums, fxp_update_site *site)
 {
@@ -113,7 +107,7 @@ static void weights_step(fxp_step *step, int32_t i, uint64_t *peak)
         for (j = 0; (j < 2) && (c + j < s->co); j++) {
             gradient_of(step, i, c + j, sums + j * taps);
             for (k = 0; (k < taps) && (peak != NULL); k++) {
-                *peak = larger(*peak, sums[j * taps + k]);
+                *peak = fxp_larger(*peak, sums[j * taps + k]);
             }
         }
         if (peak == NULL) {
@@ -135,7 +129,7 @@ static void bias_step(fxp_step *step, int32_t i, uint64_t *peak)
     for (c = 0; c < s->co; c++) {
         const int64_t total = bias_gradient_of(step, i, c);
         if (peak != NULL) {
-            *peak = larger(*peak, total);
+            *peak = fxp_larger(*peak, total);
         } else {
             fxp_update(&site, &bias[c], &momentum[c], total, (uint32_t)c);
         }
