@@ -119,9 +119,7 @@ void fxp_add_channels(fxp_error_sum *sums, const fxp_channels *from, int32_t at,
 {
     const fxp_error_sum e0 = from->of[0], e1 = from->of[1], e2 = from->of[2], e3 = from->of[3];
     FXP_ROM fxp_param *w0 = from->w[0] + at;
-    FXP_ROM fxp_param *w1 = from->w[1] + at;
-    FXP_ROM fxp_param *w2 = from->w[2] + at;
-    FXP_ROM fxp_param *w3 = from->w[3] + at;
+    FXP_ROM fxp_param *w1, *w2, *w3;
     int32_t left;
     if (from->count < FXP_TOGETHER) {
         for (left = 0; left < from->count; left++) {
@@ -129,6 +127,9 @@ void fxp_add_channels(fxp_error_sum *sums, const fxp_channels *from, int32_t at,
         }
         return;
     }
+    w1 = from->w[1] + at;
+    w2 = from->w[2] + at;
+    w3 = from->w[3] + at;
     for (left = count; left > 0; left--) {
         *sums++ += e0 * *w0++ + e1 * *w1++ + e2 * *w2++ + e3 * *w3++;
     }
@@ -138,9 +139,7 @@ void fxp_add_positions(fxp_gradient_sum *sums, const fxp_positions *from, int32_
 {
     const fxp_gradient_sum e0 = from->of[0], e1 = from->of[1], e2 = from->of[2], e3 = from->of[3];
     const fxp_value *x0 = from->x[0] + at;
-    const fxp_value *x1 = from->x[1] + at;
-    const fxp_value *x2 = from->x[2] + at;
-    const fxp_value *x3 = from->x[3] + at;
+    const fxp_value *x1, *x2, *x3;
     int32_t left;
     if (from->count < FXP_TOGETHER) {
         for (left = 0; left < from->count; left++) {
@@ -148,6 +147,9 @@ void fxp_add_positions(fxp_gradient_sum *sums, const fxp_positions *from, int32_
         }
         return;
     }
+    x1 = from->x[1] + at;
+    x2 = from->x[2] + at;
+    x3 = from->x[3] + at;
     for (left = count; left > 0; left--) {
         *sums++ += e0 * *x0++ + e1 * *x1++ + e2 * *x2++ + e3 * *x3++;
     }

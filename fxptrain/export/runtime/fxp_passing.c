@@ -1,6 +1,6 @@
 /* Which errors pass a value, and how they are rounded behind it. */
-#include "fxp_step.h"
 #include "fxp_stage.h"
+#include "fxp_step.h"
 
 #if FXP_TRAINING
 
