@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fxptrain.data.arrays import Data, labels_of, parts_of_arrays, table_of
-from fxptrain.data.labels import class_numbers
+from fxptrain.data.labels import class_numbers, values_of
+from fxptrain.data.reading import Reading
 from fxptrain.data.signature import Signature
 from fxptrain.data.sources import dataset_of
 from fxptrain.errors import CheckpointError, FxptrainError
@@ -32,16 +33,17 @@ from fxptrain.nn.engine.schedule import Schedule
 from fxptrain.nn.graph import build_graph
 from fxptrain.nn.layers.contract import LayerSpec
 from fxptrain.nn.model import Model
-from fxptrain.nn.spec import FormatSpec, Init, Loss, OptimizerSpec
+from fxptrain.nn.spec import FormatSpec, Init, Loss, OptimizerSpec, Target
 from fxptrain.recipe import Recipe, load_recipe, make_recipe, parse_written
 from fxptrain.recipe.schema import AugmentationSpec, DataSpec, ScheduleSpec, StoppingSpec, TrainingSpec
 from fxptrain.run import report
 from fxptrain.run.checkpoint import read_checkpoint, write_checkpoint
 from fxptrain.run.directory import RunDirectory
 from fxptrain.run.evaluation import Evaluation, Run, build_model, evaluate, load_run, predict, restored
+from fxptrain.run.inputs import reading_of
 from fxptrain.run.metrics import MetricsFile, mean_loss, share
 from fxptrain.run.progress import Progress
-from fxptrain.run.start import SCALE, Source, read_start
+from fxptrain.run.start import SCALE, TARGET_SCALE, Source, read_start
 from fxptrain.run.task import prepare
 from fxptrain.run.training import Callback, Loop, RunResult, State, begun, remembered
 
@@ -55,12 +57,12 @@ class Step(NamedTuple):
     ----------
     loss : float
         Mean of the batch, in natural-log units.
-    accuracy : float
-        Share of its samples whose class was right.
+    accuracy : float, optional
+        Share of its samples whose class was right; None of values.
     """
 
     loss: float
-    accuracy: float
+    accuracy: float | None
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,8 @@ class Sequential:
         Of the model; messages and exports use it.
     loss : {"cross-entropy", "squared-error"}
         What training makes small.
+    target : {"class", "values", "input"}
+        What outputs are compared with: classes, vectors of real numbers or the inputs, see `ModelSpec`.
     init : {"uniform", "kaiming", "xavier", "zero", "data"}
         How far initial weights reach, see `ModelSpec`.
     formats, optimizer, schedule, training, data, early_stopping, augmentation : mapping or dataclass, optional
@@ -129,8 +133,9 @@ class Sequential:
 
     def __init__(
         self, layers: Sequence[LayerSpec], *, input_shape: int | Sequence[int], name: str = "model",
-        loss: Loss = "cross-entropy", init: Init = "kaiming", formats: FormatSpec | Section | None = None,
-        optimizer: OptimizerSpec | Section | None = None, schedule: ScheduleSpec | Section | None = None,
+        loss: Loss = "cross-entropy", target: Target = "class", init: Init = "kaiming",
+        formats: FormatSpec | Section | None = None, optimizer: OptimizerSpec | Section | None = None,
+        schedule: ScheduleSpec | Section | None = None,
         training: TrainingSpec | Section | None = None, data: DataSpec | Section | None = None,
         early_stopping: StoppingSpec | Section | None = None,
         augmentation: AugmentationSpec | Section | None = None,
@@ -143,7 +148,7 @@ class Sequential:
         table: dict[str, Any] = {key: _table(value) for key, value in sections.items() if value is not None}
         table["model"] = {
             "name": name, "input_shape": _shape(input_shape), "layers": [_table(layer) for layer in layers],
-            "loss": loss, "init": init,
+            "loss": loss, "target": target, "init": init,
         }  # fmt: skip
         self._begin_with(make_recipe(table, "Sequential"))
         self._names_data = self.recipe.data.name != DataSpec().name or (isinstance(data, Mapping) and "name" in data)
@@ -296,10 +301,10 @@ class Sequential:
         Parameters
         ----------
         x, y : array_like (n, ...) and (n,), or tables and columns of pandas
-            Inputs and labels, as numbers from 0 or as texts; all of them are trained on. Of a table, `y` may be the
-            name of the column of the labels. Without `y`, `x` is what `fxptrain.train` takes as data: a `Dataset`, a
-            name, a path, a mapping of arrays; left out, it is the data that the recipe names. Those have test splits of
-            their own.
+            Inputs and labels, as numbers from 0 or as texts, or values (n,) or (n, k); all of them are trained on. Of a
+            table, `y` may be the name of the column of the labels. A model of its inputs needs no `y`. Without `y`, `x`
+            is what `fxptrain.train` takes as data: a `Dataset`, a name, a path, a mapping of arrays; left out, it is
+            the data that the recipe names. Those have test splits of their own.
         validation : (x, y) or int, optional
             Samples to validate on after each epoch, or how many of the others to take.
         test : (x, y), optional
@@ -362,7 +367,7 @@ class Sequential:
             chosen = order[batch]
             yield loop.task.augmented(chosen, loop.position.epoch), self._named(train.labels[chosen])
 
-    def step(self, x: Any, y: Any, *, lr: float | None = None) -> Step:
+    def step(self, x: Any, y: Any = None, *, lr: float | None = None) -> Step:
         """Train on one batch, by the learning rate of the schedule or another.
 
         Parameters
@@ -379,11 +384,10 @@ class Sequential:
         signature = loop.task.signature
         inputs, _, _ = table_of(x, "`x`", signature.columns)
         values, _ = signature.numbers(signature.shaped(inputs, "`x`"), "`x`")
-        numbers, texts = class_numbers([(labels_of(y, "`y`"), "`y`")])
-        labels = signature.labels(numbers[0], texts, texts is not None, "`y`")
         rate = None if lr is None else Multiplier.from_real(lr)
-        result = loop.train_on(loop.rule.raw(values), labels, rate)
-        return Step(mean_loss(result.loss_sum, result.samples) or 0.0, share(result.correct, result.samples) or 0.0)
+        result = loop.train_on(loop.rule.raw(values), _labels(y, signature, len(values)), rate)
+        accuracy = None if signature.target != "class" else share(result.correct, result.samples) or 0.0
+        return Step(mean_loss(result.loss_sum, result.samples) or 0.0, accuracy)
 
     def end_epoch(self) -> dict[str, Any]:
         """End an epoch of a loop of one's own: validate, move a `plateau` schedule, return the record."""
@@ -415,20 +419,24 @@ class Sequential:
             like = remembered(out)
         elif self.has_seen_data and start is None:
             like, own = self.run.signature, self.run.recipe.data
-            changes |= {f"data.{key}": getattr(own, key) for key in SCALE} | {"start": None}
+            changes |= {f"data.{key}": getattr(own, key) for key in (*SCALE, *TARGET_SCALE)}
+            changes |= {"start": None}
         known = start.signature if like is None and start is not None else like
         columns = None if known is None else known.columns
         if isinstance(validation, int):
             changes["data.validation"] = validation
         pair = None if isinstance(validation, int) else validation
-        task = prepare(self.recipe.changed(changes), _data(x, y, pair, test, columns), like, start=start)
+        recipe = self.recipe.changed(changes)
+        task = prepare(recipe, _data(x, y, pair, test, columns, reading_of(recipe)), like, start=start)
         fresh = resume or start is not None or not self.has_seen_data
         return begun(task, out=out, resume=resume, model=None if fresh else self.run.model, **options)
 
     # What it gives -----------------------------------------------------------------------------------------------
 
     def evaluate(self, x: Any = None, y: Any = None, *, threads: int | None = None) -> Evaluation:
-        """Loss, accuracy and confusion on samples; without any, on the test split of the data it was trained on.
+        """Loss, accuracy and confusion on samples, or errors of values.
+
+        Without any samples, on the test split of the data it was trained on.
 
         Parameters
         ----------
@@ -437,28 +445,46 @@ class Sequential:
         """
         return evaluate(self.run, x if y is None else (x, y), threads=threads)
 
-    def score(self, x: Any, y: Any) -> float:
-        """Share of right answers."""
-        return self.evaluate(x, y).accuracy
+    def score(self, x: Any, y: Any = None) -> float:
+        """Share of right answers; of values R2, of which 1 is perfect and 0 no better than their mean."""
+        found = self.evaluate(x, y)
+        of_values = found.regression.r2 if found.regression is not None else None
+        return (found.accuracy if found.accuracy is not None else of_values) or 0.0
 
     def logits(self, x: Any, *, threads: int | None = None) -> npt.NDArray[np.int32]:
         """Raw outputs (n, classes) of the last layer, see `fxptrain.predict`."""
         return predict(self.run, x, threads=threads)
 
     def predict(self, x: Any, *, threads: int | None = None) -> npt.NDArray[Any]:
-        """Classes of samples: texts where the labels were texts, else numbers."""
-        return self._named(self.logits(x, threads=threads).argmax(axis=1).astype(np.int32))
+        """Classes of samples: texts where the labels were texts, else numbers. Of vectors, float64 (n, outputs).
+
+        Values are in their own units, inputs as the model reads them.
+        """
+        logits = self.logits(x, threads=threads)
+        if self.run.model.loss.of_vectors:
+            return self.run.targets.real(logits)
+        return self._named(logits.argmax(axis=1).astype(np.int32))
 
     def predict_proba(self, x: Any, *, threads: int | None = None) -> npt.NDArray[np.float64]:
-        """Probabilities (n, classes): the softmax of the outputs as real numbers."""
+        """Probabilities (n, classes): the softmax of the outputs as real numbers.
+
+        Raises
+        ------
+        FxptrainError
+            If the model has learned no classes.
+        """
+        if self.run.model.loss.of_vectors:
+            raise FxptrainError(
+                f"Model {self.name!r} has learned no classes, so there are no probabilities; `predict`."
+            )
         logits = self.logits(x, threads=threads)
         real = np.ldexp(logits.astype(np.float64), -self.run.model.stages[-1].y_form.format.frac_bits)
         powers = np.exp(real - real.max(axis=1, keepdims=True))
         found: npt.NDArray[np.float64] = powers / powers.sum(axis=1, keepdims=True)
         return found
 
-    def _named(self, numbers: npt.NDArray[np.int32]) -> npt.NDArray[Any]:
-        """Class numbers as the labels were."""
+    def _named(self, numbers: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Class numbers, or values, as the labels were."""
         signature = self.run.signature
         return np.array(signature.classes)[numbers] if signature.texts else numbers
 
@@ -540,16 +566,30 @@ def _shape(given: int | Sequence[int]) -> list[int]:
     return {1: [1, 1, *shape], 2: [*shape, 1]}.get(len(shape), shape)
 
 
+def _labels(y: Any, signature: Signature, samples: int) -> npt.NDArray[Any]:
+    """Labels of a batch in the run's numbers, or its values."""
+    if y is None and signature.target == "input":
+        return np.zeros(samples, np.int32)
+    given = labels_of(y, "`y`")
+    if signature.target == "values":
+        return signature.labels(values_of(given, "`y`"), None, False, "`y`")
+    numbers, texts = class_numbers([(given, "`y`")])
+    return signature.labels(numbers[0], texts, texts is not None, "`y`")
+
+
 def _data(
-    x: Any, y: Any, validation: tuple[Any, Any] | None, test: tuple[Any, Any] | None, columns: Sequence[str] | None
-) -> Data | None:
+    x: Any, y: Any, validation: tuple[Any, Any] | None, test: tuple[Any, Any] | None, columns: Sequence[str] | None,
+    reading: Reading,
+) -> Data | None:  # fmt: skip
     """What is trained on: arrays, all of them where no test is asked for; or data as `fxptrain.train` takes them."""
     if y is None and isinstance(x, tuple):
         x, y = x
-    if y is None:
+    alone = y is None and reading.optional and hasattr(x, "shape")
+    if y is None and not alone:
         if validation is not None or test is not None:
             raise FxptrainError("`validation` and `test` go with arrays `x` and `y`; other data have their own splits.")
         return x  # type: ignore[no-any-return]
     given = {"train": (x, y), "val": validation, "test": test}
     arrays = {f"{role}_{split}": pair[i] for split, pair in given.items() if pair for i, role in enumerate("xy")}
-    return dataset_of(parts_of_arrays(arrays, columns=columns), tested=False)
+    arrays = {name: array for name, array in arrays.items() if array is not None}
+    return dataset_of(parts_of_arrays(arrays, reading, columns), tested=False)

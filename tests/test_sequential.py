@@ -250,7 +250,7 @@ def test_initialization() -> None:
         ({"layers": [layers.Flatten()]}, RecipeError, "has no layer with parameters"),
         ({"schedule": {"rate": 1}}, RecipeError, "`schedule.rate` is no key of .schedule."),
         ({"formats": fxptrain.FormatSpec(mode="fixed")}, RecipeError, "needs `formats.param_frac`"),
-        ({"early_stopping": {}}, RecipeError, "watches the validation loss"),
+        ({"early_stopping": {}}, RecipeError, "watches the validation split"),
         ({"input_shape": (6, 6, 1, 1)}, RecipeError, "model.input_shape"),
         ({"input_shape": 0}, RecipeError, "model.input_shape"),
     ],

@@ -191,8 +191,11 @@ def evaluate(run: Path, data: str | None, best: bool, threads: int | None, as_js
     if as_json:
         click.echo(json.dumps(summary))
     else:
-        columns = shutil.get_terminal_size().columns
-        click.echo(texts.summary_text(summary) + "\n\n" + texts.confusion_text(summary, columns))
+        click.echo(texts.summary_text(summary))
+        if "confusion" in summary:
+            click.echo("\n" + texts.confusion_text(summary, shutil.get_terminal_size().columns))
+        elif len(summary.get("values", ())) > 1:
+            click.echo("\n" + texts.values_text(summary))
 
 
 @cli.command(short_help="What a recipe or a run is made of; the list of recipes.")
@@ -228,7 +231,9 @@ def info(run_or_recipe: str | None, bits: int | None, layers: bool, as_json: boo
 def predict(run: Path, file: Path, best: bool, threads: int | None, as_json: bool) -> None:
     """Classes of the samples in FILE (.npy, .npz, .csv without labels, IDX, pictures), a line each.
 
-    With --json: class numbers and names, and the logits as raw integers with their fractional bits.
+    Of a model of values the values, with commas; of one of its inputs how far off a sample is, and whether that is an
+    anomaly. With --json: class numbers and names, or values, or errors; and the outputs as raw integers with their
+    fractional bits.
     """
     from fxptrain.data.unlabelled import load_inputs
     from fxptrain.run import evaluation
@@ -237,15 +242,11 @@ def predict(run: Path, file: Path, best: bool, threads: int | None, as_json: boo
     inputs, notes = load_inputs(file, loaded.signature)
     for note in notes:
         evaluation.notes_log.warning(note)
-    logits = evaluation.predict(loaded, inputs, threads=threads)
-    numbers = logits.argmax(axis=1).tolist()
-    names = [loaded.classes[number] for number in numbers]
+    facts, lines = evaluation.answers(loaded, inputs, threads=threads)
     if as_json:
-        form = loaded.model.stages[-1].y_form.format
-        facts = {"numbers": numbers, "names": names, "logits": logits.tolist(), "logits_frac_bits": form.frac_bits}
-        click.echo(json.dumps({"recipe": loaded.recipe.name, "samples": len(names)} | facts))
+        click.echo(json.dumps({"recipe": loaded.recipe.name, "samples": len(lines)} | facts))
     else:
-        click.echo("\n".join(map(one_line, names)))
+        click.echo("\n".join(map(one_line, lines)))
 
 
 def _chosen_recipe(name: str | None, out: Path | None, resume: bool, start: str | None) -> Recipe:

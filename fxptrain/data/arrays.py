@@ -35,7 +35,7 @@ def parts_of_arrays(data: Arrays, reading: Reading | None = None, columns: Seque
         columns of pandas; instead of labels the name of the table's column that has them. Names are understood as those
         of an NPZ file (`fxptrain.data.npz.read_npz`).
     reading : Reading, optional
-        Its `arrays` say which names are meant.
+        Its `arrays` say which names are meant, and it knows what labels are.
     columns : sequence of str, optional
         Columns that a table must have, in the order wanted; others are left out.
 
@@ -54,12 +54,13 @@ def parts_of_arrays(data: Arrays, reading: Reading | None = None, columns: Seque
             raise DataError(f"`data` are {len(data)} arrays; a pair (x, y) is expected, or a mapping with their names.")
         data = {"x": data[0], "y": data[1]}
     roles = places({str(name): _shape(value) for name, value in data.items()}, "`data`", reading, _WAY_OUT)
-    label, names, notes = None, None, []
+    label, names, values, notes = None, None, None, []
     arrays = {}
     data = {str(name): value for name, value in data.items()} | _label_columns(data, roles)
     for (split, role), name in roles.items():
         if role == "y":
             label = label or getattr(data[name], "name", None)
+            values = values or _texts(getattr(data[name], "columns", ()))
             arrays[name] = labels_of(data[name], f"`{name}`")
             continue
         wanted = columns if columns is not None else names
@@ -69,9 +70,15 @@ def parts_of_arrays(data: Arrays, reading: Reading | None = None, columns: Seque
     classes = class_array(data, roles)
     if classes is not None:
         arrays[classes] = labels_of(data[classes], f"`{classes}`")
-    parts = parts_of(AT_HAND, "`data`", arrays, roles)
+    parts = parts_of(AT_HAND, "`data`", arrays, roles, reading)
     title = label if isinstance(label, str) else None
-    return Parts(parts.name, parts.splits, parts.classes, names, title, parts.texts, tuple(notes))
+    own = values if reading is not None and reading.values else None
+    return Parts(parts.name, parts.splits, parts.classes or own, names, title, parts.texts, tuple(notes))
+
+
+def _texts(names: Any) -> tuple[str, ...] | None:
+    """Names of columns that are texts; None of others."""
+    return tuple(names) if len(names) and all(isinstance(name, str) for name in names) else None
 
 
 def _label_columns(data: Mapping[str, Any], roles: Places) -> dict[str, Any]:

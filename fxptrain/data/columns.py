@@ -27,6 +27,7 @@ class Columns:
     names: list[str] | None
     skip: bool
     label: int | None = None
+    values: list[int] = field(default_factory=list)  # to be learned, in the place of a label
     ignored: set[int] = field(default_factory=set)
     order: list[int] | None = None  # of the features; None: as they stand
     index: bool = False  # the first column may be one
@@ -36,7 +37,7 @@ class Columns:
         """Columns of the features, in order."""
         if self.order is not None:
             return self.order
-        return [i for i in range(self.width) if i != self.label and i not in self.ignored]
+        return [i for i in range(self.width) if i != self.label and i not in self.ignored and i not in self.values]
 
 
 def number(text: str) -> float | None:
@@ -71,7 +72,7 @@ def layout_of(path: Path, cells: list[str], reading: Reading, columns: Sequence[
             f"{path}: its first row, {', '.join(cells[:3])} ..., is taken for column numbers, not for a sample; "
             "--no-header says otherwise."
         )
-    if labelled:
+    if labelled and not (reading.optional and reading.label is None):
         _choose_by_place(path, layout, reading, strict=columns is None)
     wanted = None if columns is None else len(columns)
     found = len(layout.features()) - layout.index
@@ -90,7 +91,7 @@ def _is_header(cells: list[str], reading: Reading) -> bool:
     lowered = [cell.lower() for cell in cells]
     if any(name in lowered for name in LABEL_NAMES):
         return True
-    if reading.label is not None and reading.label in cells and number(reading.label) is None:
+    if any(label in cells and number(label) is None for label in reading.said):
         return True
     named = lowered[1:] if lowered[0] in _NAMELESS else lowered
     return bool(named) and all(number(cell) is None and cell not in GAPS for cell in named)
@@ -108,14 +109,20 @@ def _choose_named(path: Path, layout: Columns, reading: Reading, columns: Sequen
     double = next((name for i, name in enumerate(names) if name in names[:i]), None)
     if double is not None:
         raise DataError(f"{path}: two columns are called {double!r}; give each a name of its own.")
-    layout.label = _label_place(path, names, reading.label, labelled)
-    if not labelled and layout.label is not None:  # whatever stands there
-        layout.ignored.add(layout.label)
-        layout.label = None
+    needed = labelled and not (reading.optional and reading.label is None)
+    said: Sequence[str | None] = reading.said or [None]
+    found = [_label_place(path, names, label, needed) for label in said]
+    places = [place for place in found if place is not None]
+    if not labelled:  # whatever stands there
+        layout.ignored.update(places)
+    elif reading.values:
+        layout.values = places
+    elif places:
+        (layout.label,) = places
     if columns is None:
         return
     layout.order, others = in_order(names, columns, str(path))
-    others = [i for i in others if i != layout.label]
+    others = [i for i in others if i != layout.label and i not in layout.values]
     unknown = [names[i] for i in others if i not in layout.ignored and not (i == 0 and layout.index)]
     if unknown:
         layout.notes.append(f"{path}: left out, as it is not trained on: {listed(unknown)}.")
@@ -161,17 +168,25 @@ def _label_place(path: Path, names: list[str], wanted: str | None, labelled: boo
 
 def _choose_by_place(path: Path, layout: Columns, reading: Reading, *, strict: bool) -> None:
     """The label of a table without a header: the first column, or the one with a number."""
-    if reading.label is None or not (strict or number(reading.label)):
-        layout.label = int(layout.index)
+    if not reading.said or not (strict or all(map(number, reading.said))):
+        places = [int(layout.index)]
         layout.notes.append(f"{path}: has no header; its first column is taken for the label (--label N: another).")
-        return
-    place = number(reading.label)
+    else:
+        places = [_numbered_place(path, layout, label) for label in reading.said]
+    if reading.values:
+        layout.values = places
+    else:
+        (layout.label,) = places
+
+
+def _numbered_place(path: Path, layout: Columns, label: str) -> int:
+    place = number(label)
     if place is None or not place.is_integer() or not 1 <= place <= layout.width:
         raise DataError(
-            f"{path}: has no header, so the label cannot be called {reading.label!r}; give the number of its column, 1 "
+            f"{path}: has no header, so the label cannot be called {label!r}; give the number of its column, 1 "
             f"to {layout.width}."
         )
-    layout.label = int(place) - 1
+    return int(place) - 1
 
 
 def listed(names: Iterable[str] | None) -> str:

@@ -11,7 +11,7 @@ import csv
 import itertools
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fxptrain.data.columns import GAPS, Columns, layout_of, listed, number
-from fxptrain.data.dataset import MAX_CLASSES, Inputs, Parts
+from fxptrain.data.dataset import LEARN_VALUES, MAX_CLASSES, Inputs, Labels, Parts
 from fxptrain.data.reading import Reading
 from fxptrain.errors import DataError
 from fxptrain.sizes import check_bytes, regular_size
@@ -32,7 +32,10 @@ _INT32_MAX: Final = 2.0**31 - 128  # the largest float32 below 2**31
 
 @dataclass(frozen=True, eq=False)
 class _Table:
-    """What one file holds; `codes` (n,) point into `labels`, the label texts in the order of their appearance."""
+    """What one file holds; `codes` (n,) point into `labels`, the label texts in the order of their appearance.
+
+    Values to be learned, float32 (n, k) with their names, stand in the place of both.
+    """
 
     path: Path
     columns: tuple[str, ...] | None
@@ -41,6 +44,8 @@ class _Table:
     codes: npt.NDArray[np.int64]
     labels: list[str]
     notes: list[str]
+    values: Inputs | None = None
+    named: tuple[str, ...] | None = None
 
 
 def read_csv(
@@ -55,7 +60,7 @@ def read_csv(
         UTF-8 text with commas; lines that begin with # are comments. Every cell is a number, but those of the label: a
         class number from 0 or a name. Whole numbers 0 to 255 are pixels (see `pixels_or_reals`), anything else real.
     reading : Reading, optional
-        Says which column is the label, and whether the first row is a header.
+        Says which column is the label and what labels are, and whether the first row is a header.
     columns : sequence of str, optional
         Features that a header must name, in the order wanted; others are left out. Without a header there must be as
         many.
@@ -91,10 +96,10 @@ def read_csv(
             f"{tables[1].path}: has {tables[1].features.shape[1]} features ({listed(tables[1].columns)}), "
             f"{train.name} has {tables[0].features.shape[1]} ({listed(tables[0].columns)})."
         )
-    numbers, classes, texts = _number_labels(tables)
+    labels, classes, texts = _labels(tables, reading)
     splits = {
-        split: (table.features, number[table.codes].astype(np.int32), str(table.path))
-        for split, number, table in zip(("train", "test") if test else ("all",), numbers, tables, strict=True)
+        split: (table.features, found, str(table.path))
+        for split, found, table in zip(("train", "test") if test else ("all",), labels, tables, strict=True)
     }
     notes = tuple(dict.fromkeys(note for table in tables for note in table.notes))
     return Parts(train.stem, splits, classes, tables[0].columns, tables[0].label, texts, notes)
@@ -178,8 +183,12 @@ def _read_table(path: Path, file: IO[str], reading: Reading, columns: Sequence[s
     features = values[:, chosen[0] : chosen[-1] + 1] if _in_a_row(chosen) else values[:, chosen]
     names = None if layout.names is None else tuple(layout.names[i] for i in chosen)
     label = None if layout.label is None or layout.names is None else layout.names[layout.label]
-    numbers = np.empty(0, np.int64) if layout.label is None else values[:, layout.label].astype(np.int64)
-    return _Table(path, names, label, _whole(features), numbers, list(codes), layout.notes)
+    numbers = np.zeros(len(values), np.int64) if layout.label is None else values[:, layout.label].astype(np.int64)
+    table = _Table(path, names, label, _whole(features), numbers, list(codes), layout.notes)
+    if not layout.values:
+        return table
+    goals = None if layout.names is None else tuple(layout.names[i] for i in layout.values)
+    return replace(table, label=reading.label, values=np.ascontiguousarray(values[:, layout.values]), named=goals)
 
 
 def _skipped(line: str) -> bool:
@@ -267,13 +276,31 @@ def _problem(cell: str, *, is_label: bool) -> str | None:
     return None
 
 
-def _number_labels(tables: list[_Table]) -> tuple[list[npt.NDArray[np.int64]], tuple[str, ...], bool]:
-    """Class number of each label text of each table, the names of the classes, and whether they were texts."""
-    known = tables[0].labels
+def _labels(tables: list[_Table], reading: Reading) -> tuple[list[Labels], tuple[str, ...] | None, bool]:
+    """Class numbers or values of the samples of each table, their names, and whether the labels were texts."""
+    values = [table.values for table in tables if table.values is not None]
+    if values:
+        return [*values], tables[0].named, False
+    if not all(table.labels for table in tables):
+        if any(table.labels for table in tables):
+            raise DataError(f"{tables[0].path} and {tables[1].path}: one has labels, the other has none.")
+        return [np.zeros(len(table.features), np.int32) for table in tables], None, False
+    numbers, classes, texts = _number_labels(tables, reading.optional)
+    found = [number[table.codes].astype(np.int32) for number, table in zip(numbers, tables, strict=True)]
+    return found, classes, texts
+
+
+def _number_labels(tables: list[_Table], together: bool) -> tuple[list[npt.NDArray[np.int64]], tuple[str, ...], bool]:
+    """Class number of each label text of each table, the names of the classes, and whether they were texts.
+
+    Those of the first table are all there are, unless they are taken `together`.
+    """
+    known = [text for table in (tables if together else tables[:1]) for text in table.labels]
     if all(number(text) is not None for table in tables for text in table.labels):
         numbers = [np.array([_class_number(text, table.path) for text in table.labels]) for table in tables]
-        return numbers, tuple(str(i) for i in range(int(numbers[0].max()) + 1)), False
-    classes = sorted(known)
+        most = max(int(found.max()) for found in (numbers if together else numbers[:1]))
+        return numbers, tuple(str(i) for i in range(most + 1)), False
+    classes = sorted(set(known))
     for table in tables:
         foreign = [text for text in table.labels if text not in known]
         if foreign:
@@ -286,6 +313,6 @@ def _class_number(text: str, path: Path) -> int:
     if not (0 <= value < MAX_CLASSES and value.is_integer()):  # NaN fails the comparison
         raise DataError(
             f"{path}: label {text} is no class number; labels are whole numbers from 0 to at most "
-            f"{MAX_CLASSES - 1}, or names. Values to be learned as such (regression) are not supported."
+            f"{MAX_CLASSES - 1}, or names. {LEARN_VALUES}"
         )
     return int(value)

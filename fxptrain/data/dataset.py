@@ -19,8 +19,12 @@ MAX_CLASSES: Final = 4096  # more than this are no classes but values
 AT_HAND: Final = "arrays"  # the name of data that are in no file
 TITLES: Final = {"train": "training", "validation": "validation", "test": "test"}  # of splits, in messages
 
+LEARN_VALUES: Final = (
+    'Values to be learned as such (regression) need `target = "values"` and `loss = "squared-error"` in the model.'
+)
+
 Inputs = npt.NDArray[Any]
-Labels = npt.NDArray[np.int32]
+Labels = npt.NDArray[Any]  # class numbers, int32 (n,), or values, float32 (n, k)
 
 
 def check_finite(inputs: Inputs, where: str) -> None:
@@ -52,8 +56,8 @@ class Split:
     ----------
     inputs : uint8 array (n, h, w, c), or float32 array (n, h, w, c)
         Pixels 0 to 255, or real numbers that are quantized once before training.
-    labels : int32 array (n,)
-        Class numbers.
+    labels : int32 array (n,), or float32 array (n, k)
+        Class numbers; or of each sample the values to be learned.
 
     Raises
     ------
@@ -75,14 +79,22 @@ class Split:
             raise DataError(f"`inputs` of shape {self.inputs.shape} hold no values.")
         if not self.inputs.flags.c_contiguous:
             raise DataError("`inputs` must be C-contiguous; use np.ascontiguousarray.")
-        if self.labels.dtype != np.int32 or self.labels.ndim != 1:
+        kind = {1: np.int32, 2: np.float32}.get(self.labels.ndim)
+        if kind is None or self.labels.dtype != kind or 0 in self.labels.shape[1:]:
             raise DataError(
-                f"`labels` are {self.labels.dtype} of shape {self.labels.shape}; they must be int32 of shape (n,)."
+                f"`labels` are {self.labels.dtype} of shape {self.labels.shape}; they must be int32 of shape (n,), or "
+                "values, float32 of shape (n, k)."
             )
         if len(self.inputs) != len(self.labels):
             raise DataError(f"There are {len(self.inputs)} inputs but {len(self.labels)} labels.")
-        if self.inputs.dtype == np.float32:
-            check_finite(self.inputs, "`inputs`")
+        for name, array in (("`inputs`", self.inputs), ("`labels`", self.labels)):
+            if array.dtype == np.float32:
+                check_finite(array, name)
+
+    @property
+    def has_values(self) -> bool:
+        """Whether labels are values to be learned, not class numbers."""
+        return self.labels.ndim == 2
 
     def __len__(self) -> int:
         """Count the samples."""
@@ -114,7 +126,7 @@ class Dataset:
     train, test : Split
         Of the same input shape and dtype; neither is empty, unless `tested` is False.
     classes : tuple of str
-        Name of each class; labels are 0 to ``len(classes) - 1``.
+        Name of each class; labels are 0 to ``len(classes) - 1``. Where labels are values, the name of each.
     validation : Split, optional
         Of the same kind, where the file has one.
     columns : tuple of str, optional
@@ -151,12 +163,22 @@ class Dataset:
             title = TITLES[name]
             if len(split) == 0 and (name != "test" or self.tested):
                 raise DataError(f"{self.name}: the {title} split has no samples.")
-            check_labels(split.labels, len(self.classes), f"{self.name}, {title} split")
+            self._check_labels(split, f"{self.name}, {title} split")
             if self.train.input_shape != split.input_shape or self.train.inputs.dtype != split.inputs.dtype:
                 raise DataError(
                     f"{self.name}: training inputs are {self.train.inputs.dtype} {self.train.input_shape}, "
                     f"{title} inputs {split.inputs.dtype} {split.input_shape}; they must be alike."
                 )
+
+    def _check_labels(self, split: Split, where: str) -> None:
+        if split.has_values != self.train.has_values:
+            raise DataError(f"{where}: some splits have values to be learned, others class numbers.")
+        if not split.has_values:
+            check_labels(split.labels, len(self.classes), where)
+        elif split.labels.shape[1] != len(self.classes):
+            raise DataError(
+                f"{where}: there are {split.labels.shape[1]} values of each sample, {len(self.classes)} in the others."
+            )
 
     def named_splits(self) -> dict[str, Split]:
         """The splits there are: ``train``, ``validation``, ``test``."""
@@ -172,9 +194,10 @@ class Dataset:
         """Its splits and how many classes."""
         counts = ", ".join(f"{len(split):,} {name}" for name, split in self.named_splits().items() if len(split))
         kind = f"{self.input_shape} {self.train.inputs.dtype}"
-        return f"Dataset({self.name!r}: {counts}; {kind}, {len(self.classes)} classes)"
+        what = "values" if self.train.has_values else "classes"
+        return f"Dataset({self.name!r}: {counts}; {kind}, {len(self.classes)} {what})"
 
-    def fitted(self, input_shape: tuple[int, int, int], class_count: int) -> Dataset:
+    def fitted(self, input_shape: tuple[int, int, int], class_count: int | None) -> Dataset:
         """Make the data set fit a model: its input shape and number of classes.
 
         Axes of extent 1 may stand anywhere: samples of (128, 12) are read as (1, 128, 12). A table of features takes
@@ -185,8 +208,8 @@ class Dataset:
         ----------
         input_shape : (h, w, c)
             What the model reads.
-        class_count : int
-            How many outputs the model has.
+        class_count : int, optional
+            How many outputs the model has; left out where the labels have none.
 
         Raises
         ------
@@ -198,16 +221,22 @@ class Dataset:
                 f"{self.name}: inputs have shape {self.input_shape}, the model reads {tuple(input_shape)}."
                 f"{transposition(self.input_shape, input_shape)} Use other data or a model with this input shape."
             )
-        for name, split in self.named_splits().items():
-            check_labels(
-                split.labels, class_count, f"{self.name}, {TITLES[name]} split, for a model of {class_count} outputs"
+        classes = self.classes
+        if self.train.has_values and len(classes) != class_count:
+            raise DataError(
+                f"{self.name}: {len(classes)} values of each sample are to be learned, and the model has {class_count} "
+                "outputs. Give its last layer as many."
             )
-        more = tuple(str(i) for i in range(len(self.classes), class_count))
+        if class_count is not None and not self.train.has_values:
+            for name, split in self.named_splits().items():
+                where = f"{self.name}, {TITLES[name]} split, for a model of {class_count} outputs"
+                check_labels(split.labels, class_count, where)
+            classes = (classes + tuple(str(i) for i in range(len(classes), class_count)))[:class_count]
         shaped: dict[str, Any] = {
             name: replace(split, inputs=split.inputs.reshape(len(split), *input_shape))
             for name, split in self.named_splits().items()
         }
-        return replace(self, classes=(self.classes + more)[:class_count], **shaped)
+        return replace(self, classes=classes, **shaped)
 
 
 @dataclass(frozen=True, eq=False)
@@ -220,7 +249,7 @@ class Parts:
         Of the data set.
     splits : dict
         ``train``, ``validation`` and ``test``, as many as there are, or ``all``: inputs (n, ...) of any number type,
-        class numbers (n,) and a text that begins error messages.
+        class numbers (n,) or values (n, k) and a text that begins error messages.
     classes, columns, label, texts, notes
         As in `Dataset`.
     """
@@ -234,10 +263,12 @@ class Parts:
     notes: tuple[str, ...] = ()
 
     def names(self) -> tuple[str, ...]:
-        """Names of the classes; without any, the numbers up to the largest label of the first split."""
+        """Names of the classes or values; without any, numbers: up to the largest label of the first split."""
         if self.classes is not None:
             return self.classes
         _, labels, _ = next(iter(self.splits.values()))
+        if labels.ndim == 2:
+            return tuple(str(i) for i in range(labels.shape[1]))
         return tuple(str(i) for i in range(int(labels.max(initial=-1)) + 1))
 
 
@@ -248,8 +279,8 @@ def make_split(inputs: Inputs, labels: npt.NDArray[Any], where: str) -> Split:
     ----------
     inputs : array (n, features), (n, h, w) or (n, h, w, c)
         uint8 stays as it is; everything else becomes float32.
-    labels : int array (n,)
-        Class numbers from 0; others become such by `fxptrain.data.labels.class_numbers`.
+    labels : int array (n,), or float array (n, k)
+        Class numbers from 0; others become such by `fxptrain.data.labels.class_numbers`. Or values to be learned.
 
     Raises
     ------
@@ -257,12 +288,14 @@ def make_split(inputs: Inputs, labels: npt.NDArray[Any], where: str) -> Split:
         If a shape, dtype or value cannot be used.
     """
     check_inputs(inputs, where)
-    if labels.ndim != 1 or labels.dtype.kind not in "ui":
+    has_values = labels.ndim == 2 and labels.dtype.kind == "f"
+    if not has_values and (labels.ndim != 1 or labels.dtype.kind not in "ui"):
         raise DataError(
             f"{where}: labels are {labels.dtype} of shape {labels.shape}; "
-            "they must be integer class numbers of shape (n,)."
+            "they must be integer class numbers of shape (n,), or values, real numbers (n, k)."
         )
-    check_labels(labels, MAX_CLASSES, where)
+    if not has_values:
+        check_labels(labels, MAX_CLASSES, where)
     if len(inputs) != len(labels):
         raise DataError(f"{where}: there are {len(inputs)} inputs but {len(labels)} labels.")
     h, w, c = (1, 1, inputs.shape[1]) if inputs.ndim == 2 else (*inputs.shape[1:], 1)[:3]
@@ -270,7 +303,8 @@ def make_split(inputs: Inputs, labels: npt.NDArray[Any], where: str) -> Split:
         values = np.ascontiguousarray(inputs, np.uint8 if inputs.dtype == np.uint8 else np.float32)
     if values.dtype == np.float32:
         check_finite(values, where)
-    return Split(values.reshape(-1, h, w, c), np.ascontiguousarray(labels, np.int32))
+    kind = np.float32 if has_values else np.int32
+    return Split(values.reshape(-1, h, w, c), np.ascontiguousarray(labels, kind))
 
 
 def check_inputs(inputs: Inputs, where: str) -> None:

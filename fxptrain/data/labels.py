@@ -1,4 +1,4 @@
-"""Labels as people keep them, to class numbers: whole numbers of any type, truth values, one-hot rows, texts.
+"""Labels as people keep them, to class numbers: whole numbers of any type, truth values, one-hot rows, texts; values.
 
 What does not belong here: tables (`csv`), and other data's classes brought to a run's (`signature`).
 """
@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from fxptrain.data.dataset import MAX_CLASSES, Labels, check_labels
+from fxptrain.data.dataset import LEARN_VALUES, MAX_CLASSES, Labels, check_finite, check_labels
 from fxptrain.errors import DataError
 
 _ACCEPTED: Final = (
@@ -21,7 +21,7 @@ _ACCEPTED: Final = (
 
 
 def class_numbers(
-    arrays: Sequence[tuple[npt.NDArray[Any], str]],
+    arrays: Sequence[tuple[npt.NDArray[Any], str]], *, together: bool = False
 ) -> tuple[list[Labels], tuple[str, ...] | None]:
     """Class numbers of the labels of all splits of a file, and the classes' names where the labels are texts.
 
@@ -29,11 +29,13 @@ def class_numbers(
     ----------
     arrays : sequence of (array, text)
         Labels (n,), (n, 1) or one-hot (n, classes); the text begins error messages.
+    together : bool
+        Whether texts are known from all arrays; else those of the first are all there are.
 
     Returns
     -------
     list of int32 array (n,), and tuple of str or None
-        Texts are numbered in alphabetical order, those of the first array first of all to occur.
+        Texts are numbered in alphabetical order.
 
     Raises
     ------
@@ -50,10 +52,35 @@ def class_numbers(
     flat = [(_one_axis(labels, where), where) for labels, where in arrays]
     kinds = {labels.dtype.kind in "US" for labels, _ in flat}
     if kinds == {True}:
-        return _numbered_texts(flat)
+        return _numbered_texts(flat, together)
     if kinds == {True, False}:
         raise DataError(f"{flat[0][1]}: some labels are texts, those of {flat[1][1]} are not.")
     return [_whole(labels, where) for labels, where in flat], None
+
+
+def values_of(labels: npt.NDArray[Any], where: str) -> npt.NDArray[np.float32]:
+    """Values to be learned as such, float32 (n, k), of numbers (n,) or (n, k).
+
+    Raises
+    ------
+    DataError
+        If they are no real numbers, or not finite.
+
+    Examples
+    --------
+    >>> values_of(np.array([1, 2]), "y")
+    array([[1.],
+           [2.]], dtype=float32)
+    """
+    if labels.ndim not in (1, 2) or labels.dtype.kind not in "biuf" or 0 in labels.shape[1:]:
+        raise DataError(
+            f"{where}: values to be learned are {labels.dtype} of shape {labels.shape}; they must be numbers (n,) or "
+            "(n, values). For classes leave out `model.target`."
+        )
+    with np.errstate(over="ignore"):
+        found = np.ascontiguousarray(labels.reshape(len(labels), -1), np.float32)
+    check_finite(found, where)
+    return found
 
 
 def _one_axis(labels: npt.NDArray[Any], where: str) -> npt.NDArray[Any]:
@@ -78,16 +105,19 @@ def _whole(labels: npt.NDArray[Any], where: str) -> Labels:
         wrong = np.flatnonzero(~np.isfinite(labels) | (labels != np.trunc(labels)))
         if wrong.size:
             raise DataError(
-                f"{where}: label {labels[wrong[0]]} of sample {wrong[0]} is no class number. {_ACCEPTED} "
-                "Values to be learned as such (regression) are not supported."
+                f"{where}: label {labels[wrong[0]]} of sample {wrong[0]} is no class number. {_ACCEPTED} {LEARN_VALUES}"
             )
     check_labels(labels, MAX_CLASSES, where)
     return np.ascontiguousarray(labels, np.int32)
 
 
-def _numbered_texts(arrays: list[tuple[npt.NDArray[Any], str]]) -> tuple[list[Labels], tuple[str, ...]]:
+def _numbered_texts(arrays: list[tuple[npt.NDArray[Any], str]], together: bool) -> tuple[list[Labels], tuple[str, ...]]:
     decoded = [(_texts(labels, where), where) for labels, where in arrays]
-    names, numbers = np.unique(decoded[0][0], return_inverse=True)
+    first = len(decoded[0][0])
+    names, numbers = np.unique(
+        np.concatenate([labels for labels, _ in (decoded if together else decoded[:1])]), return_inverse=True
+    )
+    numbers = numbers.reshape(-1)[:first]
     found = [np.ascontiguousarray(numbers.reshape(-1), np.int32)]
     if len(names) > MAX_CLASSES:
         raise DataError(

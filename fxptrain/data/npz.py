@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fxptrain.data.dataset import Parts, check_inputs
-from fxptrain.data.labels import class_numbers
+from fxptrain.data.labels import class_numbers, values_of
 from fxptrain.data.reading import Reading
 from fxptrain.errors import DataError
 from fxptrain.names import MAX_SHOWN, shown
@@ -53,9 +53,9 @@ def read_npz(path: Path, reading: Reading | None = None, limit: int | None = Non
     path : Path
         An ``.npz`` file with inputs and labels called ``x, y``, ``X_train, y_train, x_val, y_val, x_test, y_test``,
         ``train_images, train_labels, ...``, or the like, in upper or lower case; optionally ``classes``, the names of
-        the classes. Inputs have shape (n, features), (n, h, w) or (n, h, w, c).
+        the classes or values. Inputs have shape (n, features), (n, h, w) or (n, h, w, c).
     reading : Reading, optional
-        Its `arrays` say which arrays are meant.
+        Its `arrays` say which arrays are meant, and it knows what labels are.
     limit : int, optional
         Bytes that its arrays may take in memory together.
 
@@ -67,7 +67,7 @@ def read_npz(path: Path, reading: Reading | None = None, limit: int | None = Non
     shapes = shapes_of(path)
     roles = places(shapes, str(path), reading)
     return parts_of(
-        path.stem, str(path), read_arrays(path, {*roles.values(), class_array(shapes, roles)}, limit), roles
+        path.stem, str(path), read_arrays(path, {*roles.values(), class_array(shapes, roles)}, limit), roles, reading
     )
 
 
@@ -98,12 +98,13 @@ def places(shapes: dict[str, str], where: str, reading: Reading | None = None, w
     DataError
         If it cannot be told.
     """
+    optional = reading is not None and reading.optional
     if reading is not None and reading.arrays:
-        return _chosen(reading.arrays, shapes, where)
-    return _by_name(shapes, where, way_out if shapes else "Save inputs as x and labels as y.")
+        return _chosen(reading.arrays, shapes, where, optional)
+    return _by_name(shapes, where, way_out if shapes else "Save inputs as x and labels as y.", optional)
 
 
-def parts_of(name: str, where: str, arrays: Arrays, roles: Places) -> Parts:
+def parts_of(name: str, where: str, arrays: Arrays, roles: Places, reading: Reading | None = None) -> Parts:
     """Splits of named arrays; one that is called ``classes``, or the like, and has no role names the classes.
 
     Raises
@@ -111,17 +112,27 @@ def parts_of(name: str, where: str, arrays: Arrays, roles: Places) -> Parts:
     DataError
         If they are no inputs and labels, or do not fit together.
     """
-    splits = {split: (roles[split, "x"], roles[split, "y"]) for split, role in roles if role == "x"}
+    splits = {split: (name, roles.get((split, "y"))) for (split, role), name in roles.items() if role == "x"}
     named = class_array(arrays, roles)
-    numbers, texts = class_numbers([(arrays[y], f"{where}, array {y}") for _, y in splits.values()])
-    parts = {}
-    for (split, (x, y)), labels in zip(splits.items(), numbers, strict=True):
-        both = f"{where}, arrays {x} and {y}"
+    known = [(arrays[y], f"{where}, array {y}") for _, y in splits.values() if y is not None]
+    reading, texts = reading or Reading(), None
+    if reading.values:
+        found = [values_of(*labels) for labels in known]
+    else:
+        found, texts = class_numbers(known, together=reading.optional) if known else ([], None)
+    numbers, parts = iter(found), {}
+    for split, (x, y) in splits.items():
+        both = f"{where}, arrays {x} and {y}" if y else f"{where}, array {x}"
         check_inputs(arrays[x], both)
+        if y is None and texts is not None:
+            raise DataError(f"{both}: has no labels, the others have texts. Give it some: what its samples are.")
+        labels = next(numbers) if y else np.zeros(len(arrays[x]), np.int32)
         if len(arrays[x]) != len(labels):
             raise DataError(f"{both}: there are {len(arrays[x])} inputs but {len(labels)} labels.")
         parts[split] = (arrays[x], labels, both)
     classes = texts or (tuple(str(text) for text in arrays[named].ravel()) if named else None)
+    if classes is None and reading.optional:
+        classes = tuple(str(i) for i in range(1 + max(int(labels.max(initial=0)) for _, labels, _ in parts.values())))
     return Parts(name, parts, classes, label=next(iter(splits.values()))[1], texts=texts is not None)
 
 
@@ -140,7 +151,7 @@ def _normal(name: str) -> list[Slot]:
     return []
 
 
-def _by_name(shapes: dict[str, str], path: str, way_out: str) -> Places:
+def _by_name(shapes: dict[str, str], path: str, way_out: str, optional: bool) -> Places:
     """Which array is what, by their names."""
     candidates: dict[Slot, list[str]] = {}
     for name in shapes:
@@ -151,7 +162,11 @@ def _by_name(shapes: dict[str, str], path: str, way_out: str) -> Places:
     if double:
         raise DataError(f"{path}: both {' and '.join(double)} could be meant. {way_out}")
     found = {place: names[0] for place, names in candidates.items()}
-    whole = {place: name for place, name in found.items() if (place[0], "xy".replace(place[1], "")) in found}
+    whole = {
+        place: name
+        for place, name in found.items()
+        if (place[0], "xy".replace(place[1], "")) in found or (optional and place[1] == "x")
+    }
     half = [name for place, name in found.items() if place not in whole and place[0] != "all"]
     if half:
         raise DataError(f"{path}: {half[0]} has no counterpart; it holds {_listed(shapes)}. {way_out}")
@@ -161,7 +176,7 @@ def _by_name(shapes: dict[str, str], path: str, way_out: str) -> Places:
     return dict(sorted((separate or whole).items(), key=lambda item: (*SPLITS, "all").index(item[0][0])))
 
 
-def _chosen(text: str, shapes: dict[str, str], path: str) -> Places:
+def _chosen(text: str, shapes: dict[str, str], path: str, optional: bool) -> Places:
     """What ``--arrays`` says."""
     found: dict[Slot, str] = {}
     for item in text.split(","):
@@ -173,7 +188,11 @@ def _chosen(text: str, shapes: dict[str, str], path: str) -> Places:
             raise DataError(f"`arrays` (={text!r}): {what}.")
         role, _, split = place.partition("_")
         found[{"": "all", "val": "validation"}.get(split, split), role] = name
-    halves = [f"{role}_{split}" for split, role in found if (split, "xy".replace(role, "")) not in found]
+    halves = [
+        f"{role}_{split}"
+        for split, role in found
+        if (split, "xy".replace(role, "")) not in found and not (optional and role == "x")
+    ]
     if halves or ({"all"} < {split for split, _ in found}):
         raise DataError(f"`arrays` (={text!r}) must name pairs: x=...,y=..., or x_train=...,y_train=...,x_test=... .")
     return dict(sorted(found.items(), key=lambda item: (*SPLITS, "all").index(item[0][0])))

@@ -15,13 +15,27 @@ class Reading:
     Parameters
     ----------
     label : str, optional
-        Column of the labels of a table: its name, or its number from 1 where the table has no header.
+        Column of the labels of a table: its name, or its number from 1 where the table has no header. Of values
+        several, with commas between.
     header : bool, optional
         Whether a table's first row names the columns.
     arrays : str, optional
         Arrays of an NPZ file: ``x=images,y=labels``, or with splits ``x_train=a,y_train=b,x_test=c,y_test=d``.
+    values : bool
+        Whether labels are real numbers to be learned as such, one or more of each sample; else they are classes.
+    optional : bool
+        Whether samples need no labels, and classes of one split need not occur in the others.
     """
 
     label: str | None = None
     header: bool | None = None
     arrays: str | None = None
+    values: bool = False
+    optional: bool = False
+
+    @property
+    def said(self) -> list[str]:
+        """The columns of the labels that are said."""
+        if self.label is None:
+            return []
+        return [name.strip() for name in self.label.split(",")] if self.values else [self.label]

@@ -190,7 +190,9 @@ class ChannelScales:
         return cls(channels, form, pixels)
 
 
-def spread(value: float | Sequence[float], channels: int, name: str) -> list[float]:
+def spread(
+    value: float | Sequence[float], channels: int, name: str, what: str = "inputs have {} channels"
+) -> list[float]:
     """One number for each channel: a list as it is, a single number for all.
 
     Raises
@@ -201,7 +203,7 @@ def spread(value: float | Sequence[float], channels: int, name: str) -> list[flo
     if isinstance(value, int | float):
         return [float(value)] * channels
     if len(value) != channels:
-        raise DataError(f"`{name}` has {len(value)} numbers, the inputs have {channels} channels; give one for each.")
+        raise DataError(f"`{name}` has {len(value)} numbers, the {what.format(channels)}; give one for each.")
     return [float(number) for number in value]
 
 

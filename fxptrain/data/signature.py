@@ -25,7 +25,8 @@ ENOUGH: Final = 10  # samples that tell a range
 ORDER: Final = ("test", "all", "validation", "train")  # which split of a file is judged
 Shape = tuple[int, int, int]
 _KINDS: Final[Mapping[str, Any]] = {
-    "pixels": bool, "texts": bool | None, "label": str | None, "low": float | int | None, "high": float | int | None,
+    "pixels": bool, "texts": bool | None, "label": str | None, "target": str | None,
+    "low": float | int | None, "high": float | int | None,
 }  # fmt: skip
 
 
@@ -51,6 +52,9 @@ class Signature:
         Name of the column of the labels.
     low, high : float, optional
         Range of the training samples; None in runs of version 0.1.
+    target : {"class", "values", "input"}
+        What was learned of a sample: its class; the values that `classes` names; or nothing but itself, and the label
+        only tells what it is.
     """
 
     shape: Shape
@@ -62,14 +66,16 @@ class Signature:
     label: str | None = None
     low: float | None = None
     high: float | None = None
+    target: str = "class"
 
     @classmethod
-    def of(cls, data: Dataset, fitted: Dataset, classes: tuple[str, ...]) -> Self:
+    def of(cls, data: Dataset, fitted: Dataset, classes: tuple[str, ...], target: str = "class") -> Self:
         """Signature of a data set, and of what of it a model of such samples is trained on."""
         inputs = fitted.train.inputs
         return cls(
             shape=data.input_shape, input_shape=fitted.input_shape, pixels=inputs.dtype == np.uint8, classes=classes,
             texts=data.texts, columns=data.columns, label=data.label, low=float(inputs.min()), high=float(inputs.max()),
+            target=target,
         )  # fmt: skip
 
     def values(self) -> dict[str, Any]:
@@ -213,8 +219,8 @@ class Signature:
 
         Parameters
         ----------
-        labels : int32 array (n,)
-            Class numbers of other data.
+        labels : int32 array (n,), or float32 array (n, k)
+            Class numbers of other data, or values.
         classes : tuple of str, optional
             Their names there; names that are only the numbers say nothing.
         texts : bool
@@ -227,6 +233,17 @@ class Signature:
         DataError
             If a class is not one of the run's, or the two name their classes in different ways.
         """
+        if (labels.ndim == 2) != (self.target == "values"):
+            kinds = ("classes", "values")
+            raise DataError(
+                f"{where}: the labels are {kinds[labels.ndim == 2]}, the run has learned {kinds[labels.ndim == 1]}."
+            )
+        if labels.ndim == 2:
+            return self._values(labels, classes, where)
+        if self.target == "input":  # what was not there in training is another thing, which nobody has to know
+            names = classes or tuple(str(i) for i in range(int(labels.max(initial=0)) + 1))
+            known = {name: place for place, name in enumerate(self.classes)}
+            return np.array([known.get(name, len(known)) for name in names], np.int32)[labels]
         named = classes is not None and not _numbered(classes)
         if named and not _numbered(self.classes):
             assert classes is not None
@@ -246,6 +263,17 @@ class Signature:
             )
         check_labels(labels, len(self.classes), f"{where}, for a run of {len(self.classes)} classes")
         return labels
+
+    def _values(self, values: Labels, names: Sequence[str] | None, where: str) -> Labels:
+        """Values in the run's order, where both have names for them."""
+        if values.shape[1] != len(self.classes):
+            raise DataError(
+                f"{where}: there are {values.shape[1]} values of each sample, the run has learned "
+                f"{len(self.classes)} ({_listed(self.classes)})."
+            )
+        if names is not None and set(names) == set(self.classes):
+            return values[:, [list(names).index(name) for name in self.classes]]
+        return values
 
     def judged(self, data: Dataset | Parts) -> tuple[Split, list[str]]:
         """The samples of other data to judge a run on: their test split, or the whole of a file without splits.

@@ -23,6 +23,9 @@ from fxptrain.nn.learning_rate import EarlyStopping
 from fxptrain.recipe import Recipe
 from fxptrain.run.checkpoint import write_atomically
 from fxptrain.run.inputs import real_inputs
+from fxptrain.run.metrics import share
+from fxptrain.run.regression import ranks
+from fxptrain.run.targets import target_norms
 from fxptrain.run.task import Task, prepare
 
 CHUNK = 500
@@ -77,6 +80,7 @@ class _Run:
         self.stopping = None if stopping is None else EarlyStopping(
             patience=stopping.patience, minimum_epochs=stopping.minimum_epochs
         )  # fmt: skip
+        self.of_vectors = task.recipe.model.target != "class"
         self.step, self.images, self.seconds = 0, 0, 0.0
         self.curve: list[dict[str, Any]] = []
         self.best: tuple[float, int, dict[str, Any]] | None = None
@@ -87,6 +91,8 @@ class _Run:
         if self.file.is_file():
             self._load()
         inputs, labels = self._tensors(self.task.train)
+        if self.task.recipe.model.target == "input" and self.recipe.augmentation is not None:
+            raise FxptrainError("Engine float32 does not change samples that are their own targets. Leave it out.")
         while len(self.curve) < self.recipe.training.epochs and not self.stopped:
             epoch = len(self.curve)
             record = {"epoch": epoch + 1, "lr": self.schedule.rate(self.step).real} | self._epoch(epoch, inputs, labels)
@@ -97,9 +103,11 @@ class _Run:
         return self._result(self.curve, self.best)
 
     def _validate(self, record: dict[str, Any]) -> None:
-        loss, accuracy = self._evaluate(self.task.validation)
-        record |= {"validation_loss": _finite(loss), "validation_accuracy": accuracy}
-        whole = int(loss * 65536) if np.isfinite(loss) else 1 << 62
+        found = self._evaluate(self.task.validation)
+        record |= {f"validation_{name}": _finite(value) for name, value in found.items() if name != "auc"}
+        watch = self.recipe.training.watch
+        followed = 1 - found["accuracy"] if watch == "accuracy" else found[watch]
+        whole = int(followed * 65536) if np.isfinite(followed) else 1 << 62
         if self.best is None or whole < self.best[0]:
             weights = {name: value.clone() for name, value in self.model.state_dict().items()}
             self.best = (whole, record["epoch"], weights)
@@ -141,14 +149,18 @@ class _Run:
             loss.backward()
             self.optimizer.step()
             total += loss.item() * len(chosen)
-            correct += int((logits.argmax(1) == labels[chosen]).sum())
+            if not self.of_vectors:
+                correct += int((logits.argmax(1) == labels[chosen]).sum())
             self.step += 1
         self.images += len(labels)
         self.seconds += time.perf_counter() - begin
-        return {"loss": _finite(total / len(labels)), "accuracy": correct / len(labels)}
+        answers = {} if self.of_vectors else {"accuracy": correct / len(labels)}
+        return {"loss": _finite(total / len(labels))} | answers
 
     def _loss(self, logits: Any, labels: Any) -> Any:
         functional = self.torch.nn.functional
+        if self.of_vectors:
+            return 0.5 * ((logits - labels) ** 2).sum(1).mean()
         if self.recipe.model.loss == "cross-entropy":
             return functional.cross_entropy(logits, labels)
         target = functional.one_hot(labels, logits.shape[1]).to(logits.dtype)
@@ -165,37 +177,62 @@ class _Run:
         return self.torch.from_numpy(np.ascontiguousarray(values.transpose(0, 3, 1, 2), np.float32))
 
     def _tensors(self, split: Split) -> tuple[Any, Any]:
-        inputs = self._real(split.inputs)
+        """Inputs, and class numbers or what the outputs are to be."""
+        inputs, target = self._real(split.inputs), self.recipe.model.target
+        if target == "input":
+            return inputs, inputs.flatten(1)
+        if target == "values":
+            norms = target_norms(self.recipe, split.labels.shape[1])
+            mean, std = (np.array([getattr(norm, name) for norm in norms]) for name in ("mean", "std"))
+            return inputs, self.torch.from_numpy(((split.labels - mean) / std).astype(np.float32))
         return inputs, self.torch.from_numpy(split.labels.astype(np.int64))
 
-    def _evaluate(self, split: Split) -> tuple[float, float]:
+    def _evaluate(self, split: Split) -> dict[str, float]:
+        """Metrics of a split, as the engine names them; errors of values by the scale that they are trained on."""
         inputs, labels = self._tensors(split)
-        total, correct = 0.0, 0
+        total, correct, off = 0.0, 0, []
         self.model.eval()
         with self.torch.no_grad():
             for start in range(0, len(labels), CHUNK):
                 part = slice(start, start + CHUNK)
                 logits = self.model(inputs[part])
                 total += self._loss(logits, labels[part]).item() * len(logits)
-                correct += int((logits.argmax(1) == labels[part]).sum())
-        return total / len(labels), correct / len(labels)
+                if self.of_vectors:
+                    off.append((logits - labels[part]).numpy().astype(np.float64))
+                else:
+                    correct += int((logits.argmax(1) == labels[part]).sum())
+        if not self.of_vectors:
+            return {"loss": total / len(labels), "accuracy": correct / len(labels)}
+        errors = np.concatenate(off)
+        found = {"loss": total / len(labels), "mse": float((errors**2).mean()), "mae": float(np.abs(errors).mean())}
+        normal = self.recipe.data.normal
+        if normal is not None:
+            is_normal = np.isin(split.labels, [self.task.classes.index(name) for name in normal])
+            squares = (errors**2).sum(axis=1)
+            auc = share(*ranks(squares[is_normal], squares[~is_normal]))
+            found |= {} if auc is None else {"auc": auc}
+        return found
 
     def _result(self, curve: list[dict[str, Any]], best: tuple[float, int, dict[str, Any]] | None) -> dict[str, Any]:
-        loss, accuracy = self._evaluate(self.task.test)
+        tested = {f"test_{name}": _finite(value) for name, value in self._evaluate(self.task.test).items()}
         digest, size = hashlib.sha256(), 0
         for parameter in self.model.parameters():
             values = parameter.detach().numpy()
             digest.update(values.tobytes())
             size += values.nbytes * (1 + parameter.requires_grad)  # and the momentum
-        result = {
-            "test_accuracy": accuracy, "test_loss": _finite(loss), "epochs": len(curve), "steps": self.step,
+        result = tested | {
+            "epochs": len(curve), "steps": self.step,
             "weights_sha256": digest.hexdigest(), "state_bytes": size, "curve": curve, "tensors": [],
-            "validation_accuracy": curve[-1].get("validation_accuracy"),
         }  # fmt: skip
+        if not self.of_vectors:
+            result["validation_accuracy"] = curve[-1].get("validation_accuracy")
         if best is not None:
             self.model.load_state_dict(best[2])
-            result |= {"best_epoch": best[1], "best_test_accuracy": self._evaluate(self.task.test)[1]}
-            result["best_validation_accuracy"] = curve[best[1] - 1]["validation_accuracy"]
+            judged = self._evaluate(self.task.test)
+            result["best_epoch"] = best[1]
+            result |= {f"best_test_{name}": _finite(value) for name, value in judged.items() if name != "loss"}
+            if not self.of_vectors:
+                result["best_validation_accuracy"] = curve[best[1] - 1]["validation_accuracy"]
         return result
 
 

@@ -230,6 +230,11 @@ class Grid(BaseModel):
             If an option is not valid; the message names the cell.
         """
         base = load_recipe(self.recipe).changed(self.set | self.scale(scale).set)
+        if base.model.target != "class":
+            raise RecipeError(
+                f"Grid {self.name!r}: a sweep compares accuracies, and {base.name!r} learns no classes (`model.target` "
+                f"is {base.model.target!r}). Compare single runs with `fxptrain compare`."
+            )
         axes = [axis.name for axis in self.axes]
         seen = set()
         for values in chain.from_iterable(product(*box.values()) for box in self._boxes(scale)):

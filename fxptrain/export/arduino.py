@@ -47,13 +47,18 @@ def samples_header(net: Network, interface: Interface, rate: Multiplier) -> str:
         parts += [f"#define SAMPLE_FRAC {reals[0].frac}\n"]
         values = np.stack([real.values for real in reals])
         parts.append(array("int32_t", "sample_values", values, f"{shape}, real numbers * 2^SAMPLE_FRAC"))
-    parts.append(array("uint16_t", "sample_labels", labels, "their classes"))
+    if not net.model.loss.of_vectors:
+        parts.append(array("uint16_t", "sample_labels", labels, "their classes"))
+    elif net.model.spec.target == "values":
+        goals = net.model.loss.stand_in(net.value, count, net.layers[-1].stage.out_elements)
+        parts.append(array("fxp_value", "sample_goals", goals, "what is wanted of them: all values at their mean"))
     return "\n".join(parts)
 
 
-def _reading(interface: Interface) -> dict[str, str]:
+def _reading(net: Network, interface: Interface) -> dict[str, str]:
     """How a sketch hands its samples on: pixels as they are, real numbers quantized first."""
-    add = "fxp_train_add(&model, {}, sample_labels[n]);"
+    goals = {"class": "sample_labels[n]", "values": "sample_goals + n * FXP_OUTPUTS", "input": "NULL"}
+    add = f"fxp_train_add(&model, {{}}, {goals[net.model.spec.target]});"
     if interface.pixels:
         parts = {"read": "", "samples": "sample_pixels", "add": f"    {add.format('sample_pixels + n * FXP_INPUTS')}\n"}
     else:
@@ -79,7 +84,7 @@ def export_arduino(run: Run, directory: Path, options: Options) -> dict[str, Any
     files = {f"src/{file}": text for file, text in sources.items()}
     values = {"name": name, "version": __version__, "description": sentence(run)}
     files["library.properties"] = template("library.properties.in", interface.prefix).substitute(values)
-    reading = {"header": name} | _reading(interface)
+    reading = {"header": name} | _reading(net, interface)
     files[f"examples/{example}/{example}.ino"] = template(sketch, interface.prefix).substitute(reading)
     files[f"examples/{example}/samples.h"] = samples_header(net, interface, rate)
     files["README.md"] = readme(run, options, net, facts)

@@ -130,6 +130,13 @@ def sizes(net: Network, layout: Offsets, interface: Interface | None = None) -> 
     return facts
 
 
+GOALS = {
+    "class": "Goals are class numbers (uint16_t).",
+    "values": "Goals are raw integers (fxp_value), of (value - mean) / std with the outputs' fractional bits.",
+    "input": "Goals are NULL: the inputs are what is wanted.",
+}
+
+
 def readme(run: Run, options: Options, net: Network, facts: dict[str, Any]) -> str:
     """README of an export, from its template."""
     interface = interface_of(run, options.prefix)
@@ -145,14 +152,41 @@ def readme(run: Run, options: Options, net: Network, facts: dict[str, Any]) -> s
         "arena": f"{facts['arena_bytes']:,}",
         "parts": ", ".join(f"{name} {count:,}" for name, count in facts["arena_parts"].items()),
         "sums": ", ".join(f"{family} int{net.sum_bits(family)}" for family in ("forward", "error", "gradient")),
-        "classes": ", ".join(map(one_line, run.classes)),
+        "outputs": _outputs(run),
         "training": "",
     }
     if options.training:
         values["training"] = template("TRAINING.md.in", options.prefix).substitute(
-            batch=options.batch, learns=learns(net), state=f"{facts['state_bytes']:,}", step=run.model.step
+            goals=GOALS[run.recipe.model.target],
+            batch=options.batch,
+            learns=learns(net),
+            state=f"{facts['state_bytes']:,}",
+            step=run.model.step,
         )
     return template("README.md.in", options.prefix).substitute(values)
+
+
+def _outputs(run: Run) -> str:
+    """What the outputs are, as a sentence."""
+    target, names = run.recipe.model.target, list(map(one_line, run.classes))
+    if target == "class":
+        return f"Classes: {', '.join(names)}."
+    frac = run.model.stages[-1].y_form.format.frac_bits
+    if target == "input":
+        return f"Outputs are raw integers with {frac} fractional bits, to be compared with the raw inputs. " + _anomaly(
+            run, frac
+        )
+    units = "; ".join(
+        f"{name}: std {n.std!r}, mean {n.mean!r}" for name, n in zip(names, run.targets.norms, strict=True)
+    )
+    return f"Outputs are values, logit * 2^-{frac} * std + mean, as the training data were. {units}."
+
+
+def _anomaly(run: Run, frac: int) -> str:
+    threshold = run.progress.get("threshold")
+    if threshold is None:
+        return "The sum of the squares of their differences tells how far a sample is off."
+    return f"A sample is an anomaly where the sum of the squares of their differences is above {threshold}."
 
 
 def learns(net: Network) -> str:

@@ -71,7 +71,8 @@ def compare(directory: Path, data: str, samples: int, options: Sequence[str] = (
     -------
     dict
         `samples`, `logits` and how many `logits_differ`, by how much `at_most`, how many `samples_differ` and
-        `classes_differ`; `right` and `right_cmsis_nn`: right answers of the engine and of the export.
+        `classes_differ`; of classes `right` and `right_cmsis_nn`: right answers of the engine and of
+        the export.
 
     Raises
     ------
@@ -89,6 +90,9 @@ def compare(directory: Path, data: str, samples: int, options: Sequence[str] = (
     raw = run.model.table[inputs] if inputs.dtype == np.uint8 else inputs
     expected, found = logits(run.model, inputs), logits_of(directory, raw, options=options)
     wrong, classes, others = expected != found, expected.argmax(1), found.argmax(1)
+    right = {}
+    if run.recipe.model.target == "class":
+        right = {"right": int((classes == labels).sum()), "right_cmsis_nn": int((others == labels).sum())}
     return {
         "samples": len(expected),
         "logits": expected.size,
@@ -96,6 +100,4 @@ def compare(directory: Path, data: str, samples: int, options: Sequence[str] = (
         "at_most": int(np.abs(expected - found).max(initial=0)),
         "samples_differ": int(wrong.any(1).sum()),
         "classes_differ": int((classes != others).sum()),
-        "right": int((classes == labels).sum()),
-        "right_cmsis_nn": int((others == labels).sum()),
-    }
+    } | right

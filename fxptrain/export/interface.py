@@ -85,7 +85,8 @@ def interface_of(run: Run, prefix: str = DEFAULT_PREFIX) -> Interface:
     norms = rule.norms if rule.scales is not None else rule.norms[:1]
     means, stds = tuple(norm.mean * unit for norm in norms), tuple(norm.std * unit for norm in norms)
     integers = None if rule.scales is None else rule.scales.channels
-    return Interface(prefix, run.classes, by_table, means, stds, integers)
+    classes = run.classes if run.recipe.model.target == "class" else ()
+    return Interface(prefix, classes, by_table, means, stds, integers)
 
 
 # Text ------------------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fxptrain.errors import CheckpointError
-from fxptrain.export.layers import Layer, Network, python_order, rows
+from fxptrain.export.layers import INT32_LIMIT, Layer, Network, python_order, rows
 from fxptrain.nn.state.formats import Counts
 from fxptrain.nn.state.parameters import ParameterArray
 
@@ -53,6 +53,8 @@ def fingerprint(net: Network) -> int:
     trained = [layer.stage.trains for layer in net.layers]
     partly = trained if any(layer.stage.parameter_shapes.keys() - layer.stage.trains for layer in net.layers) else 0
     facts = [shape, widths, net.value.frac_bits, partly, net.model.seed, net.model.spec.loss]
+    if net.model.loss.of_vectors:
+        facts.append(net.model.spec.target)
     if not net.model.graph.is_chain:
         facts.append([layer.stage.inputs for layer in net.layers])
     crc = zlib.crc32(json.dumps(facts).encode())
@@ -76,7 +78,8 @@ def encode(net: Network, mark: int) -> bytes:
     parts = [_HEAD.pack(MAGIC, VERSION, state_bytes_of(net), mark, 0, model.step, int(model.calibrated))]
     for form in net.forms:
         seen = form.interval
-        parts.append(_FORM.pack(form.format.frac_bits, seen.saturated, seen.total, seen.largest))
+        largest = min(seen.largest, INT32_LIMIT - 1)  # C has no more
+        parts.append(_FORM.pack(form.format.frac_bits, seen.saturated, seen.total, largest))
     parts += [_SCALE.pack(layer.stage.error_scale.frac, layer.stage.error_scale.calm) for layer in net.layers]
     for _, layer, parameter, array in _arrays(net):
         stored = rows(parameter, array, layer.taps)

@@ -21,6 +21,7 @@ from fxptrain.fixed.draws import draws
 from fxptrain.fixed.multiplier import Multiplier
 from fxptrain.nn.engine.inference import logits
 from fxptrain.nn.engine.step import TrainingStep
+from fxptrain.nn.losses import Targets
 from fxptrain.nn.model import Model
 
 Samples = npt.NDArray[Any]
@@ -30,10 +31,10 @@ NO_POWER_CYCLE = -1
 
 @dataclass(frozen=True)
 class Batch:
-    """One training step's samples, labels and learning rate."""
+    """One training step's samples, labels (or targets) and learning rate."""
 
     inputs: Samples
-    labels: npt.NDArray[np.int32]
+    labels: Targets
     rate: Multiplier
 
 
@@ -75,7 +76,8 @@ class Vectors:
         parts.append(_bytes(self.before))
         for batch in self.batches:
             parts.append(struct.pack("<3i", len(batch.labels), batch.rate.mantissa, batch.rate.shift))
-            parts += [_bytes(batch.inputs), batch.labels.astype("<u2").tobytes()]
+            goals = batch.labels if batch.labels.ndim == 2 else batch.labels.astype(np.uint16)
+            parts += [_bytes(batch.inputs), _bytes(goals)]
         return b"".join([*parts, _bytes(self.after)])
 
 
@@ -96,15 +98,27 @@ def random_vectors(
     pixels = ((words >> 24) * strength >> 8).astype(np.uint8)
     inputs = (words >> (32 - form.total_bits)).astype(np.int64) + form.min_raw if raw else pixels
     inputs = inputs.astype(form.dtype if raw else np.uint8)
-    classes = model.stages[-1].out_elements
-    labels = (draws(seed, VECTOR_STREAM - 2, 0, max(steps * net.batch, 1)) % classes).astype(np.int32)
-    batches = []
+    labels, batches = _random_targets(model, max(steps * net.batch, 1), seed), []
     for step in range(steps):
         first = step * net.batch
         size = net.batch if step % 3 else 1 + (step // 3) % net.batch
         part = slice(2 * samples + first, 2 * samples + first + size)
-        batches.append(Batch(inputs[part], labels[first : first + size], rate))
+        targets = labels[first : first + size]
+        if model.spec.target == "input":
+            targets = (inputs[part] if raw else model.table[inputs[part]]).reshape(size, -1)
+        batches.append(Batch(inputs[part], targets, rate))
     return Vectors(inputs[:samples], tuple(batches), inputs[samples : 2 * samples])
+
+
+def _random_targets(model: Model, samples: int, seed: int) -> Targets:
+    """Class numbers, or vectors anywhere in the outputs' format."""
+    outputs, form = model.stages[-1].out_elements, model.stages[-1].y_form.format
+    count = samples * outputs if model.loss.of_vectors else samples
+    words = draws(seed, VECTOR_STREAM - 2, 0, count)
+    if not model.loss.of_vectors:
+        return (words % outputs).astype(np.int32)
+    found = (words >> (32 - form.total_bits)).astype(np.int64) + form.min_raw
+    return found.astype(form.dtype).reshape(samples, outputs)
 
 
 def real_vectors(net: Network, interface: Interface, count: int, seed: int) -> tuple[Real, ...]:

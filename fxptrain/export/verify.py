@@ -184,5 +184,6 @@ def data_vectors(directory: str | Path, data: str, request: Request) -> Vectors:
         rate, train = Multiplier.from_real(run.recipe.schedule.lr), prepare(run.recipe, data, run.signature).train
         for first in range(0, request.steps * net.batch, net.batch):
             part = slice(first, first + net.batch)
-            batches.append(Batch(given(train.inputs[part]), train.labels[part], rate))
+            inputs = given(train.inputs[part])
+            batches.append(Batch(inputs, run.targets.raw(inputs, train.labels[part]), rate))
     return Vectors(samples, tuple(batches), samples[: min(len(samples), AFTER)])

@@ -58,7 +58,7 @@ class Normalization(NamedTuple):
 
 @native
 def half_up(value, shift):
-    """``floor(value / 2**shift + 1/2)`` of ``|value| <= 2**62``; to the left what would leave 62 bits saturates.
+    """``floor(value / 2**shift + 1/2)`` of ``|value| < 2**62``; to the left what would leave 62 bits saturates.
 
     That is to a number of the same sign, beyond 2**60.
     """

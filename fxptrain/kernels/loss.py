@@ -122,6 +122,16 @@ def cross_entropy(logits, frac, labels, site, acc, draws, error):
     return loss, correct, largest, saturated
 
 
+@native
+def _half_squares(acc, frac):
+    """``sum(acc**2) / 2`` of values with `frac` fractional bits, every term floored to 16 fractional bits."""
+    total, drop = np.int64(0), 2 * frac + 1 - FRACTION
+    for c in range(acc.size):
+        square = acc[c] * acc[c]
+        total += square >> drop if drop >= 0 else square << -drop
+    return total
+
+
 @kernel
 def squared_error(logits, frac, labels, site, acc, draws, error):
     """The same for ``sum((z - onehot)**2) / 2``; the largest error has `frac` fractional bits (0 to 30)."""
@@ -133,10 +143,22 @@ def squared_error(logits, frac, labels, site, acc, draws, error):
         for c in range(classes):
             acc[c] = logits[n, c]
         acc[labels[n]] -= np.int64(1) << frac
-        for c in range(classes):
-            square = acc[c] * acc[c]
-            drop = 2 * frac + 1 - FRACTION
-            loss += square >> drop if drop >= 0 else square << -drop
+        loss += _half_squares(acc, frac)
         largest = _mark(acc, largest)
         saturated += finish_row(acc, classes, site, site.first + n * classes, draws, flat, n * classes)[0]
     return loss, correct, largest, saturated
+
+
+@kernel
+def squared_distance(outputs, frac, targets, site, acc, draws, error):
+    """The same for ``sum((z - t)**2) / 2``, targets (n, outputs) on the outputs' grid; none is correct."""
+    count = outputs.shape[1]
+    flat = error.reshape(error.size)
+    loss, largest, saturated = np.int64(0), np.int64(0), 0
+    for n in range(outputs.shape[0]):
+        for c in range(count):
+            acc[c] = np.int64(outputs[n, c]) - targets[n, c]
+        loss += _half_squares(acc, frac)
+        largest = _mark(acc, largest)
+        saturated += finish_row(acc, count, site, site.first + n * count, draws, flat, n * count)[0]
+    return loss, 0, largest, saturated

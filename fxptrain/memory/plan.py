@@ -307,13 +307,13 @@ def compile_kernels(setting: Setting) -> None:
 def made_up_batch(model: Model, samples: int, *, pixels: bool = True) -> tuple[Any, Any]:
     """Samples and labels of the right shape: a fixed pattern."""
     inputs = np.empty((samples, *model.spec.input_shape), np.uint8 if pixels else model.input_form.format.dtype)
-    labels = np.empty(samples, np.int32)
+    last = model.stages[-1]
+    labels = model.loss.stand_in(last.y_form.format, samples, last.out_elements)
     flat = inputs.reshape(samples, -1)
-    classes = model.stages[-1].out_elements
     for sample in range(samples):
         flat[sample] = (sample * 37) % 251 >> (not pixels) * 6
         flat[sample, sample % flat.shape[1] :: 3] = 200 >> (not pixels) * 6
-        labels[sample] = sample % classes
+        labels[sample] = sample % last.out_elements if labels.ndim == 1 else sample % 3
     return inputs, labels
 
 

@@ -14,6 +14,7 @@ from fxptrain.errors import FormatError, ShapeError
 from fxptrain.fixed.format import FxP
 from fxptrain.nn import spec as s
 from fxptrain.nn.layers.contract import Stage
+from fxptrain.nn.losses import loss_of
 from fxptrain.nn.state.formats import MAX_ADAPTIVE_FRAC, MIN_ADAPTIVE_FRAC
 from fxptrain.sizes import check_elements, machine_bytes
 
@@ -46,8 +47,9 @@ def check_limits(model: s.ModelSpec, formats: s.FormatSpec) -> None:
     if formats.mode == "fixed":
         for name in ("param_frac", "activation_frac"):
             _check_frac(name, getattr(formats, name), MIN_ADAPTIVE_FRAC)
-        if model.loss == "squared-error":
-            _check_frac("activation_frac", formats.activation_frac, 0)
+        least = loss_of(model).min_frac
+        if least is not None:
+            _check_frac("activation_frac", formats.activation_frac, least)
 
 
 def check_sizes(stages: Sequence[Stage], formats: s.FormatSpec, optimizer: s.OptimizerSpec) -> None:

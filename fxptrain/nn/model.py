@@ -8,12 +8,13 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from fxptrain.errors import CheckpointError, RecipeError
+from fxptrain.errors import CheckpointError, FormatError, RecipeError, ShapeError
 from fxptrain.fixed.convert import quantize
 from fxptrain.fixed.format import FxP
 from fxptrain.fixed.multiplier import Multiplier
@@ -23,14 +24,20 @@ from fxptrain.nn.graph import build_graph
 from fxptrain.nn.layers.alignment import align
 from fxptrain.nn.layers.contract import INPUT, Stage
 from fxptrain.nn.limits import check_limits, check_sizes
+from fxptrain.nn.losses import LossRule, loss_of
 from fxptrain.nn.state.alike import require_alike
-from fxptrain.nn.state.formats import MAX_ERROR_FRAC, MAX_MOMENTUM_FRAC, ErrorScale, TensorFormat
+from fxptrain.nn.state.formats import (
+    MAX_ADAPTIVE_FRAC,
+    MAX_ERROR_FRAC,
+    MAX_MOMENTUM_FRAC,
+    ErrorScale,
+    TensorFormat,
+)
 from fxptrain.nn.state.initialization import bound_of, format_of
 from fxptrain.nn.state.parameters import IntArray, ParameterArray, UpdateRule
 from fxptrain.nn.state.streams import Site, stream
 from fxptrain.nn.widths import check_error_sum, check_widths, keep_in_range
 
-PROBABILITY_FRAC = 30
 MAX_SEED = 0xFFFFFFFF
 
 
@@ -68,6 +75,8 @@ class Model:
         The stages and who reads whom; a tensor has the number of the stage that writes it.
     stages : list of Stage
         What forward runs, in order.
+    loss : LossRule
+        What training makes small.
     input_form : TensorFormat
         Format of the input.
     table : int array (256,), raw in `input_form`
@@ -91,6 +100,7 @@ class Model:
             weight_units=optimizer.momentum_units == "weight", magnitude=optimizer.decay_of == "magnitude",
             working_stochastic=optimizer.working_rounding == "stochastic",
         )  # fmt: skip
+        self.loss: LossRule = loss_of(model)
         self.graph = build_graph(model)
         self.stages: list[Stage] = self.graph.stages
         self.step = 0
@@ -106,6 +116,7 @@ class Model:
         optimizer: s.OptimizerSpec,
         *,
         input_scale: InputScale | None = None,
+        largest_target: float | None = None,
         seed: int = 0,
     ) -> Model:
         """A freshly initialized model.
@@ -120,6 +131,8 @@ class Model:
             Method, momentum, decay and roundings.
         input_scale : InputScale, optional
             How inputs become real numbers; left out: pixels, as ``pixel / 255``.
+        largest_target : float, optional
+            Of a model of ``values``: the largest magnitude that the format of the outputs must hold; left out: 8.
         seed : int
             0 to 2**32 - 1; of the initial values and of all later draws.
 
@@ -133,8 +146,9 @@ class Model:
         check_sizes(built.stages, formats, optimizer)
         built._set_input(input_scale or InputScale())
         built._set_formats()
+        built._set_outputs(largest_target)
         built._set_parameters()
-        keep_in_range(built.stages, model.loss)
+        keep_in_range(built.stages, built.loss)
         return built
 
     def __repr__(self) -> str:
@@ -149,11 +163,7 @@ class Model:
         if self.formats.mode == "fixed":
             form = self._fixed("activation")
         else:
-            bits = self.formats.activation_bits
-            whole = int(np.ceil(np.log2(max(np.abs(held).max(), 2.0**-16))))
-            form = FxP(bits, bits - 1 - whole)
-            if quantize(held, form)[1]:
-                form = form.with_frac(form.frac_bits - 1)
+            form = _finest(self.formats.activation_bits, held)
         self.input_form = TensorFormat("input", form, adaptive=False)
         self.table = quantize(scale.real(), form)[0]
 
@@ -200,10 +210,34 @@ class Model:
                 start = FxP(bits, bits - 4) if auto else self._fixed("activation")
                 stage.y_form = TensorFormat(f"{stage.name}.output", start, adaptive=auto)
             stage.error_scale = ErrorScale(f"{stage.name}.error", self.formats.error_bits, MAX_ERROR_FRAC)
-        if self.spec.loss == "squared-error":  # subtracts a one from the outputs, so their grid must have it
-            form = self.stages[-1].y_form
-            form.min_frac = 0
-            form.format = form.format.with_frac(max(form.format.frac_bits, 0))
+
+    def _set_outputs(self, largest_target: float | None) -> None:
+        """Have the outputs in a format that the loss takes: of vectors one that holds all targets, and stays."""
+        form, least = self.stages[-1].y_form, self.loss.min_frac
+        if least is None:
+            return
+        if not self.loss.of_vectors or not form.adaptive:
+            form.min_frac = least
+        else:
+            form.adaptive = False
+            if self.spec.target == "input":
+                form.format = self.input_form.format
+            elif largest_target is not None:
+                form.format = _finest(form.format.total_bits, np.array([-largest_target, largest_target]))
+        frac = min(max(form.format.frac_bits, least), MAX_ADAPTIVE_FRAC)
+        if self.spec.target == "input" and frac != form.format.frac_bits:
+            raise FormatError(
+                f"The inputs lie in {form.format}, and so do outputs that are compared with them; the squared error "
+                f"takes {least} to {MAX_ADAPTIVE_FRAC} fractional bits. Scale the inputs by their own mean and "
+                "deviation: leave out `data.mean` and `data.std`."
+            )
+        form.format = form.format.with_frac(frac)
+        width, inputs = self.stages[-1].out_elements, prod(self.spec.input_shape)
+        if self.spec.target == "input" and width != inputs:
+            raise ShapeError(
+                f"Model {self.spec.name!r} has {width} outputs, which are compared with {inputs} inputs "
+                "(`model.target` 'input'). Give the last layer as many outputs."
+            )
 
     def form_of(self, tensor: int) -> TensorFormat:
         """Format of a tensor: a stage's number, or `INPUT`."""
@@ -284,7 +318,7 @@ class Model:
 
     def check_widths(self, batch: int) -> None:
         """Raise `FormatError` where a sum of a batch of that size cannot be proved to stay exact (`widths`)."""
-        check_widths(self.stages, self.spec.loss, batch)
+        check_widths(self.stages, self.loss, batch)
         for i, readers in enumerate(self.graph.readers):
             added = self.gate(i).added_frac
             for reader in readers if added else ():
@@ -316,7 +350,7 @@ class Model:
             readers = [self.stages[reader.stage] for reader in self.graph.readers[i]]
             fracs = [formats[r.stage].frac_bits + self.stages[r.stage].error_sum_frac for r in self.graph.readers[i]]
             if not readers:
-                sums[i] = PROBABILITY_FRAC if self.spec.loss == "cross-entropy" else last
+                sums[i] = self.loss.sum_frac(last)
             elif len(readers) == 1:
                 sums[i] = fracs[0]
             else:
@@ -440,3 +474,10 @@ class Model:
                 values = parameter.values
                 digest.update(values.astype(values.dtype.newbyteorder("<")).tobytes())
         return digest.hexdigest()
+
+
+def _finest(bits: int, held: npt.NDArray[np.float64]) -> FxP:
+    """The finest format of so many bits in which no value that must be held saturates."""
+    whole = int(np.ceil(np.log2(max(np.abs(held).max(), 2.0**-16))))
+    form = FxP(bits, bits - 1 - whole)
+    return form.with_frac(form.frac_bits - 1) if quantize(held, form)[1] else form

@@ -17,10 +17,12 @@ from fxptrain.nn.state.initialization import Init
 
 __all__ = [
     "FormatSpec", "Init", "LayerSpec", "Loss", "ModelSpec", "OptimizerSpec", "Padding", "Pair", "RoundingName", "Shape",
+    "Target",
 ]  # fmt: skip
 __all__ += every.__all__
 
 Loss = Literal["cross-entropy", "squared-error"]
+Target = Literal["class", "values", "input"]
 RoundingName = Literal["stochastic", "half-even"]
 
 
@@ -37,7 +39,12 @@ class ModelSpec:
     layers : tuple of LayerSpec
         In the order in which they are written, which is what their numbers, and so their draws, come from.
     loss : {"cross-entropy", "squared-error"}
-        What training makes small; the last layer's outputs are one for each class.
+        What training makes small; the last layer's outputs are one for each class or value.
+    target : {"class", "values", "input"}
+        What outputs are compared with: the one of the sample's class; a vector of real numbers, brought to the outputs'
+        format; or the raw inputs, in their order (an autoencoder). The latter two take the squared error, and in mode
+        ``auto`` the outputs have one format from the first step to the last: the finest that holds every target, of
+        inputs the inputs' own.
     init : {"uniform", "kaiming", "xavier", "zero", "data"}
         How far the initial weights of layers reach that do not say it themselves (`initialization.bound_of`). With
         ``uniform`` the signal shrinks from layer to layer, so that networks of more than a few hardly train; in small
@@ -56,6 +63,7 @@ class ModelSpec:
     layers: tuple[LayerSpec, ...]
     loss: Loss = "cross-entropy"
     init: Init = "kaiming"
+    target: Target = "class"
 
 
 @dataclass(frozen=True, kw_only=True)

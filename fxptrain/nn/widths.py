@@ -13,11 +13,9 @@ from fxptrain.fixed.format import FxP
 from fxptrain.fixed.rounding import MAX_SHIFT
 from fxptrain.nn.layers.alignment import SUM_BITS
 from fxptrain.nn.layers.contract import Stage, elements_of
-from fxptrain.nn.spec import Loss
+from fxptrain.nn.losses import LossRule
 
 INT64 = 1 << 63
-LOSS_FRAC = 16
-LOG_BOUND = 32 << LOSS_FRAC  # of the logarithm in the cross-entropy of up to 2**32 classes
 OUTPUTS = 1 << 17  # of a batch, samples times classes, for which moving formats keep the loss in int64
 WAY_OUT = "Use fewer bits for the weights or activations, or binary points that lie closer together."
 
@@ -42,50 +40,26 @@ def _check_output(stage: Stage) -> None:
 # Losses --------------------------------------------------------------------------------------------------------------
 
 
-def largest_loss(loss: Loss, form: FxP, samples: int, classes: int) -> int:
-    """Bound of all that `kernels.loss` computes: the sum over samples, or one square.
-
-    Parameters
-    ----------
-    loss : {"cross-entropy", "squared-error"}
-        Which loss.
-    form : FxP
-        Format of the outputs.
-    samples, classes : int
-        How many there are.
-    """
-    if loss == "cross-entropy":
-        behind = (1 << form.total_bits) - 1
-        return samples * (_moved(behind, LOSS_FRAC - form.frac_bits) + LOG_BOUND)
-    far = (1 << (form.total_bits - 1)) + (1 << form.frac_bits)  # the lowest output, where a one was wanted
-    square = far * far
-    return max(square, samples * classes * _moved(square, LOSS_FRAC - 1 - 2 * form.frac_bits))
-
-
-def _moved(value: int, left: int) -> int:
-    return value << left if left >= 0 else value >> -left
-
-
-def _check_loss(loss: Loss, form: FxP, samples: int, classes: int) -> None:
+def _check_loss(loss: LossRule, form: FxP, samples: int, outputs: int) -> None:
     """Raise `FormatError` unless int64 holds the loss sum of a batch."""
-    if largest_loss(loss, form, samples, classes) >= INT64:
+    if loss.largest(form, samples, outputs) >= INT64:
         raise FormatError(
-            f"The {loss} loss of outputs in {form!r} can leave int64 in a batch of {samples} samples and {classes} "
-            "outputs. Use fewer activation bits, another binary point or a smaller batch."
+            f"The {loss.name} loss of outputs in {form!r} can leave int64 in a batch of {samples} samples and "
+            f"{outputs} outputs. Use fewer activation bits, another binary point or a smaller batch."
         )
 
 
 # Models --------------------------------------------------------------------------------------------------------------
 
 
-def check_widths(stages: Sequence[Stage], loss: Loss, batch: int) -> None:
+def check_widths(stages: Sequence[Stage], loss: LossRule, batch: int) -> None:
     """Raise where a sum of a batch of that size cannot be proved to stay exact.
 
     Parameters
     ----------
     stages : sequence of Stage
         With formats and parameters.
-    loss : {"cross-entropy", "squared-error"}
+    loss : LossRule
         What is computed of the last stage's outputs.
     batch : int
         Samples.
@@ -119,7 +93,7 @@ def check_error_sum(reader: str, writer: str, largest: int, added: int) -> None:
         )
 
 
-def keep_in_range(stages: Sequence[Stage], loss: Loss) -> None:
+def keep_in_range(stages: Sequence[Stage], loss: LossRule) -> None:
     """Limit the binary points of moving formats to those whose sums and losses int64 holds.
 
     Up to 16 bits that is no limit: only wide formats whose values have run away would move so far.
@@ -131,7 +105,7 @@ def keep_in_range(stages: Sequence[Stage], loss: Loss) -> None:
         held = (
             frac
             for frac in range(form.min_frac, form.max_frac + 1)
-            if largest_loss(loss, form.format.with_frac(frac), -(-OUTPUTS // classes), classes) < INT64
+            if loss.largest(form.format.with_frac(frac), -(-OUTPUTS // classes), classes) < INT64
         )
         fracs = list(held) or [form.format.frac_bits]
         form.min_frac, form.max_frac = fracs[0], fracs[-1]

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Self, get_args, get_type_hints
+from typing import Annotated, Any, Literal, Self, get_args, get_type_hints
 
 from pydantic import (
     BaseModel,
@@ -72,6 +72,17 @@ class DataSpec:
         Which samples those are; apart from the seed of the run, so that runs can be compared.
     limit : int, optional
         Train on the first so many of the remaining samples only.
+    normal : list of str, optional
+        For models that learn their inputs (`model.target` ``input``): the classes that are trained on and validated
+        with; what else the test split has are anomalies.
+    percentile : int
+        So many of a hundred normal samples, of the validation split if there is one, else of those trained on, have an
+        error that does not exceed the threshold of anomalies.
+    target_mean, target_std : list of float, optional
+        For models that learn values: ``(value - mean) / std`` is learned, one of each value; left out: those of the
+        training split.
+    target_largest : float, optional
+        The largest magnitude after that, which the outputs' format holds; left out: that of the training split.
     """
 
     name: Text = "glyphs"
@@ -85,6 +96,11 @@ class DataSpec:
     validation: Whole = 0
     split_seed: Seed = 0
     limit: Count | None = None
+    normal: Annotated[tuple[Text, ...], Field(min_length=1)] | None = None
+    percentile: Annotated[int, Field(ge=1, le=100)] = 95
+    target_mean: tuple[float, ...] | None = None
+    target_std: tuple[Positive, ...] | None = None
+    target_largest: Positive | None = None
 
     @property
     def by_table(self) -> bool:
@@ -143,7 +159,8 @@ class TrainingSpec:
     """Length, batch and seed of a run.
 
     `micro_batch` processes a batch in pieces (same bits, less memory); `checkpoint_steps` writes a checkpoint every so
-    many steps besides the one after each epoch.
+    many steps besides the one after each epoch. `watch` is what the best epoch, early stopping and the schedule
+    ``plateau`` follow on the validation split: the loss, the accuracy, or the mean absolute error of values.
     """
 
     epochs: Count = 10
@@ -151,6 +168,7 @@ class TrainingSpec:
     micro_batch: Count | None = None
     seed: Seed = 0
     checkpoint_steps: Count | None = None
+    watch: Literal["loss", "accuracy", "mae"] = "loss"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -274,10 +292,20 @@ class Recipe(BaseModel):
             "`data.mean` and `data.std` go together: give both, or none for the data's own": (
                 (self.data.mean is None) != (self.data.std is None)
             ),
-            "`schedule.type` (='plateau') watches the validation loss: set `data.validation` above 0": (
+            "`data.target_mean` and `data.target_std` go together: give both, or none for the data's own": (
+                (self.data.target_mean is None) != (self.data.target_std is None)
+            ),
+            "`data.normal` is for a model that learns its inputs: set `model.target` to 'input'": (
+                self.data.normal is not None and self.model.target != "input"
+            ),
+            f"`training.watch` (={self.training.watch!r}) is no metric of `model.target` (={self.model.target!r}), "
+            "which has 'loss' and " + ("'accuracy'" if self.model.target == "class" else "'mae'"): (
+                self.training.watch == ("mae" if self.model.target == "class" else "accuracy")
+            ),
+            "`schedule.type` (='plateau') watches the validation split: set `data.validation` above 0": (
                 self.schedule.type == "plateau" and not watched
             ),
-            "`early_stopping` watches the validation loss: set `data.validation` above 0": (
+            "`early_stopping` watches the validation split: set `data.validation` above 0": (
                 self.early_stopping is not None and not watched
             ),
             "`optimizer.momentum_units` (='weight') needs `formats.momentum_frac`, as nothing measures those units "

@@ -19,7 +19,9 @@ NAMED: Final = 3  # layers in a line
 START: Final = "try a smaller --lr, --set model.init=kaiming, or finer formats"
 
 
-def of_epoch(record: dict[str, Any], classes: int, loss: str, method: str, *, last: bool) -> list[str]:
+def of_epoch(
+    record: dict[str, Any], classes: int, loss: str, method: str, *, last: bool, watch: str = "loss"
+) -> list[str]:
     """Lines on a finished epoch, as its record in the metrics has it.
 
     Parameters
@@ -32,6 +34,8 @@ def of_epoch(record: dict[str, Any], classes: int, loss: str, method: str, *, la
         As in the recipe.
     last : bool
         Whether no epoch follows. Before, formats may still move, so what saturates is not told.
+    watch : str
+        What is followed on the validation split.
 
     Examples
     --------
@@ -40,6 +44,7 @@ def of_epoch(record: dict[str, Any], classes: int, loss: str, method: str, *, la
     ['the loss (2.30) has not left that of guessing, ln(10) = 2.30, in one epoch: try another --lr than 0.5.']
     """
     lines = []
+    still = f"the validation {watch} no longer {'rises' if watch == 'accuracy' else 'falls'}"
     guess = math.log(classes) if classes > 1 else 0.0
     if record["epoch"] == 1 and loss == "cross-entropy" and record["loss"] >= STUCK * guess > 0:
         lines.append(
@@ -47,9 +52,9 @@ def of_epoch(record: dict[str, Any], classes: int, loss: str, method: str, *, la
             f"epoch: try another --lr than {record['lr']:.3g}."
         )
     if record.get("lr_halved"):
-        lines.append(f"the validation loss no longer falls: the learning rate is halved, to {record['lr'] / 2:.3g}.")
+        lines.append(f"{still}: the learning rate is halved, to {record['lr'] / 2:.3g}.")
     if record.get("stopped"):
-        lines.append(f"stopped early after epoch {record['epoch']}: the validation loss no longer falls.")
+        lines.append(f"stopped early after epoch {record['epoch']}: {still}.")
     return lines + (of_tensors(record["tensors"], method) if last else without_signal(record["tensors"]))
 
 

@@ -17,8 +17,10 @@ from fxptrain.run.report import outcome
 from fxptrain.table import table
 
 RESULTS: Final = (
-    *("test_accuracy", "test_loss", "validation_accuracy", "best_epoch", "best_test_accuracy", "loss", "accuracy"),
-    "seconds",
+    *("test_accuracy", "test_mse", "test_mae", "test_r2", "test_auc", "test_loss"),
+    *("validation_accuracy", "validation_mse", "validation_r2"),
+    *("best_epoch", "best_test_accuracy", "best_test_mse", "best_test_r2", "best_test_auc"),
+    *("loss", "accuracy", "seconds"),
 )
 
 

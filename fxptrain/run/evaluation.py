@@ -18,19 +18,22 @@ import numpy.typing as npt
 
 from fxptrain.data import NAMES, Dataset, Split
 from fxptrain.data.arrays import Data, parts_of_arrays, table_of
-from fxptrain.data.dataset import Parts
+from fxptrain.data.dataset import Inputs, Labels, Parts
 from fxptrain.data.reading import Reading
 from fxptrain.data.signature import Signature
 from fxptrain.data.sources import dataset_of, load_parts
 from fxptrain.errors import CheckpointError
 from fxptrain.nn.engine import inference
+from fxptrain.nn.engine.residuals import Residuals, residuals
 from fxptrain.nn.model import Model
 from fxptrain.recipe import Recipe
 from fxptrain.run.checkpoint import Arrays, read_checkpoint
 from fxptrain.run.directory import RunDirectory
-from fxptrain.run.inputs import InputRule, input_scale, reading_of
+from fxptrain.run.inputs import InputRule, input_scale, like_recipe, reading_of
 from fxptrain.run.metrics import mean_loss, share
 from fxptrain.run.progress import Position
+from fxptrain.run.regression import Anomalies, Regression
+from fxptrain.run.targets import TargetRule
 
 notes_log = logging.getLogger("fxptrain")  # lines on data, for the user; without any handler they go to stderr
 
@@ -64,8 +67,13 @@ class Run:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names of the classes."""
+        """Names of the classes, or of the values."""
         return self.signature.classes
+
+    @property
+    def targets(self) -> TargetRule:
+        """What its outputs are compared with."""
+        return TargetRule.of(self.recipe, self.model)
 
     def __repr__(self) -> str:
         """Model, length and place."""
@@ -78,29 +86,43 @@ class Run:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Loss (mean, natural-log units) and accuracy of a model on samples.
+    """Loss (mean, natural-log units) of a model on samples, and how right it is.
 
     Parameters
     ----------
-    loss, accuracy : float
+    loss : float
     samples : int
         How many were judged.
     seconds : float
         Without compiling.
+    accuracy : float, optional
+        Of classes: share of right ones.
     confusion : tuple of tuple of int
-        How many samples of class i (row) were taken for class j (column).
+        Of classes: how many samples of class i (row) were taken for class j (column).
+    regression : Regression, optional
+        Of vectors: how far they are off.
+    anomalies : Anomalies, optional
+        Of a model of its inputs, where `data.normal` says what is normal.
     """
 
     loss: float
-    accuracy: float
     samples: int
     seconds: float
-    confusion: tuple[tuple[int, ...], ...] = field(repr=False)
+    accuracy: float | None = None
+    confusion: tuple[tuple[int, ...], ...] = field(default=(), repr=False)
+    regression: Regression | None = None
+    anomalies: Anomalies | None = None
 
     @property
     def recall(self) -> tuple[float | None, ...]:
         """Of every class the share that was recognized; None where there are no samples of it."""
         return tuple(share(row[i], sum(row)) for i, row in enumerate(self.confusion))
+
+    def metrics(self) -> dict[str, float | None]:
+        """The few figures that tell how good it is, by name."""
+        found: dict[str, float | None] = {} if self.accuracy is None else {"accuracy": self.accuracy}
+        found |= {"loss": self.loss} | ({} if self.regression is None else self.regression.metrics())
+        return found | ({} if self.anomalies is None else {"auc": self.anomalies.auc})
 
 
 def available_threads() -> int:
@@ -111,8 +133,9 @@ def available_threads() -> int:
 def build_model(recipe: Recipe) -> Model:
     """Model of a recipe at its start; a recipe without mean and std is taken to have 0 and 1."""
     return Model.build(
-        recipe.model, recipe.formats, recipe.optimizer, input_scale=input_scale(recipe), seed=recipe.training.seed
-    )
+        recipe.model, recipe.formats, recipe.optimizer, input_scale=input_scale(recipe),
+        largest_target=recipe.data.target_largest, seed=recipe.training.seed,
+    )  # fmt: skip
 
 
 def untrained(recipe: Recipe, classes: tuple[str, ...]) -> Run:
@@ -161,7 +184,8 @@ def restored(recipe: Recipe, values: dict[str, Any], arrays: Arrays, directory: 
             signature = Signature.from_values(values["data"])
         else:
             signature = _guessed(recipe, Signature.named(values["classes"]))
-        if len(signature.classes) > model.stages[-1].out_elements or signature.input_shape != recipe.model.input_shape:
+        classes = 0 if recipe.model.target == "input" else len(signature.classes)
+        if classes > model.stages[-1].out_elements or signature.input_shape != recipe.model.input_shape:
             raise CheckpointError(
                 f"The checkpoint of {recipe.name} was made of {len(signature.classes)} classes and inputs of shape "
                 f"{signature.input_shape}; its model has {model.stages[-1].out_elements} outputs and reads "
@@ -174,20 +198,37 @@ def restored(recipe: Recipe, values: dict[str, Any], arrays: Arrays, directory: 
 
 
 def evaluate_split(run: Run, split: Split, threads: int) -> Evaluation:
-    """Loss and accuracy on a split in the run's shape and classes, rounded half to even."""
+    """What a run gives on a split in its shape and classes, rounded half to even."""
     inputs = run.inputs.raw(split.inputs)
     engine = inference.Inference(run.model, min(len(split), inference.CHUNK * threads), threads)
     for size in {min(len(split), engine.chunk), len(split) % engine.chunk}:
         engine.logits(inputs[:size])  # every program is compiled before the clock starts
-    found = np.empty(len(split), np.int64)
+    targets = run.targets.raw(inputs, split.labels)
     begin = time.perf_counter()
-    loss_sum, correct = engine.evaluate(inputs, split.labels, found)
+    if run.model.loss.of_vectors:
+        counted = residuals(engine, inputs, targets)
+        return _of_vectors(run, counted, split.labels, time.perf_counter() - begin)
+    found = np.empty(len(split), np.int64)
+    loss_sum, correct = engine.evaluate(inputs, targets, lambda part, z: np.argmax(z, axis=1, out=found[part]))
     seconds = time.perf_counter() - begin
     classes = len(run.classes)
     counts = np.bincount(split.labels * classes + found, minlength=classes * classes).reshape(classes, classes)
     return Evaluation(
-        mean_loss(loss_sum, len(split)) or 0.0, share(correct, len(split)) or 0.0, len(split), seconds,
+        mean_loss(loss_sum, len(split)) or 0.0, len(split), seconds, share(correct, len(split)) or 0.0,
         tuple(tuple(row) for row in counts.tolist()),
+    )  # fmt: skip
+
+
+def _of_vectors(run: Run, counted: Residuals, labels: Labels, seconds: float) -> Evaluation:
+    frac, normal = run.model.stages[-1].y_form.format.frac_bits, run.recipe.data.normal
+    anomalies = None
+    if normal is not None:
+        known = [run.classes.index(name) for name in normal if name in run.classes]
+        unit = run.model.stages[-1].out_elements << 2 * frac
+        anomalies = Anomalies.of(counted.of_samples, np.isin(labels, known), run.progress.get("threshold"), unit)
+    return Evaluation(
+        mean_loss(counted.loss_sum, counted.samples) or 0.0, counted.samples, seconds,
+        regression=Regression.of(counted, run.targets.norms, frac), anomalies=anomalies,
     )  # fmt: skip
 
 
@@ -195,7 +236,7 @@ def evaluate(
     run: Run | str | Path, data: Data | None = None, *, reading: Reading | None = None,
     threads: int | None = None,
 ) -> Evaluation:  # fmt: skip
-    """Loss and accuracy of a trained model on a test split.
+    """Loss and accuracy of a trained model on a test split, or how far off its values are.
 
     Parameters
     ----------
@@ -234,12 +275,14 @@ def _other(run: Run, data: Data | None, reading: Reading | None) -> Dataset | Pa
     if isinstance(data, Dataset):
         return data
     own, signature = run.recipe.data.name, run.signature
+    given = like_recipe(reading or Reading(), run.recipe)
+    if given.optional and hasattr(data, "shape"):
+        data = {"x": data}
     if isinstance(data, tuple | Mapping):
-        return parts_of_arrays(data, reading, signature.columns)
+        return parts_of_arrays(data, given, signature.columns)
     if data is None or resolved(data) == own:
-        found = load_parts(own, reading or reading_of(run.recipe), columns=signature.columns)
+        found = load_parts(own, given if reading else reading_of(run.recipe), columns=signature.columns)
         return dataset_of(found)
-    given = reading or Reading()
     label = given.label or signature.label or run.recipe.data.label
     return load_parts(data, replace(given, label=label), columns=signature.columns)
 
@@ -251,7 +294,7 @@ def resolved(name_or_path: str | Path) -> str:
 
 
 def predict(run: Run | str | Path, inputs: Any, *, threads: int | None = None) -> npt.NDArray[np.int32]:
-    """Logits of new inputs; ``logits.argmax(axis=1)`` are the class numbers.
+    """Raw outputs of new inputs; ``logits.argmax(axis=1)`` are class numbers, ``run.targets.real(logits)`` values.
 
     Parameters
     ----------
@@ -263,7 +306,7 @@ def predict(run: Run | str | Path, inputs: Any, *, threads: int | None = None) -
 
     Returns
     -------
-    int32 array (n, classes), raw in the last layer's format
+    int32 array (n, outputs), raw in the last layer's format
 
     Raises
     ------
@@ -271,11 +314,41 @@ def predict(run: Run | str | Path, inputs: Any, *, threads: int | None = None) -
         If the shape, the type or the values do not fit what the run was trained on.
     """
     run = run if isinstance(run, Run) else load_run(run)
+    return inference.logits(run.model, _raw(run, inputs), threads or available_threads())
+
+
+def _raw(run: Run, inputs: Any) -> Inputs:
+    """New inputs as the engine reads them."""
     array, _, left_out = table_of(inputs, "`inputs`", run.signature.columns)
     values, notes = run.signature.numbers(run.signature.shaped(array))
     for note in left_out + notes:
         notes_log.warning(note)
-    return inference.logits(run.model, run.inputs.raw(values), threads or available_threads())
+    return run.inputs.raw(values)
+
+
+def answers(run: Run, inputs: Any, *, threads: int | None = None) -> tuple[dict[str, Any], list[str]]:
+    """What ``fxptrain predict`` tells of new inputs: facts for machines, and a line for each sample."""
+    raw, frac = _raw(run, inputs), run.model.stages[-1].y_form.format.frac_bits
+    logits = inference.logits(run.model, raw, threads or available_threads())
+    facts: dict[str, Any]
+    if run.recipe.model.target == "class":
+        numbers = logits.argmax(axis=1).tolist()
+        lines = [run.classes[number] for number in numbers]
+        facts = {"numbers": numbers, "names": lines}
+    elif run.recipe.model.target == "values":
+        values = run.targets.real(logits).tolist()
+        lines = [",".join(f"{value:.6g}" for value in row) for row in values]
+        facts = {"names": list(run.classes), "values": values}
+    else:
+        off = logits.astype(np.int64) - run.targets.raw(raw, np.empty(0))
+        sums, unit, limit = (off * off).sum(axis=1), off.shape[1] << 2 * frac, run.progress.get("threshold")
+        facts = {"errors": [int(value) / unit for value in sums], "threshold": None if limit is None else limit / unit}
+        lines = [f"{error:.6g}" for error in facts["errors"]]
+        if limit is not None:
+            facts["anomalous"] = (sums > limit).tolist()
+            words = ["anomaly" if found else "normal" for found in facts["anomalous"]]
+            lines = [f"{line} {word}" for line, word in zip(lines, words, strict=True)]
+    return facts | {"logits": logits.tolist(), "logits_frac_bits": frac}, lines
 
 
 def describe(run: Run) -> dict[str, Any]:
@@ -297,16 +370,23 @@ def describe(run: Run) -> dict[str, Any]:
 
 def summarize(run: Run, result: Evaluation) -> dict[str, Any]:
     """What ``fxptrain evaluate --json`` prints."""
-    validated = run.progress["validation_correct"]
-    return describe(run) | {
-        "test_accuracy": result.accuracy,
-        "test_loss": result.loss,
-        "samples": result.samples,
-        "classes": list(run.classes),
-        "confusion": [list(row) for row in result.confusion],
-        "recall": list(result.recall),
-        "validation_accuracy": None if validated is None else share(validated, run.recipe.data.validation),
-        "images_per_second": result.samples / result.seconds,
-        "seconds": result.seconds,
-        "run": None if run.directory is None else str(run.directory),
-    }
+    judged = {f"test_{name}": value for name, value in result.metrics().items()}
+    speed = {"images_per_second": result.samples / result.seconds, "seconds": result.seconds}
+    place = {"run": None if run.directory is None else str(run.directory)}
+    return describe(run) | judged | {"samples": result.samples} | _details(run, result) | speed | place
+
+
+def _details(run: Run, result: Evaluation) -> dict[str, Any]:
+    """What else there is to tell of a run's classes, or of its values."""
+    if result.regression is None:
+        validated = run.progress["validation_correct"]
+        return {
+            "classes": list(run.classes),
+            "confusion": [list(row) for row in result.confusion],
+            "recall": list(result.recall),
+            "validation_accuracy": None if validated is None else share(validated, run.recipe.data.validation),
+        }
+    if run.recipe.model.target == "values":
+        values = zip(run.classes, result.regression.values, strict=True)
+        return {"values": [{"name": name} | asdict(value) for name, value in values]}
+    return {} if result.anomalies is None else {"anomalies": result.anomalies.metrics()}

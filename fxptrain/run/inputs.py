@@ -6,7 +6,7 @@ What does not belong here: the rules themselves (`data.normalization`, `data.sca
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,13 @@ Reals = npt.NDArray[np.float64]
 def reading_of(recipe: Recipe) -> Reading:
     """How the recipe says that its file is read."""
     data = recipe.data
-    return Reading(label=data.label, header=data.header, arrays=data.arrays)
+    return like_recipe(Reading(label=data.label, header=data.header, arrays=data.arrays), recipe)
+
+
+def like_recipe(reading: Reading, recipe: Recipe) -> Reading:
+    """What somebody else says of a file, with what the recipe takes labels for."""
+    target = recipe.model.target
+    return replace(reading, values=target == "values", optional=target == "input")
 
 
 def norms(recipe: Recipe) -> tuple[Normalization, ...]:

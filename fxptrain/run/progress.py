@@ -14,6 +14,7 @@ from fxptrain.names import shown
 from fxptrain.run.metrics import mean_loss, share
 
 NANOSECONDS = 1_000_000_000
+OF_VALUES = (("MSE", "validation_mse"), ("R2", "validation_r2"))
 
 
 @dataclass
@@ -31,6 +32,7 @@ class Position:
     best_epoch: int | None = None
     best_loss: int | None = None
     best_correct: int | None = None
+    threshold: int | None = None  # of a sample's sum of squares, in raw steps
     nanoseconds: int = 0  # of the whole run, for reports
     timed_samples: int = 0
     timed_nanoseconds: int = 0
@@ -67,6 +69,7 @@ class Progress:
     epochs: int
     samples: int  # of a whole epoch
     record: dict[str, Any] | None = None  # of a finished epoch, as in the metrics
+    answers: bool = True  # that can be right or wrong
 
 
 class ProgressBar:
@@ -101,7 +104,8 @@ class ProgressBar:
             self._bar = self._open(progress, done)
         self._bar.set_description(f"epoch {position.epoch + 1}/{progress.epochs}", refresh=False)
         loss = mean_loss(position.loss_sum, position.samples)
-        self._bar.set_postfix_str(f"loss {loss:.4f}, accuracy {position.correct / position.samples:.2%}", refresh=False)
+        accuracy = f", accuracy {position.correct / position.samples:.2%}" if progress.answers else ""
+        self._bar.set_postfix_str(f"loss {loss:.4f}{accuracy}", refresh=False)
         self._bar.update(done - self._bar.n)
 
     def _open(self, progress: Progress, done: int) -> Any:
@@ -157,10 +161,15 @@ def epoch_line(record: dict[str, Any], epochs: int) -> str:
     --------
     >>> epoch_line({"epoch": 3, "loss": 0.5, "accuracy": 0.81, "validation_accuracy": 0.8, "lr": 0.01}, 10)
     'epoch 3/10: loss 0.5000, accuracy 81.00%, validation 80.00%, lr 0.01'
+    >>> epoch_line({"epoch": 3, "loss": 0.5, "validation_mse": 1.25, "validation_r2": 0.5, "lr": 0.01}, 10)
+    'epoch 3/10: loss 0.5000, validation MSE 1.25, validation R2 0.5, lr 0.01'
     """
-    parts = [f"loss {record['loss']:.4f}", f"accuracy {record['accuracy']:.2%}"]
+    parts = [f"loss {record['loss']:.4f}"]
+    if record.get("accuracy") is not None:
+        parts.append(f"accuracy {record['accuracy']:.2%}")
     if record.get("validation_accuracy") is not None:
         parts.append(f"validation {record['validation_accuracy']:.2%}")
+    parts += [f"validation {name} {record[key]:.4g}" for name, key in OF_VALUES if record.get(key) is not None]
     parts.append(f"lr {record['lr']:.3g}")
     if record.get("images_per_second"):
         parts.append(f"{record['images_per_second']:,.0f} images/s")

@@ -67,7 +67,8 @@ def propose(data: Dataset, name: str, path: str, reading: Reading, bits: int = 8
     validation = 0 if data.validation is not None else min(samples // 10, VALIDATION)
     steps = max((samples - validation) // batch, 1)
     epochs = min(max(-(-STEPS // steps), EPOCHS.start), EPOCHS.stop - 1)
-    said = {key: value for key, value in vars(reading).items() if value is not None}
+    told = {"label": reading.label, "header": reading.header, "arrays": reading.arrays}
+    said = {key: value for key, value in told.items() if value is not None}
     model = {"name": re.sub(r"\W+", "_", name) or "model", "input_shape": list(shape), "layers": layers}
     if bits < FINE:
         model["init"] = "uniform"

@@ -27,6 +27,8 @@ from fxptrain.run.metrics import headroom_bits, read_metrics, share
 from fxptrain.sizes import MAX_TEXT_BYTES, read_limited
 from fxptrain.table import table
 
+METRICS = ("accuracy", "loss", "mse", "mae", "r2", "auc")  # as a run's files name them
+
 
 def recipes() -> list[dict[str, str]]:
     """Name and description of every shipped recipe."""
@@ -127,11 +129,12 @@ def _epochs(directory: RunDirectory) -> list[dict[str, Any]]:
 def outcome(directory: RunDirectory) -> dict[str, Any]:
     """Accuracies and losses of the last epoch, and of the test split where the run is finished."""
     epochs = _epochs(directory)
-    keys = ("loss", "accuracy", "validation_loss", "validation_accuracy")
+    keys = ("loss", "accuracy", *(f"validation_{name}" for name in METRICS))
     found = {key: epochs[-1][key] for key in keys if key in epochs[-1]} if epochs else {}
     if directory.result.is_file():
         summary = _summary(directory.result)
-        tested = ("test_accuracy", "test_loss", "best_epoch", "best_test_accuracy", "seconds")
+        tested = [f"test_{name}" for name in METRICS]
+        tested += ["best_epoch", *(f"best_test_{name}" for name in METRICS), "seconds"]
         found |= {key: summary[key] for key in tested if key in summary}
     wrong = next((key for key, value in found.items() if not isinstance(value, int | float | None)), None)
     if wrong is not None:
@@ -224,17 +227,66 @@ def _tensors_text(tensors: list[dict[str, Any]]) -> str:
 def summary_text(summary: dict[str, Any]) -> str:
     """The few lines of a summary that people want."""
     samples = f" of {summary['samples']:,} samples" if summary.get("samples") else ""
-    rows = [("test accuracy", f"{summary['test_accuracy']:.2%}{samples}")]
+    rows = [] if "test_accuracy" not in summary else [("test accuracy", f"{summary['test_accuracy']:.2%}{samples}")]
     if summary.get("validation_accuracy") is not None:
         rows.append(("validation accuracy", f"{summary['validation_accuracy']:.2%}"))
+    for split in ("test", "validation"):
+        told = [f"{METRIC_TITLES[name]} {summary[key]:.4g}" for name, key in _of_values(summary, split)]
+        rows += [(split, ", ".join(told) + (samples if split == "test" else ""))] if told else []
+    if summary.get("anomalies"):
+        rows.append(("anomalies", anomalies_text(summary["anomalies"])))
     if summary.get("best_test_accuracy") is not None:
         rows.append(("best epoch", f"{summary['best_epoch']}, test accuracy {summary['best_test_accuracy']:.2%}"))
+    best = [f"{METRIC_TITLES[name]} {summary[key]:.4g}" for name, key in _of_values(summary, "best_test")]
+    if best:
+        rows.append(("best epoch", f"{summary['best_epoch']}, test {', '.join(best)}"))
     if summary.get("images_per_second"):
         rows.append(("speed", f"{summary['images_per_second']:,.0f} images/s"))
     rows += [("time", f"{summary['seconds']:.1f} s"), ("weights SHA-256", summary["weights_sha256"])]
     if summary.get("run"):
         rows.append(("run", summary["run"]))
     return "\n".join(f"{name:20} {value}" for name, value in rows)
+
+
+METRIC_TITLES = {"mse": "MSE", "mae": "MAE", "r2": "R2", "auc": "AUC"}
+
+
+def _of_values(summary: dict[str, Any], split: str) -> list[tuple[str, str]]:
+    """Metrics of vectors that a summary has of a split, with their keys."""
+    keys = [(name, f"{split}_{name}") for name in METRIC_TITLES]
+    return [(name, key) for name, key in keys if summary.get(key) is not None]
+
+
+def anomalies_text(found: dict[str, Any]) -> str:
+    """How well anomalies were found, in a sentence.
+
+    Examples
+    --------
+    >>> anomalies_text({"threshold": 0.5, "normal": 20, "anomalous": 4, "alarms": 1, "detected": 3, "auc": 0.9})
+    '3 of 4 found by an error above 0.5, 1 of 20 normal samples, too'
+    """
+    if found["threshold"] is None:
+        return f"{found['anomalous']:,} beside {found['normal']:,} normal samples; there is no threshold yet"
+    return (
+        f"{found['detected']:,} of {found['anomalous']:,} found by an error above {found['threshold']:.4g}, "
+        f"{found['alarms']:,} of {found['normal']:,} normal samples, too"
+    )
+
+
+def values_text(summary: dict[str, Any]) -> str:
+    """How well each of several values was learned.
+
+    Examples
+    --------
+    >>> print(values_text({"values": [{"name": "speed", "mse": 4.0, "mae": 1.5, "r2": 0.75}]}))
+    value  MSE  MAE  R2
+    speed  4    1.5  0.75
+    """
+    rows = [
+        [value["name"], *("-" if value[key] is None else f"{value[key]:.4g}" for key in ("mse", "mae", "r2"))]
+        for value in summary["values"]
+    ]
+    return table(["value", "MSE", "MAE", "R2"], rows)
 
 
 def confusion_text(summary: dict[str, Any], columns: int) -> str:
@@ -269,7 +321,10 @@ def _mistaken(classes: Sequence[str], row: Sequence[str], own: int) -> str:
 def _measured(name: str, value: Any) -> str:
     """A figure of a result in its unit."""
     if isinstance(value, float):
-        return f"{value:.2%}" if name.endswith("accuracy") else f"{value:.4f}" if "loss" in name else f"{value:,.1f}"
+        if name.endswith("accuracy"):
+            return f"{value:.2%}"
+        kind = name.rpartition("_")[2]
+        return f"{value:.4g}" if kind in METRIC_TITLES else f"{value:.4f}" if kind == "loss" else f"{value:,.1f}"
     return _cell(value)
 
 

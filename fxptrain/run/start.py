@@ -28,6 +28,7 @@ from fxptrain.run.inputs import InputRule
 
 Source = Run | str | Path
 SCALE = ("mean", "std", "largest")  # of the inputs; it stays the run's, as the first layer's weights belong to it
+TARGET_SCALE = ("target_mean", "target_std", "target_largest")  # of values, to which the last layer's weights belong
 
 
 def read_start(source: Source) -> Run:
@@ -86,6 +87,8 @@ class Origin:
         place = run.directory if isinstance(source, Run) else source
         start = {"run": None if place is None else resolved(place), "weights_sha256": run.model.weights_sha256()}
         scale = {"mean": 0.0, "std": 1.0} | {key: getattr(run.recipe.data, key) for key in SCALE}
+        if recipe.model.target == "values" and not anew:
+            scale |= {key: getattr(run.recipe.data, key) for key in TARGET_SCALE}
         changes = {"start": start} | {f"data.{key}": value for key, value in scale.items()}
         filled, notes = recipe.changed(changes), []
         if recipe.data.mean is not None and any(getattr(recipe.data, key) != scale[key] for key in ("mean", "std")):
@@ -206,6 +209,8 @@ def _difference(mine: ModelSpec, theirs: ModelSpec, graph: Graph, head: int) -> 
             )
         if _options(a) != _options(b):
             anew = f"{_said(a, b)} instead of {_said(b, a)}"
+    if mine.target != theirs.target:
+        anew = f"`model.target` {mine.target!r} instead of {theirs.target!r}"
     other = build_graph(theirs)
     if [stage.layer for stage in graph.stages] != [stage.layer for stage in other.stages]:
         raise RecipeError(f"With {anew}, the layers behind are computed in another way. Use the run's layers.")

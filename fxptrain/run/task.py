@@ -27,12 +27,14 @@ from fxptrain.data.sources import dataset_of, load_parts
 from fxptrain.errors import DataError
 from fxptrain.fixed.format import FxP
 from fxptrain.fixed.multiplier import Multiplier
+from fxptrain.names import shown
 from fxptrain.nn.graph import build_graph
 from fxptrain.nn.learning_rate import LearningRate, scaled_with_batch
 from fxptrain.recipe import Recipe
 from fxptrain.run.evaluation import resolved
 from fxptrain.run.inputs import norms, reading_of
 from fxptrain.run.start import Origin, Source, origin_of
+from fxptrain.run.targets import target_scale
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,7 +162,10 @@ def prepare(
         origin = origin.for_classes(dataset)
     if known is not None:
         dataset = _brought(dataset, known, classes=like is not None or origin is None or not origin.anew)
-    fitted = dataset.fitted(recipe.model.input_shape, class_count(recipe))
+    outputs = None if recipe.model.target == "input" else class_count(recipe)
+    fitted = dataset.fitted(recipe.model.input_shape, outputs)
+    if recipe.data.normal is not None:
+        fitted = of_classes(fitted, recipe.data.normal)
     rest, validation = fitted.train, fitted.validation
     if validation is None:
         rest, validation = split_validation(rest, recipe.data.validation, recipe.data.split_seed)
@@ -168,9 +173,14 @@ def prepare(
         augmentation.check(recipe.model.input_shape)
     train = rest if recipe.data.limit is None else rest.take(slice(recipe.data.limit))
     scale, notes = _scale(recipe, train.inputs, dataset)
-    signature = Signature.of(dataset, replace(fitted, train=train), fitted.classes)
-    notes = [*dataset.notes, *class_remarks(train, fitted.test, fitted.classes), *notes]
-    notes += order_remark(rest.labels, recipe.data.limit)
+    signature = Signature.of(dataset, replace(fitted, train=train), fitted.classes, recipe.model.target)
+    if recipe.model.target == "class":
+        notes = [*class_remarks(train, fitted.test, fitted.classes), *notes]
+        notes += order_remark(rest.labels, recipe.data.limit)
+    elif recipe.model.target == "values":
+        targets, more = target_scale(recipe, train.labels, fitted.classes)
+        scale, notes = scale | targets, notes + more
+    notes = [*dataset.notes, *notes]
     if origin is not None and like is None:
         notes += origin.lines() + origin.run.signature.numbers(train.inputs, f"{dataset.name}: inputs")[1]
     filled = recipe.changed({"data.name": name, "data.validation": len(validation)} | scale)
@@ -227,6 +237,28 @@ def _scale(recipe: Recipe, inputs: npt.NDArray[Any], dataset: Dataset) -> tuple[
 
 def _lists(found: Sequence[Normalization]) -> dict[str, Any]:
     return {"data.mean": [norm.mean for norm in found], "data.std": [norm.std for norm in found]}
+
+
+def of_classes(data: Dataset, names: Sequence[str]) -> Dataset:
+    """Data of which all splits but the one to test with have samples of some classes only.
+
+    Raises
+    ------
+    DataError
+        If there is no such class, or nothing is left.
+    """
+    foreign = [name for name in names if name not in data.classes]
+    if foreign:
+        raise DataError(
+            f"`data.normal` has {shown(foreign[0])}, which is no class of {data.name}: {', '.join(data.classes[:12])}."
+        )
+    numbers = [data.classes.index(name) for name in names]
+    chosen: dict[str, Any] = {
+        name: split.take(np.flatnonzero(np.isin(split.labels, numbers)))
+        for name, split in data.named_splits().items()
+        if name != "test"
+    }
+    return replace(data, **chosen)
 
 
 def class_count(recipe: Recipe) -> int:

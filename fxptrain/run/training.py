@@ -19,7 +19,7 @@ import numpy.typing as npt
 from fxptrain import __version__
 from fxptrain.data import batches, epoch_order
 from fxptrain.data.arrays import Data
-from fxptrain.data.dataset import Inputs, Labels
+from fxptrain.data.dataset import Inputs, Labels, Split
 from fxptrain.data.signature import Signature
 from fxptrain.errors import CheckpointError, DataError, RecipeError
 from fxptrain.fixed.multiplier import Multiplier
@@ -30,6 +30,7 @@ from fxptrain.nn.describe import random_layers, telemetry
 from fxptrain.nn.engine import inference
 from fxptrain.nn.engine.data_start import SAMPLES, start_by_data
 from fxptrain.nn.engine.ranks import Ranks
+from fxptrain.nn.engine.residuals import Residuals, residuals
 from fxptrain.nn.engine.schedule import Schedule
 from fxptrain.nn.engine.step import StepResult, training_step
 from fxptrain.nn.learning_rate import EarlyStopping
@@ -50,10 +51,13 @@ from fxptrain.run.evaluation import (
 from fxptrain.run.inputs import InputRule
 from fxptrain.run.metrics import MetricsFile, mean_loss, read_metrics, share
 from fxptrain.run.progress import NANOSECONDS, Position, Progress, ProgressBar, epoch_line
+from fxptrain.run.regression import Regression, percentile
 from fxptrain.run.start import Source
+from fxptrain.run.targets import TargetRule
 from fxptrain.run.task import Task, prepare
 from fxptrain.sizes import machine_bytes
 
+TESTED = ("test_accuracy", "test_mse", "test_auc")
 SETTLED = 5  # looks at the formats after which they say something
 State = tuple[dict[str, Any], Arrays]
 Callback = Callable[[dict[str, Any]], object]  # of an epoch's record; what is true ends the training
@@ -76,6 +80,8 @@ class RunResult(Run):
             If there was no test split.
         """
         if "test_accuracy" not in self.summary:
+            if "test_loss" in self.summary:
+                raise DataError("The run has learned no classes. See `summary`: test_mse, test_mae, test_r2, test_auc.")
             raise DataError("The run was trained without a test split. Judge it with `evaluate` on other samples.")
         return float(self.summary["test_accuracy"])
 
@@ -209,6 +215,7 @@ class Loop:
         self._said: set[str] = set()
         self._fresh = model is None and task.origin is None
         self.model, self.rule = self._first(model)
+        self.targets = TargetRule.of(self.recipe, self.model)
         if model is None and task.origin is None:
             first = epoch_order(len(task.train), training.seed, 0)[:SAMPLES]
             start_by_data(self.model, self.rule.raw(task.train.inputs[first]))
@@ -306,10 +313,11 @@ class Loop:
             raise stopping.Stopped(number)
 
     def train_on(self, inputs: Inputs, labels: Labels, rate: Multiplier | None = None) -> StepResult:
-        """One step on raw inputs, by the schedule's learning rate or another."""
+        """One step on raw inputs and labels as the data has them, by the schedule's learning rate or another."""
         position = self.position
         begin = time.perf_counter_ns()
-        result = self.step.run(inputs, labels, rate or self.schedule.rate(position.step))
+        targets = self.targets.raw(inputs, labels)
+        result = self.step.run(inputs, targets, rate or self.schedule.rate(position.step))
         if self._warm:
             position.timed_samples += len(labels)
             position.timed_nanoseconds += time.perf_counter_ns() - begin
@@ -332,8 +340,9 @@ class Loop:
             "step": position.step,
             "lr": self.schedule.rate(position.step - 1).real,
             "loss": mean_loss(position.loss_sum, position.samples),
-            "accuracy": share(position.correct, position.samples),
         }
+        if not self.model.loss.of_vectors:
+            record["accuracy"] = share(position.correct, position.samples)
         position.epoch += 1
         position.batch = position.loss_sum = position.correct = position.samples = 0
         if len(self.task.validation):
@@ -350,7 +359,10 @@ class Loop:
         if formats.mode == "auto" and position.step < SETTLED * formats.adapt_every:
             last = False  # too short for formats to have found their place
         classes, method = len(self.task.classes), recipe.optimizer.method
-        self._note(advice.of_epoch(record, classes, recipe.model.loss, method, last=last))
+        self._note(advice.of_epoch(record, classes, recipe.model.loss, method, last=last, watch=recipe.training.watch))
+        ends = position.stopped or position.epoch == recipe.training.epochs
+        if ends and self.recipe.data.normal is not None and not len(self.task.validation):
+            self._set_threshold(self._residuals(self.task.train))
         if position.best_epoch == position.epoch:
             self._save_best()
         self.save()
@@ -380,20 +392,45 @@ class Loop:
             self._said.add(line)
 
     def _validate(self) -> dict[str, Any]:
-        """Loss and accuracy on the validation split; the schedule and early stopping hear of them."""
-        position, split = self.position, self.task.validation
-        loss, correct = inference.evaluate(self.model, self.checks, split.labels, self.threads)
-        position.validation_correct = correct
-        if position.best_loss is None or loss < position.best_loss:
-            position.best_epoch, position.best_loss, position.best_correct = position.epoch, loss, correct
-        halved = self.schedule.end_epoch(loss)
-        position.stopped = self.stopping is not None and self.stopping.end_epoch(loss)
-        losses = {"validation_loss": mean_loss(loss, len(split)), "validation_accuracy": share(correct, len(split))}
-        return losses | {"lr_halved": halved, "stopped": position.stopped}
+        """Metrics on the validation split; the schedule and early stopping hear of the one that is watched."""
+        position, split, watch = self.position, self.task.validation, self.recipe.training.watch
+        told: dict[str, Any]
+        if self.model.loss.of_vectors:
+            found = self._residuals(split)
+            loss, followed = found.loss_sum, int(found.distances.sum())
+            regression = Regression.of(found, self.targets.norms, self.model.stages[-1].y_form.format.frac_bits)
+            told = {f"validation_{name}": value for name, value in regression.metrics().items()}
+            if self.recipe.data.normal is not None:
+                self._set_threshold(found)
+        else:
+            targets = self.targets.raw(self.checks, split.labels)
+            loss, correct = inference.evaluate(self.model, self.checks, targets, self.threads)
+            position.validation_correct, followed = correct, len(split) - correct
+            told = {"validation_accuracy": share(correct, len(split))}
+        followed = loss if watch == "loss" else followed
+        if position.best_loss is None or followed < position.best_loss:
+            position.best_epoch, position.best_loss = position.epoch, followed
+            position.best_correct = position.validation_correct
+        halved = self.schedule.end_epoch(followed)
+        position.stopped = self.stopping is not None and self.stopping.end_epoch(followed)
+        told = {"validation_loss": mean_loss(loss, len(split))} | told
+        return told | {"lr_halved": halved, "stopped": position.stopped}
+
+    def _residuals(self, split: Split) -> Residuals:
+        """How far the outputs of a split's samples are off."""
+        inputs = self.checks if split is self.task.validation else self.rule.raw(split.inputs)
+        engine = inference.Inference(self.model, min(len(split), inference.CHUNK * self.threads), self.threads)
+        return residuals(engine, inputs, self.targets.raw(inputs, split.labels))
+
+    def _set_threshold(self, found: Residuals) -> None:
+        """The error above which a sample is an anomaly, from those of normal samples."""
+        self.position.threshold = percentile(found.of_samples, self.recipe.data.percentile)
 
     def _tell(self, record: dict[str, Any] | None = None) -> None:
         if self.progress is not None:
-            self.progress(Progress(self.position, self.recipe.training.epochs, len(self.task.train), record))
+            answers = not self.model.loss.of_vectors
+            epochs, samples = self.recipe.training.epochs, len(self.task.train)
+            self.progress(Progress(self.position, epochs, samples, record, answers))
 
     def state(self) -> State:
         """What a checkpoint holds."""
@@ -463,16 +500,18 @@ class Loop:
         path = None if self.directory is None else self.directory.path
         run = self.as_run()
         extra, counts = self._tested(run)
-        extra["validation_accuracy"] = share(position.validation_correct or 0, len(task.validation))
+        extra |= self._validated()
         state = self.best
         if self.directory is not None and position.best_epoch is not None:
             state = read_checkpoint(self.directory.best)
         if state is not None:  # the first rank alone has it where a run was resumed
             best = restored(self.recipe, *state, path)
             extra["best_epoch"] = position.best_epoch
-            extra["best_validation_accuracy"] = share(position.best_correct or 0, len(task.validation))
+            if not self.model.loss.of_vectors:
+                extra["best_validation_accuracy"] = share(position.best_correct or 0, len(task.validation))
             if len(task.test):
-                extra["best_test_accuracy"] = evaluate_split(best, task.test, self.threads).accuracy
+                judged = evaluate_split(best, task.test, self.threads).metrics()
+                extra |= {f"best_test_{name}": value for name, value in judged.items() if name != "loss"}
         position.nanoseconds += time.perf_counter_ns() - self._since
         extra |= {"images_per_second": position.images_per_second, "seconds": position.nanoseconds / NANOSECONDS}
         extra |= {"threads": self.threads, "ranks": self.ranks.size, "run": None if path is None else str(path)}
@@ -480,18 +519,29 @@ class Loop:
         self.ranks.require_same("weights", summary["weights_sha256"])
         if self.directory is not None:
             self.directory.write_result(summary)
-            tested = f"test accuracy {extra['test_accuracy']}, " if counts else ""
+            tested = "".join(f"{k.replace('_', ' ')} {v}, " for k, v in extra.items() if k in TESTED)
             self.directory.log(f"finished: {tested}weights {summary['weights_sha256']}")
         if counts:
             self._note(advice.of_result(extra["test_accuracy"], counts))
         return RunResult(**vars(run), summary=summary, history=tuple(self.history))
 
     def _tested(self, run: Run) -> tuple[dict[str, Any], list[int]]:
-        """Accuracy and loss on the test split, and its samples of each class; nothing where there is none."""
+        """Metrics on the test split, and its samples of each class; nothing where there is none."""
         if not len(self.task.test):
             return {}, []
         test = evaluate_split(run, self.task.test, self.threads)
-        return {"test_accuracy": test.accuracy, "test_loss": test.loss}, [sum(row) for row in test.confusion]
+        found: dict[str, Any] = {f"test_{name}": value for name, value in test.metrics().items()}
+        if test.anomalies is not None:
+            found["anomalies"] = test.anomalies.metrics()
+        return found, [sum(row) for row in test.confusion]
+
+    def _validated(self) -> dict[str, Any]:
+        """Metrics of the last epoch on the validation split."""
+        if not self.model.loss.of_vectors:
+            correct = self.position.validation_correct or 0
+            return {"validation_accuracy": share(correct, len(self.task.validation))}
+        last = self.history[-1] if self.history else {}
+        return {key: last[key] for key in ("validation_mse", "validation_mae", "validation_r2") if key in last}
 
     def as_run(self) -> Run:
         """The model as it is, with what belongs to it."""

@@ -16,10 +16,12 @@ from hypothesis import strategies as st
 from fxptrain.errors import ShapeError
 from fxptrain.nn.layers.contract import LayerSpec
 from fxptrain.nn.layers.registry import layer_kinds
-from fxptrain.nn.spec import Flatten, FormatSpec, GlobalAvgPool, Linear, Loss, ModelSpec, OptimizerSpec, ReLU
+from fxptrain.nn.spec import Flatten, FormatSpec, GlobalAvgPool, Linear, Loss, ModelSpec, OptimizerSpec, ReLU, Target
 from fxptrain.testing.layers import Shape, layer_specs, output_shape, single_input_kinds
 
 ENDS = (Linear, Flatten, GlobalAvgPool)  # behind which a map has one position
+
+_GOALS: tuple[tuple[Loss, Target], ...] = (*((loss, "class") for loss in get_args(Loss)), ("squared-error", "values"))
 
 
 class _Growing:
@@ -79,12 +81,13 @@ class _Growing:
 @st.composite
 def model_specs(
     draw: st.DrawFn, *, max_side: int = 8, max_channels: int = 3, max_stages: int = 3, max_classes: int = 5,
-    graphs: bool = True, frozen: bool = False,
+    graphs: bool = True, frozen: bool = False, vectors: bool = False,
 ) -> ModelSpec:  # fmt: skip
     """Models of a few layers of every registered kind, then linear ones, the last of them without activation.
 
     With `graphs`, layers also read earlier tensors: two of one kind side by side, then what joins tensors; and
     activations stand anywhere. With `frozen`, training changes only some of the layers, or of some the biases alone.
+    With `vectors`, targets may be values.
     """
     height, width = draw(st.integers(1, max_side)), draw(st.integers(2, max_side))  # of height 1: a series
     input_shape = (height, width, draw(st.integers(1, max_channels)))
@@ -112,10 +115,10 @@ def model_specs(
         grown.append(Linear(features=draw(st.integers(1, 8)), bias=draw(st.booleans())))
         grown.append(ReLU())
     grown.append(Linear(features=draw(st.integers(2, max_classes)), bias=draw(st.booleans())))
-    loss = draw(st.sampled_from(get_args(Loss)))
+    loss, target = draw(st.sampled_from([goal for goal in _GOALS if vectors or goal[1] == "class"]))
     if frozen:
         grown.layers = draw(_partly_trained(grown.layers))
-    return ModelSpec(name="drawn", input_shape=input_shape, layers=tuple(grown.layers), loss=loss)
+    return ModelSpec(name="drawn", input_shape=input_shape, layers=tuple(grown.layers), loss=loss, target=target)
 
 
 @st.composite

@@ -141,7 +141,7 @@ def test_reads_what_was_written(tmp_path_factory: pytest.TempPathFactory, rows: 
         ("0,1,2\n1,2,nan\n", "line 2, column 3: 'nan' is not a finite real number"),
         ("0,1,2\n1,2,1e39\n", "line 2, column 3: '1e39' is not a finite real number"),
         ("0,1,2\n-1,2,3\n", "label -1 is no class number"),
-        ("0,1,2\n0.5,2,3\n", r"label 0.5 is no class number.*\(regression\) are not supported"),
+        ("0,1,2\n0.5,2,3\n", r"label 0.5 is no class number.*\(regression\) need `target = \"values\"` and"),
         ("label,a,\n0,1,\n", r"line 2, column 3 \(no name\): is empty"),
         ("0,1,2\n4096,2,3\n", "label 4096 is no class number"),
         ("0,1,2\nnan,2,3\n", "line 2, column 1: 'nan' is no label"),

@@ -4,12 +4,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from fxptrain.errors import FxptrainError
+from fxptrain.data import Dataset, Split
+from fxptrain.errors import FxptrainError, RecipeError
 from fxptrain.experiments import float32
 from fxptrain.experiments.cell import run_cell
-from fxptrain.experiments.grid import Cell
+from fxptrain.experiments.grid import Cell, load_grid
 from tests.experiments.grids import tiny_grid
 from tests.small import small_data, small_recipe
 
@@ -76,3 +78,35 @@ def test_a_start_is_refused() -> None:
     """Integers of a run are no floats to begin with."""
     with pytest.raises(FxptrainError, match="Leave `start` out"):
         float32.train_float32(small_recipe(start__run="somewhere"), small_data(), Path())
+
+
+@needs_torch
+@pytest.mark.parametrize("target", ["values", "input"])
+def test_vectors(tmp_path: Path, target: str) -> None:
+    """A linear layer learns a linear map, and what lies on a line; anomalies beside it are farther off."""
+    random = np.random.default_rng(0)
+    line = (random.normal(size=(300, 1)) * [1.0, -2.0, 0.5]).astype(np.float32)
+    odd = random.normal(size=(50, 3)).astype(np.float32)
+    inputs = np.concatenate([line, odd]).reshape(-1, 1, 1, 3)
+    labels = line[:, :1] * 30 + 7 if target == "values" else np.array([0] * 300 + [1] * 50, np.int32)
+    train, test = (0, 200), (200, 300 if target == "values" else 350)
+    splits = [Split(inputs[a:b], np.ascontiguousarray(labels[a:b])) for a, b in (train, test)]
+    classes = ("height",) if target == "values" else ("fine", "broken")
+    options = {} if target == "values" else {"data__normal": ["fine"]}
+    layers = [{"type": "linear", "features": 1}, {"type": "linear", "features": 1 if target == "values" else 3}]
+    recipe = small_recipe(
+        model__layers=layers, model__input_shape=[1, 1, 3], model__loss="squared-error", model__target=target,
+        training__epochs=20, training__batch_size=10, schedule__lr=0.02, data__validation=20, **options,
+    )  # fmt: skip
+    result, _ = float32.train_float32(recipe, Dataset("line", *splits, classes), tmp_path)
+    assert result["curve"][-1]["validation_mse"] < 0.05
+    assert "test_accuracy" not in result
+    assert target == "values" or result["test_auc"] > 0.9
+
+
+def test_sweeps_are_of_classes(tmp_path: Path) -> None:
+    """A grid of a recipe that learns none is refused by name."""
+    grid = load_grid(tiny_grid(tmp_path))
+    changes = {"model.target": "input", "model.loss": "squared-error"}
+    with pytest.raises(RecipeError, match=r"a sweep compares accuracies, and .* learns no classes"):
+        list(grid.model_copy(update={"set": grid.set | changes}).cells("full"))

@@ -38,7 +38,7 @@ def packs(model: Model) -> bool:
 
 
 @given(
-    st.booleans().flatmap(lambda frozen: model_specs(max_side=6, frozen=frozen)),
+    st.booleans().flatmap(lambda frozen: model_specs(max_side=6, frozen=frozen, vectors=True)),
     format_specs(min_bits=2, max_bits=32),
     optimizer_specs(),
     st.integers(0, 2**32 - 1),

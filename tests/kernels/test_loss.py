@@ -68,6 +68,33 @@ def test_squared_error_equals_its_twin(case, stochastic):
     check(loss.squared_error, naive.integer_squared_error, case, stochastic)
 
 
+@st.composite
+def vector_cases(draw):
+    """Outputs (n, k) of some width, their fraction bits, and targets of the same type."""
+    bits = draw(st.integers(2, 16))
+    low, high = naive.raw_range(bits)
+    n, count = draw(st.integers(1, 4)), draw(st.integers(1, 6))
+    values = [[draw(st.integers(low, high)) for _ in range(n * count)] for _ in range(2)]
+    kind = np.int8 if bits <= 8 else np.int16
+    outputs, targets = (np.array(rows, kind).reshape(n, count) for rows in values)
+    return outputs, draw(st.integers(0, 30)), targets
+
+
+@given(vector_cases(), st.booleans())
+@example((np.array([[-(2**15), 2**15 - 1]], np.int16), 0, np.array([[2**15 - 1, -(2**15)]], np.int16)), True)
+@example((np.array([[-128, 127]], np.int8), 7, np.array([[127, -128]], np.int8)), False)
+def test_squared_distance_equals_its_twin(case, stochastic):
+    """For outputs and targets of up to 16 bits, of which no difference wraps; nothing counts as correct."""
+    outputs, frac, targets = case
+    rows = [naive.integer_squared_distance(z, frac, t) for z, t in zip(outputs.tolist(), targets.tolist(), strict=True)]
+    acc = naive.exact([row[0] for row in rows])
+    words = naive.exact([naive.draw(5, 6, 7, 3 + i) for i in range(acc.size)]).reshape(acc.shape)
+    expected, saturated = naive.requantize_array(acc, frac - ERROR_FRAC, 16, words if stochastic else None)
+    results, error = run(loss.squared_distance, outputs, frac, targets, frac, stochastic=stochastic)
+    assert error.tolist() == expected.tolist()
+    assert results == (sum(row[2] for row in rows), 0, naive.largest(acc), saturated)
+
+
 @given(cases(st.integers(-13, 33)))
 @example((np.array([[0] * 6], np.int32), 0, np.array([0], np.int32)))
 def test_cross_entropy_bounds(case):

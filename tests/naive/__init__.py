@@ -21,7 +21,14 @@ from .conv import (
 from .draws import draw, draw_array, threefry2x32
 from .layer import Stage
 from .linear import linear_bias_gradient, linear_forward, linear_input_error, linear_weight_gradient
-from .loss import exact_cross_entropy, exact_softmax, integer_cross_entropy, integer_squared_error, squared_error
+from .loss import (
+    exact_cross_entropy,
+    exact_softmax,
+    integer_cross_entropy,
+    integer_squared_distance,
+    integer_squared_error,
+    squared_error,
+)
 from .model import NaiveModel
 from .multiplier import Multiplier
 from .operations import OPERATIONS, Geometry, Input, Operation
@@ -91,6 +98,7 @@ __all__ = [
     "global_avgpool_input_error",
     "initialize",
     "integer_cross_entropy",
+    "integer_squared_distance",
     "integer_squared_error",
     "largest",
     "linear_bias_gradient",

@@ -82,3 +82,9 @@ def integer_squared_error(logits: Sequence[int], frac: int, label: int) -> tuple
     """Errors ``z - onehot`` with `frac` fractional bits, that number, and half their squares with 16, floored."""
     errors = [z - (k == label) * 2**frac for k, z in enumerate(logits)]
     return errors, frac, sum((Fraction(e * e, 2) * Fraction(2) ** (16 - 2 * frac)).__floor__() for e in errors)
+
+
+def integer_squared_distance(outputs: Sequence[int], frac: int, target: Sequence[int]) -> tuple[list[int], int, int]:
+    """Errors ``z - t`` with `frac` fractional bits, that number, and half their squares with 16, floored."""
+    errors = [z - t for z, t in zip(outputs, target, strict=True)]
+    return errors, frac, sum((Fraction(e * e, 2) * Fraction(2) ** (16 - 2 * frac)).__floor__() for e in errors)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from . import pool
 from .activation import Activation
@@ -22,9 +23,10 @@ from .parameter import VALUE, VALUE_REGRID, Parameter, Rule, Words, momentum_fra
 from .rounding import requantize_array
 from .stage import StageOutput, error_mask, fused_stage, gated
 
-Loss = Callable[[list[int], int, int], tuple[list[int], int, int]]  # (logits, frac, label) -> errors, their frac, loss
+Target = int | list[int]  # a class, or a vector on the outputs' grid
+Loss = Callable[[list[int], int, Any], tuple[list[int], int, int]]  # (logits, frac, target) -> errors, their frac, loss
 Gradient = tuple[Parameter, Ints, int, int]  # with its fraction bits and its bits at most
-FORWARD, INPUT_ERROR, OUTPUT_ERROR = 0, 1, 12
+FORWARD, INPUT_ERROR, OUTPUT_ERROR, DROPOUT = 0, 1, 12, 13
 INPUT = -1
 
 
@@ -91,6 +93,8 @@ class NaiveModel:
             sources = self.sources(number)
             shapes = stage.input_shapes or [None] * len(sources)
             inputs = [self._input(s, x, saved, shape) for s, shape in zip(sources, shapes, strict=True)]
+            if stage.op == "dropout":
+                stage.drop(self.words(stage.layer, DROPOUT, inputs[0].values.shape, stochastic=stochastic is None))
             acc, frac_acc = stage.sums(*inputs)
             shape = acc.shape if stage.max_pool is None else pool.pooled_shape(acc.shape, *stage.max_pool)
             words = self.words(stage.layer, FORWARD, shape, stochastic=is_stochastic)
@@ -107,11 +111,11 @@ class NaiveModel:
         value = saved[-1].out.values
         return value.reshape(value.shape[0], -1), saved
 
-    def loss_error(self, logits: Ints, labels: Sequence[int], *, calibrate: bool = False) -> tuple[Ints, int, int]:
+    def loss_error(self, logits: Ints, labels: Sequence[Target], *, calibrate: bool = False) -> tuple[Ints, int, int]:
         """Requantized error of the logits, its fraction bits, and the loss summed over the batch."""
         acc, frac_acc, total = zeros(logits.shape), 0, 0
         for s, label in enumerate(labels):
-            acc[s], frac_acc, loss = self.loss(logits[s].tolist(), self.stages[-1].form.frac, int(label))
+            acc[s], frac_acc, loss = self.loss(logits[s].tolist(), self.stages[-1].form.frac, label)
             total += loss
         stream = 16 * self.layers + INPUT_ERROR
         error, frac = self._round_error(acc, frac_acc, self.stages[-1].error_scale, stream, calibrate=calibrate)
@@ -143,7 +147,7 @@ class NaiveModel:
             shapes = [x.values.shape for x in kept.inputs]
             for slot, source in enumerate(self.sources(number)):
                 if source != INPUT and self.learns(source):
-                    acc, added = stage.input_error(spread, shapes, slot)
+                    acc, added = stage.input_error(spread, kept.inputs, slot)
                     bound = stage.error_bound(shapes[slot], kept.out.values.shape, self.error_bits)
                     handed.setdefault(source, []).append((acc, frac_e + added, bound))
         return gradients
@@ -192,7 +196,7 @@ class NaiveModel:
             scale.observe(largest(acc), frac_acc, self.error_bits)
         return rounded, frac
 
-    def calibrate(self, x: Ints, labels: Sequence[int], *, fit_momentum: bool) -> None:
+    def calibrate(self, x: Ints, labels: Sequence[Target], *, fit_momentum: bool) -> None:
         """Fit the error scales, and if asked the momentum forms, to the first batch; nothing else changes."""
         logits, saved = self.forward(x)
         error, frac, _ = self.loss_error(logits, labels, calibrate=True)
@@ -204,7 +208,7 @@ class NaiveModel:
                 form = stage.weights.momentum_form
                 form.frac = momentum_frac_that_fits(found, len(labels), form.bits)
 
-    def train_step(self, x: Ints, labels: Sequence[int], rule: Rule) -> tuple[int, int]:
+    def train_step(self, x: Ints, labels: Sequence[Target], rule: Rule) -> tuple[int, int]:
         """One step on one batch: forward, loss error, backward, every update; returns loss sum and correct answers."""
         logits, saved = self.forward(x)
         error, frac_error, loss = self.loss_error(logits, labels)

@@ -24,7 +24,7 @@ from fxptrain.nn.state import packed
 from fxptrain.nn.state.arena import ALIGNMENT, Plan
 from fxptrain.nn.state.packed import PackedParameter
 from fxptrain.testing import format_specs, model_specs, optimizer_specs
-from tests.nn.engine.test_schedules import ODD, RESIDUAL, WIDE
+from tests.nn.engine.test_schedules import APART, ODD, RESIDUAL, WIDE
 from tests.nn.engine.test_step import as_it_may_run
 
 GUARD, PATTERN = 2048, 0xA7  # bytes on both sides of a view, and what they hold
@@ -95,6 +95,7 @@ def samples(model: Model, size: int, pixels: bool, seed: int) -> tuple[Any, Any]
 @example(WIDE, s.FormatSpec(param_bits=10, activation_bits=6), s.OptimizerSpec(), [3, 9], True, 4000, {}, True)
 @example(ODD, s.FormatSpec(param_bits=9, activation_bits=11), s.OptimizerSpec(), [9, 5], True, 1600, {}, True)
 @example(RESIDUAL, s.FormatSpec(param_bits=9, activation_bits=11), s.OptimizerSpec(), [9, 5], True, 1600, {}, True)
+@example(APART, s.FormatSpec(error_bits=8), s.OptimizerSpec(), [5, 2], True, 1 << 20, {}, True)
 @settings(max_examples=16)
 def test_steps_stay_within_their_views(
     model_spec, format_spec, optimizer_spec, sizes, pixels, budget, options, layers

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from fxptrain.errors import FormatError
 from fxptrain.fixed.format import FxP
-from fxptrain.kernels import loss as kernels
 from fxptrain.kernels.requantize import RoundSite
 from fxptrain.nn import spec as s
 from fxptrain.nn.engine.inference import evaluate, logits
+from fxptrain.nn.losses import CROSS_ENTROPY, SQUARED_DISTANCE, SQUARED_ERROR, LossRule
 from fxptrain.nn.model import InputScale, Model
-from fxptrain.nn.widths import INT64, check_widths, largest_loss
+from fxptrain.nn.widths import INT64, check_widths
 from tests import naive
 from tests.nn.twins import twin_of
 
@@ -117,32 +117,41 @@ def test_moving_formats_stay_where_sums_fit() -> None:
 # Losses --------------------------------------------------------------------------------------------------------------
 
 
-def loss_of(loss: s.Loss, form: FxP, samples: int, classes: int) -> tuple[int, int]:
+RULES = {"cross-entropy": CROSS_ENTROPY, "squared-error": SQUARED_ERROR}
+TWINS = {
+    CROSS_ENTROPY: naive.integer_cross_entropy,
+    SQUARED_ERROR: naive.integer_squared_error,
+    SQUARED_DISTANCE: naive.integer_squared_distance,
+}
+
+
+def loss_of(loss: LossRule, form: FxP, samples: int, classes: int) -> tuple[int, int]:
     """Loss sum of the worst outputs by the engine and by the oracle."""
     rows = [[form.min_raw] + [form.max_raw] * (classes - 1)] * samples
-    if loss == "squared-error":
+    if loss is not CROSS_ENTROPY:
         rows = [[form.min_raw] * classes] * samples
     values, labels = np.array(rows, np.int32), np.zeros(samples, np.int32)
+    if loss.of_vectors:
+        labels = np.full_like(values, form.max_raw)
     site = RoundSite(0, False, -128, 127, 0, 0, 0, 0)
-    function, twin = {
-        "cross-entropy": (kernels.cross_entropy, naive.integer_cross_entropy),
-        "squared-error": (kernels.squared_error, naive.integer_squared_error),
-    }[loss]
     scratch = np.empty(classes, np.int64), np.empty(0, np.uint32), np.empty((samples, classes), np.int8)
-    found = function(values, form.frac_bits, labels, site, *scratch)[0]
-    return int(found), sum(twin(row, form.frac_bits, 0)[2] for row in rows)
+    found = loss.kernel(values, form.frac_bits, labels, site, *scratch)[0]
+    return int(found), sum(
+        TWINS[loss](row, form.frac_bits, label)[2] for row, label in zip(rows, labels.tolist(), strict=True)
+    )
 
 
-@given(st.sampled_from(["cross-entropy", "squared-error"]), st.integers(2, 32), st.data())
-@example("squared-error", 32, None)
+@given(st.sampled_from(list(TWINS)), st.integers(2, 32), st.data())
+@example(SQUARED_ERROR, 32, None)
+@example(SQUARED_DISTANCE, 31, None)
 def test_losses_fit_where_they_are_said_to(loss, bits, data) -> None:
     """The worst outputs give the oracle's loss wherever the bound is below 2**63, and never more than the bound."""
-    low = 0 if loss == "squared-error" else -12
+    low = -12 if loss.min_frac is None else loss.min_frac
     cases = [(29, 2, 3)] if data is None else [
         (data.draw(st.integers(low, 30)), data.draw(st.integers(1, 9)), data.draw(st.integers(2, 4)))
     ]  # fmt: skip
     for frac, samples, classes in cases:
-        bound = largest_loss(loss, FxP(bits, frac), samples, classes)
+        bound = loss.largest(FxP(bits, frac), samples, classes)
         assume(bound < INT64)
         found, expected = loss_of(loss, FxP(bits, frac), samples, classes)
         assert found == expected <= bound
@@ -166,7 +175,7 @@ def test_moving_outputs_keep_the_loss_in_range(loss: s.Loss) -> None:
     for bits in (8, 16, 32):
         form = built("linear", loss, param_bits=4, activation_bits=bits).stages[-1].y_form
         assert all(
-            largest_loss(loss, FxP(bits, frac), 1 << 16, 2) < INT64 for frac in range(form.min_frac, form.max_frac + 1)
+            RULES[loss].largest(FxP(bits, frac), 1 << 16, 2) < INT64 for frac in range(form.min_frac, form.max_frac + 1)
         )
         ranges[bits] = (form.min_frac, form.max_frac)
     wide = (2, 30) if loss == "cross-entropy" else (16, 29)
@@ -177,10 +186,10 @@ def test_moving_outputs_keep_the_loss_in_range(loss: s.Loss) -> None:
 def test_the_worst_batch() -> None:
     """The loss of outputs at their end, over a batch as large as is allowed; one sample more is refused."""
     model = built("linear", "squared-error", mode="fixed", param_frac=5, activation_bits=24, activation_frac=3)
-    samples = next(n for n in range(1, 1000) if largest_loss("squared-error", FxP(24, 3), n, 2) >= INT64) - 1
+    samples = next(n for n in range(1, 1000) if SQUARED_ERROR.largest(FxP(24, 3), n, 2) >= INT64) - 1
     model.check_widths(samples)
     with pytest.raises(FormatError, match=f"in a batch of {samples + 1} samples and 2 outputs. Use fewer"):
-        check_widths(model.stages, "squared-error", samples + 1)
+        check_widths(model.stages, SQUARED_ERROR, samples + 1)
     for parameter in model.stages[0].parameters:
         parameter.values[...] = -128
     inputs = np.full((samples, 2, 2, 8), model.input_form.format.max_raw, np.int32)

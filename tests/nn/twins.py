@@ -10,6 +10,12 @@ from fxptrain.nn.state.formats import ErrorScale, TensorFormat
 from fxptrain.nn.state.parameters import ParameterArray
 from tests import naive
 
+LOSSES = {
+    ("cross-entropy", True): naive.integer_cross_entropy,
+    ("squared-error", True): naive.integer_squared_error,
+    ("squared-error", False): naive.integer_squared_distance,
+}
+
 
 def form_of(form: TensorFormat) -> naive.Form:
     """Copy of a tensor's format, before anything was counted."""
@@ -145,7 +151,7 @@ def twin_of(model: Model) -> naive.NaiveModel:
         input_bits=model.input_form.format.total_bits,
         error_bits=model.formats.error_bits,
         layers=len(model.spec.layers),
-        loss=naive.integer_cross_entropy if model.spec.loss == "cross-entropy" else naive.integer_squared_error,
+        loss=LOSSES[model.spec.loss, model.spec.target == "class"],
         seed=model.seed,
         saturation_mask=optimizer.saturation_mask,
         forward_stochastic=optimizer.forward_rounding == "stochastic",

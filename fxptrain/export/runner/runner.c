@@ -1,7 +1,7 @@
 /* Verification: run an export on vectors made by Python and write down every integer it gives.
  *
  * vectors.bin, little-endian: a head; `reals` samples of real numbers (frac, values) to quantize; `before` samples to
- * predict; `steps` batches (count, rate, samples, labels); `after` samples to predict. results.bin: the quantized samples;
+ * predict; `steps` batches (count, rate, samples, goals); `after` samples to predict. results.bin: the quantized samples;
  * for each prediction class, logits, ticks; for each step loss, correct, samples, ticks; then the state. Every second step
  * gets its batch sample by sample. At step `power_cycle` the state is kept twice, the newer one is damaged, all memory
  * forgotten and the older one recalled, which must change nothing.
@@ -73,23 +73,32 @@ static int32_t quantize(void)
 
 #if FXP_TRAINING
 
-static fxp_result sample_by_sample(const uint16_t *labels, int32_t count, int32_t raw, fxp_multiplier rate)
+static fxp_goal goal_of(const fxp_goal_item *goals, int32_t n)
+{
+#if FXP_VECTORS
+    return (goals == NULL) ? NULL : (goals + n * FXP_OUTPUTS);
+#else
+    return goals[n];
+#endif
+}
+
+static fxp_result sample_by_sample(const fxp_goal_item *goals, int32_t count, int32_t raw, fxp_multiplier rate)
 {
     int32_t n;
     for (n = 0; n < count; n++) {
         if (raw) {
-            (void)fxp_train_add_raw(&model, samples + n * FXP_INPUTS, labels[n]);
+            (void)fxp_train_add_raw(&model, samples + n * FXP_INPUTS, goal_of(goals, n));
         } else {
-            (void)fxp_train_add(&model, given() + n * FXP_INPUTS, labels[n]);
+            (void)fxp_train_add(&model, given() + n * FXP_INPUTS, goal_of(goals, n));
         }
     }
     if (count < FXP_BATCH) { /* neither changes anything */
         if (raw) {
             (void)fxp_predict_raw(&model, samples, NULL);
-            (void)fxp_score_raw(&model, samples, labels[0]);
+            (void)fxp_score_raw(&model, samples, goal_of(goals, 0));
         } else {
             (void)fxp_predict(&model, given(), NULL);
-            (void)fxp_score(&model, given(), labels[0]);
+            (void)fxp_score(&model, given(), goal_of(goals, 0));
         }
     }
     return fxp_train_finish(&model, rate);
@@ -98,7 +107,8 @@ static fxp_result sample_by_sample(const uint16_t *labels, int32_t count, int32_
 static void train(int32_t step, int32_t raw)
 {
     int32_t sizes[3], found[2];
-    uint16_t labels[FXP_BATCH];
+    static fxp_goal_item kept[FXP_BATCH * FXP_GOAL_ITEMS];
+    const fxp_goal_item *goals = kept;
     fxp_multiplier rate;
     fxp_result result;
     uint64_t ticks;
@@ -106,14 +116,17 @@ static void train(int32_t step, int32_t raw)
     rate.mantissa = sizes[1];
     rate.shift = sizes[2];
     read_samples(sizes[0], raw);
-    io_read(labels, (uint32_t)sizes[0] * (uint32_t)sizeof(uint16_t));
+    io_read(kept, (uint32_t)(sizes[0] * FXP_GOAL_ITEMS) * (uint32_t)sizeof(fxp_goal_item));
+#if FXP_LEARNS_INPUTS
+    goals = NULL; /* what was read are the inputs */
+#endif
     ticks = io_ticks();
     if (step % 2 == 1) {
-        result = sample_by_sample(labels, sizes[0], raw, rate);
+        result = sample_by_sample(goals, sizes[0], raw, rate);
     } else if (raw) {
-        result = fxp_train_step_raw(&model, samples, labels, sizes[0], rate);
+        result = fxp_train_step_raw(&model, samples, goals, sizes[0], rate);
     } else {
-        result = fxp_train_step(&model, given(), labels, sizes[0], rate);
+        result = fxp_train_step(&model, given(), goals, sizes[0], rate);
     }
     ticks = io_ticks() - ticks;
     found[0] = result.correct;

@@ -27,7 +27,7 @@ extern "C" {
 enum {
     FXP_OK = 0,
     FXP_BAD_ARGUMENT = -1, /* a null pointer, an arena out of line, a size, count or number out of range */
-    FXP_BAD_LABEL = -2,    /* a label of FXP_OUTPUTS or more */
+    FXP_BAD_LABEL = -2,    /* a class of FXP_OUTPUTS or more, a value beyond FXP_VALUE_BITS */
     FXP_BAD_RATE = -3,     /* a learning rate that is no number or far too large */
     FXP_NOT_READY = -4,    /* the model did not go through fxp_init */
     FXP_FULL = -5,         /* the batch that is being collected has no room */
@@ -63,30 +63,32 @@ fxp_status fxp_quantize_input(const int32_t *values, int32_t frac, fxp_value *in
 /* What samples gave, before an update. */
 typedef struct {
     int64_t loss_sum; /* over the samples, natural-log units, 16 fractional bits */
-    int32_t correct;
+    int32_t correct; /* of classes */
     int32_t samples;    /* 0: refused, and nothing happened */
     uint32_t rounded;   /* outputs of all layers that were rounded, */
     uint32_t saturated; /* and how many of them did not fit */
     fxp_status status;
 } fxp_result;
 
-/* One step of training on `count` samples, 1 to FXP_BATCH; labels are 0 to FXP_OUTPUTS - 1. */
-fxp_result fxp_train_step(fxp_model *model, const fxp_input *inputs, const uint16_t *labels, int32_t count,
+/* One step of training on `count` samples, 1 to FXP_BATCH; goals are classes (uint16_t), 0 to FXP_OUTPUTS - 1, or where
+ * FXP_VECTORS is 1 FXP_OUTPUTS raw integers of each sample with fxp_logit_frac() fractional bits (fxp_value). NULL where
+ * FXP_LEARNS_INPUTS is 1: the inputs. */
+fxp_result fxp_train_step(fxp_model *model, const fxp_input *inputs, const fxp_goal_item *goals, int32_t count,
                           fxp_multiplier rate);
-fxp_result fxp_train_step_raw(fxp_model *model, const fxp_value *inputs, const uint16_t *labels, int32_t count,
+fxp_result fxp_train_step_raw(fxp_model *model, const fxp_value *inputs, const fxp_goal_item *goals, int32_t count,
                               fxp_multiplier rate);
 
 /* The same sample by sample, without a buffer for a batch: add up to FXP_BATCH of them, then finish the step (or drop
  * them). A sample's inputs are not needed after it was added. Predictions in between change nothing; they need room for
  * one sample. */
-fxp_status fxp_train_add(fxp_model *model, const fxp_input *inputs, uint16_t label);
-fxp_status fxp_train_add_raw(fxp_model *model, const fxp_value *inputs, uint16_t label);
+fxp_status fxp_train_add(fxp_model *model, const fxp_input *inputs, fxp_goal goal);
+fxp_status fxp_train_add_raw(fxp_model *model, const fxp_value *inputs, fxp_goal goal);
 fxp_result fxp_train_finish(fxp_model *model, fxp_multiplier rate);
 void fxp_train_drop(fxp_model *model);
 
-/* Loss and answer for one labelled sample, without training; rounded half to even as fxp_predict does. */
-fxp_result fxp_score(fxp_model *model, const fxp_input *inputs, uint16_t label);
-fxp_result fxp_score_raw(fxp_model *model, const fxp_value *inputs, uint16_t label);
+/* Loss and answer for one sample and its goal, without training; rounded half to even as fxp_predict does. */
+fxp_result fxp_score(fxp_model *model, const fxp_input *inputs, fxp_goal goal);
+fxp_result fxp_score_raw(fxp_model *model, const fxp_value *inputs, fxp_goal goal);
 
 /* Learning rates: the recipe's, numerator / denominator (rounded to 15 bits; at most 2^40 each), and half of one. A rate
  * that cannot be is refused where it is used, and so is one of 16 or more, unless the recipe's is as large. */

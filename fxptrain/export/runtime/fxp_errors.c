@@ -67,8 +67,9 @@ static void loss_error(fxp_step *step)
     step->largest[last] = 0;
     for (n = 0; n < step->count; n++) {
         const fxp_value *logits = fxp_y_of(step->model, last, n);
-        step->correct += (fxp_first_largest(logits) == (int32_t)step->labels[n]) ? 1 : 0;
-        step->loss_sum += fxp_loss_sums(logits, frac, step->labels[n], sums);
+        const fxp_goal goal = fxp_goal_at(step->model->goals, n);
+        step->correct += fxp_is_right(logits, goal);
+        step->loss_sum += fxp_loss_sums(logits, frac, goal, sums);
         for (c = 0; c < FXP_OUTPUTS; c++, at++) {
             step->largest[last] = fxp_larger(step->largest[last], sums[c]);
             error[at] = (fxp_error)fxp_requantize(&site, sums[c], (uint32_t)at);
@@ -84,12 +85,14 @@ static void hand_back(const fxp_step *step, const fxp_reader *reader, int32_t n,
     const fxp_error *error = (const fxp_error *)fxp_place(step->model, fxp_tensors[reader->stage + 1].error_at);
     const uint8_t *winners = (s->winners_at == FXP_NOWHERE) ? NULL : (const uint8_t *)fxp_place(step->model, s->winners_at);
     fxp_backward pass;
+    pass.model = step->model;
     pass.stage = s;
     pass.weights = (s->w_form >= 0) ? fxp_weights_of(step->model, reader->stage) : NULL;
-    pass.x = NULL;
+    pass.x = fxp_x_of(step->model, s, reader->slot, n);
     pass.winners = (winners == NULL) ? NULL : (winners + n * outputs);
     pass.error = error + n * outputs;
     pass.slot = reader->slot;
+    pass.sample = n;
     memset(sums, 0, (size_t)elements * sizeof(fxp_error_sum));
     fxp_kind_input_error(&pass, sums);
 }

@@ -1,5 +1,9 @@
 #include "fxp_loss.h"
 
+#include <string.h>
+
+#include "fxp_model.h"
+
 int32_t fxp_first_largest(const fxp_value *logits)
 {
     int32_t c, best = 0;
@@ -10,6 +14,69 @@ int32_t fxp_first_largest(const fxp_value *logits)
     }
     return best;
 }
+
+#if FXP_TRAINING && FXP_VECTORS
+
+fxp_status fxp_goal_status(fxp_goal goal)
+{
+    int32_t c;
+    if (goal == NULL) {
+        return FXP_LEARNS_INPUTS ? FXP_OK : FXP_BAD_ARGUMENT;
+    }
+    for (c = 0; c < FXP_OUTPUTS; c++) {
+        const int32_t value = goal[c];
+        if ((value < FXP_MIN_RAW(FXP_VALUE_BITS)) || (value > FXP_MAX_RAW(FXP_VALUE_BITS))) {
+            return FXP_BAD_LABEL;
+        }
+    }
+    return FXP_OK;
+}
+
+fxp_goal fxp_goal_at(const fxp_goal_item *goals, int32_t n)
+{
+    return (goals == NULL) ? NULL : (goals + n * FXP_OUTPUTS);
+}
+
+void fxp_goal_keep(fxp_model *model, int32_t n, fxp_goal goal)
+{
+    fxp_value *kept = model->goals + n * FXP_OUTPUTS;
+#if FXP_LEARNS_INPUTS
+    memcpy(kept, (goal == NULL) ? fxp_loaded_input(model, n) : goal, FXP_OUTPUTS * sizeof(fxp_value));
+#else
+    memcpy(kept, goal, FXP_OUTPUTS * sizeof(fxp_value));
+#endif
+}
+
+int32_t fxp_is_right(const fxp_value *logits, fxp_goal goal)
+{
+    (void)logits;
+    (void)goal;
+    return 0;
+}
+
+#elif FXP_TRAINING
+
+fxp_status fxp_goal_status(fxp_goal goal)
+{
+    return (goal < FXP_OUTPUTS) ? FXP_OK : FXP_BAD_LABEL;
+}
+
+fxp_goal fxp_goal_at(const fxp_goal_item *goals, int32_t n)
+{
+    return goals[n];
+}
+
+void fxp_goal_keep(fxp_model *model, int32_t n, fxp_goal goal)
+{
+    model->goals[n] = goal;
+}
+
+int32_t fxp_is_right(const fxp_value *logits, fxp_goal goal)
+{
+    return (fxp_first_largest(logits) == (int32_t)goal) ? 1 : 0;
+}
+
+#endif
 
 #if FXP_TRAINING && FXP_CROSS_ENTROPY
 
@@ -45,10 +112,10 @@ static int64_t log2_fixed(int64_t value)
     return ((int64_t)whole * 65536) + fxp_log2[k] + (((fxp_log2[k + 1] - fxp_log2[k]) * rest) >> 8);
 }
 
-int64_t fxp_loss_sums(const fxp_value *logits, int32_t frac, int32_t label, int64_t *sums)
+int64_t fxp_loss_sums(const fxp_value *logits, int32_t frac, fxp_goal goal, int64_t *sums)
 {
     const int64_t top = logits[fxp_first_largest(logits)];
-    const int64_t behind = top - logits[label];
+    const int64_t behind = top - logits[goal];
     int64_t total = 0, loss;
     int32_t c;
     for (c = 0; c < FXP_OUTPUTS; c++) {
@@ -58,7 +125,7 @@ int64_t fxp_loss_sums(const fxp_value *logits, int32_t frac, int32_t label, int6
     for (c = 0; c < FXP_OUTPUTS; c++) {
         sums[c] = (sums[c] * ((int64_t)1 << FXP_PROBABILITY_FRAC)) / total;
     }
-    sums[label] -= (int64_t)1 << FXP_PROBABILITY_FRAC;
+    sums[goal] -= (int64_t)1 << FXP_PROBABILITY_FRAC;
     loss = fxp_shift_right((log2_fixed(total) - ((int64_t)FXP_PROBABILITY_FRAC << FXP_FRACTION)) * FXP_LN_2, 16);
     if (frac <= FXP_FRACTION) {
         return loss + fxp_shift_left(behind, FXP_FRACTION - frac);
@@ -68,17 +135,21 @@ int64_t fxp_loss_sums(const fxp_value *logits, int32_t frac, int32_t label, int6
 
 #elif FXP_TRAINING
 
-/* sum((z - onehot)^2) / 2, every term floored to 16 fractional bits. */
-int64_t fxp_loss_sums(const fxp_value *logits, int32_t frac, int32_t label, int64_t *sums)
+/* sum((z - t)^2) / 2, every term floored to 16 fractional bits; t is a vector, or a one for the class among zeros. */
+int64_t fxp_loss_sums(const fxp_value *logits, int32_t frac, fxp_goal goal, int64_t *sums)
 {
     const int32_t drop = 2 * frac + 1 - 16;
     int64_t loss = 0;
     int32_t c;
     for (c = 0; c < FXP_OUTPUTS; c++) {
         sums[c] = logits[c];
-        if (c == label) {
+#if FXP_VECTORS
+        sums[c] -= goal[c];
+#else
+        if (c == (int32_t)goal) {
             sums[c] -= fxp_shift_left(1, frac);
         }
+#endif
         if (drop >= 0) {
             loss += fxp_shift_right(sums[c] * sums[c], drop);
         } else {

@@ -65,6 +65,9 @@ FXP_ROM fxp_param *fxp_bias_of(const fxp_model *model, int32_t stage);
 /* Put the raw integers of sample `sample` of `inputs` where sample number `place` of the input is read. */
 void fxp_load_input(const fxp_model *model, fxp_inputs inputs, int32_t sample, int32_t place);
 
+/* Raw inputs of the sample that was loaded into a place, until forward writes over them. */
+const fxp_value *fxp_loaded_input(const fxp_model *model, int32_t place);
+
 /* Whether the model is one and went through fxp_init. */
 int32_t fxp_ready(const fxp_model *model);
 

@@ -4,31 +4,34 @@
 
 #if FXP_TRAINING
 
-#if FXP_FUNCTIONS
-
-/* The least of the ceilings of all functions that the values of a tensor came through, and of `high`. */
-static int64_t ceiling_of(const fxp_model *model, int32_t i, int64_t high)
-{
-    int64_t lowest = high;
-    const int32_t frac = model->forms[fxp_tensors[i + 1].form].frac;
-    int32_t from = i, more = 1;
-    while (more) { /* a stage that does not round hands on what its input let through */
-        const fxp_stage *s = &fxp_stages[from];
-        const int64_t ceiling = fxp_function_ceiling(s, frac);
-        lowest = (ceiling < lowest) ? ceiling : lowest;
-        from = fxp_stage_inputs[s->first_input] - 1;
-        more = !s->rounds && (from >= 0);
-    }
-    return lowest;
-}
-
-#endif
-
 /* Errors pass to these values. */
 typedef struct {
     int32_t from;
     int32_t to;
 } gate;
+
+#if FXP_FUNCTIONS
+
+/* A gate narrowed by the bounds of all functions that the values of a tensor came through, between which errors pass. */
+static gate bounded(const fxp_model *model, int32_t i, gate open)
+{
+    gate found = open;
+    const int32_t frac = model->forms[fxp_tensors[i + 1].form].frac;
+    int32_t from = i, more = 1;
+    while (more) { /* a stage that does not round hands on what its input let through */
+        const fxp_stage *s = &fxp_stages[from];
+        const fxp_bounds bounds = fxp_function_bounds(s, frac);
+        if (bounds.low >= FXP_MIN_RAW(FXP_VALUE_BITS)) { /* else the format does not hold it */
+            found.from = (bounds.low >= found.from) ? (int32_t)fxp_saturate(bounds.low + 1, INT32_MIN, INT32_MAX) : found.from;
+        }
+        found.to = (bounds.high <= found.to) ? (int32_t)fxp_saturate(bounds.high - 1, INT32_MIN, INT32_MAX) : found.to;
+        from = fxp_stage_inputs[s->first_input] - 1;
+        more = !s->rounds && (from >= 0);
+    }
+    return found;
+}
+
+#endif
 
 static gate gate_of(const fxp_model *model, int32_t i)
 {
@@ -42,7 +45,7 @@ static gate gate_of(const fxp_model *model, int32_t i)
     open.to = INT32_MAX;
 #endif
 #if FXP_FUNCTIONS
-    open.to = (int32_t)(ceiling_of(model, i, (int64_t)open.to + 1) - 1);
+    open = bounded(model, i, open);
 #else
     (void)model;
 #endif

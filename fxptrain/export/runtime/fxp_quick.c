@@ -2,6 +2,18 @@
 
 #include <string.h>
 
+/* Whether outputs end here: those that are counted do, unless a function bounds them, whose bounds count as no saturation. */
+static int32_t ends_here(const fxp_forward *pass)
+{
+#if FXP_FUNCTIONS
+    return (pass->site->uncounted && !pass->site->stochastic)
+           || ((pass->bounds.low == INT64_MIN) && (pass->bounds.high == INT64_MAX));
+#else
+    (void)pass;
+    return 1;
+#endif
+}
+
 fxp_quick fxp_quick_of(const fxp_forward *pass, int32_t taps)
 {
     const fxp_site *site = pass->site;
@@ -10,7 +22,7 @@ fxp_quick fxp_quick_of(const fxp_forward *pass, int32_t taps)
     memset(&quick, 0, sizeof quick);
     quick.shift = 1;
     if ((FXP_FORWARD_SUM_BITS == 32) && (FXP_VALUE_BITS < 32) && (pass->lift == 0) && (site->shift >= 1) && (site->shift <= 30)
-        && (pass->bias_shift <= 30) && (fxp_added_frac(pass->stage) == 0)) {
+        && (pass->bias_shift <= 30) && (fxp_added_frac(pass->stage) == 0) && ends_here(pass)) {
         const int64_t unit = (int64_t)1 << pass->bias_shift;
         const int64_t biases = (pass->bias == NULL) ? 0 : (unit * ((int64_t)1 << (FXP_PARAM_BITS - 1)));
         if (products + biases + ((int64_t)1 << site->shift) <= INT32_MAX) {
@@ -22,7 +34,8 @@ fxp_quick fxp_quick_of(const fxp_forward *pass, int32_t taps)
             quick.shift = site->shift;
             quick.low = pass->stage->relu ? 0 : FXP_MIN_RAW(FXP_VALUE_BITS);
 #if FXP_FUNCTIONS
-            quick.high = pass->high;
+            quick.low = (pass->outputs.low > quick.low) ? (int32_t)pass->outputs.low : quick.low;
+            quick.high = (int32_t)pass->outputs.high;
 #endif
 #if FXP_TRAINING
             quick.counted = !quick.possible;
@@ -44,16 +57,9 @@ static fxp_value counted_end(const fxp_forward *pass, int32_t sum, int32_t at)
         return 0; /* whatever the draw */
     }
     if (site->stochastic) {
-#if FXP_FUNCTIONS
-        value = (value > pass->ceiling) ? (int32_t)pass->ceiling : value;
-#endif
         value += (int32_t)(fxp_draw(&site->draws, pass->first + (uint32_t)at) >> (32 - shift));
         value = fxp_shift_right_32(value, shift);
     } else {
-#if FXP_FUNCTIONS
-        const int64_t most = (pass->ceiling == INT64_MAX) ? INT64_MAX : (pass->ceiling + ((int32_t)1 << (shift - 1)));
-        value = (value > most) ? (int32_t)most : value;
-#endif
         value = fxp_half_even_32(value, shift, ((int32_t)1 << shift) - 1);
     }
     return (fxp_value)fxp_store_32(site, value, relu ? 0 : FXP_MIN_RAW(FXP_VALUE_BITS), FXP_MAX_RAW(FXP_VALUE_BITS));

@@ -5,7 +5,7 @@
 
 #if FXP_TRAINING
 
-static fxp_result score(fxp_model *model, fxp_inputs inputs, uint16_t label)
+static fxp_result score(fxp_model *model, fxp_inputs inputs, fxp_goal goal)
 {
     fxp_result result = {0, 0, 0, 0, 0, FXP_OK};
     const fxp_value *logits;
@@ -13,30 +13,32 @@ static fxp_result score(fxp_model *model, fxp_inputs inputs, uint16_t label)
         result.status = FXP_NOT_READY;
     } else if ((inputs.given == NULL) && (inputs.raw == NULL)) {
         result.status = FXP_BAD_ARGUMENT;
-    } else if (label >= FXP_OUTPUTS) {
-        result.status = FXP_BAD_LABEL;
+    } else if (model->pending >= FXP_BATCH) {
+        result.status = FXP_FULL;
     } else {
+        result.status = fxp_goal_status(goal);
+    }
+    if (result.status == FXP_OK) {
+        int64_t *sums = (int64_t *)(void *)(model->arena + FXP_LOSS_AT);
+        fxp_load_input(model, inputs, 0, model->pending);
+        fxp_goal_keep(model, model->pending, goal);
+        goal = fxp_goal_at(model->goals, model->pending);
         logits = fxp_logits_of(model, inputs);
-        if (logits == NULL) {
-            result.status = FXP_FULL;
-        } else {
-            int64_t *sums = (int64_t *)(void *)(model->arena + FXP_LOSS_AT);
-            result.loss_sum = fxp_loss_sums(logits, fxp_logit_frac(model), label, sums);
-            result.correct = (fxp_first_largest(logits) == (int32_t)label) ? 1 : 0;
-            result.samples = 1;
-        }
+        result.loss_sum = fxp_loss_sums(logits, fxp_logit_frac(model), goal, sums);
+        result.correct = fxp_is_right(logits, goal);
+        result.samples = 1;
     }
     return result;
 }
 
-fxp_result fxp_score(fxp_model *model, const fxp_input *inputs, uint16_t label)
+fxp_result fxp_score(fxp_model *model, const fxp_input *inputs, fxp_goal goal)
 {
-    return score(model, fxp_given(inputs), label);
+    return score(model, fxp_given(inputs), goal);
 }
 
-fxp_result fxp_score_raw(fxp_model *model, const fxp_value *inputs, uint16_t label)
+fxp_result fxp_score_raw(fxp_model *model, const fxp_value *inputs, fxp_goal goal)
 {
-    return score(model, fxp_raw(inputs), label);
+    return score(model, fxp_raw(inputs), goal);
 }
 
 fxp_status fxp_usage_of(const fxp_model *model, int32_t stage, int32_t tensor, fxp_usage *usage)

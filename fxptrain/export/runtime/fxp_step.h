@@ -11,7 +11,6 @@
 /* What lives for one step. */
 typedef struct {
     fxp_model *model;
-    const uint16_t *labels;
     int32_t count;
     fxp_multiplier rate;
     int32_t error_frac[FXP_STAGES]; /* of the error at each stage's output */

@@ -7,6 +7,7 @@
 
 #include "fxp.h"
 #include "fxp_formats.h"
+#include "fxp_loss.h"
 #include "fxp_multiplier.h"
 #include "fxp_stage.h"
 #include "fxp_step.h"
@@ -113,8 +114,9 @@ static fxp_result refused(fxp_status status)
 }
 
 /* Add sample `sample` of `inputs` to the batch. */
-static fxp_status add(fxp_model *model, fxp_inputs inputs, int32_t sample, uint16_t label)
+static fxp_status add(fxp_model *model, fxp_inputs inputs, int32_t sample, fxp_goal goal)
 {
+    const fxp_status status = fxp_goal_status(goal);
     int32_t i;
     if (!fxp_ready(model)) {
         return FXP_NOT_READY;
@@ -122,8 +124,8 @@ static fxp_status add(fxp_model *model, fxp_inputs inputs, int32_t sample, uint1
     if ((inputs.given == NULL) && (inputs.raw == NULL)) {
         return FXP_BAD_ARGUMENT;
     }
-    if (label >= FXP_OUTPUTS) {
-        return FXP_BAD_LABEL;
+    if (status != FXP_OK) {
+        return status;
     }
     if (model->pending >= FXP_BATCH) {
         return FXP_FULL;
@@ -133,8 +135,8 @@ static fxp_status add(fxp_model *model, fxp_inputs inputs, int32_t sample, uint1
         model->seen[i].largest = 0;
     }
     fxp_load_input(model, inputs, sample, model->pending);
+    fxp_goal_keep(model, model->pending, goal);
     forward(model, model->pending, 0, model->seen);
-    model->labels[model->pending] = label;
     model->pending++;
     return FXP_OK;
 }
@@ -168,7 +170,6 @@ fxp_result fxp_train_finish(fxp_model *model, fxp_multiplier rate)
         return refused(FXP_NOTHING);
     }
     step.model = model;
-    step.labels = model->labels;
     step.count = model->pending;
     step.rate = rate;
     if (!model->calibrated) {
@@ -198,26 +199,28 @@ void fxp_train_drop(fxp_model *model)
 }
 
 /* Everything is looked at before anything is done. */
-static fxp_status looked_at(const fxp_model *model, fxp_inputs inputs, const uint16_t *labels, int32_t count)
+static fxp_status looked_at(const fxp_model *model, fxp_inputs inputs, const fxp_goal_item *goals, int32_t count)
 {
+    const int32_t absent = (goals == NULL) && !FXP_LEARNS_INPUTS;
     int32_t n;
     if (!fxp_ready(model)) {
         return FXP_NOT_READY;
     }
-    if (((inputs.given == NULL) && (inputs.raw == NULL)) || (labels == NULL) || (count < 1) || (count > FXP_BATCH)) {
+    if (((inputs.given == NULL) && (inputs.raw == NULL)) || absent || (count < 1) || (count > FXP_BATCH)) {
         return FXP_BAD_ARGUMENT;
     }
     for (n = 0; n < count; n++) {
-        if (labels[n] >= FXP_OUTPUTS) {
-            return FXP_BAD_LABEL;
+        const fxp_status status = fxp_goal_status(fxp_goal_at(goals, n));
+        if (status != FXP_OK) {
+            return status;
         }
     }
     return (model->pending > 0) ? FXP_FULL : FXP_OK;
 }
 
-static fxp_result train(fxp_model *model, fxp_inputs inputs, const uint16_t *labels, int32_t count, fxp_multiplier rate)
+static fxp_result train(fxp_model *model, fxp_inputs inputs, const fxp_goal_item *goals, int32_t count, fxp_multiplier rate)
 {
-    const fxp_status status = looked_at(model, inputs, labels, count);
+    const fxp_status status = looked_at(model, inputs, goals, count);
     int32_t n;
     if (status != FXP_OK) {
         return refused(status);
@@ -226,31 +229,31 @@ static fxp_result train(fxp_model *model, fxp_inputs inputs, const uint16_t *lab
         return refused(FXP_BAD_RATE);
     }
     for (n = 0; n < count; n++) {
-        (void)add(model, inputs, n, labels[n]);
+        (void)add(model, inputs, n, fxp_goal_at(goals, n));
     }
     return fxp_train_finish(model, rate);
 }
 
-fxp_result fxp_train_step(fxp_model *model, const fxp_input *inputs, const uint16_t *labels, int32_t count,
+fxp_result fxp_train_step(fxp_model *model, const fxp_input *inputs, const fxp_goal_item *goals, int32_t count,
                           fxp_multiplier rate)
 {
-    return train(model, fxp_given(inputs), labels, count, rate);
+    return train(model, fxp_given(inputs), goals, count, rate);
 }
 
-fxp_result fxp_train_step_raw(fxp_model *model, const fxp_value *inputs, const uint16_t *labels, int32_t count,
+fxp_result fxp_train_step_raw(fxp_model *model, const fxp_value *inputs, const fxp_goal_item *goals, int32_t count,
                               fxp_multiplier rate)
 {
-    return train(model, fxp_raw(inputs), labels, count, rate);
+    return train(model, fxp_raw(inputs), goals, count, rate);
 }
 
-fxp_status fxp_train_add(fxp_model *model, const fxp_input *inputs, uint16_t label)
+fxp_status fxp_train_add(fxp_model *model, const fxp_input *inputs, fxp_goal goal)
 {
-    return add(model, fxp_given(inputs), 0, label);
+    return add(model, fxp_given(inputs), 0, goal);
 }
 
-fxp_status fxp_train_add_raw(fxp_model *model, const fxp_value *inputs, uint16_t label)
+fxp_status fxp_train_add_raw(fxp_model *model, const fxp_value *inputs, fxp_goal goal)
 {
-    return add(model, fxp_raw(inputs), 0, label);
+    return add(model, fxp_raw(inputs), 0, goal);
 }
 
 fxp_multiplier fxp_rate_default(void)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from functools import partial
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fxptrain.errors import FxptrainError, ShapeError
-from fxptrain.kernels import loss
 from fxptrain.kernels.call import Program, run_calls
 from fxptrain.kernels.requantize import RoundSite
 from fxptrain.nn.engine.call_cache import CallCache, remembered
@@ -19,6 +17,7 @@ from fxptrain.nn.engine.threads import Team, shares
 from fxptrain.nn.engine.workspace import Workspace, plan_memory
 from fxptrain.nn.layers.contract import Moment
 from fxptrain.nn.layers.images import SAMPLE_BLOCK
+from fxptrain.nn.losses import Targets
 from fxptrain.nn.model import Model
 from fxptrain.nn.state.parameters import IntArray
 
@@ -143,8 +142,8 @@ class Inference:
         return out
 
     def evaluate(
-        self, inputs: npt.NDArray[np.generic], labels: npt.NDArray[np.int32],
-        classes: npt.NDArray[np.int64] | None = None,
+        self, inputs: npt.NDArray[np.generic], labels: Targets,
+        see: Callable[[slice, IntArray], object] | None = None,
     ) -> tuple[int, int]:  # fmt: skip
         """Sum of the losses (16 fractional bits) and number of correct classes over all samples.
 
@@ -152,21 +151,22 @@ class Inference:
         ----------
         inputs : uint8 or raw int array (n, h, w, c)
             Pixels, or raw integers in the model's input format.
-        labels : int32 array (n,)
-            Class numbers.
-        classes : int64 array (n,), optional
-            Where the class of the largest logit goes, the first of equal ones.
+        labels : int32 array (n,), or raw int array (n, outputs)
+            Class numbers; of a model of vectors, targets in the format of the outputs, none of which is correct.
+        see : callable, optional
+            Called with every chunk's part of the samples and its outputs, which the next chunk overwrites.
         """
         last = self.model.stages[-1]
-        function: Any = loss.cross_entropy if self.model.spec.loss == "cross-entropy" else loss.squared_error
+        kernel = self.model.loss.kernel
+        self.model.loss.check(labels, last.y_form.format, last.out_elements)
         total, correct = 0, 0
         acc, draws = np.empty(last.out_elements, np.int64), np.empty(0, np.uint32)
         for part, values in self.chunks(inputs):
             unused = np.empty(values.shape, np.int8)
-            result = function(values, last.y_form.format.frac_bits, labels[part], NO_ROUNDING, acc, draws, unused)
+            result = kernel(values, last.y_form.format.frac_bits, labels[part], NO_ROUNDING, acc, draws, unused)
             total, correct = total + int(result[0]), correct + int(result[1])
-            if classes is not None:
-                np.argmax(values, axis=1, out=classes[part])
+            if see is not None:
+                see(part, values)
         return total, correct
 
 
@@ -189,9 +189,7 @@ def logits(model: Model, inputs: npt.NDArray[np.generic], threads: int = 1) -> n
     return Inference(model, len(inputs), threads).logits(inputs)
 
 
-def evaluate(
-    model: Model, inputs: npt.NDArray[np.generic], labels: npt.NDArray[np.int32], threads: int = 1
-) -> tuple[int, int]:
+def evaluate(model: Model, inputs: npt.NDArray[np.generic], labels: Targets, threads: int = 1) -> tuple[int, int]:
     """`Inference.evaluate` of a model as it is now.
 
     Parameters
@@ -200,8 +198,8 @@ def evaluate(
         Its parameters stay as they are.
     inputs : uint8 or raw int array (n, h, w, c)
         Pixels, or raw integers in the model's input format.
-    labels : int32 array (n,)
-        Class numbers.
+    labels : int32 array (n,), or raw int array (n, outputs)
+        As for `Inference.evaluate`.
     threads : int
         They change no bit.
 

@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 
 from fxptrain.fixed.format import FxP
-from fxptrain.kernels import loss
 from fxptrain.kernels.add import clear, round_error
 from fxptrain.kernels.call import Call
 from fxptrain.kernels.copy import copy, look_up
@@ -34,14 +33,14 @@ from fxptrain.nn.layers.contract import (
     error_site,
 )
 from fxptrain.nn.layers.gathering import Gathering
+from fxptrain.nn.losses import Targets
 from fxptrain.nn.model import Model
 from fxptrain.nn.state.parameters import IntArray
 from fxptrain.nn.state.streams import Site, stream
 
 ErrorFormats = tuple[list[FxP], list[int]]  # of every stage's output error, and fractional bits of the sums behind it
 Inputs = npt.NDArray[np.generic]
-Labels = npt.NDArray[np.int32]
-NO_LABELS = np.empty(0, np.int32)
+Labels = Targets  # class numbers (n,), or vectors (n, outputs)
 NOTHING_SEEN = Observed(0, 0, 0)
 INPUTS_AT = 0  # position of the input in the call that loads it
 T = TypeVar("T")
@@ -84,11 +83,10 @@ def loss_call(
         formats[1][-1] - form.frac_bits, moment.stochastic_error, form.min_raw, form.max_raw, moment.seed,
         stream(len(model.spec.layers), Site.INPUT_ERROR), 0, moment.first_sample * elements, 0, elements,
     )  # fmt: skip
-    function: Any = loss.cross_entropy if model.spec.loss == "cross-entropy" else loss.squared_error
     scratch = space.loss[worker]
     return Call(
-        function, space.y[-1][part].reshape(-1, elements), last.y_form.format.frac_bits, labels, site, scratch["acc"],
-        scratch["draws"], error.reshape(-1, elements),
+        model.loss.kernel, space.y[-1][part].reshape(-1, elements), last.y_form.format.frac_bits, labels, site,
+        scratch["acc"], scratch["draws"], error.reshape(-1, elements),
     )  # fmt: skip
 
 
@@ -162,7 +160,9 @@ class TrainingPass(ForwardPass):
         kind: npt.DTypeLike, layout: Layout, formats: ErrorFormats,
     ) -> None:  # fmt: skip
         super().__init__(model, space, cache, worker, part, moment, kind, layout)
-        self.loss = loss_call(model, space, worker, NO_LABELS, part, formats, moment)
+        last = model.stages[-1]
+        none = model.loss.stand_in(last.y_form.format, 0, last.out_elements)
+        self.loss = loss_call(model, space, worker, none, part, formats, moment)
         self.loss_errors, self.formats, self._layout = space.error[-1][part].size, formats, layout
         self.errors: dict[int, Roundings] = {}  # that write each tensor's error
         self.backward: dict[int, list[Call]] = {}  # of every stage: what is handed back at its turn
@@ -270,7 +270,8 @@ class TrainingPass(ForwardPass):
     def give_labelled(self, inputs: Inputs, labels: Labels) -> None:
         """Hand over the piece whose samples are next, with labels."""
         self.give(inputs)
-        self.loss.replace(LABELS_AT, np.ascontiguousarray(labels[self.part], np.int32))
+        kind = None if self.model.loss.of_vectors else np.int32
+        self.loss.replace(LABELS_AT, np.ascontiguousarray(labels[self.part], kind))
 
     def outcome(self) -> Outcome:
         """What the calls returned when they were made last."""

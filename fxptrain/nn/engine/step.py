@@ -42,7 +42,7 @@ class StepResult:
     loss_sum : int
         Over the batch, with 16 fractional bits.
     correct, samples : int
-        Samples whose class was right, and all.
+        Samples whose class was right (of vectors none), and all.
     """
 
     loss_sum: int
@@ -136,8 +136,8 @@ class TrainingStep:
         inputs : uint8 or raw int array (n, h, w, c)
             Pixels, or raw integers in the model's input format; n <= batch_size. Every rank is given the
             whole batch.
-        labels : int32 array (n,)
-            Class numbers.
+        labels : int32 array (n,), or raw int array (n, outputs)
+            Class numbers; of a model of vectors, targets in the format of the outputs.
         rate : Multiplier
             Learning rate of this step.
         """
@@ -177,9 +177,8 @@ class TrainingStep:
                 f"{len(inputs)} samples are too few for {self.ranks.size} processes that normalize by the whole batch: "
                 "each needs one. Use fewer processes, or larger batches."
             )
-        classes = self.model.stages[-1].out_elements
-        if labels.min() < 0 or labels.max() >= classes:
-            raise FxptrainError(f"`labels` reach {labels.min()} to {labels.max()}; the model has {classes} classes.")
+        last = self.model.stages[-1]
+        self.model.loss.check(labels, last.y_form.format, last.out_elements)
 
     def _pieces(self, samples: int) -> Iterator[slice]:
         """Share of a batch that this rank computes, piece by piece."""

@@ -163,10 +163,12 @@ def state_buffers(
     pixels: bool = True,
 ) -> list[Buffer]:  # fmt: skip
     """What a training step holds outside its arenas: parameters, accumulators, tables, and the batch it is handed."""
+    last = model.stages[-1]
+    targets = model.loss.stand_in(last.y_form.format, batch, last.out_elements)
     found = [
         Buffer("batch.inputs", "batch", (batch, *model.spec.input_shape),
                np.uint8 if pixels else model.input_form.format.dtype),
-        Buffer("batch.labels", "batch", (batch,), np.int32),
+        Buffer("batch.labels", "batch", targets.shape, targets.dtype),
         Buffer("pixels", "table", model.table.shape, model.table.dtype),
         Buffer("alignment", "table", (ALIGNMENT * arenas,), np.uint8),
     ]  # fmt: skip

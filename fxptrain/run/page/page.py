@@ -23,10 +23,11 @@ from fxptrain.nn.engine import inference
 from fxptrain.run.advice import of_tensors
 from fxptrain.run.checkpoint import write_atomically
 from fxptrain.run.directory import RunDirectory
-from fxptrain.run.evaluation import Run, available_threads, evaluate_split, load_run, samples_to_judge
+from fxptrain.run.evaluation import Evaluation, Run, available_threads, evaluate_split, load_run, samples_to_judge
 from fxptrain.run.metrics import read_metrics
 from fxptrain.run.page.drawing import Curve, chart, line, picture
-from fxptrain.run.report import tensor_shares
+from fxptrain.run.regression import Anomalies, Regression
+from fxptrain.run.report import METRIC_TITLES, tensor_shares
 
 FILE: Final = "report.html"
 TEMPLATE: Final = Path(__file__).parent / "page.html"
@@ -86,11 +87,18 @@ def write_page(path: str | Path, memory: Mapping[str, int] | None = None, out: P
     else:
         threads = available_threads()
         result = evaluate_split(run, split, threads)
-        cards = {"test accuracy": f"{result.accuracy:.2%}", "test samples": f"{result.samples:,}"} | cards
-        sections += [_matrix(run.classes, result.confusion, result.recall), _wrong(mistakes(run, split, threads))]
+        cards = _tested(result) | {"test samples": f"{result.samples:,}"} | cards
+        if result.regression is None:
+            sections += [_matrix(run.classes, result.confusion, result.recall), _wrong(mistakes(run, split, threads))]
+        elif run.recipe.model.target == "values":
+            sections.append(_values(run.classes, result.regression))
+        if result.anomalies is not None:
+            sections.append(_anomalies(result.anomalies))
     sections += [_tensors(records), _memory(memory or {})]
     if records and records[-1].get("validation_accuracy") is not None:
         cards["validation accuracy"] = f"{records[-1]['validation_accuracy']:.2%}"
+    if records and records[-1].get("validation_mse") is not None:
+        cards["validation MSE"] = f"{records[-1]['validation_mse']:.4g}"
     text = Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
         title=escape(f"{run.recipe.name}: {Path(path).name}"),
         about=escape(run.recipe.description) + (". " if run.recipe.description else "") + _about(run),
@@ -104,6 +112,15 @@ def write_page(path: str | Path, memory: Mapping[str, int] | None = None, out: P
         raise CheckpointError(f"{file} cannot be written: there is no directory {file.parent}.")
     write_atomically(file, [text.encode()])
     return file
+
+
+def _tested(result: Evaluation) -> dict[str, str]:
+    """How good the run is, on cards."""
+    if result.accuracy is not None:
+        return {"test accuracy": f"{result.accuracy:.2%}"}
+    found = result.metrics()
+    shown = {f"test {title}": found.get(name) for name, title in METRIC_TITLES.items()}
+    return {title: f"{value:.4g}" for title, value in shown.items() if value is not None}
 
 
 def _about(run: Run) -> str:
@@ -135,6 +152,7 @@ def _curves(records: Sequence[Mapping[str, Any]]) -> str:
     both = [("training", ""), ("validation", "validation_")]
     figures = [
         drawn("Loss over epochs", [(name, f"{prefix}loss") for name, prefix in both], "{:.3g}".format),
+        drawn("R2 over epochs", [("validation", "validation_r2")], "{:.3g}".format),
         drawn("Accuracy over epochs", [(name, f"{prefix}accuracy") for name, prefix in both], "{:.0%}".format),
         drawn("Learning rate over epochs", [("learning rate", "lr")], "{:.2g}".format),
     ]
@@ -161,6 +179,36 @@ def _matrix(classes: Sequence[str], confusion: Sequence[Sequence[int]], recall: 
         )
         lines.append(f'<tr><th class="name">{escape(classes[i])}</th>{cells}<td>{shown[i]}</td></tr>')
     return _section("Which class was taken for which (test split)", _table("".join(lines)))
+
+
+def _values(names: Sequence[str], found: Regression) -> str:
+    """Errors of every value, the worst explained ones first."""
+    order = sorted(
+        range(len(names)), key=lambda i: 2.0 if found.values[i].r2 is None else float(found.values[i].r2 or 0)
+    )
+    rows = "".join(
+        f'<tr><td class="name">{escape(names[i])}</td><td>{found.values[i].mse:.4g}</td>'
+        f"<td>{found.values[i].mae:.4g}</td><td>{_number(found.values[i].r2)}</td></tr>"
+        for i in order[:CLASSES]
+    )
+    head = '<tr><th class="name">value</th><th>MSE</th><th>MAE</th><th>R2</th></tr>'
+    return _section("Values (test split)", _table(head + rows))
+
+
+def _anomalies(found: Anomalies) -> str:
+    """How many samples of each kind are above the threshold."""
+    rows = "".join(
+        f'<tr><td class="name">{name}</td><td>{count:,}</td><td>{"-" if above is None else f"{above:,}"}</td></tr>'
+        for name, count, above in (
+            ("normal", found.normal, found.alarms), ("anomalous", found.anomalous, found.detected)
+        )
+    )  # fmt: skip
+    head = f'<tr><th class="name">samples</th><th>all</th><th>above {_number(found.threshold)}</th></tr>'
+    return _section("Anomalies by their error (test split)", _table(head + rows))
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"
 
 
 def _table(rows: str) -> str:

@@ -38,6 +38,16 @@ ALIGNED = s.ModelSpec(name="aligned", input_shape=(1, 1, 3), layers=(s.Linear(fe
 ODD = s.ModelSpec(name="odd", input_shape=(1, 1, 9), layers=(s.Linear(features=72), s.Linear(features=2)))
 
 
+APART = s.ModelSpec(
+    name="apart",
+    input_shape=(5, 9, 2),
+    layers=(
+        s.Conv2d(channels=18, kernel=(2, 3), padding="same", dilation=(2, 2)),
+        s.Conv2d(channels=6, kernel=(2, 3), padding="same", dilation=(1, 3)),
+        s.ReLU(),
+        s.Linear(features=3),
+    ),
+)
 RESIDUAL = s.ModelSpec(
     name="residual",
     input_shape=(6, 5, 2),
@@ -90,6 +100,8 @@ def trained(schedule: Schedule, model: Model, sizes: list[int], pixels: bool, **
 @example(LINEAR, s.FormatSpec(param_bits=4, activation_bits=5), s.OptimizerSpec(), [1, 4], False, (1, True), {})
 @example(RESIDUAL, s.FormatSpec(param_bits=12, activation_bits=12), s.OptimizerSpec(), [9, 2], True, (1, True), {})
 @example(RESIDUAL, s.FormatSpec(), s.OptimizerSpec(), [19, 2], False, (1 << 20, True), {"threads": 2})
+@example(APART, s.FormatSpec(error_bits=8), s.OptimizerSpec(), [9, 2], True, (1, True), {})
+@example(APART, s.FormatSpec(error_bits=8), s.OptimizerSpec(), [9, 2], False, (1 << 20, False), {})
 @settings(max_examples=30)
 def test_same_bits_as_a_fast_step(model_spec, format_spec, optimizer_spec, sizes, pixels, blocks, options) -> None:
     """Parameters, momentum, formats, scales, counters and results are equal, with blocks of any size."""

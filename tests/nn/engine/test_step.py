@@ -8,12 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fxptrain.errors import FxptrainError, RecipeError, ShapeError
 from fxptrain.fixed.multiplier import Multiplier
 from fxptrain.nn import spec as s
 from fxptrain.nn.engine import threads
 from fxptrain.nn.engine.inference import evaluate, logits
 from fxptrain.nn.engine.step import TrainingStep, training_step
-from fxptrain.nn.model import Model
+from fxptrain.nn.model import InputScale, Model
 from fxptrain.testing import format_specs, model_specs, optimizer_specs
 from tests import naive
 from tests.nn.twins import assert_same, rule_of, twin_of
@@ -30,12 +31,17 @@ def every_thread_works() -> Iterator[None]:
 
 
 def batch(model: Model, random: np.random.Generator, size: int, raws: int) -> tuple[np.ndarray, np.ndarray]:
-    """Raw inputs in the model's input format, of magnitudes up to `raws`, and labels."""
+    """Raw inputs in the model's input format, of magnitudes up to `raws`, and labels or targets."""
     form = model.input_form.format
     shape = (size, *model.spec.input_shape)
     low, high = max(form.min_raw, -raws), min(form.max_raw, raws)
     inputs = random.integers(low, high + 1, shape).astype(form.dtype)
-    return inputs, random.integers(0, model.stages[-1].out_elements, size).astype(np.int32)
+    outputs, goal = model.stages[-1].out_elements, model.stages[-1].y_form.format
+    if model.spec.target == "input":
+        return inputs, inputs.reshape(size, -1)
+    if model.spec.target == "values":
+        return inputs, random.integers(goal.min_raw, goal.max_raw + 1, (size, outputs)).astype(goal.dtype)
+    return inputs, random.integers(0, outputs, size).astype(np.int32)
 
 
 def poison(step: TrainingStep, random: np.random.Generator) -> None:
@@ -67,13 +73,14 @@ def compare(
         assert_same(model, twin)
     expected = twin.forward(inputs, stochastic=False)[0].tolist()
     assert logits(model, inputs, threads=options.get("threads", 1)).tolist() == expected
-    losses = [twin.loss(row, twin.stages[-1].form.frac, label)[2] for row, label in zip(expected, labels, strict=True)]
-    correct = sum(row.index(max(row)) == label for row, label in zip(expected, labels, strict=True))
+    rows = zip(expected, labels.tolist(), strict=True)
+    losses = [twin.loss(row, twin.stages[-1].form.frac, label)[2] for row, label in rows]
+    correct = sum(row.index(max(row)) == label for row, label in zip(expected, labels.tolist(), strict=True))
     assert evaluate(model, inputs, labels) == (sum(losses), correct)
 
 
 @given(
-    st.booleans().flatmap(lambda frozen: model_specs(max_side=5, max_channels=2, frozen=frozen)),
+    st.booleans().flatmap(lambda frozen: model_specs(max_side=5, max_channels=2, frozen=frozen, vectors=True)),
     st.one_of(format_specs(max_bits=8), format_specs(min_bits=9)),
     optimizer_specs(),
     st.integers(0, 2**32 - 1),
@@ -120,6 +127,49 @@ def test_padding_of_packed_weights_stays_zero(options: dict[str, Any]) -> None:
     spec = s.ModelSpec(name="odd", input_shape=(5, 5, 3), layers=CONV_THEN_LINEAR)
     model = Model.build(spec, s.FormatSpec(error_bits=8), s.OptimizerSpec(), seed=3)
     compare(model, np.random.default_rng(0), [4, 3, 4], **options)
+
+
+@pytest.mark.parametrize("options", [{}, {"micro_batch": 2}, {"threads": 2}, {"lean": True}])
+@pytest.mark.parametrize(
+    ("mode", "activation_bits", "error_bits"), [("auto", 8, 8), ("auto", 16, 16), ("auto", 3, 4), ("fixed", 8, 16)]
+)
+def test_an_autoencoder(mode: str, activation_bits: int, error_bits: int, options: dict[str, Any]) -> None:
+    """Outputs are compared with the raw inputs, in a format that stays theirs."""
+    layers = (s.Linear(features=6), s.ReLU(), s.Linear(features=2), s.Linear(features=12))
+    spec = s.ModelSpec(name="auto", input_shape=(2, 3, 2), layers=layers, loss="squared-error", target="input")
+    fracs = {"param_frac": 6, "activation_frac": 5} if mode == "fixed" else {"adapt_every": 1}
+    formats = s.FormatSpec(mode=mode, activation_bits=activation_bits, error_bits=error_bits, **fracs)
+    model = Model.build(spec, formats, s.OptimizerSpec(), input_scale=InputScale(largest=3.0), seed=3)
+    compare(model, np.random.default_rng(0), [4, 3, 4], **options)
+    assert model.stages[-1].y_form.format == model.input_form.format
+
+
+def test_the_format_of_values() -> None:
+    """The finest that holds every target; training does not move it."""
+    spec = s.ModelSpec(name="v", input_shape=(1, 1, 3), layers=(linear(2),), loss="squared-error", target="values")
+    for largest, frac in ((1.0, 6), (0.99, 7), (7.9, 4), (2.0**40, 0), (2.0**-60, 23)):
+        formats = s.FormatSpec(adapt_every=1)
+        model = Model.build(spec, formats, s.OptimizerSpec(), largest_target=largest, seed=3)
+        assert model.stages[-1].y_form.format.frac_bits == frac
+        compare(model, np.random.default_rng(0), [4, 3], raws=100)
+        assert model.stages[-1].y_form.format.frac_bits == frac
+
+
+def test_targets_that_do_not_fit() -> None:
+    """A loss of classes, outputs of another number than the inputs, targets of another type or length: all refused."""
+    three = {"name": "v", "input_shape": (1, 1, 4), "layers": (linear(3),)}
+    with pytest.raises(
+        RecipeError, match=r"`model.target` \(='values'\) takes `model.loss` 'squared-error', not 'cross"
+    ):
+        Model.build(s.ModelSpec(**three, target="values"), s.FormatSpec(), s.OptimizerSpec())
+    with pytest.raises(ShapeError, match="'v' has 3 outputs, which are compared with 4 inputs"):
+        Model.build(s.ModelSpec(**three, target="input", loss="squared-error"), s.FormatSpec(), s.OptimizerSpec())
+    spec = s.ModelSpec(**three, target="values", loss="squared-error")
+    model = Model.build(spec, s.FormatSpec(), s.OptimizerSpec())
+    step, inputs = training_step(model, 2), np.zeros((2, 1, 1, 4), np.int8)
+    for targets in (np.zeros((2, 3), np.int16), np.zeros((2, 4), np.int8), np.zeros(2, np.int32)):
+        with pytest.raises(FxptrainError, match=r"`targets` are .* must be raw int8 of FxP\(8, 4\), 3 of each sample"):
+            step.run(inputs, targets, Multiplier.from_real(0.1))
 
 
 def conv(channels: int, kernel: s.Pair = (3, 3), **options: Any) -> s.Conv2d:
