@@ -67,8 +67,8 @@ def _files(folder: str, ending: str) -> list[str]:
 
 
 def runtime_kinds() -> list[str]:
-    """Kinds of stages that the runtime has functions for: one file each."""
-    return _files("kinds", ".c")
+    """Kinds of stages that the runtime has functions for: one header each."""
+    return _files("kinds", ".h")
 
 
 def runtime_functions() -> list[str]:

@@ -1,12 +1,14 @@
 """The tools that compare exports run from a checkout and print their tables."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from fxptrain.export.boards import COMPILER, EMULATOR
 from tests.export.compiled import COMPILERS
 
 ROOT = Path(__file__).parents[2]
@@ -36,3 +38,16 @@ def test_compare_cmsis_nn_counts() -> None:
     """Of an untrained recipe on the built-in data."""
     rows = table("compare_cmsis_nn", "glyphs", "--data", "glyphs", "--samples", "30")
     assert [row[:2] for row in rows] == [["glyphs", "30"]]
+
+
+@pytest.mark.skipif(not (shutil.which(COMPILER) and shutil.which(EMULATOR)), reason="no Arm compiler or QEMU")
+@pytest.mark.slow
+def test_measure_boards_makes_three_tables() -> None:
+    """Predicting, training, sizes: every number is there, every integer equal."""
+    rows = table("measure_boards", "glyphs", "--boards", "cortex-m4-plain", "cortex-m4", "--batch", "2")
+    predicts, trains = (row for row in rows if row[:1] == ["glyphs"] and len(row) == 3)
+    assert 1 < float(predicts[2]) < float(predicts[1]) < 4
+    assert 1 < float(trains[2]) < float(trains[1]) < 8
+    sizes = [row for row in rows if len(row) == 9 and row[0] == "glyphs"]
+    assert [row[1] for row in sizes] == ["predicts", "trains, batch 2"]
+    assert [row[8] for row in sizes] == ["yes", "yes"]

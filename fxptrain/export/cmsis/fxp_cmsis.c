@@ -2,8 +2,11 @@
 
 #include <stddef.h>
 
-#if defined(__ARM_FEATURE_MVE)
-#error "On cores with MVE arm_fully_connected_s8 wants sums of its weights, which this export does not make."
+#if defined(__ARM_FEATURE_MVE) && (FXP_CMSIS_BITS == 8)
+#include "arm_nnsupportfunctions.h"
+#define FXP_CMSIS_SUMS 1 /* the vectors' arm_fully_connected_s8 begins with sums of weights times its offset, and biases */
+#else
+#define FXP_CMSIS_SUMS 0
 #endif
 
 #if FXP_CMSIS_BITS == 8
@@ -95,6 +98,9 @@ static arm_cmsis_nn_status connect(const cmsis_nn_context *context, const fxp_cm
     params.activation = layer->activation;
     scale.multiplier = layer->multiplier[0];
     scale.shift = layer->shift[0];
+#if FXP_CMSIS_SUMS
+    (void)arm_vector_sum_s8((int32_t *)context->buf, layer->filter.n, layer->output.c, layer->weights, 0, 0, layer->bias);
+#endif
     return KERNEL(fully_connected)(context, &params, &scale, &layer->input, x, &layer->filter, layer->weights, &dims,
                                    layer->bias, &layer->output, y);
 }

@@ -10,23 +10,6 @@
     x1 = (x1 << (rotation)) | (x1 >> (32 - (rotation)));                       \
     x1 ^= x0
 
-void fxp_threefry(const uint32_t key[2], const uint32_t counter[2], uint32_t words[2])
-{
-    const uint32_t k0 = key[0], k1 = key[1], k2 = FXP_PARITY ^ key[0] ^ key[1];
-    uint32_t x0 = counter[0] + k0, x1 = counter[1] + k1;
-    FXP_MIX(13); FXP_MIX(15); FXP_MIX(26); FXP_MIX(6);
-    x0 += k1; x1 += k2 + 1u;
-    FXP_MIX(17); FXP_MIX(29); FXP_MIX(16); FXP_MIX(24);
-    x0 += k2; x1 += k0 + 2u;
-    FXP_MIX(13); FXP_MIX(15); FXP_MIX(26); FXP_MIX(6);
-    x0 += k0; x1 += k1 + 3u;
-    FXP_MIX(17); FXP_MIX(29); FXP_MIX(16); FXP_MIX(24);
-    x0 += k1; x1 += k2 + 4u;
-    FXP_MIX(13); FXP_MIX(15); FXP_MIX(26); FXP_MIX(6);
-    words[0] = x0 + k2;
-    words[1] = x1 + k0 + 5u;
-}
-
 fxp_draws fxp_draws_at(uint32_t stream, uint32_t step)
 {
     fxp_draws draws;
@@ -38,14 +21,20 @@ fxp_draws fxp_draws_at(uint32_t stream, uint32_t step)
     return draws;
 }
 
-uint32_t fxp_draw(fxp_draws *draws, uint32_t index)
+void fxp_draw_block(fxp_draws *draws, uint32_t block)
 {
-    const uint32_t block = index >> 1;
-    if (block != draws->block) {
-        const uint32_t key[2] = {FXP_SEED, draws->stream};
-        const uint32_t counter[2] = {draws->step, block};
-        fxp_threefry(key, counter, draws->words);
-        draws->block = block;
-    }
-    return draws->words[index & 1u];
+    const uint32_t k0 = FXP_SEED, k1 = draws->stream, k2 = FXP_PARITY ^ k0 ^ k1;
+    uint32_t x0 = draws->step + k0, x1 = block + k1;
+    FXP_MIX(13); FXP_MIX(15); FXP_MIX(26); FXP_MIX(6);
+    x0 += k1; x1 += k2 + 1u;
+    FXP_MIX(17); FXP_MIX(29); FXP_MIX(16); FXP_MIX(24);
+    x0 += k2; x1 += k0 + 2u;
+    FXP_MIX(13); FXP_MIX(15); FXP_MIX(26); FXP_MIX(6);
+    x0 += k0; x1 += k1 + 3u;
+    FXP_MIX(17); FXP_MIX(29); FXP_MIX(16); FXP_MIX(24);
+    x0 += k1; x1 += k2 + 4u;
+    FXP_MIX(13); FXP_MIX(15); FXP_MIX(26); FXP_MIX(6);
+    draws->words[0] = x0 + k2;
+    draws->words[1] = x1 + k0 + 5u;
+    draws->block = block;
 }

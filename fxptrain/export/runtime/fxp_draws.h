@@ -32,11 +32,19 @@ typedef struct {
     uint32_t words[2];
 } fxp_draws;
 
-void fxp_threefry(const uint32_t key[2], const uint32_t counter[2], uint32_t words[2]);
-
 fxp_draws fxp_draws_at(uint32_t stream, uint32_t step);
 
+/* Make the words of a block: counter (step, block), key (seed, stream). */
+void fxp_draw_block(fxp_draws *draws, uint32_t block);
+
 /* The draw of element `index`. */
-uint32_t fxp_draw(fxp_draws *draws, uint32_t index);
+static inline uint32_t fxp_draw(fxp_draws *draws, uint32_t index)
+{
+    const uint32_t block = index >> 1;
+    if (block != draws->block) {
+        fxp_draw_block(draws, block);
+    }
+    return draws->words[index & 1u];
+}
 
 #endif

@@ -53,12 +53,6 @@ static fxp_site error_site(const fxp_step *step, int32_t i)
                        step->model->step);
 }
 
-static uint64_t larger(uint64_t peak, int64_t value)
-{
-    const uint64_t size = (value < 0) ? (uint64_t)-value : (uint64_t)value;
-    return (size > peak) ? size : peak;
-}
-
 /* Error at the logits of all samples, loss and correct answers. */
 static void loss_error(fxp_step *step)
 {
@@ -77,7 +71,7 @@ static void loss_error(fxp_step *step)
         step->correct += fxp_is_right(logits, goal);
         step->loss_sum += fxp_loss_sums(logits, frac, goal, sums);
         for (c = 0; c < FXP_OUTPUTS; c++, at++) {
-            step->largest[last] = larger(step->largest[last], sums[c]);
+            step->largest[last] = fxp_larger(step->largest[last], sums[c]);
             error[at] = (fxp_error)fxp_requantize(&site, sums[c], (uint32_t)at);
         }
     }
@@ -112,123 +106,6 @@ static void join(int64_t *joined, const fxp_error_sum *sums, int32_t elements, i
     }
 }
 
-/* Errors pass to values strictly between the two. */
-typedef struct {
-    int64_t low;
-    int64_t high;
-} gate;
-
-#if FXP_FUNCTIONS
-
-/* A gate narrowed by the bounds of all functions that the values of a tensor came through. */
-static gate bounded(const fxp_model *model, int32_t i, gate open)
-{
-    gate found = open;
-    const int32_t frac = model->forms[fxp_tensors[i + 1].form].frac;
-    int32_t from = i, more = 1;
-    while (more) { /* a stage that does not round hands on what its input let through */
-        const fxp_stage *s = &fxp_stages[from];
-        const fxp_bounds bounds = fxp_function_bounds(s, frac);
-        if (bounds.low >= FXP_MIN_RAW(FXP_VALUE_BITS)) { /* else the format does not hold it */
-            found.low = (bounds.low > found.low) ? bounds.low : found.low;
-        }
-        found.high = (bounds.high < found.high) ? bounds.high : found.high;
-        from = fxp_stage_inputs[s->first_input] - 1;
-        more = !s->rounds && (from >= 0);
-    }
-    return found;
-}
-
-#endif
-
-static gate gate_of(const fxp_model *model, int32_t i)
-{
-    const fxp_tensor *tensor = &fxp_tensors[i + 1];
-    gate found;
-#if FXP_SATURATION_MASK
-    found.low = tensor->relu ? 0 : FXP_MIN_RAW(FXP_VALUE_BITS);
-    found.high = FXP_MAX_RAW(FXP_VALUE_BITS);
-#else
-    found.low = tensor->relu ? 0 : INT64_MIN;
-    found.high = INT64_MAX;
-#endif
-#if FXP_FUNCTIONS
-    found = bounded(model, i, found);
-#else
-    (void)model;
-#endif
-    return found;
-}
-
-static inline int32_t passes(gate open, fxp_value x)
-{
-    return (x > open.low) && (x < open.high);
-}
-
-#if FXP_MASKS
-
-/* The bits of a sample, one for each value of the output of stage `i`, or NULL where the values themselves are kept. */
-static uint8_t *mask_of(const fxp_model *model, int32_t i, int32_t n)
-{
-    const fxp_tensor *tensor = &fxp_tensors[i + 1];
-    uint8_t *first = NULL;
-    if (tensor->mask_at != FXP_NOWHERE) {
-        first = (uint8_t *)fxp_place(model, tensor->mask_at) + n * ((tensor->elements + 7) / 8);
-    }
-    return first;
-}
-
-void fxp_step_mask(const fxp_model *model, int32_t i, int32_t n)
-{
-    uint8_t *mask = mask_of(model, i, n);
-    const fxp_value *x = fxp_y_of(model, i, n);
-    const int32_t elements = fxp_tensors[i + 1].elements;
-    const gate open = gate_of(model, i);
-    int32_t at, bit;
-    for (at = 0; (at < elements) && (mask != NULL); at += 8) {
-        uint32_t bits = 0;
-        for (bit = 0; (bit < 8) && (at + bit < elements); bit++) {
-            bits |= passes(open, x[at + bit]) ? ((uint32_t)1 << bit) : 0u;
-        }
-        mask[at / 8] = (uint8_t)bits;
-    }
-}
-
-#endif
-
-/* Let the sums of one sample pass where its values x do not keep them back, note the largest absolute one, and round them
- * to `out` (NULL: only look): those of several readers, if there are some. */
-static void finish(fxp_step *step, int32_t i, int32_t n, const fxp_error_sum *sums, const int64_t *joined, fxp_site *site,
-                   fxp_error *out)
-{
-    const fxp_tensor *tensor = &fxp_tensors[i + 1];
-    const fxp_value *x = fxp_y_of(step->model, i, n);
-    const uint32_t first = (uint32_t)(n * tensor->elements);
-    const gate open = gate_of(step->model, i);
-#if FXP_MASKS
-    const uint8_t *mask = mask_of(step->model, i, n);
-#endif
-    int32_t at;
-    for (at = 0; at < tensor->elements; at++) {
-        const int64_t sum = (joined != NULL) ? joined[at] : (int64_t)sums[at];
-#if FXP_MASKS
-        const int32_t is_open = (mask != NULL) ? (((int32_t)mask[at / 8] >> (at % 8)) & 1) : passes(open, x[at]);
-#else
-        const int32_t is_open = passes(open, x[at]);
-#endif
-        const int64_t here = is_open ? sum : 0;
-#if FXP_FUNCTIONS
-        const int64_t passed = (fxp_stages[i].added_frac > 0) ? fxp_function_error(&fxp_stages[i], x[at], here) : here;
-#else
-        const int64_t passed = here;
-#endif
-        step->largest[i] = larger(step->largest[i], passed);
-        if (out != NULL) { /* zero rounds to zero whatever the draw */
-            out[at] = (fxp_error)((passed == 0) ? 0 : fxp_requantize(site, passed, first + (uint32_t)at));
-        }
-    }
-}
-
 void fxp_step_error(fxp_step *step, int32_t i, int32_t look)
 {
     const fxp_tensor *tensor = &fxp_tensors[i + 1];
@@ -258,7 +135,7 @@ void fxp_step_error(fxp_step *step, int32_t i, int32_t look)
                 join(joined, sums, elements, (lift < -62) ? -62 : lift);
             }
         }
-        finish(step, i, n, sums, joined, &site, look ? NULL : (out + n * elements));
+        fxp_step_pass(step, i, n, sums, joined, &site, look ? NULL : (out + n * elements));
     }
 }
 

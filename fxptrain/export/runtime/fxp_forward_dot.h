@@ -7,10 +7,7 @@
 #ifndef FXP_FORWARD_DOT_H
 #define FXP_FORWARD_DOT_H
 
-#include "fxp_types.h"
-
-#define FXP_BYTES ((FXP_VALUE_BITS <= 8) && (FXP_PARAM_BITS <= 8) && (FXP_FORWARD_SUM_BITS == 32))
-#define FXP_HALVES ((FXP_VALUE_BITS > 8) && (FXP_VALUE_BITS <= 16) && (FXP_PARAM_BITS > 8) && (FXP_PARAM_BITS <= 16))
+#include "fxp_dot.h"
 
 #if FXP_MVE && FXP_BYTES
 #include <arm_mve.h>
@@ -26,6 +23,7 @@ typedef struct {
 #if FXP_MVE && FXP_BYTES
 
 #define FXP_LANES 16
+#define FXP_DOT static __attribute__((noinline)) /* in registers of its own; of its caller's, too few are left */
 typedef int8x16_t fxp_part;
 
 static inline fxp_part fxp_take(const int8_t **at)
@@ -96,18 +94,40 @@ static inline fxp_forward_sum fxp_add_part(fxp_forward_sum sum, fxp_part x, fxp_
 
 #define FXP_LANES 1
 
-/* The loop's own instructions cost as much as a product; where compilers load everything first, fewer steps do better. */
-#ifdef __arm__
-#define FXP_UNROLLED 8
-#else
-#define FXP_UNROLLED 4
 #endif
 
+#ifdef FXP_SHORT
+
+static inline fxp_sums fxp_dot_2x2(const fxp_value *x0, const fxp_value *x1, FXP_ROM fxp_param *w0, FXP_ROM fxp_param *w1,
+                                   int32_t count, int32_t start0, int32_t start1)
+{
+    fxp_sums sums;
+    sums.of[0] = start0;
+    sums.of[1] = start1;
+    sums.of[2] = start0;
+    sums.of[3] = start1;
+    fxp_dot_1x2(x0, w0, w1, count, &sums.of[0]);
+    fxp_dot_1x2(x1, w0, w1, count, &sums.of[2]);
+    return sums;
+}
+
+static inline fxp_sums fxp_dot_1x4(const fxp_value *x, FXP_ROM fxp_param *w0, int32_t count, fxp_sums start)
+{
+    fxp_sums sums = start;
+    fxp_dot_1x2(x, w0, w0 + count, count, &sums.of[0]);
+    fxp_dot_1x2(x, w0 + 2 * count, w0 + 3 * count, count, &sums.of[2]);
+    return sums;
+}
+
+#else
+
+#ifndef FXP_DOT
+#define FXP_DOT static inline
 #endif
 
 /* Two inputs and two channels, each read once for two products; sums begin with what the channel's shall begin with. */
-static inline fxp_sums fxp_dot_2x2(const fxp_value *x0, const fxp_value *x1, FXP_ROM fxp_param *w0, FXP_ROM fxp_param *w1,
-                                   int32_t count, int32_t start0, int32_t start1)
+FXP_DOT fxp_sums fxp_dot_2x2(const fxp_value *x0, const fxp_value *x1, FXP_ROM fxp_param *w0, FXP_ROM fxp_param *w1,
+                             int32_t count, int32_t start0, int32_t start1)
 {
     fxp_forward_sum s00 = start0, s01 = start1, s10 = start0, s11 = start1;
     int32_t left = count;
@@ -132,21 +152,15 @@ static inline fxp_sums fxp_dot_2x2(const fxp_value *x0, const fxp_value *x1, FXP
         s10 += a1 * b0;                                                        \
         s11 += a1 * b1;                                                        \
     }
-    for (; left >= FXP_UNROLLED; left -= FXP_UNROLLED) {
+    for (; left >= 4; left -= 4) {
         FXP_STEP(0)
         FXP_STEP(1)
         FXP_STEP(2)
         FXP_STEP(3)
-#if FXP_UNROLLED == 8
-        FXP_STEP(4)
-        FXP_STEP(5)
-        FXP_STEP(6)
-        FXP_STEP(7)
-#endif
-        x0 += FXP_UNROLLED;
-        x1 += FXP_UNROLLED;
-        w0 += FXP_UNROLLED;
-        w1 += FXP_UNROLLED;
+        x0 += 4;
+        x1 += 4;
+        w0 += 4;
+        w1 += 4;
     }
 #undef FXP_STEP
 #endif
@@ -177,7 +191,7 @@ static inline fxp_sums fxp_dot_2x2(const fxp_value *x0, const fxp_value *x1, FXP
 }
 
 /* One input and four channels, whose weights are `count` apart. */
-static inline fxp_sums fxp_dot_1x4(const fxp_value *x, FXP_ROM fxp_param *w0, int32_t count, fxp_sums start)
+FXP_DOT fxp_sums fxp_dot_1x4(const fxp_value *x, FXP_ROM fxp_param *w0, int32_t count, fxp_sums start)
 {
     FXP_ROM fxp_param *w1 = w0 + count;
     FXP_ROM fxp_param *w2 = w1 + count;
@@ -241,5 +255,7 @@ static inline fxp_sums fxp_dot_1x4(const fxp_value *x, FXP_ROM fxp_param *w0, in
     sums.of[3] = s3;
     return sums;
 }
+
+#endif
 
 #endif

@@ -34,6 +34,7 @@ static fxp_update_site update_site(const fxp_step *step, int32_t i, int32_t is_b
     site.gradient = fxp_term_of(mean, frac_g, frac_m, bits);
     site.decay = fxp_term_of(decay, frac_w, frac_m, FXP_PARAM_BITS - 1);
     site.rate = fxp_term_of(step->rate, frac_m, frac_w, FXP_MOMENTUM_BITS - 1);
+    fxp_update_begin(&site);
     site.momentum_site = fxp_site_at(28, FXP_UPDATE_STOCHASTIC, FXP_MOMENTUM_BITS,
                                      fxp_stream(s->layer, is_bias ? FXP_SITE_BIAS_MOMENTUM : FXP_SITE_WEIGHT_MOMENTUM),
                                      model->step);
@@ -77,26 +78,14 @@ static void gradient_of(const fxp_step *step, int32_t i, int32_t c, fxp_gradient
     }
 }
 
-static uint64_t larger(uint64_t peak, int64_t value)
-{
-    const uint64_t size = (value < 0) ? (uint64_t)-value : (uint64_t)value;
-    return (size > peak) ? size : peak;
-}
-
 /* Update channels c and, if there is one, c + 1: neighbours in the numbering of draws share blocks of the generator. */
 static void update_weights(const fxp_step *step, int32_t i, int32_t c, const fxp_gradient_sum *sums, fxp_update_site *site)
 {
     const fxp_stage *s = &fxp_stages[i];
-    const int32_t taps = s->taps, channels = (c + 1 < s->co) ? 2 : 1;
     fxp_param *weights = (fxp_param *)fxp_place(step->model, s->weights_at);
     fxp_momentum *momentum = (fxp_momentum *)fxp_place(step->model, s->weights_momentum_at);
-    int32_t k, j;
-    for (k = 0; k < taps; k++) {
-        for (j = 0; j < channels; j++) {
-            const int32_t at = (c + j) * taps + k;
-            fxp_update(site, &weights[at], &momentum[at], sums[j * taps + k], (uint32_t)(k * s->co + c + j));
-        }
-    }
+    fxp_update_weights(site, weights + c * s->taps, momentum + c * s->taps, sums, (c + 1 < s->co) ? 2 : 1, s->taps, (uint32_t)c,
+                       (uint32_t)s->co);
 }
 
 static void note(fxp_model *model, const fxp_stage *s, const fxp_update_site *site, int32_t total)
@@ -118,7 +107,7 @@ static void weights_step(fxp_step *step, int32_t i, uint64_t *peak)
         for (j = 0; (j < 2) && (c + j < s->co); j++) {
             gradient_of(step, i, c + j, sums + j * taps);
             for (k = 0; (k < taps) && (peak != NULL); k++) {
-                *peak = larger(*peak, sums[j * taps + k]);
+                *peak = fxp_larger(*peak, sums[j * taps + k]);
             }
         }
         if (peak == NULL) {
@@ -140,7 +129,7 @@ static void bias_step(fxp_step *step, int32_t i, uint64_t *peak)
     for (c = 0; c < s->co; c++) {
         const int64_t total = bias_gradient_of(step, i, c);
         if (peak != NULL) {
-            *peak = larger(*peak, total);
+            *peak = fxp_larger(*peak, total);
         } else {
             fxp_update(&site, &bias[c], &momentum[c], total, (uint32_t)c);
         }

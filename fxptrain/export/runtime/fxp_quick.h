@@ -1,5 +1,5 @@
-/* The end of an output in 32 bits: bias, ReLU or another bound, rounding half to even, saturation. Possible where formats prove that 32 bits
- * hold everything, and where nobody counts; the bits are those of fxp_finish. */
+/* The end of an output in 32 bits: bias, ReLU or another bound, rounding, saturation. Possible where formats prove that 32 bits
+ * hold everything; the bits are those of fxp_finish. */
 #ifndef FXP_QUICK_H
 #define FXP_QUICK_H
 
@@ -9,12 +9,15 @@ typedef struct {
     int32_t possible;
     FXP_ROM fxp_param *bias; /* NULL: none */
     int32_t unit;            /* of a bias on the grid of the sums */
-    int32_t half;            /* of the step of an output; a sum begins with it and its bias */
+    int32_t half;            /* of the step of an output, which a sum that is rounded to even begins with, and its bias */
     int32_t rest;            /* the bits that are rounded away */
     int32_t shift;
     int32_t low; /* 0 where there is a ReLU */
 #if FXP_FUNCTIONS
     int32_t high;
+#endif
+#if FXP_TRAINING
+    int32_t counted; /* whether it would be possible, were outputs not counted or rounded stochastically */
 #endif
 } fxp_quick;
 
@@ -33,14 +36,18 @@ static inline int32_t fxp_quick_start(fxp_quick quick, int32_t c)
     return (quick.bias == NULL) ? quick.half : (quick.half + (int32_t)quick.bias[c] * quick.unit);
 }
 
-/* The output of a sum: halves are up already, and where the sum was one, the even neighbour is taken. */
+/* A sum to which a half of the step was added: where the bits that are rounded away are zero now it was a tie, and the even
+ * neighbour is taken. */
+static inline int32_t fxp_half_even_32(int32_t sum, int32_t shift, int32_t rest)
+{
+    const int32_t value = fxp_shift_right_32(sum, shift);
+    return ((sum & rest) == 0) ? (value & ~1) : value;
+}
+
+/* The output of a sum that nobody counts. */
 static inline fxp_value fxp_quick_end(fxp_quick quick, fxp_forward_sum best)
 {
-    const int32_t sum = (int32_t)best;
-    int32_t value = fxp_shift_right_32(sum, quick.shift);
-    if ((sum & quick.rest) == 0) {
-        value &= ~1;
-    }
+    int32_t value = fxp_half_even_32((int32_t)best, quick.shift, quick.rest);
 #if defined(__ARM_FEATURE_SAT) && defined(__GNUC__) && !FXP_FUNCTIONS
     __asm__("ssat %0, %1, %2" : "=r"(value) : "I"(FXP_VALUE_BITS), "r"(value));
 #else
@@ -49,13 +56,21 @@ static inline fxp_value fxp_quick_end(fxp_quick quick, fxp_forward_sum best)
     return (fxp_value)((value < quick.low) ? quick.low : value);
 }
 
+#if FXP_TRAINING
+/* Output `at`, of channel `c`, where no shorter way is possible. */
+void fxp_end_other(const fxp_forward *pass, int32_t counted, fxp_forward_sum best, int32_t c, int32_t at);
+#define FXP_END_OTHER(pass, quick, best, c, at) fxp_end_other(pass, (quick).counted, best, c, at)
+#else
+#define FXP_END_OTHER(pass, quick, best, c, at) fxp_finish(pass, best, c, at)
+#endif
+
 /* Output `at`, of channel `c`, by whichever way. */
 static inline void fxp_end(const fxp_forward *pass, fxp_quick quick, fxp_value *y, fxp_forward_sum best, int32_t c, int32_t at)
 {
     if (quick.possible) {
         y[at] = fxp_quick_end(quick, best);
     } else {
-        fxp_finish(pass, best, c, at);
+        FXP_END_OTHER(pass, quick, best, c, at);
     }
 }
 

@@ -63,6 +63,21 @@ static inline int32_t fxp_store(fxp_site *site, int64_t value)
     return kept;
 }
 
+/* The same of a value that 32 bits hold, in a format of fewer bits. */
+static inline int32_t fxp_store_32(fxp_site *site, int32_t value, int32_t low, int32_t high)
+{
+    int32_t kept = value, size;
+    if ((value < low) || (value > high)) {
+        kept = (value < low) ? low : high;
+        site->saturated++;
+    }
+    size = (kept < 0) ? -kept : kept;
+    if (size > site->largest) {
+        site->largest = size;
+    }
+    return kept;
+}
+
 /* Requantize the sum of element `index` of the site. */
 int32_t fxp_requantize(fxp_site *site, int64_t sum, uint32_t index);
 

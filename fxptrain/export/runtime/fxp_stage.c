@@ -28,37 +28,6 @@ fxp_position fxp_window_entry(int32_t t, int32_t pool_w)
     return entry;
 }
 
-fxp_position fxp_input_position(const fxp_stage *stage, int32_t oh, int32_t ow, int32_t t)
-{
-    fxp_position at = {0, 0};
-    if (t > 0) {
-        at = fxp_window_entry(t, stage->pool_w);
-    }
-    at.h = (oh * stage->pool_h + at.h) * stage->sh - stage->pad_h;
-    at.w = (ow * stage->pool_w + at.w) * stage->sw - stage->pad_w;
-    return at;
-}
-
-/* Taps inside an axis of `extent`, of a kernel of `size` taps at `position`, `apart` from each other. */
-static inline fxp_range inside(int32_t position, int32_t size, int32_t extent, int32_t apart)
-{
-    const int32_t fit = (extent - position + apart - 1) / apart;
-    fxp_range range;
-    range.first = (position < 0) ? ((apart - 1 - position) / apart) : 0;
-    range.last = (size > fit) ? fit : size;
-    return range;
-}
-
-fxp_range fxp_rows_inside(const fxp_stage *stage, fxp_position at)
-{
-    return inside(at.h, stage->kh, stage->h, FXP_APART_H(stage, 1));
-}
-
-fxp_range fxp_columns_inside(const fxp_stage *stage, fxp_position at)
-{
-    return inside(at.w, stage->kw, stage->w, FXP_APART_W(stage, 1));
-}
-
 int32_t fxp_window_at(const fxp_stage *stage, int32_t oh, int32_t ow, int32_t c, int32_t t)
 {
     const fxp_position entry = fxp_window_entry(t, stage->kw);

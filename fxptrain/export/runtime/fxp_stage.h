@@ -118,7 +118,16 @@ typedef struct {
 fxp_position fxp_window_entry(int32_t t, int32_t pool_w);
 
 /* Input position of the first tap of the kernel at entry `t` of pooled output (oh, ow); negative in the padding. */
-fxp_position fxp_input_position(const fxp_stage *stage, int32_t oh, int32_t ow, int32_t t);
+static inline fxp_position fxp_input_position(const fxp_stage *stage, int32_t oh, int32_t ow, int32_t t)
+{
+    fxp_position at = {0, 0};
+    if (t > 0) {
+        at = fxp_window_entry(t, stage->pool_w);
+    }
+    at.h = (oh * stage->pool_h + at.h) * stage->sh - stage->pad_h;
+    at.w = (ow * stage->pool_w + at.w) * stage->sw - stage->pad_w;
+    return at;
+}
 
 /* So many steps from tap to tap of the kernel, in positions of the input. */
 #if FXP_DILATED
@@ -135,9 +144,26 @@ typedef struct {
     int32_t last;
 } fxp_range;
 
+/* Taps inside an axis of `extent`, of a kernel of `size` taps at `position`, `apart` from each other. */
+static inline fxp_range fxp_taps_inside(int32_t position, int32_t size, int32_t extent, int32_t apart)
+{
+    const int32_t fit = (extent - position + apart - 1) / apart;
+    fxp_range range;
+    range.first = (position < 0) ? ((apart - 1 - position) / apart) : 0;
+    range.last = (size > fit) ? fit : size;
+    return range;
+}
+
 /* Those that lie inside the input's height, or width, for a kernel whose first tap is at `at`. */
-fxp_range fxp_rows_inside(const fxp_stage *stage, fxp_position at);
-fxp_range fxp_columns_inside(const fxp_stage *stage, fxp_position at);
+static inline fxp_range fxp_rows_inside(const fxp_stage *stage, fxp_position at)
+{
+    return fxp_taps_inside(at.h, stage->kh, stage->h, FXP_APART_H(stage, 1));
+}
+
+static inline fxp_range fxp_columns_inside(const fxp_stage *stage, fxp_position at)
+{
+    return fxp_taps_inside(at.w, stage->kw, stage->w, FXP_APART_W(stage, 1));
+}
 
 /* How many of these columns of taps lie side by side in the input. */
 static inline int32_t fxp_taps_aside(const fxp_stage *stage, fxp_range columns)

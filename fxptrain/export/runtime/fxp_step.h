@@ -27,6 +27,17 @@ void fxp_step_scales(fxp_step *step);
  * of others from the errors of all stages that read it. With `look`, only the largest sum is noted. */
 void fxp_step_error(fxp_step *step, int32_t i, int32_t look);
 
+/* Let the sums of one sample pass where its values do not keep them back, note the largest absolute one, and round them to
+ * `out` (NULL: only look): those of several readers, if `joined` is not NULL. */
+void fxp_step_pass(fxp_step *step, int32_t i, int32_t n, const fxp_error_sum *sums, const int64_t *joined, fxp_site *site,
+                   fxp_error *out);
+
+static inline uint64_t fxp_larger(uint64_t peak, int64_t value)
+{
+    const uint64_t size = (value < 0) ? (uint64_t)-value : (uint64_t)value;
+    return (size > peak) ? size : peak;
+}
+
 #if FXP_MASKS
 
 /* Note of sample `n` to which values of the output of stage `i` errors will pass, where nothing else is kept of them. */

@@ -15,6 +15,7 @@ typedef struct {
     int32_t left;
     int32_t right;
     int32_t drop;
+    int32_t narrow; /* whether value and factor fit 32 bits, and what comes of three such terms does so, too */
 } fxp_term;
 
 /* One array's update at one step. */
@@ -23,6 +24,7 @@ typedef struct {
     fxp_term gradient; /* gradient / batch */
     fxp_term decay;    /* lambda * weight */
     fxp_term rate;     /* gamma * new momentum */
+    int32_t narrow;    /* whether all of them are */
     fxp_site momentum_site;
     fxp_site site;
 } fxp_update_site;
@@ -31,8 +33,16 @@ typedef struct {
  * brought to 28 guard bits below the target's last bit. */
 fxp_term fxp_term_of(fxp_multiplier multiplier, int32_t frac, int32_t target_frac, int32_t bits);
 
+/* An update of which the four terms are set. */
+void fxp_update_begin(fxp_update_site *site);
+
 /* m <- R(mu m + G / B + lambda w), w <- R(w - gamma m), for the parameter whose draws have number `index`. */
 void fxp_update(fxp_update_site *site, fxp_param *weight, fxp_momentum *momentum, int64_t gradient, uint32_t index);
+
+/* The same for some neighbouring channels' weights (channels, taps) from their gradients; `index` is that of the first one's
+ * draws, and those of the next tap are `apart` on. */
+void fxp_update_weights(fxp_update_site *site, fxp_param *weights, fxp_momentum *momentum, const fxp_gradient_sum *gradients,
+                        int32_t channels, int32_t taps, uint32_t index, uint32_t apart);
 
 #endif
 

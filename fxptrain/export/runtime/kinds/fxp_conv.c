@@ -2,7 +2,6 @@
 
 #include <string.h>
 
-#include "fxp_dot.h"
 #include "fxp_forward_dot.h"
 #include "fxp_packed.h"
 #include "fxp_quick.h"
@@ -96,6 +95,34 @@ static void pooled_pair(const fxp_forward *pass, fxp_quick quick, FXP_ROM fxp_pa
     }
 }
 
+#ifdef FXP_THREE
+
+/* Channels c to c + 2. */
+static void pooled_three(const fxp_forward *pass, fxp_quick quick, FXP_ROM fxp_param *w, int32_t c, int32_t at)
+{
+    const fxp_stage *s = pass->stage;
+    const int32_t taps = s->taps, windows = s->pool_h * s->pool_w;
+    const int32_t start[3] = {fxp_quick_start(quick, c), fxp_quick_start(quick, c + 1), fxp_quick_start(quick, c + 2)};
+    const fxp_value *patch = pass->patches;
+    fxp_forward_sum sums[6];
+    peak found[3] = {{0, 0}, {0, 0}, {0, 0}};
+    int32_t t, j;
+    for (t = 0; t < windows; t += 2) {
+        const int32_t more = (t + 1 < windows) ? 1 : 0;
+        fxp_dot_2x3(patch, patch + more * taps, w, taps, start, sums);
+        for (j = 0; j < 3; j++) {
+            keep_larger(&found[j], sums[j], t);
+            keep_larger(&found[j], sums[3 + j], t + more);
+        }
+        patch += 2 * taps;
+    }
+    for (j = 0; j < 3; j++) {
+        end_peak(pass, quick, &found[j], c + j, at + j);
+    }
+}
+
+#endif
+
 static void pooled(const fxp_forward *pass, fxp_quick quick, FXP_ROM fxp_param *weights, int32_t first, int32_t last)
 {
     const fxp_stage *s = pass->stage;
@@ -107,7 +134,13 @@ static void pooled(const fxp_forward *pass, fxp_quick quick, FXP_ROM fxp_param *
             for (t = 0; t < windows; t++) {
                 gather(s, pass->x, fxp_input_position(s, oh, ow, t), pass->patches + t * taps);
             }
-            for (c = first; c < last; c += 2) {
+            c = first;
+#ifdef FXP_THREE
+            for (; c + 3 <= last; c += 3) {
+                pooled_three(pass, quick, weights + (c - first) * taps, c, at + c);
+            }
+#endif
+            for (; c < last; c += 2) {
                 const int32_t more = (c + 1 < last) ? 1 : 0;
                 FXP_ROM fxp_param *w = weights + (c - first) * taps;
                 pooled_pair(pass, quick, w, w + more * taps, c, c + more, at + c);
@@ -145,15 +178,28 @@ static void one_patch(const fxp_forward *pass, fxp_quick quick, const fxp_value 
     }
 }
 
-/* All channels of two neighbouring outputs, two at a time. */
+/* All channels of two neighbouring outputs, two or three at a time. */
 static void two_patches(const fxp_forward *pass, fxp_quick quick, const fxp_value *x0, const fxp_value *x1,
                         FXP_ROM fxp_param *weights, int32_t first, int32_t last, int32_t at)
 {
     const int32_t taps = pass->stage->taps, co = pass->stage->co;
     fxp_value *y = pass->y;
     FXP_ROM fxp_param *w = weights;
-    int32_t c;
-    for (c = first; c + 2 <= last; c += 2) {
+    int32_t c = first;
+#ifdef FXP_THREE
+    fxp_forward_sum six[6];
+    int32_t j;
+    for (; c + 3 <= last; c += 3) {
+        const int32_t start[3] = {fxp_quick_start(quick, c), fxp_quick_start(quick, c + 1), fxp_quick_start(quick, c + 2)};
+        fxp_dot_2x3(x0, x1, w, taps, start, six);
+        for (j = 0; j < 3; j++) {
+            fxp_end(pass, quick, y, six[j], c + j, at + c + j);
+            fxp_end(pass, quick, y, six[3 + j], c + j, at + co + c + j);
+        }
+        w += 3 * taps;
+    }
+#endif
+    for (; c + 2 <= last; c += 2) {
         const fxp_sums sums = fxp_dot_2x2(x0, x1, w, w + taps, taps, fxp_quick_start(quick, c), fxp_quick_start(quick, c + 1));
         fxp_end(pass, quick, y, sums.of[0], c, at + c);
         fxp_end(pass, quick, y, sums.of[1], c + 1, at + c + 1);
@@ -235,65 +281,5 @@ void fxp_conv_forward(const fxp_forward *pass)
 #endif
     forward_panel(pass, pass->weights, 0, s->co);
 }
-
-#if FXP_TRAINING && FXP_BACK_CONV
-
-void fxp_conv_input_error(const fxp_backward *pass, fxp_error_sum *sums)
-{
-    const fxp_stage *s = pass->stage;
-    const fxp_error *error = pass->error;
-    const uint8_t *winner = pass->winners;
-    int32_t oh, ow, c, kh, kw;
-    for (oh = 0; oh < s->oh; oh++) {
-        for (ow = 0; ow < s->ow; ow++) {
-            for (c = 0; c < s->co; c++) {
-                const int32_t t = (winner == NULL) ? 0 : *winner++;
-                const fxp_error e = *error++;
-                if (e != 0) {
-                    const fxp_position at = fxp_input_position(s, oh, ow, t);
-                    const fxp_range rows = fxp_rows_inside(s, at);
-                    const fxp_range columns = fxp_columns_inside(s, at);
-                    const int32_t aside = fxp_taps_aside(s, columns);
-                    for (kh = rows.first; kh < rows.last; kh++) {
-                        for (kw = columns.first; kw < columns.last; kw += aside) {
-                            fxp_add_weights(sums + fxp_input_at(s, at, kh, kw),
-                                            pass->weights + ((c * s->kh + kh) * s->kw + kw) * s->ci, e, aside * s->ci);
-                        }
-                    }
-                }
-            }
-        }
-    }
-}
-
-#endif
-
-#if FXP_TRAINING && FXP_GRADIENT_CONV
-
-void fxp_conv_weight_gradient(const fxp_backward *pass, int32_t c, fxp_gradient_sum *sums)
-{
-    const fxp_stage *s = pass->stage;
-    int32_t oh, ow, kh, kw;
-    for (oh = 0; oh < s->oh; oh++) {
-        for (ow = 0; ow < s->ow; ow++) {
-            const int32_t element = (oh * s->ow + ow) * s->co + c;
-            const fxp_error e = pass->error[element];
-            if (e != 0) {
-                const fxp_position at = fxp_input_position(s, oh, ow, (pass->winners == NULL) ? 0 : pass->winners[element]);
-                const fxp_range rows = fxp_rows_inside(s, at);
-                const fxp_range columns = fxp_columns_inside(s, at);
-                const int32_t aside = fxp_taps_aside(s, columns);
-                for (kh = rows.first; kh < rows.last; kh++) {
-                    for (kw = columns.first; kw < columns.last; kw += aside) {
-                        fxp_add_inputs(sums + (kh * s->kw + kw) * s->ci, pass->x + fxp_input_at(s, at, kh, kw), e,
-                                       aside * s->ci);
-                    }
-                }
-            }
-        }
-    }
-}
-
-#endif
 
 #endif

@@ -1,4 +1,4 @@
-/* Convolution and linear layers. Twin of kernels/conv.py; the loops that multiply are in fxp_dot.c. */
+/* Convolution and linear layers. Twin of kernels/conv.py; the loops that multiply are in fxp_dot.c and fxp_forward_dot.h. */
 #ifndef FXP_CONV_H
 #define FXP_CONV_H
 

@@ -52,24 +52,6 @@ static void finish_channel(const fxp_forward *pass, FXP_ROM fxp_param *weights, 
     }
 }
 
-/* The taps of a kernel inside the input, at one position of all channels. */
-typedef struct {
-    int32_t x_at, x_row, w_at, rows, columns;
-} taps_inside;
-
-static taps_inside inside(const fxp_stage *s, fxp_position at)
-{
-    const fxp_range rows = fxp_rows_inside(s, at);
-    const fxp_range columns = fxp_columns_inside(s, at);
-    taps_inside taps;
-    taps.x_at = fxp_input_at(s, at, rows.first, columns.first);
-    taps.x_row = FXP_APART_H(s, s->w * s->ci);
-    taps.w_at = rows.first * s->kw + columns.first;
-    taps.rows = rows.last - rows.first;
-    taps.columns = columns.last - columns.first;
-    return taps;
-}
-
 /* A row of two or three taps of a kernel that is three wide. */
 static inline fxp_forward_sum in_row(const fxp_value *x, FXP_ROM fxp_param *w, int32_t step, int32_t columns)
 {
@@ -100,7 +82,7 @@ FXP_INLINE void three_by_three(const fxp_forward *pass, fxp_quick quick, FXP_ROM
     }
 }
 
-static fxp_forward_sum some(const fxp_value *x, FXP_ROM fxp_param *w, const taps_inside *taps, const fxp_stage *s)
+static fxp_forward_sum some(const fxp_value *x, FXP_ROM fxp_param *w, const fxp_taps *taps, const fxp_stage *s)
 {
     fxp_forward_sum sum = 0;
     int32_t kh, kw;
@@ -120,7 +102,7 @@ static fxp_forward_sum some(const fxp_value *x, FXP_ROM fxp_param *w, const taps
 
 /* Four channels at a time with the vectors of Cortex-M55, whatever the kernel. */
 static void in_lanes(const fxp_forward *pass, fxp_quick quick, const fxp_value *x, FXP_ROM fxp_param *w,
-                     const taps_inside *taps, int32_t at)
+                     const fxp_taps *taps, int32_t at)
 {
     const fxp_stage *s = pass->stage;
     const uint32_t count = (uint32_t)(s->kh * s->kw);
@@ -157,7 +139,7 @@ static void in_lanes(const fxp_forward *pass, fxp_quick quick, const fxp_value *
 static void finish_position(const fxp_forward *pass, fxp_quick quick, FXP_ROM fxp_param *weights, int32_t oh, int32_t ow)
 {
     const fxp_stage *s = pass->stage;
-    const taps_inside taps = inside(s, fxp_input_position(s, oh, ow, 0));
+    const fxp_taps taps = fxp_taps_at(s, fxp_input_position(s, oh, ow, 0));
     const int32_t at = (oh * s->ow + ow) * s->co, count = s->kh * s->kw, row = taps.x_row;
     const fxp_value *x = pass->x + taps.x_at;
     FXP_ROM fxp_param *w = weights + taps.w_at;
@@ -213,56 +195,5 @@ void fxp_depthwise_forward(const fxp_forward *pass)
         }
     }
 }
-
-#if FXP_TRAINING && FXP_BACK_DEPTHWISE
-
-void fxp_depthwise_input_error(const fxp_backward *pass, fxp_error_sum *sums)
-{
-    const fxp_stage *s = pass->stage;
-    const int32_t count = s->oh * s->ow * s->co;
-    int32_t element, kh, kw;
-    for (element = 0; element < count; element++) {
-        const fxp_error_sum e = pass->error[element];
-        if (e != 0) {
-            const int32_t c = element % s->co, place = element / s->co;
-            const fxp_position at = fxp_input_position(s, place / s->ow, place % s->ow,
-                                                       (pass->winners == NULL) ? 0 : pass->winners[element]);
-            const fxp_range rows = fxp_rows_inside(s, at);
-            const fxp_range columns = fxp_columns_inside(s, at);
-            for (kh = rows.first; kh < rows.last; kh++) {
-                for (kw = columns.first; kw < columns.last; kw++) {
-                    sums[fxp_input_at(s, at, kh, kw) + c] += e * pass->weights[(c * s->kh + kh) * s->kw + kw];
-                }
-            }
-        }
-    }
-}
-
-#endif
-
-#if FXP_TRAINING && FXP_GRADIENT_DEPTHWISE
-
-void fxp_depthwise_weight_gradient(const fxp_backward *pass, int32_t c, fxp_gradient_sum *sums)
-{
-    const fxp_stage *s = pass->stage;
-    int32_t place, kh, kw;
-    for (place = 0; place < s->oh * s->ow; place++) {
-        const int32_t element = place * s->co + c;
-        const fxp_gradient_sum e = pass->error[element];
-        if (e != 0) {
-            const fxp_position at = fxp_input_position(s, place / s->ow, place % s->ow,
-                                                       (pass->winners == NULL) ? 0 : pass->winners[element]);
-            const fxp_range rows = fxp_rows_inside(s, at);
-            const fxp_range columns = fxp_columns_inside(s, at);
-            for (kh = rows.first; kh < rows.last; kh++) {
-                for (kw = columns.first; kw < columns.last; kw++) {
-                    sums[kh * s->kw + kw] += e * pass->x[fxp_input_at(s, at, kh, kw) + c];
-                }
-            }
-        }
-    }
-}
-
-#endif
 
 #endif

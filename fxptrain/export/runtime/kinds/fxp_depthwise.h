@@ -4,6 +4,24 @@
 
 #include "fxp_stage.h"
 
+/* The taps of a kernel inside the input, at one position of all channels. */
+typedef struct {
+    int32_t x_at, x_row, w_at, rows, columns;
+} fxp_taps;
+
+static inline fxp_taps fxp_taps_at(const fxp_stage *s, fxp_position at)
+{
+    const fxp_range rows = fxp_rows_inside(s, at);
+    const fxp_range columns = fxp_columns_inside(s, at);
+    fxp_taps taps;
+    taps.x_at = fxp_input_at(s, at, rows.first, columns.first);
+    taps.x_row = FXP_APART_H(s, s->w * s->ci);
+    taps.w_at = rows.first * s->kw + columns.first;
+    taps.rows = rows.last - rows.first;
+    taps.columns = columns.last - columns.first;
+    return taps;
+}
+
 fxp_fracs fxp_depthwise_fracs(const fxp_model *model, const fxp_stage *stage);
 
 /* Convolution, pooling, bias, ReLU and one requantization of one sample. */
