@@ -14,6 +14,7 @@ from fxptrain.nn import spec as s
 from fxptrain.nn.graph import in_running_order
 from fxptrain.nn.layers.activation import ActivationSpec
 from fxptrain.nn.layers.contract import INPUT
+from fxptrain.nn.layers.curve import CurveSpec
 from fxptrain.nn.layers.registry import lacks
 from fxptrain.nn.layers.weighted import WindowSpec
 from fxptrain.nn.state.initialization import bound_of
@@ -100,6 +101,14 @@ def _layer(torch: Any, layer: s.LayerSpec, read: list[Any]) -> Any:
         case ActivationSpec():
             name, options = layer.in_pytorch
             return getattr(nn, name)(*options)
+        case s.HardSigmoid(slope=float(slope)):
+            return _function(torch, lambda xs: torch.clamp(slope * xs[0] + 0.5, 0, 1))
+        case s.Dropout():
+            return nn.Dropout(layer.dropped / 256)
+        case CurveSpec():
+            return getattr(nn, layer.in_pytorch)()
+        case s.Upsample2d():
+            return nn.Upsample(scale_factor=layer.size)
         case s.Flatten():
             return nn.Flatten()
         case s.BatchNorm():
@@ -113,12 +122,13 @@ def _layer(torch: Any, layer: s.LayerSpec, read: list[Any]) -> Any:
 
 def _convolution(nn: Any, layer: WindowSpec, shape: tuple[int, int, int]) -> Any:
     """A convolution of an input (c, h, w), and what pads that before if its sides differ."""
-    windows, depthwise = layer.windows(layer.type, (shape[1], shape[2], shape[0])), not isinstance(layer, s.Conv2d)
+    windows = layer.windows(layer.type, (shape[1], shape[2], shape[0]))
+    channels, groups = (layer.channels, layer.groups) if isinstance(layer, s.Conv2d) else (shape[0], shape[0])
     top, left, bottom, right = windows.padding
     even = (top, left) == (bottom, right)
     made = nn.Conv2d(
-        shape[0], layer.channels if isinstance(layer, s.Conv2d) else shape[0], windows.kernel, windows.stride,
-        (top, left) if even else 0, windows.dilation, shape[0] if depthwise else 1, layer.bias,
+        shape[0], channels, windows.kernel, windows.stride, (top, left) if even else 0, windows.dilation, groups,
+        layer.bias,
     )  # fmt: skip
     return made if even else nn.Sequential(nn.ZeroPad2d((left, right, top, bottom)), made)
 

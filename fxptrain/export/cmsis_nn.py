@@ -14,11 +14,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fxptrain.errors import FormatError
+from fxptrain.errors import FormatError, RecipeError
 from fxptrain.export.asked import Asked
 from fxptrain.export.layers import Layer, Network, rows
 from fxptrain.nn.layers.contract import Shape
 from fxptrain.nn.layers.conv import ProductStage
+from fxptrain.nn.layers.conv2d import GroupedStage
 from fxptrain.nn.layers.depthwise import DepthwiseStage
 from fxptrain.nn.layers.pool import AveragePoolStage, MaxPoolStage
 from fxptrain.nn.layers.windows import Pair
@@ -118,7 +119,7 @@ def scale_of(name: str, mantissa: int, drop: int, bits: int, bound: int) -> Scal
 
 def _bounds(layer: Layer) -> tuple[int, int]:
     """Smallest and largest raw output."""
-    return layer.stage.function.bounds(layer.stage.y_form.format)
+    return layer.stage.bounds
 
 
 def _bias(net: Network, layer: Layer) -> npt.NDArray[np.int64] | None:
@@ -161,6 +162,15 @@ def _product(net: Network, layer: Layer, bits: int) -> list[LayerCall]:
         return [call]
     name = f"{stage.name}, pooling"
     return [call, _pooling(net, name, bits, call.output, stage.out_shape, row.pool, row.pool)]
+
+
+@CALLS.register(GroupedStage)
+def _grouped(net: Network, layer: Layer, bits: int) -> list[LayerCall]:
+    """CMSIS-NN has groups only in the newest of its kernels."""
+    raise RecipeError(
+        f"Layer {layer.stage.name!r}: the CMSIS-NN export has no form for several groups. Use one group or a depthwise "
+        "convolution, or export with `--to c`."
+    )
 
 
 def _pooling(net: Network, name: str, bits: int, x: Dims, y: Shape, size: Pair, stride: Pair) -> LayerCall:

@@ -48,12 +48,12 @@ class Layer:
     @property
     def relu(self) -> bool:
         """Whether what is negative becomes zero."""
-        return self.stage.function.bounds(self.stage.y_form.format)[0] == 0
+        return self.stage.function.rectifies
 
     @property
     def function(self) -> str | None:
         """The function of each value that it ends in, as C names it; None for none that is more than a ReLU."""
-        name = self.stage.function.name
+        name = self.stage.function.rule
         return None if name in INLINE else c_name(name)
 
     def parameter(self, name: str) -> ParameterArray | None:
@@ -217,13 +217,20 @@ class Network:
     def masked(self, tensor: int) -> bool:
         """Whether of a tensor only a bit for each value is kept: whether an error passes to it.
 
-        That is where no gradient of weights is made of it, and its function does not scale what comes back.
+        That is where neither gradients of weights nor slopes are made of it, and its function scales no errors.
         """
         if not self.needs_error(tensor) or not self.graph.readers[tensor]:
             return False
         stages = [self.layers[reader.stage].stage for reader in self.graph.readers[tensor]]
         scales = self.layers[tensor].stage.function.added_frac > 0
-        return not scales and not any(stage.trains_weights for stage in stages)
+        return not scales and not any(stage.trains_weights or stage.reads_back for stage in stages)
+
+    def rectified(self, tensor: int) -> bool:
+        """Whether the values of a tensor came through a ReLU, where errors stop."""
+        if tensor == INPUT:
+            return False
+        layer = self.layers[tensor]
+        return layer.relu or (not layer.stage.rounds and self.rectified(layer.stage.inputs[0]))
 
     @property
     def has_masks(self) -> bool:

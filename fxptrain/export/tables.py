@@ -18,6 +18,7 @@ from fxptrain.export.plan import Offsets, backward_actions, plan
 from fxptrain.export.state import fingerprint, state_bytes_of
 from fxptrain.fixed.format import FxP
 from fxptrain.fixed.multiplier import Multiplier
+from fxptrain.kernels.curves import SIGMOIDS
 from fxptrain.kernels.loss import EXP2, LOG2
 from fxptrain.nn.layers.alignment import SUM_BITS, room_of
 from fxptrain.nn.layers.contract import INPUT, elements_of
@@ -132,7 +133,7 @@ def kinds(net: Network) -> str:
         forward=cases(users["USE"], _kind, "fxp_{}_forward(pass)"),
         input_error=cases(users["BACK"], _kind, "fxp_{}_input_error(pass, sums)"),
         weight_gradient=cases(users["GRADIENT"], _kind, "fxp_{}_weight_gradient(pass, c, sums)"),
-        ceiling=cases(bounding, _macro, "ceiling = fxp_{}_ceiling(stage, frac)"),
+        bounds=cases(bounding, _macro, "bounds = fxp_{}_bounds(stage, frac)"),
         value=cases(adding, _macro, "value = fxp_{}_value(stage, sum)"),
         error=cases(adding, _macro, "passed = fxp_{}_error(stage, x, sum)"),
     )
@@ -244,7 +245,11 @@ def _function(net: Network, layer: Layer) -> dict[str, Any]:
         return {}
     name, function = layer.function, layer.stage.function
     number = "FXP_NO_FUNCTION" if name is None else _macro(name)
-    return {"function": number, "constant": function.constant, "added_frac": function.added_frac}
+    return {
+        "function": number,
+        "constants": "{{{}, {}}}".format(*map(_number, function.constants)),
+        "added_frac": function.added_frac,
+    }
 
 
 def _is_dilated(net: Network) -> bool:
@@ -304,7 +309,7 @@ def _tensor_row(net: Network, layout: Offsets, tensor: int) -> str:
     name = model.form_of(tensor).name if tensor == INPUT else f"{net.layers[tensor].stage.name}.output"
     elements = elements_of(net.shape_of(tensor))
     values: dict[str, Any] = {
-        "form": net.form_row(model.form_of(tensor)), "relu": int(model.gate(tensor).low == 0), "elements": elements,
+        "form": net.form_row(model.form_of(tensor)), "relu": int(net.rectified(tensor)), "elements": elements,
         "at": layout.at(f"{tensor}.values"), "step": elements if net.batched(tensor) else 0,
     }  # fmt: skip
     if net.training:
@@ -342,6 +347,10 @@ def data(net: Network) -> str:
     if net.training and net.model.spec.loss == "cross-entropy":
         parts.append(array("int32_t", "fxp_exp2", EXP2, "2^(-k/256), 30 fractional bits", static=False, space=ROM))
         parts.append(array("int32_t", "fxp_log2", LOG2, "log2(1 + k/256), 16 fractional bits", static=False, space=ROM))
+    if "sigmoid" in _users(net)["USE"]:
+        parts.append(
+            array("int32_t", "fxp_sigmoids", SIGMOIDS, "sigmoid(k/16), 30 fractional bits", static=False, space=ROM)
+        )
     stages = "\n".join(_stage_row(net, layout, i) for i in range(len(net.layers)))
     parts.append(f"const fxp_stage fxp_stages[FXP_STAGES] = {{\n{stages}\n}};\n")
     inputs = ", ".join(str(tensor + 1) for layer in net.layers for tensor in layer.stage.inputs)
@@ -377,4 +386,5 @@ def table_bytes(net: Network) -> dict[str, int]:
         "momentum at the start": sum(_bytes_of(net, layer, p, net.momentum) for layer, p in trained),
         "loss tables": 4 * (EXP2.size + LOG2.size) if net.training and net.model.spec.loss == "cross-entropy" else 0,
     }
+    found["table of a sigmoid"] = 4 * SIGMOIDS.size if "sigmoid" in _users(net)["USE"] else 0
     return {name: count for name, count in found.items() if count}

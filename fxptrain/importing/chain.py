@@ -38,7 +38,7 @@ class FloatLayer:
     inputs : tuple of int
         Numbers of the layers that it reads; -1 is the model's input.
     weights : float array
-        (kh, kw, ci, co), (kh, kw, c) or (in, out); the last axis is that of the outputs.
+        (kh, kw, ci of a group, co), (kh, kw, c) or (in, out); the last axis is that of the outputs.
     order : int array
         The position in the file's flattened output of each of the engine's elements (h, w, c).
     scale : float array (c,)
@@ -58,6 +58,11 @@ class FloatLayer:
     def depthwise(self) -> bool:
         """Whether every output channel reads one input channel: its weights are (kh, kw, c)."""
         return self.weights is not None and self.weights.ndim == 3
+
+    @property
+    def groups(self) -> int:
+        """Of its channels, where it has weights."""
+        return self.spec.groups if isinstance(self.spec, s.Conv2d) else 1
 
 
 @dataclass

@@ -26,8 +26,7 @@ def equalize(chain: Chain) -> None:
     pairs = list(_pairs(chain))
     for _ in range(PASSES):
         for between, reader in pairs:
-            functions = [layer.spec.function for layer in between]
-            if all(function is None or function.scales for function in functions):
+            if all(layer.spec.scales for layer in between):
                 _equalize_pair(between, reader)
 
 
@@ -55,18 +54,20 @@ def _equalize_pair(between: list[FloatLayer], reader: FloatLayer) -> None:
     if writer.bias is not None:
         written = np.maximum(written, np.abs(writer.bias))  # weights and bias share a grid
     read = _by_input(reader, channels)
-    ranges = np.abs(read).max(axis=(0, 2))
+    ranges = np.abs(read).max(axis=(0, 3)).reshape(-1)
     both = (written > 0) & (ranges > 0)
     factor = np.sqrt(np.where(both, written, 1.0) / np.where(both, ranges, 1.0))
     writer.weights = writer.weights / factor
     writer.bias = None if writer.bias is None else writer.bias / factor
-    reader.weights = (read * factor[:, None]).reshape(reader.weights.shape)
+    changed = read * factor.reshape(*read.shape[1:3], 1)
+    reader.weights = changed.transpose(0, 2, 1, 3).reshape(reader.weights.shape)
     for layer in between:
         layer.scale = layer.scale * np.tile(factor, layer.shape[2] // channels)
 
 
 def _by_input(reader: FloatLayer, channels: int) -> Reals:
-    """Weights as (positions, channels of the layer that is read, outputs)."""
+    """Weights as (positions, groups, channels of a group of the layer that is read, the group's outputs)."""
     assert reader.weights is not None
-    outputs = 1 if reader.depthwise else reader.weights.shape[-1]
-    return reader.weights.reshape(-1, channels, outputs)
+    outputs = reader.weights.shape[-1]
+    groups, own = (channels, 1) if reader.depthwise else (reader.groups, outputs // reader.groups)
+    return reader.weights.reshape(-1, channels // groups, groups, own).transpose(0, 2, 1, 3)

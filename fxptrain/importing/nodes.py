@@ -6,6 +6,7 @@ What does not belong here: reading files and walking through the nodes (`reader`
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -16,11 +17,11 @@ from fxptrain.errors import RecipeError
 from fxptrain.importing.chain import FLAT, IMAGE, NO_PADDING, SERIES, Chain, Reals, Tensor
 from fxptrain.nn import spec as s
 from fxptrain.nn.layers.windows import Padding, Sides, Windows, sides_of
-from fxptrain.sizes import check_bytes
 
 Attributes = dict[str, Any]
 Constants = list[npt.NDArray[Any] | None]  # of a node's inputs; None for those that are computed
 FLOATS = (1, 10, 11, 16)  # float, float16, double, bfloat16
+OPEN = 1e30  # bounds beyond it are none, as files have the largest float in the place of infinity
 AMONG_CONSTANTS = "constants stand beside what is computed; it must join computed tensors alone"
 Handler = Callable[[Chain, Any, Attributes, Constants], None]
 Joint = Callable[[Chain, Any, Attributes, Sequence[Tensor]], None]
@@ -79,7 +80,7 @@ def _shortest(padding: Sides) -> Padding:
 
 
 def conv(chain: Chain, node: Any, given: Attributes, constants: Constants) -> None:
-    """Convolution, plain or depthwise; with other groups a plain one with zeros."""
+    """Convolution, with any groups."""
     chain.require_image(node)
     weights = _weights(chain, node, constants[1], len(chain.axes) + 1)
     weights = weights[:, :, None, :] if chain.axes == SERIES else weights
@@ -90,37 +91,26 @@ def conv(chain: Chain, node: Any, given: Attributes, constants: Constants) -> No
     windows = _windows(chain, node, given, kernel)
     bias = constants[2] if len(constants) > 2 else None
     depthwise = group == channels == len(weights) and group > 1
-    if group > 1 and not depthwise:
-        chain.note(node, f"its {group} groups become a plain convolution with zeros, of {group} times the products.")
-        check_bytes(
-            8 * len(weights) * channels * prod(kernel), None, f"Node {node.name or node.output[0]!r}, its kernel"
-        )
-        spread = np.zeros((len(weights), channels, *kernel))
-        for block in range(group):
-            rows, columns = len(weights) // group, channels // group
-            part = slice(block * rows, (block + 1) * rows)
-            spread[part, block * columns : (block + 1) * columns] = weights[part]
-        weights = spread
-    weights, bias = _with_input_scale(chain, node, weights, bias, depthwise, any(windows.padding))
+    weights, bias = _with_input_scale(chain, node, weights, bias, any(windows.padding))
     shape = (*windows.number(chain.shape), len(weights))
     geometry: Attributes = windows._asdict() | {"padding": _shortest(windows.padding)}
     if depthwise:
         chain.append(node, s.DepthwiseConv2d(**geometry), shape, weights[:, 0].transpose(1, 2, 0), bias)
     else:
-        layer = s.Conv2d(channels=len(weights), **geometry)
+        layer = s.Conv2d(channels=len(weights), groups=group, **geometry)
         chain.append(node, layer, shape, weights.transpose(2, 3, 1, 0), bias)
 
 
-def _with_input_scale(
-    chain: Chain, node: Any, weights: Reals, bias: Any, depthwise: bool, padded: bool
-) -> tuple[Reals, Any]:
-    """Weights (co, ci, kh, kw) and bias that take over what the input is multiplied by and what is added to it."""
+def _with_input_scale(chain: Chain, node: Any, weights: Reals, bias: Any, padded: bool) -> tuple[Reals, Any]:
+    """Weights (co, ci of a group, kh, kw), bias: they take over what the input is multiplied by and added to it."""
     if not chain.scaled:
         return weights, bias
     if padded and np.any(np.asarray(chain.shift) != 0):
         chain.fail(node, "zeros stand around its input, to which something was added before. Leave one of them out.")
     factor, shift = (np.broadcast_to(value, chain.shape[2]) for value in (chain.factor, chain.shift))
-    by_weight = [value[:, None, None, None] if depthwise else value[:, None, None] for value in (factor, shift)]
+    groups = chain.shape[2] // weights.shape[1]  # of every output, its group's
+    spread = (np.repeat(value.reshape(groups, -1), len(weights) // groups, axis=0) for value in (factor, shift))
+    by_weight = [value[:, :, None, None] for value in spread]
     added = (weights * by_weight[1]).sum(axis=(1, 2, 3))
     chain.factor, chain.shift = 1.0, 0.0
     bias = added if bias is None else bias + added
@@ -145,6 +135,42 @@ def pool(chain: Chain, node: Any, given: Attributes, constants: Constants) -> No
     kind = s.MaxPool2d if node.op_type == "MaxPool" else s.AvgPool2d
     shape = (*windows.number(chain.shape), chain.shape[2])
     chain.append(node, kind(size=size, stride=None if windows.stride == size else windows.stride), shape)
+
+
+EVEN = {  # ways of Resize in which every value becomes as many neighbours, whatever the whole factor
+    ("asymmetric", "floor"), ("half_pixel", "round_prefer_floor"), ("half_pixel", "round_prefer_ceil"),
+    ("pytorch_half_pixel", "round_prefer_floor"), ("pytorch_half_pixel", "round_prefer_ceil"),
+}  # fmt: skip
+
+
+def upsample(chain: Chain, node: Any, given: Attributes, constants: Constants) -> None:
+    """Resize and Upsample to the nearest, by whole factors."""
+    if chain.flat:
+        chain.require_image(node)
+    usual = {"coordinate_transformation_mode": b"half_pixel", "nearest_mode": b"round_prefer_floor"}
+    mode, way = given.get("mode", b"nearest"), tuple(given.get(name, value).decode() for name, value in usual.items())
+    if mode != b"nearest" or (node.op_type == "Resize" and way not in EVEN) or "axes" in given:
+        chain.fail(
+            node, f"only copies of the nearest value are supported, not mode {mode.decode()!r}, {', '.join(way)}."
+        )
+    factors = dict(zip(chain.axes, _factors(chain, node, constants), strict=True))
+    size = tuple(round(factors.get(axis, 1)) for axis in "hw")
+    if factors.get("c", 1) != 1 or any(factors.get(a, 1) != n or n < 1 for a, n in zip("hw", size, strict=True)):
+        chain.fail(node, f"its factors (={[*factors.values()]}) must be whole, and those of height and width alone.")
+    shape = (chain.shape[0] * size[0], chain.shape[1] * size[1], chain.shape[2])
+    chain.append(node, s.Upsample2d(size=(size[0], size[1])), shape)
+
+
+def _factors(chain: Chain, node: Any, constants: Constants) -> list[float]:
+    """By how much a node enlarges each axis behind n."""
+    given = [np.zeros(0) if value is None else value for value in constants]
+    scales, sizes = (given[at] if len(given) > at else np.zeros(0) for at in (2 if node.op_type == "Resize" else 1, 3))
+    rank = len(chain.axes) + 1
+    if scales.size == rank and scales[0] == 1:
+        return [float(scale) for scale in scales[1:]]
+    if sizes.size != rank:
+        chain.fail(node, "its scales or sizes must be constants, one for each axis, and samples stay as many.")
+    return [float(size) / extent for size, extent in zip(sizes[1:], chain.extents, strict=True)]
 
 
 def pad(chain: Chain, node: Any, given: Attributes, constants: Constants) -> None:
@@ -300,21 +326,52 @@ def relu(chain: Chain, node: Any, given: Attributes, constants: Constants) -> No
 
 
 def clip(chain: Chain, node: Any, given: Attributes, constants: Constants) -> None:
-    """``min(max(x, 0), 6)``, or a ReLU where nothing bounds it above."""
+    """``min(max(x, low), high)``: a ReLU6, a ReLU, or a clamp."""
     bounds = [given.get(name) for name in ("min", "max")]  # attributes in older files
     for i, value in enumerate(constants[1:]):
         bounds[i] = bounds[i] if value is None or value.size != 1 else value.item()
-    low, high = bounds
-    if low != 0 or high not in (6, None, np.inf):
-        chain.fail(node, f"it saturates to {low} and {high}; only 0 and 6 are supported, and 0 alone.")
-    chain.append(node, s.ReLU6() if high == 6 else s.ReLU(), chain.shape)
+    low, high = (None if value is None or abs(value) >= OPEN else _as_written(value) for value in bounds)
+    if low is None and high is None:
+        chain.passes(node)
+        return
+    try:
+        known: dict[Any, Callable[[], s.LayerSpec]] = {(0, 6): s.ReLU6, (0, None): s.ReLU}
+        layer = known.get((low, high), partial(s.Clamp, low=low, high=high))()
+    except RecipeError as error:
+        chain.fail(node, f"{error}.")
+    chain.append(node, layer, chain.shape)
+
+
+def _as_written(value: float) -> float:
+    """A number of a file, which has it in 32 bits."""
+    return float(str(np.float32(value)))
 
 
 def leaky_relu(chain: Chain, node: Any, given: Attributes, constants: Constants) -> None:
     """``x``, or ``alpha * x`` where it is negative."""
-    slope = float(str(np.float32(given.get("alpha", 0.01))))  # as it was written
+    slope = _as_written(given.get("alpha", 0.01))
     try:
         layer = s.LeakyReLU(slope=slope)
+    except RecipeError as error:
+        chain.fail(node, f"{error}.")
+    chain.append(node, layer, chain.shape)
+
+
+CURVES = {"HardSwish": s.HardSwish, "Sigmoid": s.Sigmoid, "Tanh": s.Tanh}
+
+
+def curve(chain: Chain, node: Any, given: Attributes, constants: Constants) -> None:
+    """Sigmoid, tanh, hard-swish."""
+    chain.append(node, CURVES[node.op_type](), chain.shape)
+
+
+def hard_sigmoid(chain: Chain, node: Any, given: Attributes, constants: Constants) -> None:
+    """``min(max(alpha x + 1/2, 0), 1)``."""
+    slope, middle = (_as_written(given.get(name, usual)) for name, usual in (("alpha", 0.2), ("beta", 0.5)))
+    if middle != 0.5:
+        chain.fail(node, f"`beta` (={middle}) must be 0.5.")
+    try:
+        layer = s.HardSigmoid(slope=None if abs(6 * slope - 1) < 1e-6 else slope)
     except RecipeError as error:
         chain.fail(node, f"{error}.")
     chain.append(node, layer, chain.shape)
@@ -461,6 +518,8 @@ HANDLERS: dict[str, Handler] = {
     "Gemm": gemm,
     "GlobalAveragePool": global_average,
     "GlobalMaxPool": global_maximum,
+    "HardSigmoid": hard_sigmoid,
+    "HardSwish": curve,
     "Identity": skip,
     "LeakyRelu": leaky_relu,
     "LogSoftmax": end,
@@ -471,10 +530,14 @@ HANDLERS: dict[str, Handler] = {
     "ReduceMean": global_average,
     "Relu": relu,
     "Reshape": flatten,
+    "Resize": upsample,
+    "Sigmoid": curve,
     "Softmax": end,
     "Squeeze": flatten,
     "Sub": scale,
+    "Tanh": curve,
     "Transpose": transpose,
     "Unsqueeze": unsqueeze,
+    "Upsample": upsample,
 }
 JOINTS: dict[str, Joint] = {"Add": join_sums, "Concat": join_channels}  # the same of several computed tensors

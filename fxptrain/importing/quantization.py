@@ -98,7 +98,10 @@ def _input_squares(layer: FloatLayer, squares: Reals) -> Reals:
     channels: Reals = squares.mean(axis=(0, 1))
     if layer.weights is not None and layer.weights.ndim == 2:
         return squares.reshape(-1, 1)
-    return channels if layer.depthwise else channels[:, None]
+    if layer.weights is None or layer.depthwise:
+        return channels
+    apart = channels.reshape(layer.groups, -1)
+    return np.repeat(apart, layer.weights.shape[-1] // layer.groups, axis=0).T
 
 
 def _expected_error(form: FxP, weights: Reals, bias: Reals, inputs: Reals) -> float:

@@ -64,8 +64,15 @@ def load_image(array, n, stored):
                 line[at + c] = flat[source + c]
 
 
+class Group(NamedTuple):
+    """Of plain errors and their winners, the channels of one group: how they are read; no winners, None, of no pool."""
+
+    errors: Stored
+    winners: Any
+
+
 def image_of(array, n, stored):
-    """An array that holds image `n`, and its number there; see `Stored`."""
+    """An array that holds image `n`, and its number there; see `Stored`, and of winners `Group`."""
 
 
 @by_type(image_of)
@@ -77,11 +84,24 @@ def _image_of(array, n, stored):
         load_image(array, n, stored)
         return stored.line, ZERO
 
+    def pooled(array, n, stored):
+        load_image(array, n, stored.winners)
+        return stored.winners.line, ZERO
+
+    def none(array, n, stored):
+        return array, ZERO
+
+    if _is_group(stored):
+        return none if isinstance(stored.types[stored.fields.index("winners")], types.NoneType) else pooled
     return plain if isinstance(stored, types.NoneType) else loaded
 
 
+def _is_group(stored):
+    return isinstance(stored, types.NamedTuple) and stored.instance_class is Group
+
+
 def beside(array, n, stored):
-    """Of a plain array beside one that is stored so: what holds image `n` at the number that `image_of` tells."""
+    """Of plain errors beside an array that is stored so: what holds image `n` at the number that `image_of` tells."""
 
 
 @by_type(beside)
@@ -92,6 +112,12 @@ def _beside(array, n, stored):
     def one(array, n, stored):
         return array[n : n + 1]
 
+    def some(array, n, stored):
+        load_image(array, n, stored.errors)
+        return stored.errors.line
+
+    if _is_group(stored):
+        return some
     return whole if isinstance(stored, types.NoneType) else one
 
 

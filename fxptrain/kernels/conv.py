@@ -173,14 +173,16 @@ def conv2d_input_error(
     flip = flip_of(spread) if lists.size == 0 else spread.dtype.type(0)
     saturated, largest = 0, 0
     spread[: plane * chain.row_digits.planes] = flip
-    pooled, flat_error = error.shape[1] * error.shape[2], error.reshape(error.size)
+    pooled = error.shape[1] * error.shape[2]
     for n in range(error.shape[0]):
         digits, flush = chain.row_digits, chain.flush
+        (won_at, at), errors = image_of(winners, n, won), beside(error, n, won)
         if room is not None:  # noqa: SIM102 - a question of its own, or what depends on it is compiled for None, too
-            if room.size > 0 and largest_square(flat_error, n * pooled * g.co, pooled, g.co) <= room[0]:
-                digits, flush = WHOLE, UNBOUNDED
-        won_at, at = image_of(winners, n, won)
-        unpool_error(beside(error, n, won), won_at, at, g, digits, even, flip, spread)
+            if room.size > 0:
+                square = largest_square(errors.reshape(errors.size), at * pooled * g.co, pooled, g.co)
+                if square <= room[0]:
+                    digits, flush = WHOLE, UNBOUNDED
+        unpool_error(errors, won_at, at, g, digits, even, flip, spread)
         acc[:size] = 0
         for i in range(min(size, start.size)):  # a loop: to assign a slice takes Numba two seconds more to compile
             acc[i] = start[i]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from fxptrain._jit import native
 from fxptrain.kernels.channels import beside, image_of
 from fxptrain.kernels.conv import padded_size
@@ -67,10 +69,9 @@ def conv2d_weight_gradient(
             digits, at = chain.row_digits, front
             inputs, image_at = image_of(x, s, stored)
             begin = ZERO if inputs.shape[3] == image.c else first
+            (places, error_at), errors = image_of(winners, s, won), beside(error, s, won)
             if squares is not None:
-                square_x, square_error = sample_squares(
-                    inputs, image_at, begin, image.c, beside(error, s, stored), squares
-                )
+                square_x, square_error = sample_squares(inputs, image_at, begin, image.c, errors, error_at, squares)
                 if fits_beside(square_x, square_error):
                     digits, sum_x, sum_error = WHOLE, sum_x + square_x, sum_error + square_error
             if digits.planes == 1:
@@ -85,7 +86,6 @@ def conv2d_weight_gradient(
                     group_choices(plane, single, offsets, choices, words, grouped, target)
                 else:
                     group_positions(plane, single, offsets, grouped, target)
-            (places, error_at), errors = image_of(winners, s, won), beside(error, s, won)
             if picked:
                 pick_winners(errors, places, error_at, g.columns, at * spread_size, spread, picks)
             elif windows:
@@ -115,13 +115,16 @@ def conv2d_weight_gradient(
 
 
 @native
-def bias_gradient(error, factor, gradient):
-    """`factor` times the sum of error (n, oh, ow, co) over samples and positions, to ``gradient[:co]``; then zeros."""
+def bias_gradient(error, first, count, factor, gradient):
+    """`factor` times the sum of error (n, oh, ow, co) over samples and positions, to ``gradient[:count]``; then zeros.
+
+    Of the channels ``first .. first + count``.
+    """
     gradient[:] = 0
     if factor != 0:
-        add_bias_gradient(error, gradient)
+        add_bias_gradient(error, first, count, gradient)
     if factor != 1:
-        for c in range(error.shape[3]):
+        for c in range(count):
             gradient[c] *= factor
 
 
@@ -134,10 +137,10 @@ def add_to_rows(row, rows, channels, gradient):
 
 
 @native
-def add_bias_gradient(error, gradient):
-    """Sum of error (n, oh, ow, co) over samples and positions, added to ``gradient[:co]``."""
-    channels = error.shape[3]
-    flat = error.reshape(error.size // channels, channels)
-    for i in range(flat.shape[0]):
-        for c in range(channels):
-            gradient[c] += flat[i, c]
+def add_bias_gradient(error, first, count, gradient):
+    """Sum of channels ``first .. first + count`` of error (n, oh, ow, co), added to ``gradient[:count]``."""
+    channels, flat = error.shape[3], error.reshape(error.size)
+    for i in range(error.size // channels):
+        at = np.uint64(i * channels + first)
+        for c in range(np.uint64(count)):
+            gradient[c] += flat[at + c]

@@ -171,7 +171,7 @@ def depthwise_weight_gradient(x, error, winners, g, chain, tables, padded, group
     for n in range(error.shape[0]):
         digits, flush = chain.row_digits, chain.flush
         if squares is not None:
-            square_x, square_error = sample_squares(x, n, ZERO, image.c, error, squares)
+            square_x, square_error = sample_squares(x, n, ZERO, image.c, error, n, squares)
             if fits_beside(square_x, square_error):
                 digits, flush = WHOLE, UNBOUNDED
         pad_sample(x, n, ZERO, image, digits, plane, padded)

@@ -175,8 +175,8 @@ def fits_beside(one, other):
 
 
 @native
-def sample_squares(x, n, first, channels, error, squares):
-    """Of sample `n` the largest sum of squares of a channel: ``first .. first + channels`` of x, and of error.
+def sample_squares(x, n, first, channels, error, error_n, squares):
+    """The largest sum of squares of a channel: ``first .. first + channels`` of sample `n` of x; of `error_n` of error.
 
     Their roots' product bounds every weight gradient; sums of them over samples bound the samples' gradients.
     """
@@ -184,4 +184,4 @@ def sample_squares(x, n, first, channels, error, squares):
     inputs, outputs = x.shape[1] * x.shape[2], error.shape[1] * error.shape[2]
     width, columns = x.shape[3], error.shape[3]
     of_x = largest_column_square(flat, n * inputs * width + first, inputs, width, channels, squares)
-    return of_x, largest_column_square(flat_error, n * outputs * columns, outputs, columns, columns, squares)
+    return of_x, largest_column_square(flat_error, error_n * outputs * columns, outputs, columns, columns, squares)

@@ -58,17 +58,17 @@ def pack_forward(w, bits, taps, run, channels, begin, columns_used, columns, dig
 
 
 @native
-def pack_transposed(w, bits, taps, across, inner, begin, count, channels, columns, digits, flip, out):
+def pack_transposed(w, bits, taps, across, inner, begin, count, channels, output, outputs, columns, digits, flip, out):
     """Rows ``begin .. begin + count`` of weights (taps, across, inner, co), columns along (across, count), xor `flip`.
 
-    To ``out[plane][tap][co / group][columns][group]``, for the input error. Columns beyond the run are zero:
-    their sums fall on the accumulators of the next position.
+    Of the output channels ``output .. output + outputs``, to ``out[plane][tap][outputs / group][columns][group]``, for
+    the input error. Columns beyond the run are zero: their sums fall on the accumulators of the next position.
     `flip` is a word (int32) of `instructions.FLIP` where int8 is to be stored so, else zero.
     """
     group = group_of(out)
     run = across * count
     if bits is None:  # noqa: SIM102 - a question of its own, or the rest is compiled for packed weights, too
-        if size_of(w) == size_of(out) and digits.planes == 1 and channels % group == 0:
+        if size_of(w) == size_of(out) and digits.planes == 1 and outputs == channels and channels % group == 0:
             source, target, words = w.view(np.int32), out.view(np.int32), channels // group
             for tap in range(taps):
                 base = tap * words * columns
@@ -78,19 +78,19 @@ def pack_transposed(w, bits, taps, across, inner, begin, count, channels, column
                 for k in range(words if run < columns else 0):
                     target[base + k * columns + run : base + (k + 1) * columns] = np.int32(flip)
             return
-    groups = (channels + group - 1) // group
+    groups = (outputs + group - 1) // group
     used, skip = np.uint64(count), np.uint64(channels)
     for tap in range(taps):
         for k in range(groups):
             at = (tap * groups + k) * columns
-            left = channels - group * k
+            left = outputs - group * k
             k1, k2, k3 = np.int64(left > 1), np.int64(left > 2), np.int64(left > 3)
             for plane in range(digits.planes):
                 rule, place = digit_rule(plane, digits), group * (plane * taps * groups * columns + at)
                 line = out[place : place + group * columns].view(np.int32)
                 line[run:] = np.int32(flip)
                 for part in range(across):
-                    s0 = np.uint64(((tap * across + part) * inner + begin) * channels + group * k)
+                    s0 = np.uint64(((tap * across + part) * inner + begin) * channels + output + group * k)
                     s1, s2 = s0 + np.uint64(left > 1), s0 + np.uint64(2 * (left > 2))
                     s3 = s0 + np.uint64(3 * (left > 3))
                     words = line[part * count : (part + 1) * count]

@@ -38,13 +38,13 @@ class RoundSite(NamedTuple):
 
 
 class Activation(NamedTuple):
-    """What becomes of a sum before it is rounded: rectified, and bounded above by `ceiling`.
+    """What becomes of a sum before it is rounded: bounded below by `floor` (0: rectified), and above by `ceiling`.
 
     With `slope_shift` above 0 a negative sum is multiplied by `slope`, another one shifted to the left by so many bits;
     the slope is less than that factor. All of it is monotone, so it commutes with max-pooling.
     """
 
-    relu: bool
+    floor: int = -UNBOUNDED
     ceiling: int = UNBOUNDED
     slope: int = 0
     slope_shift: int = 0
@@ -168,7 +168,7 @@ def pool_windows(acc, base, windows, step, positions, channels, activation, best
     windows of one).
     """
     kind = acc.dtype.type
-    floor = kind(0) if activation.relu else kind(np.iinfo(acc.dtype).min)
+    floor = kind(max(activation.floor, np.int64(np.iinfo(acc.dtype).min)))
     runs, count = (1, positions * channels) if step == channels else (positions, channels)
     for p in range(runs):
         start, at = base + p * step, p * channels
@@ -215,9 +215,10 @@ def _bend_row(acc, count, activation):
 @native
 def activate_row(acc, count, activation):
     """Activate ``acc[:count]`` in place."""
-    if activation.relu:
+    if activation.floor > -UNBOUNDED:
+        floor = acc.dtype.type(max(activation.floor, np.int64(np.iinfo(acc.dtype).min)))
         for i in range(count):
-            acc[i] = max(acc[i], acc.dtype.type(0))
+            acc[i] = max(acc[i], floor)
     if activation.ceiling < UNBOUNDED:
         _bound_row(acc, count, activation.ceiling)
     if activation.slope_shift > 0:

@@ -21,18 +21,28 @@ pytestmark = pytest.mark.skipif(find_spec("torch") is None, reason="needs PyTorc
 IMAGES = (
     s.Conv2d(channels=4, kernel=(3, 3), padding="same", stride=(2, 2)), s.ReLU6(name="a"),
     s.DepthwiseConv2d(kernel=(3, 2), padding=(2, 0, 0, 1), bias=False, name="b"),
-    s.Conv2d(channels=4, kernel=(3, 2), padding=(2, 1), dilation=(2, 1), input="a"),
+    s.Conv2d(channels=4, kernel=(3, 2), padding=(2, 1), dilation=(2, 1), groups=2, input="a"),
     s.AvgPool2d(size=(1, 2), stride=(1, 1), name="c"),
     s.Add(inputs=("a", "c")), s.LeakyReLU(slope=0.25, name="d"),
     s.Concat(inputs=("b", "d")), s.MaxPool2d(size=(2, 2)), s.Linear(features=3),
 )  # fmt: skip
 SERIES = (
     s.Conv1d(channels=4, kernel=3, padding="causal", dilation=2), s.ReLU(), s.MaxPool1d(size=2),
-    s.DepthwiseConv1d(kernel=3, padding=(1, 2)), s.AvgPool1d(size=2), s.GlobalAvgPool(), s.Linear(features=3),
+    s.DepthwiseConv1d(kernel=3, padding=(1, 2)), s.Conv1d(channels=8, kernel=1, groups=4), s.AvgPool1d(size=2),
+    s.GlobalAvgPool(), s.Linear(features=3),
+)  # fmt: skip
+CURVES = (
+    s.Conv2d(channels=4, kernel=(1, 1)), s.HardSwish(), s.Conv2d(channels=4, kernel=(1, 1)),
+    s.Clamp(low=-0.5, high=0.8), s.Conv2d(channels=4, kernel=(1, 1)), s.Sigmoid(name="gate"),
+    s.HardSigmoid(input="gate", name="a"),
+    s.HardSigmoid(slope=0.25, input="gate", name="b"), s.Tanh(input="gate", name="c"), s.Add(inputs=("a", "b", "c")),
+    s.Upsample2d(size=(2, 3)), s.Conv2d(channels=2, kernel=(2, 2)),
+    s.Linear(features=3),
 )  # fmt: skip
 CASES = {
     "images": ((7, 6, 2), IMAGES),
     "series": ((1, 16, 3), SERIES),
+    "curves": ((3, 4, 2), CURVES),
     "in another order": (
         (4, 4, 1),
         (

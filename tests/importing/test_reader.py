@@ -117,6 +117,14 @@ REFUSED: dict[str, tuple[Callable[[], File], str]] = {
         lambda: image().add("MaxPool", kernel_shape=[4, 4], strides=[4, 4], ceil_mode=1),
         r"`ceil_mode` \(=1\) would read beyond the input of height and width \(\d+, \d+\).*with ceil_mode = 0",
     ),
+    "between neighbours": (
+        lambda: (file := image()).add("Resize", "", file.constant([1, 1, 2, 2]), mode="linear"),
+        r"'Resize_0' \(Resize\): only copies of the nearest value are supported, not mode 'linear'",
+    ),
+    "half as large": (
+        lambda: (file := image()).add("Resize", "", file.constant([1, 1, 0.5, 2]), mode="nearest"),
+        r"its factors \(=\[1.0, 0.5, 2.0\]\) must be whole, and those of height and width alone",
+    ),
     "too large": (lambda: image().add("MaxPool", kernel_shape=[7, 7]), r"window does not fit"),
     "softmax inside": (
         lambda: image().add("Flatten").add("Softmax").gemm(72, 3),

@@ -105,7 +105,7 @@ def test_the_longest_chain_stays_in_int32(data, kernel_rows, units, unit, scale)
 def test_gradients_of_a_sample(data, h, w, channels, columns) -> None:
     """Channel by channel; where they fit, so does every sum of products."""
     x, error = data.draw(arrays(2, h, w, channels + 2)), data.draw(arrays(2, h, w, columns))
-    of_x, of_error = sample_squares(x, 1, 1, channels, error, np.empty(9, np.int64))
+    of_x, of_error = sample_squares(x, 1, 1, channels, error, 1, np.empty(9, np.int64))
     assert of_x == max(squares(x[1, :, :, c]) for c in range(1, 1 + channels))
     assert of_error == max(squares(error[1, :, :, c]) for c in range(columns))
     assert fits_beside(of_x, of_error) == (of_x * of_error <= LIMIT**2)

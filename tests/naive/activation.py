@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from math import floor
+from math import ceil, floor
 from typing import Any
 
 from .containers import Ints, exact, zeros
@@ -24,11 +24,11 @@ class Activation:
 
     added_frac = 0  # what `back` adds to the fraction bits of an error's sums
 
-    def apply(self, acc: Ints, shift: int, frac: int) -> tuple[Ints, int]:
-        """Accumulators and the shift from them to the output, which has `frac` fraction bits."""
+    def apply(self, acc: Ints, shift: int, frac: int, bits: int) -> tuple[Ints, int]:
+        """Accumulators and the shift from them to the output, which has `bits` bits, `frac` of them fraction bits."""
         return exact(acc), shift
 
-    def is_open(self, y: int, frac: int) -> bool:
+    def is_open(self, y: int, frac: int, bits: int) -> bool:
         """Whether an error may pass to an output `y`."""
         return True
 
@@ -40,32 +40,49 @@ class Activation:
 class Relu(Activation):
     """``max(x, 0)``."""
 
-    def apply(self, acc: Ints, shift: int, frac: int) -> tuple[Ints, int]:
+    def apply(self, acc: Ints, shift: int, frac: int, bits: int) -> tuple[Ints, int]:
         """Rectified."""
         return relu(acc), shift
 
-    def is_open(self, y: int, frac: int) -> bool:
+    def is_open(self, y: int, frac: int, bits: int) -> bool:
         """Where it was positive."""
         return y > 0
 
 
-class Relu6(Activation):
-    """``min(max(x, 0), 6)``, 6 on the grid of the output."""
+@dataclass(frozen=True)
+class Clamp(Activation):
+    """``min(max(x, low), high)``, the bounds to the nearest 2**-16, then on the grid of the output; None for none."""
 
-    def top(self, frac: int) -> int:
-        """6 as a raw integer."""
-        return round(6 * Fraction(2) ** frac)
+    low: Fraction | None
+    high: Fraction | None
 
-    def apply(self, acc: Ints, shift: int, frac: int) -> tuple[Ints, int]:
-        """Rectified, then bounded on the grid of the sums."""
-        acc, ceiling = relu(acc), floor(self.top(frac) * Fraction(2) ** shift)
+    @classmethod
+    def of(cls, low: float | None, high: float | None) -> Clamp:
+        """Bounds as a recipe has them."""
+        return cls(*(None if b is None else Fraction(round(Fraction(b) * 2**16), 2**16) for b in (low, high)))
+
+    def ends(self, frac: int, bits: int) -> tuple[int | None, int | None]:
+        """Raw bounds that outputs of so many bits can reach."""
+        low, high = (None if bound is None else round(bound * Fraction(2) ** frac) for bound in (self.low, self.high))
+        return (
+            None if low is None or low < -(2 ** (bits - 1)) else low,
+            None if high is None or high >= 2 ** (bits - 1) else high,
+        )
+
+    def apply(self, acc: Ints, shift: int, frac: int, bits: int) -> tuple[Ints, int]:
+        """Bounded on the grid of the sums, between the bounds."""
+        low, high = self.ends(frac, bits)
+        out = zeros(acc.shape)
         for index in range(acc.size):
-            acc.reshape(-1)[index] = min(acc.reshape(-1)[index], ceiling)
-        return acc, shift
+            value = exact(acc).reshape(-1)[index]
+            value = value if high is None else min(value, floor(high * Fraction(2) ** shift))
+            out.reshape(-1)[index] = value if low is None else max(value, ceil(low * Fraction(2) ** shift))
+        return out, shift
 
-    def is_open(self, y: int, frac: int) -> bool:
+    def is_open(self, y: int, frac: int, bits: int) -> bool:
         """Strictly between."""
-        return 0 < y < self.top(frac)
+        low, high = self.ends(frac, bits)
+        return (low is None or low < y) and (high is None or y < high)
 
 
 @dataclass(frozen=True)
@@ -84,7 +101,7 @@ class LeakyRelu(Activation):
         nearest = Fraction(round(exact_slope * 2**shift), 2**shift)
         return cls(nearest.numerator, nearest.denominator.bit_length() - 1)
 
-    def apply(self, acc: Ints, shift: int, frac: int) -> tuple[Ints, int]:
+    def apply(self, acc: Ints, shift: int, frac: int, bits: int) -> tuple[Ints, int]:
         """Negative sums times the slope, all on the finer grid."""
         acc = exact(acc)
         out = zeros(acc.shape)
@@ -97,10 +114,11 @@ class LeakyRelu(Activation):
         return acc * 2**self.added_frac if y > 0 else acc * self.whole
 
 
-IDENTITY, RELU, RELU6 = Activation(), Relu(), Relu6()
+IDENTITY, RELU = Activation(), Relu()
 KINDS = {
     "relu": lambda options: RELU,
-    "relu6": lambda options: RELU6,
+    "relu6": lambda options: Clamp.of(0, 6),
+    "clamp": lambda options: Clamp.of(options["low"], options["high"]),
     "leaky-relu": lambda options: LeakyRelu.of(options["slope"]),
 }  # by the type of the layer, from its options
 

@@ -51,6 +51,26 @@ def taps(
                     yield (i, j), (a, b), (y, x)
 
 
+def ungrouped(w: Ints, groups: int) -> Ints:
+    """Weights (kh, kw, ci / groups, co) as (kh, kw, ci, co): zero where input and output are of different groups."""
+    kh, kw, inner, co = w.shape
+    full = zeros((kh, kw, inner * groups, co))
+    for o in range(co):
+        first = o // (co // groups) * inner
+        full[:, :, first : first + inner, o] = w[:, :, :, o]
+    return full
+
+
+def grouped(full: Ints, groups: int) -> Ints:
+    """Of weights (kh, kw, ci, co) those within a group: (kh, kw, ci / groups, co)."""
+    kh, kw, ci, co = full.shape
+    w = zeros((kh, kw, ci // groups, co))
+    for o in range(co):
+        first = o // (co // groups) * (ci // groups)
+        w[:, :, :, o] = full[:, :, first : first + ci // groups, o]
+    return w
+
+
 def conv2d_forward(
     x: Ints,
     w: Ints,

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from .activation import IDENTITY, Activation
 from .adapt import DelayedScale, Form
 from .batchnorm import BatchNorm
-from .containers import Ints
+from .containers import Ints, zeros
 from .conv import Padding
-from .operations import OPERATIONS, Geometry, Input, Operation
+from .operations import OPERATIONS, Dropout, Geometry, Input, Operation
 from .parameter import Parameter
 
 Pair = tuple[int, int]
@@ -42,6 +42,7 @@ class Stage:
     dilation: Pair = (1, 1)
     normalization: BatchNorm | None = None  # its operation, which has a state
     error_scale: DelayedScale = field(default_factory=lambda: DelayedScale(0))
+    kept: Ints | None = None  # by a dropout, in the last forward pass
 
     @property
     def parameters(self) -> list[Parameter]:
@@ -67,7 +68,16 @@ class Stage:
     @property
     def geometry(self) -> Geometry:
         """The operation's numbers."""
-        return Geometry(self.size, self.stride, self.padding, self.dilation, self.options)
+        return Geometry(self.size, self.stride, self.padding, self.dilation, self.options, self.kept)
+
+    def drop(self, words: Ints | None) -> None:
+        """Let a dropout keep what the first eight bits of the draws say; None: all, in inference."""
+        if words is None:
+            self.kept = None
+            return
+        self.kept = zeros(words.shape)
+        for index in range(words.size):
+            self.kept.reshape(-1)[index] = int(words.reshape(-1)[index] // 2**24 >= Dropout.dropped(self.options))
 
     def sums(self, *inputs: Input) -> tuple[Ints, int]:
         """Accumulators and their fraction bits; there is room for those that the activation adds."""
@@ -80,9 +90,12 @@ class Stage:
         """Fraction bits of the sums of inputs in these forms (fraction bits, bits), where they limit the output's."""
         return self.operation.finest(self.parameters, [(f, bits + self.activation.added_frac) for f, bits in forms])
 
-    def input_error(self, error: Ints, shapes: list[tuple[int, ...]], slot: int = 0) -> tuple[Ints, int]:
+    def input_error(self, error: Ints, inputs: list[Input], slot: int = 0) -> tuple[Ints, int]:
         """Accumulators of the error by an input and the bits they add to the error's fraction bits."""
-        return self.operation.input_error(self.geometry, self.parameters, error, shapes, slot)
+        shapes = [x.values.shape for x in inputs]
+        passed, added = self.operation.passed(self.geometry, inputs[slot], error)
+        acc, more = self.operation.input_error(self.geometry, self.parameters, passed, shapes, slot)
+        return acc, added + more
 
     def gradients(self, x: Ints, error: Ints) -> tuple[Ints, Ints]:
         """Exact gradients by weights and bias."""

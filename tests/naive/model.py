@@ -26,7 +26,7 @@ from .stage import StageOutput, error_mask, fused_stage, gated
 Target = int | list[int]  # a class, or a vector on the outputs' grid
 Loss = Callable[[list[int], int, Any], tuple[list[int], int, int]]  # (logits, frac, target) -> errors, their frac, loss
 Gradient = tuple[Parameter, Ints, int, int]  # with its fraction bits and its bits at most
-FORWARD, INPUT_ERROR, OUTPUT_ERROR = 0, 1, 12
+FORWARD, INPUT_ERROR, OUTPUT_ERROR, DROPOUT = 0, 1, 12, 13
 INPUT = -1
 
 
@@ -93,6 +93,8 @@ class NaiveModel:
             sources = self.sources(number)
             shapes = stage.input_shapes or [None] * len(sources)
             inputs = [self._input(s, x, saved, shape) for s, shape in zip(sources, shapes, strict=True)]
+            if stage.op == "dropout":
+                stage.drop(self.words(stage.layer, DROPOUT, inputs[0].values.shape, stochastic=stochastic is None))
             acc, frac_acc = stage.sums(*inputs)
             shape = acc.shape if stage.max_pool is None else pool.pooled_shape(acc.shape, *stage.max_pool)
             words = self.words(stage.layer, FORWARD, shape, stochastic=is_stochastic)
@@ -145,7 +147,7 @@ class NaiveModel:
             shapes = [x.values.shape for x in kept.inputs]
             for slot, source in enumerate(self.sources(number)):
                 if source != INPUT and self.learns(source):
-                    acc, added = stage.input_error(spread, shapes, slot)
+                    acc, added = stage.input_error(spread, kept.inputs, slot)
                     bound = stage.error_bound(shapes[slot], kept.out.values.shape, self.error_bits)
                     handed.setdefault(source, []).append((acc, frac_e + added, bound))
         return gradients

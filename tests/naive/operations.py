@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
+from math import floor
 
 import numpy as np
 
 from . import conv, linear, pool
 from .containers import Ints, exact, zeros
+from .curve import curve_of
 from .multiplier import Multiplier
 from .parameter import Parameter
 from .stage import add_bias
@@ -29,6 +32,12 @@ class Geometry:
     padding: conv.Padding = (0, 0)
     dilation: Pair = (1, 1)
     options: dict[str, object] = field(default_factory=dict)
+    kept: Ints | None = None  # of a dropout in training: 1 or 0 for every value
+
+    @property
+    def groups(self) -> int:
+        """Of channels."""
+        return int(str(self.options.get("groups", 1)))
 
 
 @dataclass(frozen=True)
@@ -59,6 +68,10 @@ class Operation:
     ) -> tuple[Ints, int]:
         """Accumulators of the error by an input, and the bits they add to the error's fraction bits."""
         return exact(error).reshape(shapes[slot]), 0
+
+    def passed(self, g: Geometry, x: Input, error: Ints) -> tuple[Ints, int]:
+        """Errors at the output, times what depends on the input's values; the fraction bits that this adds."""
+        return error, 0
 
     def gradients(self, g: Geometry, parameters: Sequence[Parameter], x: Ints, error: Ints) -> tuple[Ints, Ints]:
         """Exact gradients by weights and bias."""
@@ -105,7 +118,7 @@ class Weighted(Operation):
         """Those of the products."""
         return forms[0][0] + parameters[0].form.frac
 
-    def terms(self, w: Ints) -> int:
+    def terms(self, g: Geometry, w: Ints) -> int:
         """Products in one sum of an input error, at most."""
         return int(w.shape[0] * w.shape[1])
 
@@ -113,32 +126,33 @@ class Weighted(Operation):
         self, g: Geometry, parameters: Sequence[Parameter], x: tuple[int, ...], y: tuple[int, ...], bits: int
     ) -> int:
         """As many products of the lowest numbers."""
-        return self.terms(parameters[0].raw) * 2 ** (bits - 1) * 2 ** (parameters[0].form.bits - 1)
+        return self.terms(g, parameters[0].raw) * 2 ** (bits - 1) * 2 ** (parameters[0].form.bits - 1)
 
 
 class Conv2d(Weighted):
-    """Convolution."""
+    """Convolution; of several groups the weights are spread out to those of one, with zeros."""
 
     def products(self, g: Geometry, x: Ints, w: Ints) -> Ints:
         """Sums over the window and all channels."""
-        return conv.conv2d_forward(x, w, None, g.stride, g.padding, g.dilation)
+        return conv.conv2d_forward(x, conv.ungrouped(w, g.groups), None, g.stride, g.padding, g.dilation)
 
-    def terms(self, w: Ints) -> int:
-        """Taps times outputs."""
-        return int(w.shape[0] * w.shape[1] * w.shape[3])
+    def terms(self, g: Geometry, w: Ints) -> int:
+        """Taps times outputs of a group."""
+        return int(w.shape[0] * w.shape[1] * w.shape[3]) // g.groups
 
     def input_error(
         self, g: Geometry, parameters: Sequence[Parameter], error: Ints, shapes: list[tuple[int, ...]], slot: int
     ) -> tuple[Ints, int]:
         """The transposed convolution."""
         w = parameters[0]
-        return conv.conv2d_input_error(error, w.raw, shapes[0], g.stride, g.padding, g.dilation), w.form.frac
+        spread = conv.ungrouped(w.raw, g.groups)
+        return conv.conv2d_input_error(error, spread, shapes[0], g.stride, g.padding, g.dilation), w.form.frac
 
     def gradients(self, g: Geometry, parameters: Sequence[Parameter], x: Ints, error: Ints) -> tuple[Ints, Ints]:
         """By weights and bias."""
         kernel = parameters[0].raw.shape[:2]
         weights = conv.conv2d_weight_gradient(x, error, kernel, g.stride, g.padding, g.dilation)
-        return weights, conv.conv2d_bias_gradient(error)
+        return conv.grouped(weights, g.groups), conv.conv2d_bias_gradient(error)
 
 
 class DepthwiseConv2d(Weighted):
@@ -169,7 +183,7 @@ class Linear(Weighted):
         """Sums over all inputs."""
         return linear.linear_forward(x.reshape(x.shape[0], -1), w).reshape(x.shape[0], 1, 1, -1)
 
-    def terms(self, w: Ints) -> int:
+    def terms(self, g: Geometry, w: Ints) -> int:
         """Outputs."""
         return int(w.shape[1])
 
@@ -272,6 +286,99 @@ class Concat(Operation):
         return exact(error)[..., first : first + shapes[slot][3]], 0
 
 
+class Curved(Operation):
+    """A curve of each value."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+
+    def finest(self, parameters: Sequence[Parameter], forms: list[tuple[int, int]]) -> int | None:
+        """Those of its values."""
+        return 30
+
+    def at(self, g: Geometry, x: Input, function: str) -> Ints:
+        """Its values or its slopes at all inputs."""
+        rule, out = curve_of(self.kind, g.options), zeros(x.values.shape)
+        for index in range(x.values.size):
+            u = Fraction(int(exact(x.values).reshape(-1)[index])) * Fraction(2) ** (28 - x.frac)
+            out.reshape(-1)[index] = getattr(rule, function)(floor(u))
+        return out
+
+    def sums(self, g: Geometry, parameters: Sequence[Parameter], inputs: list[Input]) -> tuple[Ints, int]:
+        """Values."""
+        return self.at(g, inputs[0], "value"), 30
+
+    def passed(self, g: Geometry, x: Input, error: Ints) -> tuple[Ints, int]:
+        """Times the slopes."""
+        return exact(error).reshape(x.values.shape) * self.at(g, x, "slope"), 16
+
+    def error_bound(
+        self, g: Geometry, parameters: Sequence[Parameter], x: tuple[int, ...], y: tuple[int, ...], bits: int
+    ) -> int:
+        """Times the steepest slope."""
+        return curve_of(self.kind, g.options).steepest * 2 ** (bits - 1)
+
+
+class Upsample2d(Operation):
+    """Copies of every value."""
+
+    rounds, commutes = False, True
+
+    def sums(self, g: Geometry, parameters: Sequence[Parameter], inputs: list[Input]) -> tuple[Ints, int]:
+        """Side by side."""
+        rows = np.repeat(exact(inputs[0].values), g.size[0], axis=1)
+        return np.repeat(rows, g.size[1], axis=2), inputs[0].frac
+
+    def input_error(
+        self, g: Geometry, parameters: Sequence[Parameter], error: Ints, shapes: list[tuple[int, ...]], slot: int
+    ) -> tuple[Ints, int]:
+        """Their errors, added up."""
+        n, h, w, c = shapes[slot]
+        apart = exact(error).reshape(n, h, g.size[0], w, g.size[1], c)
+        return apart.sum(axis=4).sum(axis=2), 0
+
+    def error_bound(
+        self, g: Geometry, parameters: Sequence[Parameter], x: tuple[int, ...], y: tuple[int, ...], bits: int
+    ) -> int:
+        """As many errors."""
+        return g.size[0] * g.size[1] * 2 ** (bits - 1)
+
+
+class Dropout(Operation):
+    """What is kept, times 256 by those that are; in inference all of it."""
+
+    @staticmethod
+    def dropped(options: dict[str, object]) -> int:
+        """Of 256 draws."""
+        return round(Fraction(float(str(options["rate"]))) * 256)
+
+    def finest(self, parameters: Sequence[Parameter], forms: list[tuple[int, int]]) -> int | None:
+        """The input's."""
+        return forms[0][0]
+
+    def sums(self, g: Geometry, parameters: Sequence[Parameter], inputs: list[Input]) -> tuple[Ints, int]:
+        """On the multiplier's grid."""
+        x, factor = inputs[0], self.factor(g)
+        kept = 2**factor.shift if g.kept is None else g.kept * factor.mantissa
+        return exact(x.values) * kept, x.frac + factor.shift
+
+    def factor(self, g: Geometry) -> Multiplier:
+        """Of what is kept."""
+        return Multiplier.from_ratio(256, 256 - self.dropped(g.options))
+
+    def passed(self, g: Geometry, x: Input, error: Ints) -> tuple[Ints, int]:
+        """Errors of what was kept."""
+        factor = self.factor(g)
+        assert g.kept is not None
+        return exact(error).reshape(x.values.shape) * g.kept * factor.mantissa, factor.shift
+
+    def error_bound(
+        self, g: Geometry, parameters: Sequence[Parameter], x: tuple[int, ...], y: tuple[int, ...], bits: int
+    ) -> int:
+        """Times the multiplier."""
+        return self.factor(g).mantissa * 2 ** (bits - 1)
+
+
 OPERATIONS: dict[str, Operation] = {
     "identity": Identity(),
     "conv2d": Conv2d(),
@@ -279,6 +386,9 @@ OPERATIONS: dict[str, Operation] = {
     "linear": Linear(),
     "avgpool2d": AvgPool2d(),
     "global-avgpool": GlobalAvgPool(),
+    **{kind: Curved(kind) for kind in ("sigmoid", "tanh", "hard-sigmoid", "hard-swish")},
+    "dropout": Dropout(),
+    "upsample2d": Upsample2d(),
     "add": Add(),
     "concat": Concat(),
 }

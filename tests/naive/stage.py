@@ -46,7 +46,7 @@ def fused_stage(
     window = None
     if pool is not None:
         acc, window = maxpool2d_forward(acc, *pool)
-    acc, shift = activation.apply(acc, shift, frac)
+    acc, shift = activation.apply(acc, shift, frac, bits)
     values, saturated = requantize_array(acc, shift, bits, draws)
     return StageOutput(values, window, saturated)
 
@@ -60,7 +60,8 @@ def error_mask(
     mask = zeros(y.shape)
     for index in range(y.size):
         value = y.reshape(-1)[index]
-        mask.reshape(-1)[index] = int(activation.is_open(value, frac) and not (saturation and value in (low, high)))
+        is_open = activation.is_open(value, frac, bits) and not (saturation and value in (low, high))
+        mask.reshape(-1)[index] = int(is_open)
     return mask
 
 

@@ -135,7 +135,7 @@ class Single:
 
     def check(self, n: int, *, stochastic: bool, mask: bool, producer_relu: bool, threads: int) -> None:
         """Forward, input error and gradients are the oracle's."""
-        moment = Moment(SEED, FIRST, stochastic, stochastic)
+        moment = Moment(SEED, FIRST, stochastic, stochastic, True)
         shared = self.guarded.views(self.stage.shared(True))
         measured = self.stage.measure(shared, True)
         run_calls(list(measured.values()))
@@ -143,6 +143,8 @@ class Single:
         run_calls(self.stage.prepare(shared, True))
         x = self.guarded.array((n, *self.shape), self.formats.x.dtype)
         x[...] = self.raw(x.shape, self.formats.x)
+        if self.twin.op == "dropout":
+            self.twin.drop(self.words(Site.DROPOUT, x.shape, True))
         acc, frac = self.twin.sums(naive.Input(naive.exact(x), self.formats.x.frac_bits, self.formats.x.total_bits))
         shape = (n, *self.stage.out_shape)
         out = naive.fused_stage(
@@ -179,7 +181,8 @@ class Single:
         spread = naive.exact(error)
         if self.twin.max_pool is not None:
             spread = naive.maxpool2d_input_error(error, out.window, full_shape, *self.twin.max_pool)
-        acc, added = self.twin.input_error(spread, [x.shape])
+        read = naive.Input(naive.exact(x), self.formats.x.frac_bits, self.formats.x.total_bits)
+        acc, added = self.twin.input_error(spread, [read])
         allowed = naive.error_mask(
             x, self.formats.x.total_bits, activation=naive.RELU if producer_relu else naive.IDENTITY, saturation=mask
         )

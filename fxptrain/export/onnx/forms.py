@@ -19,13 +19,18 @@ from fxptrain.nn.layers.activation import ActivationStage
 from fxptrain.nn.layers.add import AddStage
 from fxptrain.nn.layers.contract import Stage
 from fxptrain.nn.layers.conv import ProductStage
+from fxptrain.nn.layers.conv2d import GroupedStage
+from fxptrain.nn.layers.curve import CurveStage
 from fxptrain.nn.layers.depthwise import DepthwiseStage
+from fxptrain.nn.layers.dropout import DropoutStage
 from fxptrain.nn.layers.layout import ConcatStage
 from fxptrain.nn.layers.pool import AveragePoolStage, MaxPoolStage
+from fxptrain.nn.layers.upsample import UpsampleStage
 from fxptrain.nn.layers.weighted import WeightedStage
 from fxptrain.nn.model import Model
 
 FLOAT_BITS = 24  # integers up to 2**24 are exact in float32
+TABLE_BITS = 16  # of the inputs of a table
 INT32_LIMIT, INT32_SHIFT = 1 << 31, 29  # 2**(shift + 1) is a constant of the graph
 
 QUANTIZED, INT32, INT64 = "quantized", "int32", "int64"
@@ -79,10 +84,28 @@ def _function(stage: ActivationStage) -> str:
     return _joined(stage) if stage.rounds else _exact(stage)
 
 
-@FORMS.register(MaxPoolStage)
+@FORMS.register(MaxPoolStage, UpsampleStage)
 def _exact(stage: Stage) -> str:
     """Values stay what they are."""
     return QUANTIZED if stage.x_form.format.total_bits <= 8 else INT32
+
+
+@FORMS.register(CurveStage)
+def _looked_up(stage: CurveStage) -> str:
+    """A table of all inputs."""
+    bits = stage.x_form.format.total_bits
+    if bits > TABLE_BITS:
+        raise FormatError(
+            f"Layer {stage.name!r}: its inputs have {bits} bits; in an ONNX graph it is a table of them all, for up to "
+            f"{TABLE_BITS}. Use fewer activation bits, or export to C."
+        )
+    return INT32
+
+
+@FORMS.register(DropoutStage)
+def _handed_on(stage: DropoutStage) -> str:
+    """Values in another format."""
+    return INT64
 
 
 @FORMS.register(AveragePoolStage)
@@ -99,7 +122,7 @@ def _joined(stage: Stage) -> str:
     return _integers(bound, min(stage.shift, *(stage.shift - shift for shift in shifts)), stage.shift)
 
 
-@FORMS.register(ProductStage, DepthwiseStage)
+@FORMS.register(ProductStage, GroupedStage, DepthwiseStage)
 def product_form(stage: WeightedStage) -> str:
     """QLinearConv where that is exact.
 

@@ -23,9 +23,13 @@ from fxptrain.nn.layers.activation import ActivationStage
 from fxptrain.nn.layers.add import AddStage
 from fxptrain.nn.layers.contract import Row, Shape, Stage
 from fxptrain.nn.layers.conv import ProductStage
+from fxptrain.nn.layers.conv2d import GroupedStage
+from fxptrain.nn.layers.curve import CurveStage
 from fxptrain.nn.layers.depthwise import DepthwiseStage
+from fxptrain.nn.layers.dropout import DropoutStage
 from fxptrain.nn.layers.layout import ConcatStage
 from fxptrain.nn.layers.pool import AveragePoolStage, MaxPoolStage
+from fxptrain.nn.layers.upsample import UpsampleStage
 from fxptrain.nn.layers.weighted import WeightedStage
 from fxptrain.nn.layers.windows import Pair, Windows
 from fxptrain.nn.model import Model
@@ -120,6 +124,23 @@ def _product(g: Graph, stage: ProductStage, xs: list[Values], form: str) -> tupl
     return _finished(g, stage, row, g.add("MatMul", seen, weights), sums, dtype), form
 
 
+@WRITERS.register(GroupedStage)
+def _grouped(g: Graph, stage: GroupedStage, xs: list[Values], form: str) -> tuple[Values, str]:
+    """A matrix product for each group, all at once."""
+    sums, row, x = sums_of(stage), stage.row(), _fitted(g, xs[0], stage.in_shape)
+    if form == QUANTIZED:
+        return _quantized_convolution(g, stage, row, x, sums, (*row.kernel, stage.inner)), "QLinearConv"
+    dtype, taps, own = _dtype(form), stage.taps, (stage.number, stage.inner)
+    positions = stage.out_shape[0] * stage.out_shape[1] * row.pool[0] * row.pool[1]
+    values = stage.weights.values.reshape(row.taps, stage.number, stage.outputs).transpose(1, 0, 2)
+    weights = g.cast(g.tensor("weights", np.ascontiguousarray(values)), dtype)
+    seen = g.reshape(_gathered(g, stage, row, as_integers(g, x), dtype), positions, taps, *own)
+    apart = g.add("Transpose", seen, perm=[0, 3, 1, 2, 4])  # (n, group, position, tap, channel)
+    products = g.add("MatMul", g.reshape(apart, stage.number, positions, row.taps), weights)
+    acc = g.reshape(g.add("Transpose", products, perm=[0, 2, 1, 3]), positions, stage.channels)
+    return _finished(g, stage, row, acc, sums, dtype), form
+
+
 @WRITERS.register(DepthwiseStage)
 def _depthwise(g: Graph, stage: DepthwiseStage, xs: list[Values], form: str) -> tuple[Values, str]:
     sums, row, x = sums_of(stage), stage.row(), _fitted(g, xs[0], stage.in_shape)
@@ -143,12 +164,40 @@ def _max_pool(g: Graph, stage: MaxPoolStage, xs: list[Values], form: str) -> tup
     return Values(g.reshape(y, *out), out, False), INT32
 
 
+@WRITERS.register(UpsampleStage)
+def _upsample(g: Graph, stage: UpsampleStage, xs: list[Values], form: str) -> tuple[Values, str]:
+    """Rows, then columns, at several places, in either form."""
+    x = _fitted(g, xs[0], stage.in_shape)
+    first, y = 2 if x.quantized else 1, x.name
+    for axis, copies in enumerate(stage.size):
+        places = g.tensor(f"places_{axis}", np.arange(stage.out_shape[axis], dtype=np.int32) // copies)
+        y = g.add("Gather", y, places, axis=first + axis)
+    return Values(y, stage.out_shape, x.quantized), "Gather"
+
+
 @WRITERS.register(AveragePoolStage)
 def _average_pool(g: Graph, stage: AveragePoolStage, xs: list[Values], form: str) -> tuple[Values, str]:
     """The window's sum times the integer multiplier, rounded once."""
     x, dtype = as_integers(g, _fitted(g, xs[0], stage.in_shape)), _dtype(form)
     acc = g.reduce("ReduceSum", _gathered(g, stage, stage.row(), x, dtype), 2)
     return _rounded(g, stage, g.with_scalar("Mul", acc, stage.multiplier.mantissa, dtype), dtype), form
+
+
+@WRITERS.register(CurveStage)
+def _curve(g: Graph, stage: CurveStage, xs: list[Values], form: str) -> tuple[Values, str]:
+    """Outputs looked up by inputs."""
+    x = as_integers(g, _fitted(g, xs[0], stage.in_shape))
+    places = g.with_scalar("Sub", x, stage.x_form.format.min_raw, np.int32)
+    table = g.tensor("table", stage.table().astype(np.int32))
+    return Values(g.add("Gather", table, places), stage.out_shape, False), "table"
+
+
+@WRITERS.register(DropoutStage)
+def _dropout(g: Graph, stage: DropoutStage, xs: list[Values], form: str) -> tuple[Values, str]:
+    """All values, in the output's format."""
+    dtype, shift = _dtype(form), stage.x_form.format.frac_bits - stage.y_form.format.frac_bits
+    (x,) = _integers(g, stage, xs, dtype)
+    return Values(g.requantize(x, shift, *stage.bounds, dtype), stage.out_shape, False), form
 
 
 @WRITERS.register(AddStage)
@@ -165,7 +214,7 @@ def _add(g: Graph, stage: AddStage, xs: list[Values], form: str) -> tuple[Values
 @WRITERS.register(ConcatStage)
 def _concat(g: Graph, stage: ConcatStage, xs: list[Values], form: str) -> tuple[Values, str]:
     """Every input rounded into the output's format by itself."""
-    dtype, (low, high), frac = _dtype(form), _range(stage), stage.y_form.format.frac_bits
+    dtype, (low, high), frac = _dtype(form), stage.bounds, stage.y_form.format.frac_bits
     shifts = [x_form.format.frac_bits - frac for x_form in stage.x_forms]
     parts = [
         g.requantize(x, shift, low, high, dtype)
@@ -179,7 +228,7 @@ def _activation(g: Graph, stage: ActivationStage, xs: list[Values], form: str) -
     """Exact in either form, unless it rounds: then it is a sum of one tensor."""
     if stage.rounds:
         return _add(g, stage, xs, form)
-    low, high = _range(stage)
+    low, high = stage.bounds
     x = xs[0]
     if x.quantized:
         return Values(g.clip(x.name, low + ZERO, high + ZERO, np.uint8), x.shape, True), "Clip"
@@ -239,14 +288,10 @@ def _quantized_matrix(g: Graph, stage: ProductStage, x: Values) -> Values:
 
 def _saturated(g: Graph, stage: Stage, y: str) -> str:
     """What the operators' saturation at 8 bits leaves to do: fewer bits, and the activation."""
-    low, high = _range(stage)
+    low, high = stage.bounds
     if (low, high) == (-ZERO, ZERO - 1):
         return y
     return g.clip(y, low + ZERO, high + ZERO, np.uint8)
-
-
-def _range(stage: Stage) -> tuple[int, int]:
-    return stage.function.bounds(stage.y_form.format)
 
 
 # Any width -------------------------------------------------------------------------------------------------------
@@ -288,5 +333,5 @@ def _finished(g: Graph, stage: WeightedStage, row: Row, acc: str, sums: Sums, dt
 
 def _rounded(g: Graph, stage: Stage, acc: str, dtype: np.dtype[Any]) -> Values:
     """A stage's sums as its output; a function that only bounds is one with the saturation."""
-    y = g.requantize(bent(g, stage, acc, dtype), stage.shift, *_range(stage), dtype)
+    y = g.requantize(bent(g, stage, acc, dtype), stage.shift, *stage.bounds, dtype)
     return Values(g.reshape(y, *stage.out_shape), stage.out_shape, False)

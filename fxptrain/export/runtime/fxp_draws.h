@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-/* Kinds of rounding sites; a stream is 16 * layer + kind. */
+/* Kinds of rounding sites, and of other draws; a stream is 16 * layer + kind. */
 enum {
     FXP_SITE_FORWARD = 0,
     FXP_SITE_INPUT_ERROR = 1,
@@ -15,7 +15,8 @@ enum {
     FXP_SITE_WEIGHT_REGRID = 8,
     FXP_SITE_WEIGHT_MOMENTUM_REGRID = 9,
     FXP_SITE_BIAS_REGRID = 10,
-    FXP_SITE_BIAS_MOMENTUM_REGRID = 11
+    FXP_SITE_BIAS_MOMENTUM_REGRID = 11,
+    FXP_SITE_DROPOUT = 13
 };
 
 static inline uint32_t fxp_stream(int32_t layer, int32_t kind)

@@ -91,12 +91,14 @@ static void hand_back(const fxp_step *step, const fxp_reader *reader, int32_t n,
     const fxp_error *error = (const fxp_error *)fxp_place(step->model, fxp_tensors[reader->stage + 1].error_at);
     const uint8_t *winners = (s->winners_at == FXP_NOWHERE) ? NULL : (const uint8_t *)fxp_place(step->model, s->winners_at);
     fxp_backward pass;
+    pass.model = step->model;
     pass.stage = s;
     pass.weights = (s->w_form >= 0) ? fxp_weights_of(step->model, reader->stage) : NULL;
-    pass.x = NULL;
+    pass.x = fxp_x_of(step->model, s, reader->slot, n);
     pass.winners = (winners == NULL) ? NULL : (winners + n * outputs);
     pass.error = error + n * outputs;
     pass.slot = reader->slot;
+    pass.sample = n;
     memset(sums, 0, (size_t)elements * sizeof(fxp_error_sum));
     fxp_kind_input_error(&pass, sums);
 }
@@ -110,31 +112,34 @@ static void join(int64_t *joined, const fxp_error_sum *sums, int32_t elements, i
     }
 }
 
-#if FXP_FUNCTIONS
-
-/* The least of the ceilings of all functions that the values of a tensor came through, and of `high`. */
-static int64_t ceiling_of(const fxp_model *model, int32_t i, int64_t high)
-{
-    int64_t lowest = high;
-    const int32_t frac = model->forms[fxp_tensors[i + 1].form].frac;
-    int32_t from = i, more = 1;
-    while (more) { /* a stage that does not round hands on what its input let through */
-        const fxp_stage *s = &fxp_stages[from];
-        const int64_t ceiling = fxp_function_ceiling(s, frac);
-        lowest = (ceiling < lowest) ? ceiling : lowest;
-        from = fxp_stage_inputs[s->first_input] - 1;
-        more = !s->rounds && (from >= 0);
-    }
-    return lowest;
-}
-
-#endif
-
 /* Errors pass to values strictly between the two. */
 typedef struct {
     int64_t low;
     int64_t high;
 } gate;
+
+#if FXP_FUNCTIONS
+
+/* A gate narrowed by the bounds of all functions that the values of a tensor came through. */
+static gate bounded(const fxp_model *model, int32_t i, gate open)
+{
+    gate found = open;
+    const int32_t frac = model->forms[fxp_tensors[i + 1].form].frac;
+    int32_t from = i, more = 1;
+    while (more) { /* a stage that does not round hands on what its input let through */
+        const fxp_stage *s = &fxp_stages[from];
+        const fxp_bounds bounds = fxp_function_bounds(s, frac);
+        if (bounds.low >= FXP_MIN_RAW(FXP_VALUE_BITS)) { /* else the format does not hold it */
+            found.low = (bounds.low > found.low) ? bounds.low : found.low;
+        }
+        found.high = (bounds.high < found.high) ? bounds.high : found.high;
+        from = fxp_stage_inputs[s->first_input] - 1;
+        more = !s->rounds && (from >= 0);
+    }
+    return found;
+}
+
+#endif
 
 static gate gate_of(const fxp_model *model, int32_t i)
 {
@@ -148,7 +153,7 @@ static gate gate_of(const fxp_model *model, int32_t i)
     found.high = INT64_MAX;
 #endif
 #if FXP_FUNCTIONS
-    found.high = ceiling_of(model, i, found.high);
+    found = bounded(model, i, found);
 #else
     (void)model;
 #endif

@@ -178,16 +178,28 @@ fxp_site fxp_forward_site(const fxp_model *model, int32_t stage, int32_t stochas
 
 #if FXP_FUNCTIONS
 
-/* The bounds that a stage's function has, for outputs with `frac` fractional bits and sums shifted to them; a ceiling that
- * the format does not hold is none. */
+/* A bound of outputs, without its sign, on the grid of sums that are shifted to them. */
+static int64_t on_sums(int64_t most, int32_t shift)
+{
+    return (shift < 0) ? fxp_shift_right(most, (shift < -62) ? 62 : -shift) : fxp_shift_left(most, shift);
+}
+
+/* The bounds that a stage's function has, for outputs with `frac` fractional bits and sums shifted to them; one that the
+ * format does not hold is none. */
 static void bound(fxp_forward *pass, int32_t frac, int32_t shift)
 {
-    const int64_t most = fxp_function_ceiling(pass->stage, frac);
-    pass->high = FXP_MAX_RAW(FXP_VALUE_BITS);
-    pass->ceiling = INT64_MAX;
-    if (most <= pass->high) {
-        pass->high = (int32_t)most;
-        pass->ceiling = (shift < 0) ? fxp_shift_right(most, (shift < -62) ? 62 : -shift) : fxp_shift_left(most, shift);
+    const fxp_bounds found = fxp_function_bounds(pass->stage, frac);
+    pass->outputs.low = FXP_MIN_RAW(FXP_VALUE_BITS);
+    pass->outputs.high = FXP_MAX_RAW(FXP_VALUE_BITS);
+    pass->bounds.low = INT64_MIN;
+    pass->bounds.high = INT64_MAX;
+    if (found.low >= pass->outputs.low) {
+        pass->outputs.low = found.low;
+        pass->bounds.low = -on_sums(-found.low, shift);
+    }
+    if (found.high <= pass->outputs.high) {
+        pass->outputs.high = found.high;
+        pass->bounds.high = on_sums(found.high, shift);
     }
 }
 

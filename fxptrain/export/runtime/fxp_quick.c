@@ -22,7 +22,8 @@ fxp_quick fxp_quick_of(const fxp_forward *pass, int32_t taps)
             quick.shift = site->shift;
             quick.low = pass->stage->relu ? 0 : FXP_MIN_RAW(FXP_VALUE_BITS);
 #if FXP_FUNCTIONS
-            quick.high = pass->high;
+            quick.low = (pass->outputs.low > quick.low) ? (int32_t)pass->outputs.low : quick.low;
+            quick.high = (int32_t)pass->outputs.high;
 #endif
         }
     }

@@ -18,7 +18,7 @@ typedef struct {
 #endif
 } fxp_quick;
 
-/* The largest output: a constant, unless functions have ceilings. */
+/* The largest output: a constant, unless functions have bounds. */
 #if FXP_FUNCTIONS
 #define FXP_QUICK_HIGH(quick) ((quick).high)
 #else

@@ -29,9 +29,14 @@ static inline fxp_fracs fxp_fracs_at(int32_t frac, int32_t finest, int32_t error
  * generated fxp_kinds.c. Of every function there is a file fxp_<name>.h with what it needs of these. */
 #if FXP_FUNCTIONS
 
-/* Of a function that only bounds: the largest raw output with so many fractional bits, beyond which no error passes.
- * INT64_MAX: none. */
-int64_t fxp_function_ceiling(const fxp_stage *stage, int32_t frac);
+/* Of a function that only bounds: the smallest and the largest raw output with so many fractional bits, between which errors
+ * pass. INT64_MIN, INT64_MAX: none. */
+typedef struct {
+    int64_t low;
+    int64_t high;
+} fxp_bounds;
+
+fxp_bounds fxp_function_bounds(const fxp_stage *stage, int32_t frac);
 
 /* Of a function that adds fractional bits: what becomes of a sum, and of the sum of an error that comes back to an output x. */
 int64_t fxp_function_value(const fxp_stage *stage, int64_t sum);
@@ -80,8 +85,8 @@ typedef struct {
     int32_t lift;   /* brings sums of products to the grid of the sums */
     int32_t bias_shift;
 #if FXP_FUNCTIONS
-    int32_t high;    /* the largest raw output */
-    int64_t ceiling; /* the largest sum */
+    fxp_bounds outputs; /* the smallest and the largest raw output, */
+    fxp_bounds bounds;  /* and sum */
 #endif
 } fxp_forward;
 
@@ -93,7 +98,8 @@ static inline int64_t fxp_activated(const fxp_forward *pass, const fxp_stage *st
     if (stage->added_frac > 0) {
         value = fxp_function_value(stage, value);
     }
-    value = (value > pass->ceiling) ? pass->ceiling : value;
+    value = (value > pass->bounds.high) ? pass->bounds.high : value;
+    value = (value < pass->bounds.low) ? pass->bounds.low : value;
 #else
     (void)pass;
 #endif
@@ -192,12 +198,14 @@ static inline int64_t fxp_lifted(int64_t value, int32_t lift)
 
 /* Backward of one sample. */
 typedef struct {
+    const fxp_model *model;
     const fxp_stage *stage;
     FXP_ROM fxp_param *weights;
-    const fxp_value *x;
+    const fxp_value *x;     /* of the input whose error is wanted; for stages that read it back, and gradients */
     const uint8_t *winners; /* NULL: no pooling */
     const fxp_error *error; /* (oh, ow, co) */
     int32_t slot;           /* which of the inputs its error is wanted of */
+    int32_t sample;         /* its number in the batch */
 } fxp_backward;
 
 #endif

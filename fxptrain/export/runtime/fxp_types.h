@@ -89,9 +89,9 @@ typedef struct {
     int32_t layer; /* number in the recipe: streams of draws are 16 * layer + kind of site */
     int32_t relu;  /* whether what is negative becomes zero */
 #if FXP_FUNCTIONS
-    int32_t function;   /* that it ends in, or none that is more than a ReLU */
-    int32_t constant;   /* of the function, in its own meaning */
-    int32_t added_frac; /* fractional bits that the function adds to the sums, and to those of the error that comes back */
+    int32_t function;     /* that it ends in, or none that is more than a ReLU */
+    int32_t constants[2]; /* of the function, in its own meaning */
+    int32_t added_frac;   /* fractional bits that the function adds to the sums, and to those of the error that comes back */
 #endif
     int32_t rounds;              /* whether values are rounded into a format of the stage's own */
     int32_t inputs, first_input; /* how many tensors it reads, and the first one's place in fxp_stage_inputs */
@@ -103,7 +103,8 @@ typedef struct {
 #endif
     int32_t pool_h, pool_w;
     int32_t taps;        /* weights of one output channel */
-    fxp_multiplier mean; /* what sums without weights are multiplied by: of an average pool, 1 / (kh * kw) */
+    fxp_multiplier mean; /* what sums without weights are multiplied by: of an average pool, 1 / (kh * kw); of a curve, its
+                            steepest slope, and a number in its own meaning */
     int32_t w_form;      /* row of the weights' format; the momentum's, if they are trained, is the next; -1: no weights */
     FXP_ROM fxp_stored_param *weights; /* as exported; training copies them into the arena */
     FXP_ROM fxp_param *bias;           /* NULL: none */
@@ -225,6 +226,9 @@ extern const fxp_input_scale fxp_input_scales[FXP_INPUT_SCALES];
 #endif
 
 /* Generated in fxp_data.c. */
+#if FXP_USE_SIGMOID
+extern FXP_ROM int32_t fxp_sigmoids[257]; /* of every sixteenth from 0 to 16, 30 fractional bits */
+#endif
 extern const fxp_stage fxp_stages[FXP_STAGES];
 extern const int32_t fxp_stage_inputs[FXP_STAGE_INPUTS]; /* numbers of tensors */
 extern const fxp_tensor fxp_tensors[FXP_STAGES + 1];

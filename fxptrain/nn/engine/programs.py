@@ -111,7 +111,15 @@ class SamplesProgram:
         self._passes = [
             [
                 TrainingPass(
-                    model, space, cache, worker, at, Moment(model.seed, at.start, forward, error), kind, layout, formats
+                    model,
+                    space,
+                    cache,
+                    worker,
+                    at,
+                    Moment(model.seed, at.start, forward, error, True),
+                    kind,
+                    layout,
+                    formats,
                 )
                 for at in pieces(part, samples if layout.schedule.layers else at_once(model, samples))
             ]

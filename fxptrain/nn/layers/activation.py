@@ -63,9 +63,14 @@ class Rectifier(Function):
 
     def on_sums(self, shift: int, form: FxP) -> Activation:
         """See `Function.on_sums`."""
-        return Activation(relu=True)
+        return Activation(floor=0)
 
-    def bounds(self, form: FxP) -> tuple[int, int]:
+    @property
+    def rectifies(self) -> bool:
+        """Yes."""
+        return True
+
+    def bounds(self, form: FxP, coarser: int = 0) -> tuple[int, int]:
         """From zero on."""
         return 0, form.max_raw
 
@@ -92,37 +97,76 @@ class ReLU(ActivationSpec):
         return Rectifier()
 
 
-@dataclass(frozen=True)
-class BoundedRectifier(Function):
-    """``min(max(x, 0), 6)``, 6 rounded half to even to the output's format."""
+BOUND_FRAC, MOST_BOUND = 16, 32767
 
-    name: str = "relu6"
+
+@dataclass(frozen=True)
+class Bounded(Function):
+    """``min(max(x, low), high)``; bounds are kept to `BOUND_FRAC` fractional bits, and rounded to the output's grid.
+
+    Attributes
+    ----------
+    low, high : int or None
+        Raw, with those fractional bits; none above zero and none below. None: no bound.
+    """
+
+    name: str = "clamp"
+    low: int | None = None
+    high: int | None = None
 
     @property
     def scales(self) -> bool:
         """No."""
         return False
 
-    def bounds(self, form: FxP) -> tuple[int, int]:
-        """From zero to 6, or to the largest number of a format that does not hold it."""
-        ceiling = self._ceiling(form)
-        return 0, form.max_raw if ceiling is None else ceiling
+    @property
+    def rule(self) -> str:
+        """One for all bounds."""
+        return "clamp"
+
+    @property
+    def constants(self) -> tuple[int, int]:
+        """The bounds; for none the smallest and the largest int32."""
+        return -(1 << 31) if self.low is None else self.low, (1 << 31) - 1 if self.high is None else self.high
+
+    @property
+    def rectifies(self) -> bool:
+        """Where the lower bound is zero."""
+        return self.low == 0
+
+    def bounds(self, form: FxP, coarser: int = 0) -> tuple[int, int]:
+        """The bounds that the format holds, else its own; on the grid of coarser sums between them."""
+        low, high = self._in(form)
+        return (
+            form.min_raw if low is None else -(-low >> coarser << coarser),
+            form.max_raw if high is None else high >> coarser << coarser,
+        )
 
     def on_sums(self, shift: int, form: FxP) -> Activation:
-        """See `Function.on_sums`; on sums coarser than the format the ceiling is floored to their grid."""
-        ceiling = self._ceiling(form)
-        raised = UNBOUNDED if ceiling is None else ceiling << max(shift, 0) >> max(-shift, 0)
-        return Activation(relu=True, ceiling=min(raised, UNBOUNDED))
+        """See `Function.on_sums`; on sums coarser than the format bounds are brought to their grid, towards zero."""
+        low, high = (
+            None if bound is None else abs(bound) << max(shift, 0) >> max(-shift, 0) for bound in self._in(form)
+        )
+        return Activation(
+            floor=-UNBOUNDED if low is None else max(-low, -UNBOUNDED),
+            ceiling=UNBOUNDED if high is None else min(high, UNBOUNDED),
+        )
 
     def gate(self, form: FxP, gate: Gate) -> Gate:
-        """Between zero and 6."""
-        ceiling = self._ceiling(form)
-        return gate._replace(low=max(gate.low, 0), high=gate.high if ceiling is None else min(gate.high, ceiling))
+        """Strictly between."""
+        low, high = self._in(form)
+        return gate._replace(
+            low=gate.low if low is None else max(gate.low, low),
+            high=gate.high if high is None else min(gate.high, high),
+        )
 
-    def _ceiling(self, form: FxP) -> int | None:
-        """6 as a raw integer; None where the format does not hold it, as sums then saturate before they reach it."""
-        ceiling = round(6 * Fraction(2) ** form.frac_bits)
-        return ceiling if ceiling <= form.max_raw else None
+    def _in(self, form: FxP) -> tuple[int | None, int | None]:
+        """Raw bounds; None where the format does not hold one, as sums then saturate before they reach it."""
+        unit = Fraction(2) ** (form.frac_bits - BOUND_FRAC)
+        low, high = (None if bound is None else round(bound * unit) for bound in (self.low, self.high))
+        return (
+            None if low is None or low < form.min_raw else low, None if high is None or high > form.max_raw else high
+        )  # fmt: skip
 
 
 @register
@@ -140,7 +184,56 @@ class ReLU6(ActivationSpec):
     @property
     def function(self) -> Function:
         """Rectified and bounded."""
-        return BoundedRectifier()
+        return Bounded("relu6", low=0, high=6 << BOUND_FRAC)
+
+
+@register
+@dataclass(frozen=True, kw_only=True)
+class Clamp(ActivationSpec):
+    """``min(max(x, low), high)``.
+
+    Parameters
+    ----------
+    low, high : float, optional
+        Zero or less, and zero or more, to 32,767; kept to 16 fractional bits. One may be left out: no such bound.
+    """
+
+    type: Literal["clamp"] = "clamp"
+    low: float | None = None
+    high: float | None = None
+
+    def __post_init__(self) -> None:
+        """Check the bounds.
+
+        Raises
+        ------
+        RecipeError
+            If there are none, or zero is not between them.
+        """
+        low, high = (self.low or 0.0, self.high or 0.0)
+        if not -MOST_BOUND <= low <= 0 <= high <= MOST_BOUND or low == high:
+            raise RecipeError(
+                f"`low` (={self.low}) and `high` (={self.high}) of a clamp must differ, with zero between them, and be "
+                f"{MOST_BOUND:,} at most; a bound that is left out is none"
+            )
+
+    @property
+    def in_pytorch(self) -> tuple[str, tuple[float, ...]]:
+        """See `ActivationSpec.in_pytorch`."""
+        return "Hardtanh", (
+            -float("inf") if self.low is None else self.low, float("inf") if self.high is None else self.high
+        )  # fmt: skip
+
+    @property
+    def function(self) -> Function:
+        """Bounded."""
+        low, high = (None if bound is None else round(bound * 2**BOUND_FRAC) for bound in (self.low, self.high))
+        return Bounded(low=low, high=high)
+
+    @classmethod
+    def choices(cls, shapes: Sequence[Shape]) -> Mapping[str, Sequence[Any]]:
+        """Bounds that few grids hold, on both sides and on one."""
+        return {"low": (-1.3,), "high": (0.9, None)}
 
 
 SLOPE_BITS, LEAST_SLOPE, MOST_SLOPE = 8, 0.001, 0.99
@@ -163,13 +256,13 @@ class Slope(Function):
         return cls(added_frac=shift, slope=whole)
 
     @property
-    def constant(self) -> int:
+    def constants(self) -> tuple[int, int]:
         """The slope."""
-        return self.slope
+        return self.slope, 0
 
     def on_sums(self, shift: int, form: FxP) -> Activation:
         """See `Function.on_sums`."""
-        return Activation(relu=False, slope=self.slope, slope_shift=self.added_frac)
+        return Activation(slope=self.slope, slope_shift=self.added_frac)
 
     def gate(self, form: FxP, gate: Gate) -> Gate:
         """Everywhere, scaled like the values."""

@@ -187,7 +187,7 @@ class ProductBlocks(Blocks):
             found = s.forward_scratch(g) + s.forward_panels(g)
             found += self._packing(s.flipped["forward"] * g.columns)
             positions, whole = g.ow_used // g.pool_w, self._whole(g.co, s.channels, kept.y, kept.winners)
-            found += _row_buffers(positions, g.co, s.channels, s.y_form.format, g.block if whole else 0)
+            found += row_buffers(positions, g.co, s.channels, s.y_form.format, g.block if whole else 0)
             found.append(Buffer("won", "scratch", (positions * g.co * (s.pools and not whole),), np.uint8))
             return found + self._lines(kept.x, phase, s.inner)
         if phase == "error":
@@ -195,7 +195,7 @@ class ProductBlocks(Blocks):
             found = s.error_scratch(g, self.sparse) + s.error_panels(g, self.sparse)
             found += self._packing(s.flipped["error"] * (not self.sparse) * s.lines * g.run_columns)
             whole = self._whole(self.inputs, s.inner, kept.x)
-            found += _row_buffers(g.image.w, g.image.c, s.inner, FxP(s.error_scale.bits, 0), int(whole))
+            found += row_buffers(g.image.w, g.image.c, s.inner, FxP(s.error_scale.bits, 0), int(whole))
             return found + self._lines(kept.x, phase, self.inputs) + self._won(kept.winners)
         g = self._layout("gradient").extents(self.rows)
         kind = s.gradient_type(self.batch)
@@ -314,10 +314,10 @@ class ProductBlocks(Blocks):
         if block.parameter.is_bias:
             total: npt.NDArray[Any] = scratch["bias_gradient"]
             if more:
-                return [Call(conv_gradient.add_bias_gradient, error, total)], total
-            return [Call(conv_gradient.bias_gradient, error, 1, total)], total
+                return [Call(conv_gradient.add_bias_gradient, error, 0, s.channels, total)], total
+            return [Call(conv_gradient.bias_gradient, error, 0, s.channels, 1, total)], total
         start, gradient, factor = scratch["start"], scratch["gradient"], -128 if s.flipped["gradient"] else 0
-        calls = [Call(conv_gradient.bias_gradient, error, factor, start)]
+        calls = [Call(conv_gradient.bias_gradient, error, 0, s.channels, factor, start)]
         if more and factor:
             calls.append(Call(conv_gradient.add_to_rows, start, s.taps * block.channels, s.channels, gradient))
         for number, images in enumerate(self._layout("gradient").images(kept.samples, block.channels)):
@@ -331,7 +331,7 @@ class ProductBlocks(Blocks):
         return calls, gradient
 
 
-def _row_buffers(positions: int, block: int, channels: int, form: FxP, rows: int) -> list[Buffer]:
+def row_buffers(positions: int, block: int, channels: int, form: FxP, rows: int) -> list[Buffer]:
     """What finishing sums needs: of so many whole `rows`, or, if none, of a row that is put where it belongs."""
     row = positions * block
     if rows:

@@ -66,12 +66,22 @@ class Function:
         return True
 
     @property
-    def constant(self) -> int:
-        """What the C runtime's function is told of it besides."""
-        return 0
+    def rule(self) -> str:
+        """What C and ONNX call the function that computes it; several may have one."""
+        return self.name
 
-    def bounds(self, form: FxP) -> tuple[int, int]:
-        """Its smallest and its largest raw output in `form`."""
+    @property
+    def constants(self) -> tuple[int, int]:
+        """What the C runtime's function is told of it besides."""
+        return 0, 0
+
+    @property
+    def rectifies(self) -> bool:
+        """Whether zero is its smallest output, on any grid."""
+        return False
+
+    def bounds(self, form: FxP, coarser: int = 0) -> tuple[int, int]:
+        """Its smallest and its largest raw output in `form`, of sums that are coarser by so many bits."""
         return form.min_raw, form.max_raw
 
     @property
@@ -81,7 +91,7 @@ class Function:
 
     def on_sums(self, shift: int, form: FxP) -> Activation:
         """What kernels do to sums that are then shifted to `form` by so many bits to the right."""
-        return Activation(relu=False)
+        return Activation()
 
     def gate(self, form: FxP, gate: Gate) -> Gate:
         """Which of the errors that pass `gate` pass to an output in `form`."""
@@ -153,6 +163,11 @@ class LayerSpec(ABC):
         return None
 
     @property
+    def scales(self) -> bool:
+        """Whether a channel's outputs are multiplied by any positive number where its inputs are."""
+        return self.function is None or self.function.scales
+
+    @property
     def window(self) -> Pair | None:
         """For max-pooling in windows side by side, their size."""
         return None
@@ -195,6 +210,7 @@ class Moment(NamedTuple):
     first_sample: int
     stochastic_forward: bool
     stochastic_error: bool
+    training: bool = False  # a training step's
 
 
 class Observed(NamedTuple):
@@ -379,7 +395,8 @@ class Row(NamedTuple):
     error_terms : int
         How many errors times a weight (or the mean's mantissa) meet in one sum of an input error, at most.
     mean : (int, int)
-        Mantissa and shift of what sums without weights are multiplied by.
+        Mantissa and shift of what sums without weights are multiplied by; of a curve, its steepest slope, and a number
+        in its own meaning.
     """
 
     kind: str
@@ -423,6 +440,7 @@ class Stage(ABC):
     pools = False  # whether winners are recorded
     rounds = True  # whether the output has a format of its own, into which values are rounded
     reads_packed = False  # whether its parameters may be packed bit by bit
+    reads_back = False  # whether it takes its inputs' values to find their errors
     commutes = False  # whether a function of each value behind it may as well come before it
     constants: Mapping[str, float] = MappingProxyType({})  # what parameters start from that are not drawn
 
@@ -478,6 +496,11 @@ class Stage(ABC):
     def activation(self) -> Activation:
         """What kernels do to the output's sums before they round them."""
         return self.function.on_sums(self.shift, self.y_form.format)
+
+    @property
+    def bounds(self) -> tuple[int, int]:
+        """Its smallest and its largest raw output, by its function."""
+        return self.function.bounds(self.y_form.format, max(-self.shift, 0) if self.rounds else 0)
 
     @property
     def title(self) -> str:

@@ -1,6 +1,7 @@
-"""Convolution and linear layers: sums of products of inputs and weights, by the product kernels.
+"""Sums of products of inputs and weights, by the product kernels: linear layers, and the stage of convolutions.
 
 A linear layer is a 1 x 1 convolution whose positions are the samples (`images`).
+What does not belong here: what a recipe says of convolutions, and several groups of channels (`conv2d`).
 """
 
 from __future__ import annotations
@@ -17,13 +18,15 @@ import numpy.typing as npt
 from fxptrain.errors import ShapeError
 from fxptrain.kernels import conv, conv_gradient, panels
 from fxptrain.kernels.call import Call
-from fxptrain.kernels.channels import Destination, Stored
+from fxptrain.kernels.channels import Destination, Group, Stored
 from fxptrain.kernels.conv import Accumulation, Geometry, Tables
+from fxptrain.kernels.dot import COLUMN_MULTIPLE
 from fxptrain.kernels.instructions import CHOICES, FLIPPED_WORD, PICKS
 from fxptrain.kernels.norms import Chains, room_beside, room_of_chains
 from fxptrain.kernels.update_site import Runs
 from fxptrain.nn.layers.blocks import ProductBlocks
 from fxptrain.nn.layers.contract import (
+    Blocks,
     Budgets,
     ErrorCall,
     ForwardCall,
@@ -37,7 +40,7 @@ from fxptrain.nn.layers.contract import (
 )
 from fxptrain.nn.layers.images import PHASES, Geometries, Groups, Images, padded_size, round_up, taps_across
 from fxptrain.nn.layers.registry import register
-from fxptrain.nn.layers.weighted import WeightedSpec, WeightedStage, WindowSpec
+from fxptrain.nn.layers.weighted import WeightedSpec, WeightedStage
 from fxptrain.nn.layers.windows import NONE, Windows
 from fxptrain.nn.state.arena import Buffer
 from fxptrain.nn.state.parameters import IntArray
@@ -52,43 +55,6 @@ LINEAR_UNITS = 8  # parts that a linear layer's sums are cut into to be proved
 PANEL = 8  # output channels whose packed weights C unpacks at a time; a panel's patches are gathered anew
 BLOCK_CHANNELS = 512  # input channels of one gradient block of a linear layer
 ZEROS = np.zeros(1, np.int64)
-
-
-@register
-@dataclass(frozen=True, kw_only=True)
-class Conv2d(WindowSpec):
-    """Two-dimensional convolution (cross-correlation) of NHWC input with zero padding.
-
-    ``y[n, i, j, o] = bias[o] + sum of x[n, i sh + a dh - top, j sw + b dw - left, c] w[a, b, c, o]`` over a, b, c,
-    rounded once.
-
-    Parameters
-    ----------
-    channels : int
-        Of the output, co.
-    kernel, stride, padding, dilation, bias
-        As of `WindowSpec`.
-
-    Notes
-    -----
-    Input (n, h, w, ci), output (n, oh, ow, co), weights (kh, kw, ci, co) and bias (co,), both raw in the stage's
-    parameter format.
-    """
-
-    type: Literal["conv2d"] = "conv2d"
-    channels: int
-
-    def stage(self, layer: int, name: str, shapes: Sequence[Shape]) -> ProductStage:
-        """See `LayerSpec.stage`."""
-        windows = self.windows(name, shapes[0])
-        if self.channels < 1:
-            raise ShapeError(f"Layer {name!r}: `channels` (={self.channels}) must be positive.")
-        return ProductStage(layer, name, shapes[0], self.channels, windows=windows, bias=self.bias)
-
-    @classmethod
-    def choices(cls, shapes: Sequence[Shape]) -> Mapping[str, Sequence[Any]]:
-        """One to five channels."""
-        return {"channels": range(1, 6), **super().choices(shapes)}
 
 
 @register
@@ -153,6 +119,7 @@ class ProductStage(WeightedStage):
     ) -> None:  # fmt: skip
         super().__init__(layer, name, in_shape, channels, windows=windows, bias=bias)
         self.linear, self.taps, self.channels = linear, prod(windows.kernel), channels
+        self.outputs = channels  # that one input reaches
         self.across = taps_across(windows)
         self.lines = self.taps // self.across  # runs that a kernel reads
         if linear:
@@ -181,12 +148,12 @@ class ProductStage(WeightedStage):
     @property
     def fan_out(self) -> int:
         """Outputs of one input, where windows go on by one."""
-        return self.taps * self.channels
+        return self.taps * self.outputs
 
     @property
     def error_terms(self) -> int:
         """Outputs that one input reaches."""
-        return self.taps * self.channels
+        return self.taps * self.outputs
 
     def row(self) -> Row:
         """A linear layer is a convolution of one position whose kernel is the whole input: nothing is gathered."""
@@ -212,7 +179,8 @@ class ProductStage(WeightedStage):
     def images(self) -> Geometries:
         """How samples become images."""
         groups = Groups(self.groups["error"], self.groups["gradient"] * (CHOICES if self.picks else 1))
-        extents, phases = (self.in_shape, self.out_shape, self.windows, self.pool), PHASES[: 2 + self.trains_weights]
+        out_shape, phases = (*self.out_shape[:2], self.outputs), PHASES[: 2 + self.trains_weights]
+        extents = self.in_shape, out_shape, self.windows, self.pool
         return Geometries(*extents, linear=self.linear, phases=phases, groups=groups)
 
     @property
@@ -255,7 +223,7 @@ class ProductStage(WeightedStage):
     def error_panels(self, g: Geometry, sparse: bool) -> list[Buffer]:
         """What errors are multiplied by for a geometry's input error, and where its sums begin."""
         planes = self.error_static.column_digits.planes
-        size = planes * self.lines * round_up(self.channels, self.groups["error"]) * g.run_columns
+        size = planes * self.lines * round_up(self.outputs, self.groups["error"]) * g.run_columns
         start = padded_size(g) + g.run_columns if self.flipped["error"] and not sparse else 0
         return [
             Buffer("transposed", "panel", (size,), self.elements["error"]),
@@ -332,7 +300,7 @@ class ProductStage(WeightedStage):
     def _gradient_scratch(self, batch: int) -> list[Buffer]:
         gradient, channels = self.gradient_type(batch), self._block_channels(1)
         g = self.images.extents(channels)
-        biases = Buffer("bias_gradient", "gradient", (g.columns,), gradient)
+        biases = Buffer("bias_gradient", "gradient", (round_up(self.channels, COLUMN_MULTIPLE),), gradient)
         if not self.trains_weights:
             return [biases]
         return [
@@ -466,20 +434,26 @@ class ProductStage(WeightedStage):
         sums = views["sums"].view(np.int32)
         return Call(panels.panel_sums, packed, self.lines, groups, columns, apart, ZEROS, views["ones"], sums)
 
-    def pack_error(self, views: Views, g: Geometry, tables: Tables, begin: int, sparse: bool) -> list[Call]:
-        """Pack the weights of a geometry's input channels, from `begin` on, for their input error."""
+    def pack_error(
+        self, views: Views, g: Geometry, tables: Tables, begin: int, sparse: bool, output: int = 0
+    ) -> list[Call]:
+        """Pack the weights of a geometry's input channels, from `begin` on, for their input error.
+
+        Those of the outputs that they reach, from `output` on.
+        """
         (flat, bits), digits = self.weights.stored, self.error_chain.column_digits
         across = (1, g.across * self.inner, 0, g.across * g.image.c) if g.image.c == self.inner else (
             g.across, self.inner, begin, g.image.c
         )  # fmt: skip
         calls = [
             Call(
-                panels.pack_transposed, flat, bits, self.lines, *across, self.channels, g.run_columns, digits,
+                panels.pack_transposed, flat, bits, self.lines, *across, self.channels, output, self.outputs,
+                g.run_columns, digits,
                 FLIPPED_WORD if self.flipped["error"] and sparse else 0, views["transposed"],
             )
         ]  # fmt: skip
         if self.flipped["error"] and not sparse:
-            calls.append(self._sums(views["transposed"], -(-self.channels // 4), g.run_columns, True, views))
+            calls.append(self._sums(views["transposed"], -(-self.outputs // 4), g.run_columns, True, views))
             sums = views["sums"].view(np.int32)
             calls.append(Call(conv.error_start, sums, g, tables.error_out, self._start(views)))
         return calls
@@ -552,8 +526,8 @@ class ProductStage(WeightedStage):
         return Roundings(calls, call.out.size)
 
     def error_of(
-        self, call: ErrorCall, images: Images, views: Views, x: IntArray, out: IntArray, *, won: Stored | None = None,
-        stored: Stored | None = None, place: Destination | None = None,
+        self, call: ErrorCall, images: Images, views: Views, x: IntArray, out: IntArray, *,
+        won: Stored | Group | None = None, stored: Stored | None = None, place: Destination | None = None,
     ) -> Call:  # fmt: skip
         """Input error of a geometry of some samples; see `kernels.conv.conv2d_input_error`."""
         scratch, site, kind = call.scratch, self.error_site(call), self.error_type(call)
@@ -570,8 +544,9 @@ class ProductStage(WeightedStage):
         """See `Stage.gradient`."""
         total: npt.NDArray[Any] = scratch["bias_gradient"]
         if block.parameter.is_bias:
-            return [Call(conv_gradient.bias_gradient, error, 1, total)], total
-        calls = [Call(conv_gradient.bias_gradient, error, -128 if self.flipped["gradient"] else 0, total)]
+            return [Call(conv_gradient.bias_gradient, error, 0, self.channels, 1, total)], total
+        factor = -128 if self.flipped["gradient"] else 0
+        calls = [Call(conv_gradient.bias_gradient, error, 0, self.channels, factor, total)]
         calls += [
             self.gradient_of(
                 images, images.of(x), block.first, images.of(error), winners, scratch, total, number > 0, len(x),
@@ -583,7 +558,7 @@ class ProductStage(WeightedStage):
 
     def gradient_of(
         self, images: Images, x: IntArray, first: int, error: IntArray, winners: npt.NDArray[np.uint8], scratch: Views,
-        start: IntArray, add: bool, batch: int, samples: int, *, won: Stored | None = None,
+        start: IntArray, add: bool, batch: int, samples: int, *, won: Stored | Group | None = None,
         stored: Stored | None = None,
     ) -> Call:  # fmt: skip
         """Gradient of the weights of a geometry's input channels; see `kernels.conv_gradient.conv2d_weight_gradient`.
@@ -597,7 +572,7 @@ class ProductStage(WeightedStage):
             scratch["squares"] if scratch["squares"].size else None, start, add, scratch["gradient"],
         )  # fmt: skip
 
-    def in_blocks(self, batch: int, budgets: Budgets) -> ProductBlocks:
+    def in_blocks(self, batch: int, budgets: Budgets) -> Blocks | None:
         """See `Stage.in_blocks`."""
         return ProductBlocks(self, batch, budgets)
 

@@ -293,11 +293,12 @@ class DepthwiseStage(WeightedStage):
         """See `Stage.gradient`."""
         start: IntArray = scratch["bias_gradient"]
         if block.parameter.is_bias:
-            return [Call(bias_gradient, error, 1, start)], start
+            return [Call(bias_gradient, error, 0, self.in_shape[2], 1, start)], start
         total: IntArray = scratch["gradient"]
         made = Call(
             depthwise.depthwise_weight_gradient, x, error, winners, self.geometry, self.gradient_chain(len(x))[0],
             self.tables, scratch["padded"], scratch["grouped"], scratch["spread"],
             scratch["squares"] if scratch["squares"].size else None, start, total,
         )  # fmt: skip
-        return [Call(bias_gradient, error, -128 if self.flipped["gradient"] else 0, start), made], total
+        factor = -128 if self.flipped["gradient"] else 0
+        return [Call(bias_gradient, error, 0, self.in_shape[2], factor, start), made], total

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal
 
 from fxptrain.errors import ShapeError
 from fxptrain.nn.layers.contract import LayerSpec, Shape, Stage
-from fxptrain.nn.layers.conv import Conv2d
+from fxptrain.nn.layers.conv2d import Conv2d
 from fxptrain.nn.layers.depthwise import DepthwiseConv2d
 from fxptrain.nn.layers.pool import AvgPool2d, MaxPool2d
 from fxptrain.nn.layers.registry import register
@@ -116,6 +116,8 @@ class Conv1d(_ConvSpec):
     ----------
     channels : int
         Of the output.
+    groups : int
+        As of `Conv2d`.
     kernel, stride, padding, dilation, bias
         Of the windows: a number each; `padding` may be two, ``"same"`` or ``"causal"`` (all zeros before).
     """
@@ -124,11 +126,12 @@ class Conv1d(_ConvSpec):
 
     type: Literal["conv1d"] = "conv1d"
     channels: int
+    groups: int = 1
 
     @classmethod
     def choices(cls, shapes: Sequence[Shape]) -> Mapping[str, Sequence[Any]]:
-        """One to five channels."""
-        return {"channels": range(1, 6), **super().choices(shapes)}
+        """One to six channels, in one group or in as many as the input has channels."""
+        return {"channels": range(1, 7), "groups": (1, shapes[0][2]), **super().choices(shapes)}
 
 
 @register

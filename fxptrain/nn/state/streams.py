@@ -12,7 +12,7 @@ KINDS_PER_LAYER = 16
 
 
 class Site(enum.IntEnum):
-    """Kinds of rounding within a layer."""
+    """Kinds of rounding within a layer, and of other draws."""
 
     FORWARD = 0
     INPUT_ERROR = 1
@@ -27,6 +27,7 @@ class Site(enum.IntEnum):
     BIAS_REGRID = 10
     BIAS_MOMENTUM_REGRID = 11
     OUTPUT_ERROR = 12
+    DROPOUT = 13
 
 
 def stream(layer: int, site: Site) -> int:

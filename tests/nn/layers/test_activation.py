@@ -147,7 +147,7 @@ def test_pytorch_means_the_same(activation: ActivationSpec) -> None:
 
     raw = np.arange(-1200, 1200, 7).reshape(1, -1)
     twin = naive.activation_of(activation.type, asdict(activation))
-    acc, shift = twin.apply(naive.exact(raw), 0, 7)
+    acc, shift = twin.apply(naive.exact(raw), 0, 7, 32)
     module = network(torch, s.ModelSpec(name="one", input_shape=(1, raw.size, 1), layers=(activation,)))
     found = module(torch.tensor(raw.reshape(1, 1, 1, -1) / 128.0)).numpy().reshape(-1)
     assert np.allclose(found, acc.astype(float).reshape(-1) / 2.0 ** (shift + 7), rtol=1 / 256, atol=0)
@@ -174,13 +174,33 @@ def test_six_on_every_grid() -> None:
     assert function.on_sums(1, FxP(8, 5)).ceiling == UNBOUNDED
 
 
+def test_bounds_on_every_grid() -> None:
+    """Kept to 16 fractional bits, rounded half to even to the output's; on coarser sums brought to theirs, inwards."""
+    function = s.Clamp(low=-0.7, high=1.3).function
+    assert function.constants == (-45875, 85197)
+    ends = {-2: (0, 0), -1: (0, 1), 0: (-1, 1), 4: (-11, 21), 7: (-90, 127), 9: (-128, 127)}
+    assert {frac: function.bounds(FxP(8, frac)) for frac in ends} == ends
+    assert function.bounds(FxP(8, 4), 2) == (-8, 20)
+    sums = [function.on_sums(shift, FxP(8, 4)) for shift in (3, 0, -2)]
+    assert [(one.floor, one.ceiling) for one in sums] == [(-88, 168), (-11, 21), (-2, 5)]
+    assert function.on_sums(0, FxP(8, 7)).ceiling == UNBOUNDED
+    assert s.Clamp(high=1.0).function.on_sums(0, FxP(8, 4)).floor == -UNBOUNDED
+
+
+@pytest.mark.parametrize("bounds", [(None, None), (1.0, 2.0), (-2.0, -1.0), (0.0, 0.0), (-4e4, 1.0), (np.nan, 1.0)])
+def test_bounds_that_are_none(bounds: tuple[float | None, float | None]) -> None:
+    """The message says what they may be."""
+    with pytest.raises(RecipeError, match=r"`low` \(=.*\) and `high` \(=.*\) of a clamp must differ"):
+        s.Clamp(low=bounds[0], high=bounds[1])
+
+
 @pytest.mark.parametrize(
     ("slope", "integers"), [(0.5, (1, 1)), (0.01, (41, 12)), (0.3, (77, 8)), (0.99, (253, 8)), (0.001, (131, 17))]
 )
 def test_slopes_as_integers(slope: float, integers: tuple[int, int]) -> None:
     """At most 8 significant bits and a power of two, the smallest such pair, to within half a unit of the last bit."""
     function = s.LeakyReLU(slope=slope).function
-    assert (function.constant, function.added_frac) == integers
+    assert (function.constants[0], function.added_frac) == integers
     assert abs(integers[0] / 2 ** integers[1] / slope - 1) <= 2.0**-8
 
 

@@ -7,7 +7,7 @@
 
 static inline int64_t fxp_leaky_relu_factor(const fxp_stage *stage, int32_t positive)
 {
-    return positive ? ((int64_t)1 << stage->added_frac) : stage->constant;
+    return positive ? ((int64_t)1 << stage->added_frac) : stage->constants[0];
 }
 
 static inline int64_t fxp_leaky_relu_value(const fxp_stage *stage, int64_t sum)

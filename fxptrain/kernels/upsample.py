@@ -1,0 +1,45 @@
+"""Nearest up-sampling: every value several times along height and width; its errors are added up."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fxptrain._jit import native
+from fxptrain.kernels.requantize import finish_error
+
+
+@native
+def upsample_forward(x, down, across, y):
+    """``y[n, i, j] = x[n, i // down, j // across]``, exact."""
+    channels, width = x.shape[3], x.shape[2]
+    flat_x, flat_y, at = x.reshape(x.size), y.reshape(y.size), 0
+    for line in range(y.shape[0] * y.shape[1]):
+        n, i = line // y.shape[1], line % y.shape[1]
+        source = (n * x.shape[1] + i // down) * width
+        for j in range(y.shape[2]):
+            first = (source + j // across) * channels
+            for c in range(channels):
+                flat_y[at + c] = flat_x[first + c]
+            at += channels
+
+
+@native
+def upsample_input_error(error, x, down, across, gate, site, acc, best, draws, out):
+    """The sum of the errors of all copies; see `finish_error`. Bound: ``down * across`` errors fit `acc`."""
+    kind = acc.dtype.type
+    channels, width = x.shape[3], x.shape[2]
+    row, beyond = width * channels, error.shape[2] * channels
+    flat_error, flat_x, flat_out = error.reshape(error.size), x.reshape(x.size), out.reshape(out.size)
+    saturated, largest = np.int64(0), np.int64(0)
+    for line in range(x.shape[0] * x.shape[1]):
+        acc[:row] = kind(0)
+        for i in range(down):
+            source = (line * down + i) * beyond
+            for j in range(width * across):
+                first, at = source + j * channels, j // across * channels
+                for c in range(channels):
+                    acc[at + c] += kind(flat_error[first + c])
+        over, peak = finish_error(acc, 0, line * row, row, flat_x, gate, site, best, draws, flat_out)
+        saturated += over
+        largest = max(largest, peak)
+    return saturated, largest
