@@ -29,8 +29,7 @@ fxp_value *fxp_y_of(const fxp_model *model, int32_t stage, int32_t sample)
     return values_of(model, &fxp_tensors[stage + 1], sample);
 }
 
-/* Parameters that are trained have a place in the arena, and packed weights that errors are multiplied by; the others stay
- * where they were exported, where packed weights have no plain form. */
+/* What is trained, and packed weights that errors are multiplied by, lie in the arena; the others where they were exported. */
 FXP_ROM fxp_param *fxp_weights_of(const fxp_model *model, int32_t stage)
 {
     const fxp_stage *s = &fxp_stages[stage];
@@ -184,8 +183,7 @@ static int64_t on_sums(int64_t most, int32_t shift)
     return (shift < 0) ? fxp_shift_right(most, (shift < -62) ? 62 : -shift) : fxp_shift_left(most, shift);
 }
 
-/* The bounds that a stage's function has, for outputs with `frac` fractional bits and sums shifted to them; one that the
- * format does not hold is none. */
+/* The bounds of a stage's function, for outputs with `frac` fractional bits; one that the format does not hold is none. */
 static void bound(fxp_forward *pass, int32_t frac, int32_t shift)
 {
     const fxp_bounds found = fxp_function_bounds(pass->stage, frac);
