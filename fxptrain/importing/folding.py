@@ -136,6 +136,13 @@ def _copy(source: Stage, target: Stage) -> None:
         own.take_over(theirs)
 
 
+def folded_run(run: Run) -> Run:
+    """A run in memory whose model and recipe have no batch normalization; raises `RecipeError` where there is none."""
+    model = folded(run.model)
+    recipe = make_recipe(run.recipe.table() | {"model": asdict(model.spec)})
+    return replace(run, recipe=recipe, model=model, directory=None)
+
+
 def fold(run: Run | str | Path, out: str | Path) -> Run:
     """Make a run of another one, without batch normalization.
 
@@ -156,19 +163,18 @@ def fold(run: Run | str | Path, out: str | Path) -> Run:
     FxptrainError
         If there is nothing to fold, or the directory holds a run already.
     """
-    run = run if isinstance(run, Run) else load_run(run)
-    model = folded(run.model)
-    recipe = make_recipe(run.recipe.table() | {"model": asdict(model.spec)})
+    made = folded_run(run if isinstance(run, Run) else load_run(run))
+    model = made.model
     values = {
         "fxptrain": __version__,
         "model": model.state_numbers(),
         "progress": asdict(Position(step=model.step)),
-        "classes": list(run.classes),
-        "data": run.signature.values(),
-        "input": run.inputs.values(),
+        "classes": list(made.classes),
+        "data": made.signature.values(),
+        "input": made.inputs.values(),
     }
-    with RunDirectory(out) as made:
-        made.begin(recipe, resume=False)
-        write_checkpoint(made.checkpoint, values, model.state_arrays(), model.state_bits())
-        made.log(f"fxptrain {__version__}: normalization folded after step {model.step}")
+    with RunDirectory(out) as directory:
+        directory.begin(made.recipe, resume=False)
+        write_checkpoint(directory.checkpoint, values, model.state_arrays(), model.state_bits())
+        directory.log(f"fxptrain {__version__}: normalization folded after step {model.step}")
     return load_run(out)
