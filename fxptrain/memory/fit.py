@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from fxptrain.errors import FxptrainError
 from fxptrain.memory.plan import MemoryPlan, Setting, plan
 from fxptrain.nn.engine.curve import curve
+from fxptrain.nn.graph import build_graph
 from fxptrain.nn.spec import ModelSpec
 from fxptrain.nn.tuning import depth, learning
 
@@ -110,7 +111,8 @@ def _batches(asked: Setting, limit: int, models: Sequence[ModelSpec]) -> Iterato
     while batch >= 1:
         for model in models:
             setting = replace(asked, model=model, batch_size=batch)
-            least = (plan(replace(setting, micro_batch=piece, lean=True)).total for piece in (1, None))
+            pieces = (None,) if build_graph(model).gathers else (1, None)
+            least = (plan(replace(setting, micro_batch=piece, lean=True)).total for piece in pieces)
             if min(least) <= limit:
                 whole = batch < asked.batch_size
                 yield from _pieces(replace(setting, micro_batch=None) if whole else setting)
@@ -118,12 +120,14 @@ def _batches(asked: Setting, limit: int, models: Sequence[ModelSpec]) -> Iterato
 
 
 def _pieces(asked: Setting) -> Iterator[Setting]:
-    """In ever smaller pieces, each as fast as it goes and in least memory."""
-    piece = asked.micro_batch
+    """In ever smaller pieces, if no layer needs the whole batch, each as fast as it goes and in least memory."""
+    piece, whole = asked.micro_batch, build_graph(asked.model).gathers
     while piece is None or piece >= 1:
         for lean in (False, True):
             if lean or not asked.lean:
                 yield replace(asked, micro_batch=piece, lean=lean)
+        if whole:
+            return
         piece = (asked.batch_size if piece is None else piece) // 2
 
 

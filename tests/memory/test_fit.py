@@ -8,7 +8,8 @@ from fxptrain.errors import FxptrainError
 from fxptrain.memory.fit import fit, within
 from fxptrain.memory.plan import Setting, plan
 from fxptrain.nn.engine.curve import curve
-from fxptrain.nn.spec import ModelSpec
+from fxptrain.nn.engine.step import training_step
+from fxptrain.nn.spec import BatchNorm, ModelSpec
 from fxptrain.nn.tuning import depths, learning
 from tests.small import small_recipe
 
@@ -48,6 +49,16 @@ def test_pieces_then_batch_then_widths() -> None:
     assert most >= 2
     with pytest.raises(FxptrainError, match="Nothing fits"):
         fit(asked(), least - 1)
+
+
+def test_a_batch_that_is_needed_whole() -> None:
+    """Where a layer normalizes by the batch there are no micro-batches: the batch shrinks, and a step can be made."""
+    layers = (*small_recipe().model.layers[:1], BatchNorm(), *small_recipe().model.layers[1:])
+    normalized = asked(model=replace(small_recipe().model, layers=layers))
+    found = fit(normalized, plan(replace(normalized, lean=True)).total - 1)
+    assert found.setting.micro_batch is None
+    assert found.setting.batch_size < 64
+    training_step(found.setting.build(), found.setting.batch_size, schedule=found.setting.schedule)
 
 
 def test_within() -> None:
