@@ -201,8 +201,8 @@ class BatchNormStage(Stage, Gathering):
         """What `settle_back` has written; by running values, of the bias alone, the sum of the errors."""
         if self.gathering is not None:
             return [], scratch["gradient"][int(block.parameter.is_bias)]
-        made = Call(bias_gradient, error.reshape(-1, *self.out_shape), 1, scratch["gradient"])
-        return [made], scratch["gradient"]
+        errors, gradient = error.reshape(-1, *self.out_shape), scratch["gradient"]
+        return [Call(bias_gradient, errors, 0, self.channels, 1, gradient)], gradient
 
     # Memory ----------------------------------------------------------------------------------------------------------
 
