@@ -63,9 +63,9 @@ class Regression:
         Examples
         --------
         >>> found = Residuals.none(samples=2, outputs=1)
-        >>> found.see(slice(2), np.array([[1], [6]]), np.array([[-1], [2]]))
+        >>> found.see(slice(2), np.array([[1], [6]]), np.array([[-1], [4]]))
         >>> Regression.of(found, [Normalization(0.0, 3.0)], 1)
-        Regression(mse=22.5, mae=4.5, r2=0.375, values=(Value(mse=22.5, mae=4.5, r2=0.375),))
+        Regression(mse=9.0, mae=3.0, r2=0.36, values=(Value(mse=9.0, mae=3.0, r2=0.36),))
         """
         n, spreads, missed, values = found.samples, 0, 0, []
         for i, norm in enumerate(norms):

@@ -279,8 +279,8 @@ def values_text(summary: dict[str, Any]) -> str:
     Examples
     --------
     >>> print(values_text({"values": [{"name": "speed", "mse": 4.0, "mae": 1.5, "r2": 0.75}]}))
-    value  MSE  MAE  R2
-    speed  4    1.5  0.75
+    value  MSE  MAE    R2
+    speed    4  1.5  0.75
     """
     rows = [
         [value["name"], *("-" if value[key] is None else f"{value[key]:.4g}" for key in ("mse", "mae", "r2"))]

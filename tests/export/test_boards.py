@@ -76,7 +76,8 @@ def test_inference_gives_the_same_integers(target: str, options: tuple[str, ...]
 @pytest.mark.parametrize("target", ["cortex-m4", "cortex-m55"])
 def test_every_kernel_gives_the_same_integers(target: str, bits: int, activation: str, tmp_path: Path) -> None:
     """Odd numbers of channels and positions, edges, strides: what DSP instructions and lanes leave over."""
-    layers = [{"type": activation} if layer["type"] == "relu" else layer for layer in KERNELS]
+    options = {name: values[0] for name, values in layer_kinds()[activation].choices([]).items()}
+    layers = [{"type": activation} | options if layer["type"] == "relu" else layer for layer in KERNELS]
     run = run_of(small_recipe(model__layers=layers, model__input_shape=[9, 7, 3], formats__param_bits=bits,
                               formats__activation_bits=bits))  # fmt: skip
     scramble(run.model, bits, spread=2)

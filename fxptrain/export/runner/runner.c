@@ -107,7 +107,7 @@ static fxp_result sample_by_sample(const fxp_goal_item *goals, int32_t count, in
 static void train(int32_t step, int32_t raw)
 {
     int32_t sizes[3], found[2];
-    static fxp_goal_item kept[FXP_BATCH * FXP_GOAL_ITEMS];
+    static fxp_goal_item kept[FXP_BATCH_GOALS];
     const fxp_goal_item *goals = kept;
     fxp_multiplier rate;
     fxp_result result;

@@ -69,10 +69,12 @@ typedef fxp_momentum fxp_stored_momentum;
 typedef fxp_value fxp_goal_item;
 typedef const fxp_value *fxp_goal;
 #define FXP_GOAL_ITEMS FXP_OUTPUTS
+#define FXP_BATCH_GOALS (FXP_BATCH * FXP_OUTPUTS)
 #else
 typedef uint16_t fxp_goal_item;
 typedef uint16_t fxp_goal;
 #define FXP_GOAL_ITEMS 1
+#define FXP_BATCH_GOALS FXP_BATCH
 #endif
 
 /* A non-negative constant mantissa * 2^-shift, mantissa < 2^15. */
@@ -202,7 +204,7 @@ typedef struct {
     uint32_t step;
     uint32_t calibrated;
     int32_t pending; /* samples of the batch so far */
-    fxp_goal_item goals[FXP_BATCH * FXP_GOAL_ITEMS];
+    fxp_goal_item goals[FXP_BATCH_GOALS];
     fxp_seen seen[FXP_STAGES];
 #endif
 } fxp_model;
