@@ -1,4 +1,4 @@
-/* What curves share: inputs on their grid, errors times a slope. Twin of kernels/curves.py. */
+/* What curves share: inputs on their grid, values rounded, errors times a slope. Twin of kernels/curves.py. */
 #ifndef FXP_CURVE_H
 #define FXP_CURVE_H
 
@@ -28,5 +28,33 @@ static inline int64_t fxp_curve_quotient(int64_t value, int64_t by)
     const int64_t found = value / by;
     return ((value % by) < 0) ? (found - 1) : found;
 }
+
+/* A curve's value or its slope at an input on the grid. */
+typedef int64_t fxp_curve(const fxp_stage *s, int64_t u);
+
+FXP_INLINE void fxp_curve_values(const fxp_forward *pass, fxp_curve *value_of)
+{
+    const fxp_stage *s = pass->stage;
+    const int32_t count = s->oh * s->ow * s->co, frac = fxp_x_frac(pass->model, s, 0);
+    int32_t at;
+    for (at = 0; at < count; at++) {
+        const int64_t sum = value_of(s, fxp_curve_input(pass->x[at], frac));
+        pass->y[at] = (fxp_value)fxp_requantize(pass->site, fxp_activated(pass, s, sum), pass->first + (uint32_t)at);
+    }
+}
+
+#if FXP_TRAINING
+
+FXP_INLINE void fxp_curve_errors(const fxp_backward *pass, fxp_curve *slope_of, fxp_error_sum *sums)
+{
+    const fxp_stage *s = pass->stage;
+    const int32_t count = s->oh * s->ow * s->co, frac = fxp_x_frac(pass->model, s, 0);
+    int32_t at;
+    for (at = 0; at < count; at++) {
+        sums[at] += (fxp_error_sum)(pass->error[at] * slope_of(s, fxp_curve_input(pass->x[at], frac)));
+    }
+}
+
+#endif
 
 #endif

@@ -48,12 +48,7 @@ void fxp_hardswish_forward(const fxp_forward *pass)
 
 void fxp_hardswish_input_error(const fxp_backward *pass, fxp_error_sum *sums)
 {
-    const fxp_stage *s = pass->stage;
-    const int32_t count = s->oh * s->ow * s->co, frac = fxp_x_frac(pass->model, s, 0);
-    int32_t at;
-    for (at = 0; at < count; at++) {
-        sums[at] += (fxp_error_sum)(pass->error[at] * slope_of(s, fxp_curve_input(pass->x[at], frac)));
-    }
+    fxp_curve_errors(pass, slope_of, sums);
 }
 
 #endif

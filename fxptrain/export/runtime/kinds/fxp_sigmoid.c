@@ -48,25 +48,14 @@ static int64_t slope_of(const fxp_stage *s, int64_t u)
 
 void fxp_sigmoid_forward(const fxp_forward *pass)
 {
-    const fxp_stage *s = pass->stage;
-    const int32_t count = s->oh * s->ow * s->co, frac = fxp_x_frac(pass->model, s, 0);
-    int32_t at;
-    for (at = 0; at < count; at++) {
-        const int64_t sum = value_of(s, fxp_curve_input(pass->x[at], frac));
-        pass->y[at] = (fxp_value)fxp_requantize(pass->site, fxp_activated(pass, s, sum), pass->first + (uint32_t)at);
-    }
+    fxp_curve_values(pass, value_of);
 }
 
 #if FXP_TRAINING && FXP_BACK_SIGMOID
 
 void fxp_sigmoid_input_error(const fxp_backward *pass, fxp_error_sum *sums)
 {
-    const fxp_stage *s = pass->stage;
-    const int32_t count = s->oh * s->ow * s->co, frac = fxp_x_frac(pass->model, s, 0);
-    int32_t at;
-    for (at = 0; at < count; at++) {
-        sums[at] += (fxp_error_sum)(pass->error[at] * slope_of(s, fxp_curve_input(pass->x[at], frac)));
-    }
+    fxp_curve_errors(pass, slope_of, sums);
 }
 
 #endif
