@@ -114,58 +114,32 @@ def _fold(line, channels, sums, row):
 
 
 @native
-def gather_values(x, partial, rows, sums):
-    """Add the positions, values and squares of x to `sums` (3, c).
+def gather(a, b, partial, rows, sums):
+    """Add the positions, the values of a and the products of a and b to `sums` (3, c).
 
     `partial` (2, row) is scratch in which at most `rows` rows add up before they are taken over.
     """
     prefer_wide_vectors()
-    channels, length = x.shape[3], x.shape[2] * x.shape[3]
-    flat, values, squares = x.reshape(x.size), partial[0], partial[1]
+    channels, length = a.shape[3], a.shape[2] * a.shape[3]
+    flat_a, flat_b, values, products = a.reshape(a.size), b.reshape(b.size), partial[0], partial[1]
     partial[:] = 0
     kind = partial.dtype.type
     left = rows
-    for start in range(0, x.size, length):
-        line = flat[start : start + length]
+    for start in range(0, a.size, length):
+        line, other = flat_a[start : start + length], flat_b[start : start + length]
         for i in range(length):
             value = kind(line[i])
             values[i] = kind(values[i] + value)
-            squares[i] = kind(squares[i] + multiply(value, value))
+            products[i] = kind(products[i] + multiply(value, kind(other[i])))
         left -= 1
         if left == 0:
             _fold(values, channels, sums, FIRST)
-            _fold(squares, channels, sums, SECOND)
-            left = rows
-    _fold(values, channels, sums, FIRST)
-    _fold(squares, channels, sums, SECOND)
-    for c in range(channels):
-        sums[COUNT, c] += x.size // channels
-
-
-@native
-def gather_errors(error, x, partial, rows, sums):
-    """Add the positions, errors and products of errors and values to `sums` (3, c); see `gather_values`."""
-    prefer_wide_vectors()
-    channels, length = x.shape[3], x.shape[2] * x.shape[3]
-    flat_x, flat_error, errors, products = x.reshape(x.size), error.reshape(error.size), partial[0], partial[1]
-    partial[:] = 0
-    kind = partial.dtype.type
-    left = rows
-    for start in range(0, x.size, length):
-        line, other = flat_x[start : start + length], flat_error[start : start + length]
-        for i in range(length):
-            back = kind(other[i])
-            errors[i] = kind(errors[i] + back)
-            products[i] = kind(products[i] + multiply(back, kind(line[i])))
-        left -= 1
-        if left == 0:
-            _fold(errors, channels, sums, FIRST)
             _fold(products, channels, sums, SECOND)
             left = rows
-    _fold(errors, channels, sums, FIRST)
+    _fold(values, channels, sums, FIRST)
     _fold(products, channels, sums, SECOND)
     for c in range(channels):
-        sums[COUNT, c] += x.size // channels
+        sums[COUNT, c] += a.size // channels
 
 
 @native

@@ -84,6 +84,8 @@ class Packing:
 
     def _prepare(self, i: int) -> list[Call]:
         stage, views = self.stages[i], self.space.shared[i]
+        if stage.gathering is not None:  # which makes ready what it needs by the batch
+            return []
         make = stage.prepare if self.layout.blocks[i] is None else stage.proofs
         return make(views, self._hands_back[i])
 

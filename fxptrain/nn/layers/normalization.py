@@ -230,7 +230,7 @@ class BatchNormStage(Stage, Gathering):
     # Calls -----------------------------------------------------------------------------------------------------------
 
     def prepare(self, views: Views, backward: bool) -> list[Call]:
-        """What running values make of the inputs; in training, that of a batch comes over it."""
+        """What running values make of the inputs and of errors."""
         mean, variance = self.running
         weights, bias = self.parameters[:2]
         found = [
@@ -246,13 +246,14 @@ class BatchNormStage(Stage, Gathering):
     def gather(self, x: IntArray, sums: Sums, scratch: Views) -> list[Call]:
         """See `Gathering.gather`."""
         partial, rows = self._partial(scratch, 2 * (self.x_form.format.total_bits - 1))
-        return [Call(batchnorm.gather_values, x.reshape(-1, *self.in_shape), partial, rows, sums)]
+        values = x.reshape(-1, *self.in_shape)
+        return [Call(batchnorm.gather, values, values, partial, rows, sums)]
 
     def gather_back(self, error: IntArray, x: IntArray, sums: Sums, scratch: Views) -> list[Call]:
         """See `Gathering.gather_back`."""
         partial, rows = self._partial(scratch, self.x_form.format.total_bits + self.error_scale.bits - 2)
         shape = (-1, *self.in_shape)
-        return [Call(batchnorm.gather_errors, error.reshape(shape), x.reshape(shape), partial, rows, sums)]
+        return [Call(batchnorm.gather, error.reshape(shape), x.reshape(shape), partial, rows, sums)]
 
     def _partial(self, scratch: Views, bits: int) -> tuple[npt.NDArray[Any], int]:
         """Memory for partial sums of products of so many bits, and how many of them it may add up."""
