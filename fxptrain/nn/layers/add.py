@@ -55,7 +55,7 @@ class Add(LayerSpec):
 
 
 class JoiningStage(Stage):
-    """What stages without weights that read several tensors share."""
+    """What stages without weights share that hand errors on, most of them to several tensors."""
 
     @property
     def macs(self) -> int:

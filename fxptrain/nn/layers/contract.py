@@ -391,6 +391,7 @@ class Stage(ABC):
     pools = False  # whether winners are recorded
     rounds = True  # whether the output has a format of its own, into which values are rounded
     reads_packed = False  # whether its parameters may be packed bit by bit
+    has_room = True  # whether its sums have room for the fractional bits that a function adds
     reads_back = False  # whether it takes its inputs' values to find their errors
     commutes = False  # whether a function of each value behind it may as well come before it
     constants: Mapping[str, float] = MappingProxyType({})  # what parameters start from that are not drawn
@@ -463,7 +464,7 @@ class Stage(ABC):
     def absorb(self, layer: LayerSpec, shape: Shape) -> bool:
         """Take over a layer that follows, whose input has the shape; False where that would change a bit."""
         function = layer.function
-        if function is None or not self.rounds:
+        if function is None or not self.rounds or (function.added_frac > 0 and not self.has_room):
             return False
         if self.function != IDENTITY:
             return function == self.function and function.is_idempotent

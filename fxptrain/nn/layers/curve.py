@@ -136,15 +136,11 @@ class CurveStage(JoiningStage):
     """
 
     reads_back = True
+    has_room = False  # a hard-swish has none
 
     def __init__(self, layer: int, name: str, shape: Shape, kind: int, steepest: int, slope: int) -> None:
         super().__init__(layer, name, (shape,), shape)
         self.kind, self.steepest, self.slope = kind, steepest, slope
-
-    def absorb(self, layer: LayerSpec, shape: Shape) -> bool:
-        """No function that adds fractional bits: a hard-swish has no room for them."""
-        adds = layer.function is not None and layer.function.added_frac > 0
-        return not adds and super().absorb(layer, shape)
 
     @property
     def curve(self) -> curves.Curve:

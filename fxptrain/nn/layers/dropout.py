@@ -73,14 +73,11 @@ class DropoutStage(JoiningStage):
         Of 256 values.
     """
 
+    has_room = False
+
     def __init__(self, layer: int, name: str, shape: Shape, dropped: int) -> None:
         super().__init__(layer, name, (shape,), shape)
         self.dropped, self.multiplier = dropped, Multiplier.from_ratio(CHANCES, CHANCES - dropped)
-
-    def absorb(self, layer: LayerSpec, shape: Shape) -> bool:
-        """No function that adds fractional bits."""
-        adds = layer.function is not None and layer.function.added_frac > 0
-        return not adds and super().absorb(layer, shape)
 
     def row(self) -> Row:
         """See `Stage.row`."""

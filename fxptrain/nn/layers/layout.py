@@ -65,10 +65,7 @@ class Concat(LayerSpec):
 class ConcatStage(JoiningStage):
     """Channels side by side, requantized into the output's format."""
 
-    def absorb(self, layer: LayerSpec, shape: Shape) -> bool:
-        """No function that adds fractional bits: of inputs far apart, the finest one's grid has no room for them."""
-        adds = layer.function is not None and layer.function.added_frac > 0
-        return not adds and super().absorb(layer, shape)
+    has_room = False  # of inputs far apart, on the finest one's grid
 
     def row(self) -> Row:
         """See `Stage.row`."""

@@ -12,7 +12,8 @@ from fxptrain.errors import ShapeError
 from fxptrain.kernels import upsample
 from fxptrain.kernels.call import Call
 from fxptrain.kernels.requantize import Gate
-from fxptrain.nn.layers.contract import ErrorCall, ForwardCall, LayerSpec, Roundings, Row, Shape, Stage
+from fxptrain.nn.layers.add import JoiningStage
+from fxptrain.nn.layers.contract import ErrorCall, ForwardCall, LayerSpec, Roundings, Row, Shape
 from fxptrain.nn.layers.registry import register
 from fxptrain.nn.layers.windows import Pair
 from fxptrain.nn.state.arena import Buffer
@@ -44,7 +45,7 @@ class Upsample2d(LayerSpec):
         return {"size": ((2, 2), (1, 3), (2, 1), (1, 1))}
 
 
-class UpsampleStage(Stage):
+class UpsampleStage(JoiningStage):
     """Values at more places, in their input's format."""
 
     rounds, commutes = False, True
@@ -52,16 +53,6 @@ class UpsampleStage(Stage):
     def __init__(self, layer: int, name: str, shape: Shape, size: Pair) -> None:
         super().__init__(layer, name, (shape,), (shape[0] * size[0], shape[1] * size[1], shape[2]))
         self.size = size
-
-    @property
-    def macs(self) -> int:
-        """None: nothing is multiplied."""
-        return 0
-
-    @property
-    def error_sum_frac(self) -> int:
-        """Errors are only added."""
-        return 0
 
     @property
     def largest_error_sum(self) -> int:
