@@ -5,20 +5,16 @@ What does not belong here: the bytes of a state (`state`).
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from fxptrain import __version__
 from fxptrain.errors import CheckpointError
 from fxptrain.export import state
 from fxptrain.export.c99 import network_of
 from fxptrain.export.layers import Network
 from fxptrain.export.source import read_source
 from fxptrain.recipe import make_recipe
-from fxptrain.run.checkpoint import write_checkpoint
-from fxptrain.run.directory import RunDirectory
-from fxptrain.run.progress import Position
+from fxptrain.run.evaluation import write_run
 from fxptrain.sizes import MAX_FILE_BYTES, read_limited
 
 MAGIC = b"FXPS"
@@ -80,15 +76,7 @@ def read_back(directory: str | Path, file: str | Path, out: str | Path) -> dict[
     state.load(net, mark, newest(net, mark, data))
     model = net.model  # which trains what the board did
     recipe = make_recipe(run.recipe.table() | {"model": model.spec})
-    values = {
-        "fxptrain": __version__,
-        "model": model.state_numbers(),
-        "progress": asdict(Position(step=model.step)),
-        "classes": list(run.classes),
-    }
-    with RunDirectory(out) as made:
-        made.begin(recipe, resume=False)
-        write_checkpoint(made.checkpoint, values, model.state_arrays(), model.state_bits())
-        made.log(f"fxptrain {__version__}: read back from {Path(file).name} after step {model.step}")
-    facts = {"recipe": recipe.name, "run": str(made.path), "step": model.step}
+    told = f"read back from {Path(file).name}"
+    path = write_run(out, recipe, model, {"classes": list(run.classes)}, told)
+    facts = {"recipe": recipe.name, "run": str(path), "step": model.step}
     return facts | {"weights_sha256": model.weights_sha256()}

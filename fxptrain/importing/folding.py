@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from fxptrain import __version__
 from fxptrain.errors import RecipeError
 from fxptrain.fixed.convert import dequantize
 from fxptrain.importing.chain import Reals
@@ -24,10 +23,7 @@ from fxptrain.nn.layers.contract import IDENTITY, LayerSpec, Stage
 from fxptrain.nn.layers.normalization import BatchNormStage
 from fxptrain.nn.model import Model
 from fxptrain.recipe import make_recipe
-from fxptrain.run.checkpoint import write_checkpoint
-from fxptrain.run.directory import RunDirectory
-from fxptrain.run.evaluation import Run, load_run
-from fxptrain.run.progress import Position
+from fxptrain.run.evaluation import Run, load_run, write_run
 
 
 @dataclass
@@ -42,6 +38,11 @@ class _Part:
     stage: int
     weights: Reals | None = None
     bias: Reals | None = None
+
+
+def is_normalized(model: Model) -> bool:
+    """Whether there is batch normalization in a model, so that it must be folded for exports."""
+    return any(isinstance(stage, BatchNormStage) for stage in model.stages)
 
 
 def folded(model: Model) -> Model:
@@ -62,7 +63,7 @@ def folded(model: Model) -> Model:
     RecipeError
         If there is no batch normalization in it.
     """
-    if not any(isinstance(stage, BatchNormStage) for stage in model.stages):
+    if not is_normalized(model):
         raise RecipeError(f"Model {model.spec.name!r} has no batch normalization to fold. Take it as it is.")
     parts = _parts(model)
     spec = replace(model.spec, layers=tuple(part.layer for part in parts))
@@ -164,17 +165,5 @@ def fold(run: Run | str | Path, out: str | Path) -> Run:
         If there is nothing to fold, or the directory holds a run already.
     """
     made = folded_run(run if isinstance(run, Run) else load_run(run))
-    model = made.model
-    values = {
-        "fxptrain": __version__,
-        "model": model.state_numbers(),
-        "progress": asdict(Position(step=model.step)),
-        "classes": list(made.classes),
-        "data": made.signature.values(),
-        "input": made.inputs.values(),
-    }
-    with RunDirectory(out) as directory:
-        directory.begin(made.recipe, resume=False)
-        write_checkpoint(directory.checkpoint, values, model.state_arrays(), model.state_bits())
-        directory.log(f"fxptrain {__version__}: normalization folded after step {model.step}")
-    return load_run(out)
+    values = {"classes": list(made.classes), "data": made.signature.values(), "input": made.inputs.values()}
+    return load_run(write_run(out, made.recipe, made.model, values, "normalization folded"))

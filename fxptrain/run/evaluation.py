@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fxptrain import __version__
 from fxptrain.data import NAMES, Dataset, Split
 from fxptrain.data.arrays import Data, parts_of_arrays, table_of
 from fxptrain.data.dataset import Inputs, Labels, Parts
@@ -27,7 +28,7 @@ from fxptrain.nn.engine import inference
 from fxptrain.nn.engine.residuals import Residuals, residuals
 from fxptrain.nn.model import Model
 from fxptrain.recipe import Recipe
-from fxptrain.run.checkpoint import Arrays, read_checkpoint
+from fxptrain.run.checkpoint import Arrays, read_checkpoint, write_checkpoint
 from fxptrain.run.directory import RunDirectory
 from fxptrain.run.inputs import InputRule, input_scale, like_recipe, reading_of
 from fxptrain.run.metrics import mean_loss, share
@@ -195,6 +196,34 @@ def restored(recipe: Recipe, values: dict[str, Any], arrays: Arrays, directory: 
         return Run(recipe, model, signature, InputRule.restored(recipe, model, values), directory, progress)
     except KeyError as error:
         raise CheckpointError(f"The checkpoint of {recipe.name} lacks {error}.") from error
+
+
+def write_run(out: str | Path, recipe: Recipe, model: Model, values: dict[str, Any], told: str) -> Path:
+    """Make a run directory of a model that was not trained here; returns its path.
+
+    Parameters
+    ----------
+    out : path
+        Directory that holds no run yet.
+    recipe : Recipe
+        Of the model.
+    model : Model
+        Its state goes into the checkpoint.
+    values : dict
+        What else the checkpoint holds, `restored` reads it.
+    told : str
+        How the model came to be, for the log.
+    """
+    known = {
+        "fxptrain": __version__,
+        "model": model.state_numbers(),
+        "progress": asdict(Position(step=model.step)),
+    }
+    with RunDirectory(out) as made:
+        made.begin(recipe, resume=False)
+        write_checkpoint(made.checkpoint, known | values, model.state_arrays(), model.state_bits())
+        made.log(f"fxptrain {__version__}: {told} after step {model.step}")
+        return made.path
 
 
 def evaluate_split(run: Run, split: Split, threads: int) -> Evaluation:
