@@ -16,7 +16,7 @@ from fxptrain.cli.options import bias_only_option, json_option, threads_option
 
 @click.command(short_help="A run's last layers trained on new samples, old ones replayed.")
 @click.argument("run")
-@click.argument("new_data")
+@click.argument("new_data", required=False)
 @click.option("--replay", type=int, default=200, show_default=True, metavar="N", help="Places of the ring; 0: none.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Run directory to make.")
 @click.option("--train-last", type=int, metavar="K", help="Train the last K layers (1, or as RUN does).")
@@ -30,7 +30,7 @@ from fxptrain.cli.options import bias_only_option, json_option, threads_option
 @threads_option
 @json_option
 def adapt(
-    run: str, new_data: str, out: Path, old: str | None, threads: int | None, as_json: bool, **given: Any
+    run: str, new_data: str | None, out: Path, old: str | None, threads: int | None, as_json: bool, **given: Any
 ) -> None:
     """Train the last layers of RUN on NEW_DATA, samples of its classes, without forgetting what it knows.
 
@@ -38,7 +38,8 @@ def adapt(
     filled from the data that RUN was trained on, or RUN's own ring if it has one. Every step mixes new samples with
     replayed ones; classes, and known and new samples, have equal shares. Told is the accuracy on the test splits of
     the new data and of the old ones, before and after. DIR is a run as any other, which also keeps the ring: adapt it
-    again, evaluate it, export it.
+    again, evaluate it, export it. Without NEW_DATA only the ring is filled, for a board that adapts by itself
+    (`fxptrain export DIR --training --replay`).
     """
     from fxptrain.run import adaptation
     from fxptrain.run.evaluation import notes_log

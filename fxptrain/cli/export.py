@@ -33,6 +33,7 @@ MAX_COUNT = 1 << 16
 @click.option("--train-last", type=int, metavar="N", help="Of what the recipe trains, C trains the last N layers only.")
 @bias_only_option
 @click.option("--packed", is_flag=True, help="Store weights bit by bit: less flash, slower.")
+@click.option("--replay", is_flag=True, help="The C adapts, too, with the ring of a run of `fxptrain adapt`.")
 @click.option("--prefix", default="fxp", show_default=True, metavar="NAME", help="Of all names and files of the C.")
 @click.option("--best", is_flag=True, help="Use the epoch with the lowest validation loss, not the last.")
 @json_option

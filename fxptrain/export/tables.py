@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from fxptrain.export.layers import INT32_LIMIT, Layer, Network, rows, runtime_kinds
 from fxptrain.export.plan import Offsets, backward_actions, plan
+from fxptrain.export.ring import ring_bytes, saved_bytes
 from fxptrain.export.state import fingerprint, state_bytes_of
 from fxptrain.fixed.format import FxP
 from fxptrain.fixed.multiplier import Multiplier
@@ -22,6 +23,7 @@ from fxptrain.kernels.curves import SIGMOIDS
 from fxptrain.kernels.loss import EXP2, LOG2
 from fxptrain.nn.layers.alignment import SUM_BITS, room_of
 from fxptrain.nn.layers.contract import INPUT, elements_of
+from fxptrain.nn.replay import Ring
 from fxptrain.nn.state.parameters import ParameterArray
 from fxptrain.nn.state.streams import Site, stream
 
@@ -87,6 +89,15 @@ def _training_sizes(net: Network, layout: Offsets, rate: Multiplier) -> dict[str
         "FXP_ADAPT_EVERY": model.formats.adapt_every if model.formats.mode == "auto" else 0,
         "FXP_FIT_MOMENTUM": int(model.formats.momentum_frac is None),
     }
+    sizes["FXP_REPLAY"] = 0 if net.ring is None else net.ring.places
+    if net.ring is not None:
+        sizes |= {
+            "FXP_LATENT": f"({net.ring.tensor})",
+            "FXP_LATENT_VALUES": net.ring.latents[0].size,
+            "FXP_REPLAY_LAYER": len(model.spec.layers),
+            "FXP_RING_BYTES": f"{ring_bytes(net.ring)}u",
+            "FXP_RING_SAVED_BYTES": f"{saved_bytes(net.ring)}u",
+        }
     named = {"MOMENTUM": model.rule.momentum, "DECAY": model.rule.decay, "RATE": rate}
     for name, multiplier in named.items():
         sizes |= {f"FXP_{name}_MANTISSA": multiplier.mantissa, f"FXP_{name}_SHIFT": f"({multiplier.shift})"}
@@ -371,6 +382,25 @@ def data(net: Network) -> str:
     return "\n".join(parts)
 
 
+def ring(kept: Ring) -> str:
+    """``fxp_ring.c``: the latents that a board begins with."""
+    form, shape = kept.form, " x ".join(map(str, kept.latents.shape))
+    return "\n".join(
+        [
+            GENERATED,
+            '#include "fxp_replay.h"\n',
+            array(
+                "uint32_t", "fxp_ring_offered", kept.offered, "samples of each group so far", static=False, space=ROM
+            ),
+            array("uint16_t", "fxp_ring_groups", kept.groups, "groups of the places", static=False, space=ROM),
+            array(
+                "fxp_value", "fxp_ring_latents", kept.latents, about("latents", form, kept.latents, shape),
+                static=False, space=ROM,
+            ),
+        ]
+    )  # fmt: skip
+
+
 def _bytes_of(net: Network, layer: Layer, parameter: ParameterArray, form: FxP) -> int:
     """Bytes of constants of a parameter array or its momentum."""
     if not net.packed or parameter.is_bias:
@@ -387,5 +417,6 @@ def table_bytes(net: Network) -> dict[str, int]:
         "momentum at the start": sum(_bytes_of(net, layer, p, net.momentum) for layer, p in trained),
         "loss tables": 4 * (EXP2.size + LOG2.size) if net.training and net.model.spec.loss == "cross-entropy" else 0,
     }
+    found["ring at the start"] = 0 if net.ring is None else net.ring.bytes
     found["table of a sigmoid"] = 4 * SIGMOIDS.size if "sigmoid" in _users(net)["USE"] else 0
     return {name: count for name, count in found.items() if count}

@@ -83,8 +83,8 @@ class AdaptedRun(Run):
 
 
 def adapt(
-    run: Source, data: Data, *, out: str | Path | None = None, asked: Adapting | None = None, old: Data | None = None,
-    threads: int | None = None,
+    run: Source, data: Data | None = None, *, out: str | Path | None = None, asked: Adapting | None = None,
+    old: Data | None = None, threads: int | None = None,
 ) -> AdaptedRun:  # fmt: skip
     """Train the last layers of a run on new samples, mixed with some that it knows.
 
@@ -92,8 +92,9 @@ def adapt(
     ----------
     run : Run or path
         A run that tells classes, its directory or a checkpoint there. It stays as it is.
-    data : Dataset, name or path, (x, y), or mapping of arrays
+    data : Dataset, name or path, (x, y), or mapping of arrays, optional
         New samples of the run's classes. They are judged on their test split; of what has none, a sixth becomes one.
+        Without any, nothing is trained: the ring is filled, for a board that adapts.
     out : path, optional
         Run directory to make, with the ring.
     asked : Adapting, optional
@@ -117,10 +118,11 @@ def adapt(
     if out is not None and RunDirectory(out).exists:
         raise CheckpointError(f"{out} holds a run already; choose another directory.")
     source = read_start(run)
+    if data is None and not asked.replay:
+        raise RecipeError("Without new data and with `replay` (=0) there is nothing to do. Give either.")
     recipe = _recipe(source, asked)
-    task = prepare(recipe, data, start=source)
-    origin = task.origin
-    assert origin is not None, "the start was given"
+    task = None if data is None else prepare(recipe, data, start=source)
+    origin = Origin.of(recipe, source) if task is None or task.origin is None else task.origin
     if origin.anew:
         raise DataError(
             f"The new data have other classes than the run: {origin.anew}. Give samples of the run's classes, or train "
@@ -178,24 +180,28 @@ class _Adaptation:
     """One adaptation, all of whose inputs have been looked at."""
 
     def __init__(
-        self, source: Run, origin: Origin, task: Task, known: Task | None, asked: Adapting, threads: int
+        self, source: Run, origin: Origin, task: Task | None, known: Task | None, asked: Adapting, threads: int
     ) -> None:
-        self.source, self.task, self.known, self.asked, self.threads = source, task, known, asked, threads
+        self.source, self.known, self.asked, self.threads = source, known, asked, threads
+        self.train: Split | None = None if task is None else task.train
+        self.test: Split | None = None if task is None else task.test
+        self.about = "no new samples" if task is None else f"{len(task.train)} samples of {task.recipe.data.name}"
+        begun = origin.recipe
         self.recipe = source.recipe.changed(
-            {"model": task.recipe.model, "start": asdict(task.recipe.start) if task.recipe.start else None}
+            {"model": begun.model, "start": asdict(begun.start) if begun.start else None}
             | ({} if asked.seed is None else {"training.seed": asked.seed})
         )
-        self.model, self.notes = origin.model(task.recipe)
-        self.rule = origin.rule(task.recipe, self.model)
+        self.model, self.notes = origin.model(begun)
+        self.rule = origin.rule(begun, self.model)
         self.ring = self._filled()
-        self.rate = Multiplier.from_real(task.recipe.schedule.lr / 2 if asked.lr is None else asked.lr)
+        self.rate = Multiplier.from_real(begun.schedule.lr / 2 if asked.lr is None else asked.lr)
 
     def run(self, out: str | Path | None) -> AdaptedRun:
         """Train, judge before and after, write."""
-        before, steps = self._judged(), self._steps()
-        losses = list(steps)
+        before = self._judged()
+        losses = [] if self.train is None else list(self._steps(self.train))
         after = self._judged()
-        told = f"adapted to {len(self.task.train)} samples of {self.task.recipe.data.name}"
+        told = f"adapted to {self.about}"
         place = None if out is None else self._write(out, told)
         run = self._as_run(place)
         return AdaptedRun(**vars(run), summary=self._summary(run, before, after, losses))
@@ -218,9 +224,9 @@ class _Adaptation:
     def _latents(self, split: Split) -> Any:
         return inference.latents(self.model, latent_of(self.model.graph), self.rule.raw(split.inputs), self.threads)
 
-    def _steps(self) -> Iterator[float]:
+    def _steps(self, train: Split) -> Iterator[float]:
         """Train; gives the mean loss of every epoch."""
-        train, asked = self.task.train, self.asked
+        asked = self.asked
         step = ReplayStep(self.model, self.ring, new=asked.new, replays=asked.replays, threads=self.threads)
         latents = self._latents(train)
         for epoch in range(asked.epochs):
@@ -238,7 +244,7 @@ class _Adaptation:
     def _judged(self) -> dict[str, float | None]:
         """Accuracy on the new data and on the old ones, as far as there are some to judge on."""
         run = self._as_run(None)
-        splits = {"new": self.task.test, "old": None if self.known is None else self.known.test}
+        splits = {"new": self.test, "old": None if self.known is None else self.known.test}
         return {
             name: evaluate_split(run, split, self.threads).accuracy if split is not None and len(split) else None
             for name, split in splits.items()
@@ -258,7 +264,7 @@ class _Adaptation:
         self, run: Run, before: dict[str, float | None], after: dict[str, float | None], losses: list[float]
     ) -> dict[str, Any]:
         ring, known = self.ring, self.known
-        tested = {"new": len(self.task.test), "old": 0 if known is None else len(known.test)}
+        tested = {"new": len(self.test or ()), "old": 0 if known is None else len(known.test)}
         judged = {
             name: {"samples": tested[name], "before": before[name], "after": after[name]} for name in ("new", "old")
         }
@@ -269,7 +275,7 @@ class _Adaptation:
         }  # fmt: skip
         settings = {key: value for key, value in asdict(self.asked).items() if key not in ("replay", "seed")}
         return describe(run) | judged | {
-            "trained_on": len(self.task.train), "replay": replay, "loss": [losses[0], losses[-1]],
+            "trained_on": len(self.train or ()), "replay": replay, "loss": [losses[0], losses[-1]] if losses else None,
             "adapting": settings | {"lr": self.rate.real}, "run": None if run.directory is None else str(run.directory),
             "notes": self.notes,
         }  # fmt: skip

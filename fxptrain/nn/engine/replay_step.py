@@ -60,6 +60,7 @@ class ReplayStep:
         keep : bool
             Whether the new samples are offered to the ring first, one after the other: not if they were before.
         """
+        self.part.step, self.part.calibrated = self.model.step, self.model.calibrated
         if self.ring is not None:
             for latent, label in zip(latents, labels, strict=True) if keep else ():
                 self.ring.offer(latent, int(label), new=True)
