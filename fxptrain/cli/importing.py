@@ -51,7 +51,7 @@ def numbers(context: click.Context, option: click.Parameter, text: str | None) -
 @click.option("--bits", type=int, metavar="T", help="Bits of weights, activations, momentum (8).")
 @click.option("--error-bits", type=int, metavar="T", help="Bits of the errors going back (16).")
 @click.option("--batch-size", type=int, metavar="N")
-@click.option("--lr", type=float, metavar="X", help="Learning rate of training further (0.005, falling).")
+@click.option("--lr", type=float, metavar="X", help="Learning rate of training further (0.001, falling).")
 @click.option("--epochs", type=int, metavar="N", help="Epochs of training further (1).")
 @training_options
 @threads_option

@@ -33,7 +33,7 @@ from fxptrain.run.metrics import share
 from fxptrain.run.task import Task, prepare
 from fxptrain.run.training import Loop
 
-RATE = 0.005
+RATE = 0.001
 TRAINING = {
     "schedule": {"type": "cosine", "lr": RATE},
     "training": {"epochs": 1},
