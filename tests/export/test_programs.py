@@ -125,10 +125,11 @@ def test_mistakes_of_a_caller_are_refused(real: bool, tmp_path: Path) -> None:
     assert run(build("refusals.c", [write_c(small(), tmp_path / "export", interface)], tmp_path / "program")) == 0
 
 
-def test_power_may_fail_at_any_moment(tmp_path: Path) -> None:
-    """The state before or the state after comes back, from memory that erases and writes like flash."""
+@pytest.mark.parametrize("erases", [1, 0])
+def test_power_may_fail_at_any_moment(erases: int, tmp_path: Path) -> None:
+    """The state before or the state after comes back, from memory that erases and writes like flash, or like EEPROM."""
     export = write_c(small(), tmp_path / "export")
-    assert run(build("power_cut.c", [export], tmp_path / "program")) == 0
+    assert run(build("power_cut.c", [export], tmp_path / "program", (*CHECKED, f"-DERASES={erases}"))) == 0
 
 
 @TOOLS
