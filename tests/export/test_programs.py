@@ -98,21 +98,44 @@ def test_another_models_header_does_not_link(tmp_path: Path) -> None:
     assert "multiple definition" in done.stderr
 
 
-def test_what_is_not_called_is_not_linked(tmp_path: Path) -> None:
-    """From an archive of an export that trains, a program that predicts takes no training and no saving."""
-    export = write_c(small(), tmp_path / "export")
+TRAINING = (
+    "train|update|adapt|step|form_adapt|form_note|scale_fit|scale_note|conv_(weight|input)|kind_(weight|input)|add_|loss|"
+    "exp2|log2|goal|actions|readers|rate"
+)
+SAVING, ASKING, INPUTS = "state|bytes|put|get|flush", "predict|score|usage|logits", "quantize|input_scales"
+PREDICTS = "fxp_predict(&m, x, NULL)"
+ADDS = "fxp_train_add(&m, x, 0) + fxp_train_finish(&m, fxp_rate_default()).correct"
+STEPS = "fxp_train_step(&m, x, y, 1, fxp_rate_default()).correct"
+
+
+@pytest.mark.parametrize(
+    ("exported", "calls", "unused"),
+    [
+        (False, PREDICTS, f"{TRAINING}|{SAVING}|{INPUTS}|draw_block|round_stochastic|score|scale"),
+        (True, PREDICTS, f"{TRAINING}|{SAVING}|{INPUTS}|score|usage"),
+        (True, ADDS, f"{SAVING}|{ASKING}|{INPUTS}"),
+        (True, f"{STEPS} + {PREDICTS}", f"{SAVING}|{INPUTS}|score|usage"),
+        (True, f"fxp_state_recall(&m, &s) + {PREDICTS}", f"{TRAINING}|score|usage|state_(save|load|keep|out)"),
+    ],
+)
+def test_what_is_not_called_is_not_linked(exported: bool, calls: str, unused: str, tmp_path: Path) -> None:
+    """A program takes of an archive what it calls: it predicts, it trains, both, or predicts with what was learned."""
+    export = write_c(small(), tmp_path / "export", training=exported)
     flags = ("-Os", "-ffunction-sections", "-fdata-sections")
     subprocess.run(["ar", "rcs", tmp_path / "lib.a", *compiled(export, *flags)], check=True)
     main = tmp_path / "main.c"
     main.write_text(
-        '#include "fxp.h"\nstatic fxp_model m; static uint64_t a[FXP_ARENA_WORDS]; static fxp_input x[FXP_INPUTS];\n'
-        "int main(void) { return (int)fxp_init(&m, a) + (int)fxp_predict(&m, x, NULL); }\n"
+        '#include "fxp.h"\n'
+        "static fxp_model m; static uint64_t a[FXP_ARENA_WORDS]; static fxp_input x[FXP_INPUTS];\n"
+        + ("static const uint16_t y[1] = {0}; static const fxp_storage s = {NULL, NULL, NULL, NULL, 0};\n" * exported)
+        + f"int main(void) {{ {'(void)y; (void)s;' * exported} return (int)fxp_init(&m, a) + (int)({calls}); }}\n"
     )
     program = tmp_path / "program"
     command = ["gcc", "-std=c99", *flags, "-I", export, main, tmp_path / "lib.a", "-Wl,--gc-sections", "-o", program]
     subprocess.run(command, check=True)
-    unused = r"fxp_(train|state|score|update|adapt|step|put|get|bytes|form_adapt|conv2d_(weight|input)|loss|exp2)"
-    assert [name for name in symbols([program], "TtRr") if re.match(unused, name)] == []
+    linked = symbols([program], "TtRr")
+    assert "fxp_forward_stage" in linked
+    assert [name for name in linked if re.match(rf"fxp_({unused})", name)] == []
 
 
 # Calls -----------------------------------------------------------------------------------------------------------
