@@ -1,7 +1,9 @@
 """The C as a library that a user calls: several models, refusals, power failures, made-up states."""
 
+import math
 import re
 import shutil
+import struct
 import subprocess
 from pathlib import Path
 
@@ -10,6 +12,9 @@ import pytest
 
 from fxptrain.export.boards import BOARDS, COMPILER, EMULATOR, build_program, run_program
 from fxptrain.export.interface import Interface
+from fxptrain.export.layers import Network
+from fxptrain.export.vectors import Batch, Vectors, run_engine
+from fxptrain.fixed.multiplier import Multiplier
 from fxptrain.nn.engine.inference import logits
 from fxptrain.nn.model import Model
 from fxptrain.nn.tuning import training_less
@@ -217,29 +222,57 @@ def test_real_inputs_are_quantized_in_integers(bits: int, tmp_path: Path) -> Non
     assert found.differences == []
 
 
+MEGA_RAM, MEGA_STACK = 8192, 1024
+AVR = pytest.mark.skipif(
+    not (shutil.which("avr-gcc") and shutil.which("simavr")), reason="no AVR compiler or simulator"
+)
+
+
+def on_a_mega(export: Path, folder: Path, *options: str) -> list[int]:
+    """What `avr.c` tells on an emulated ATmega2560 of an export, whose data fit beside a stack."""
+    command = ["avr-gcc", "-std=gnu99", "-Os", "-mmcu=atmega2560", "-ffunction-sections", "-fdata-sections", *options]
+    program, sources = folder / "program.elf", [FOLDER / "avr.c", *export.glob("*.c")]
+    subprocess.run([*command, "-Wl,--gc-sections", "-I", export, *sources, "-o", program], check=True)
+    sizes = subprocess.run(["avr-size", program], capture_output=True, text=True, check=True).stdout.split()
+    assert int(sizes[7]) + int(sizes[8]) < MEGA_RAM - MEGA_STACK
+    simulator = ["simavr", "-m", "atmega2560", "-f", "16000000", program]
+    told = subprocess.run(simulator, capture_output=True, text=True, timeout=300, check=False)
+    answer = re.search(r"=((-?\d+ )+)", told.stdout + told.stderr)
+    assert answer is not None, told.stdout
+    return [int(word) for word in answer[1].split()]
+
+
+def made_up(shape: tuple[int, ...]) -> np.ndarray:
+    """The pixels that `avr.c` makes up."""
+    seed, pixels = 5, []
+    for _ in range(math.prod(shape)):
+        seed = (seed * 1664525 + 1013904223) % 2**32
+        pixels.append(seed >> 24)
+    return np.array(pixels, np.uint8).reshape(shape)
+
+
 @pytest.mark.slow
-@pytest.mark.skipif(not (shutil.which("avr-gcc") and shutil.which("simavr")), reason="no AVR compiler or simulator")
+@AVR
 def test_an_arduino_mega_keeps_constants_in_flash(tmp_path: Path) -> None:
     """The glyphs' CNN predicts in 8 KB of RAM with the same integers; no weight is in RAM."""
     model = run_of(load_recipe("glyphs")).model
-    export = write_c(model, tmp_path / "export", training=False, batch=1)
-    command = ["avr-gcc", "-std=gnu99", "-Os", "-mmcu=atmega2560", "-ffunction-sections", "-fdata-sections"]
-    program, sources = tmp_path / "program.elf", [FOLDER / "avr.c", *export.glob("*.c")]
-    subprocess.run([*command, "-Wl,--gc-sections", "-I", export, *sources, "-o", program], check=True)
-    sizes = subprocess.run(["avr-size", program], capture_output=True, text=True, check=True).stdout.split()
-    assert int(sizes[7]) + int(sizes[8]) < 8192 - 1024
-    told = subprocess.run(
-        ["simavr", "-m", "atmega2560", "-f", "16000000", program],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    seed, pixels = 5, []
-    for _ in range(784):
-        seed = (seed * 1664525 + 1013904223) % 2**32
-        pixels.append(seed >> 24)
-    expected = logits(model, np.array(pixels, np.uint8).reshape(1, 28, 28, 1))[0].tolist()
-    answer = re.search(r"=((-?\d+ )+)", told.stdout + told.stderr)
-    assert answer is not None, told.stdout
-    assert [int(word) for word in answer[1].split()] == [expected.index(max(expected)), *expected]
+    told = on_a_mega(write_c(model, tmp_path / "export", training=False, batch=1), tmp_path)
+    expected = logits(model, made_up((1, 28, 28, 1)))[0].tolist()
+    assert told == [expected.index(max(expected)), *expected]
+
+
+@AVR
+@pytest.mark.parametrize(("bits", "packed"), [(8, False), (6, True), (12, False)])
+def test_an_arduino_mega_trains(bits: int, packed: bool, tmp_path: Path) -> None:
+    """Where `int` has 16 bits: the answers of seven steps and the checksum of the whole state are the engine's."""
+    steps, batch = 7, 3
+    model = small(formats__param_bits=bits, formats__activation_bits=bits)
+    export = write_c(model, tmp_path / "export", batch=batch, packed=packed)
+    told = on_a_mega(export, tmp_path, f"-DSTEPS={steps}")
+    net, pixels = Network(model, training=True, batch=batch, packed=packed), made_up((1 + steps * batch, 6, 6, 1))
+    labels, rate = np.arange(batch, dtype=np.int32), Multiplier.from_real(0.05)
+    batches = tuple(Batch(part, labels, rate) for part in np.split(pixels[1:], steps))
+    expected = run_engine(net, Vectors(pixels[:1], batches, pixels[:0]))
+    values = expected.before[0].tolist()
+    right, checksum = [correct for _, correct, _ in expected.steps], struct.unpack("<i", expected.state[-4:])
+    assert told == [values.index(max(values)), *values, *right, *checksum]
