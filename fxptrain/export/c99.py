@@ -63,7 +63,10 @@ def network_of(run: Run, options: Options, who: str = RUNTIME) -> Network:
                 "The run has no ring to replay from. Make one that has: `fxptrain adapt RUN --replay N --out DIR`."
             )
         model = same_integers(model, model.spec)  # whose formats may be held without the run's
-    return Network(model, training=True, batch=options.batch, packed=options.packed, ring=ring, who=who)
+    scales = run.inputs.values() or ()
+    return Network(
+        model, training=True, batch=options.batch, packed=options.packed, ring=ring, who=who, scales=scales
+    )  # fmt: skip
 
 
 def remove_older(folder: Path, kept: Iterable[str]) -> None:

@@ -5,7 +5,7 @@ What does not belong here: when and where arrays live in memory (`plan`) and how
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any
@@ -120,6 +120,8 @@ class Network:
         Latents to replay, of this model; the formats of the layers before them are held then.
     who : str
         Who refuses a layer that is not known, for messages.
+    scales : sequence of sequences of int
+        Integers by which the channels of inputs are scaled; none where the model's table does that.
 
     Raises
     ------
@@ -128,12 +130,19 @@ class Network:
     """
 
     def __init__(
-        self, model: Model, *, training: bool, batch: int = 1, packed: bool = False, ring: Ring | None = None,
+        self,
+        model: Model,
+        *,
+        training: bool,
+        batch: int = 1,
+        packed: bool = False,
+        ring: Ring | None = None,
         who: str = RUNTIME,
-    ) -> None:  # fmt: skip
+        scales: Sequence[Sequence[int]] = (),
+    ) -> None:
         """Check and collect; nothing is written."""
         self.model, self.graph, self.training, self.batch, self.packed = model, model.graph, training, batch, packed
-        self.ring = ring
+        self.ring, self.scales = ring, scales
         self.layers = [_layer(model, stage, runtime_kinds(), who) for stage in model.stages]
         if training:
             self._check_training()

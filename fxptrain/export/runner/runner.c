@@ -106,7 +106,7 @@ static fxp_result sample_by_sample(const fxp_goal_item *goals, int32_t count, in
     return fxp_train_finish(&model, rate);
 }
 
-#if FXP_REPLAY
+#if FXP_REPLAY > 0
 
 static fxp_ring ring;
 
@@ -144,7 +144,7 @@ static void train(int32_t step, int32_t raw)
     goals = NULL; /* what was read are the inputs */
 #endif
     ticks = io_ticks();
-#if FXP_REPLAY
+#if FXP_REPLAY > 0
     if (step % 4 < 2) {
         result = adapt(goals, sizes[0], raw, rate, step % 4 == 0);
     } else
@@ -189,7 +189,7 @@ static fxp_status write_result(void *context, uint32_t at, const uint8_t *bytes,
 static const fxp_storage flash = {NULL, read_flash, write_flash, NULL, FXP_STATE_BYTES};
 static const fxp_storage results = {NULL, NULL, write_result, NULL, 0};
 
-#if FXP_REPLAY
+#if FXP_REPLAY > 0
 
 /* Behind the two slots. */
 static fxp_status read_behind(void *context, uint32_t at, uint8_t *bytes, uint32_t count)
@@ -229,7 +229,7 @@ static int32_t power_cycle(void)
         return 0;
     }
     (void)fxp_init(&model, arena);
-#if FXP_REPLAY
+#if FXP_REPLAY > 0
     if (!ring_cycle()) {
         return 0;
     }
@@ -249,7 +249,7 @@ int main(void)
         return 6;
     }
 #if FXP_TRAINING
-#if FXP_REPLAY
+#if FXP_REPLAY > 0
     if (fxp_adapt_begin(&model, &ring) != FXP_OK) {
         return 9;
     }
@@ -275,7 +275,7 @@ int main(void)
     if (fxp_state_write(&model, &results) != FXP_OK) {
         return 8;
     }
-#if FXP_REPLAY
+#if FXP_REPLAY > 0
     if (fxp_adapt_write(&ring, &results) != FXP_OK) {
         return 10;
     }

@@ -9,7 +9,7 @@
 #include "fxp_step.h"
 
 #if FXP_TRAINING
-#if FXP_REPLAY
+#if FXP_REPLAY > 0
 
 #define FXP_RING_MAGIC 0x52505846u /* "FXPR" */
 #define FXP_RING_VERSION 1u
@@ -297,7 +297,13 @@ fxp_status fxp_adapt_read(fxp_ring *ring, const fxp_storage *storage)
         return FXP_BAD_ARGUMENT;
     }
     status = take(storage, NULL);
-    return (status == FXP_OK) ? take(storage, ring) : status;
+    if (status == FXP_OK) {
+        status = take(storage, ring);
+        if (status != FXP_OK) { /* the bytes were good a moment ago: some of them are loaded */
+            memset(ring->offered, 0, sizeof ring->offered);
+        }
+    }
+    return status;
 }
 
 #endif

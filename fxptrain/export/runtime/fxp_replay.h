@@ -14,7 +14,7 @@
 #include "fxp.h"
 
 #if FXP_TRAINING
-#if FXP_REPLAY
+#if FXP_REPLAY > 0
 
 #ifdef __cplusplus
 extern "C" {
@@ -46,7 +46,8 @@ fxp_status fxp_adapt_add_raw(fxp_model *model, fxp_ring *ring, const fxp_value *
 fxp_result fxp_adapt_step(fxp_model *model, const fxp_ring *ring, int32_t replays, fxp_multiplier rate);
 
 /* The ring as FXP_RING_SAVED_BYTES bytes of a storage, from byte 0 on, the same on every machine. The model's state is
- * saved by itself (fxp_state_write, fxp_state_keep). Where reading returns anything but FXP_OK, the ring is as it was. */
+ * saved by itself (fxp_state_write, fxp_state_keep). Where reading returns anything but FXP_OK, the ring
+ * is as it was, or empty where a storage fails whose bytes were good a moment before. */
 fxp_status fxp_adapt_write(const fxp_ring *ring, const fxp_storage *storage);
 fxp_status fxp_adapt_read(fxp_ring *ring, const fxp_storage *storage);
 

@@ -59,7 +59,7 @@ void fxp_step_gradient(fxp_step *step, int32_t i, uint64_t *peaks);
 /* The stage from which on all samples of the batch ran. */
 static inline int32_t fxp_first_run(const fxp_model *model)
 {
-#if FXP_REPLAY
+#if FXP_REPLAY > 0
     return model->first;
 #else
     (void)model;

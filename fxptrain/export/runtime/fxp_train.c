@@ -119,7 +119,7 @@ void fxp_step_add(fxp_model *model, int32_t first, fxp_goal goal)
         model->seen[i].saturated = 0;
         model->seen[i].largest = 0;
     }
-#if FXP_REPLAY
+#if FXP_REPLAY > 0
     model->first = ((model->pending == 0) || (first > model->first)) ? first : model->first;
 #endif
     fxp_goal_keep(model, model->pending, goal);

@@ -13,6 +13,7 @@ static fxp_model model, never;
 static uint64_t arena[FXP_ARENA_WORDS];
 static fxp_ring ring, before;
 static fxp_input inputs[FXP_INPUTS];
+static int32_t reads;
 static uint8_t memory[FXP_RING_SAVED_BYTES + 1u];
 
 static fxp_status read_memory(void *context, uint32_t at, uint8_t *bytes, uint32_t count)
@@ -40,6 +41,12 @@ static fxp_status fail_read(void *context, uint32_t at, uint8_t *bytes, uint32_t
     return (at > 50u) ? 17 : read_memory(context, at, bytes, count);
 }
 
+static fxp_status fail_later(void *context, uint32_t at, uint8_t *bytes, uint32_t count)
+{
+    reads++;
+    return (reads > 1 + (int32_t)(FXP_RING_SAVED_BYTES / 64u)) ? 17 : read_memory(context, at, bytes, count);
+}
+
 static fxp_status fail_write(void *context, uint32_t at, const uint8_t *bytes, uint32_t count)
 {
     return (at > 50u) ? 17 : write_memory(context, at, bytes, count);
@@ -56,6 +63,7 @@ int main(void)
     static const fxp_multiplier none = {-1, 0};
     static const fxp_storage good = {NULL, read_memory, write_memory, NULL, 0};
     static const fxp_storage bad = {NULL, fail_read, fail_write, NULL, 0};
+    static const fxp_storage later = {NULL, fail_later, NULL, NULL, 0};
     static const fxp_storage nothing = {NULL, NULL, NULL, NULL, 0};
     uint32_t i;
     int32_t n;
@@ -109,5 +117,9 @@ int main(void)
     CHECK(memcmp(ring.latents, before.latents, sizeof ring.latents) == 0)
     CHECK(memcmp(ring.groups, before.groups, sizeof ring.groups) == 0)
     CHECK(memcmp(ring.offered, before.offered, sizeof ring.offered) == 0)
+    CHECK(fxp_adapt_read(&ring, &later) == FXP_STORAGE)
+    CHECK(fxp_adapt_step(&model, &ring, 1, rate).status == FXP_NOTHING)
+    CHECK(fxp_adapt_add(&model, &ring, inputs, 1) == FXP_OK)
+    CHECK(fxp_adapt_step(&model, &ring, 1, rate).samples == 2)
     return 0;
 }
