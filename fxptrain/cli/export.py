@@ -110,8 +110,9 @@ def verify(directory: Path, data: str | None, cflags: str, as_json: bool, **give
 @click.argument("directory", type=click.Path(path_type=Path))
 @click.argument("state", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), required=True, metavar="RUN", help="Run directory to make.")
+@click.option("--ring", type=click.Path(path_type=Path), metavar="FILE", help="The ring that the board saved, too.")
 @json_option
-def readback(directory: Path, state: Path, out: Path, as_json: bool) -> None:
+def readback(directory: Path, state: Path, out: Path, ring: Path | None, as_json: bool) -> None:
     """Make a run of STATE, a file with the bytes that a board saved, whose program was built from the export DIRECTORY.
 
     A dump of memory with two slots will do: the newest whole state in it counts. Evaluate the run, predict with it,
@@ -119,7 +120,7 @@ def readback(directory: Path, state: Path, out: Path, as_json: bool) -> None:
     """
     from fxptrain.export.readback import read_back
 
-    made = read_back(directory, state, out)
+    made = read_back(directory, state, out, ring)
     text = f"{made['recipe']} after {made['step']:,} steps in {made['run']}, weights {made['weights_sha256'][:12]}"
     click.echo(json.dumps(made) if as_json else text)
 

@@ -8,6 +8,10 @@ from __future__ import annotations
 import struct
 import zlib
 
+import numpy as np
+
+from fxptrain.errors import CheckpointError
+from fxptrain.nn.model import Model
 from fxptrain.nn.replay import Ring
 
 MAGIC, VERSION = 0x52505846, 1
@@ -35,3 +39,26 @@ def encode(ring: Ring, mark: int) -> bytes:
         parts.append(array.astype(array.dtype.newbyteorder("<")).tobytes())
     body = b"".join(parts)
     return body + _CRC.pack(zlib.crc32(body))
+
+
+def decode(model: Model, ring: Ring, mark: int, data: bytes) -> Ring:
+    """The ring that a board saved, whose program began with `ring` of a model.
+
+    Raises
+    ------
+    CheckpointError
+        If the bytes are none, are damaged, or another model's.
+    """
+    size = saved_bytes(ring)
+    if len(data) < _HEAD.size or _HEAD.unpack_from(data)[0] != MAGIC:
+        raise CheckpointError(f"The {len(data)} bytes are no saved ring: they do not begin with FXPR.")
+    if _HEAD.unpack_from(data)[1:] != (VERSION, size, mark):
+        raise CheckpointError("The saved ring is another model's. Take the export that the board was built from.")
+    if len(data) < size or _CRC.unpack_from(data, size - _CRC.size)[0] != zlib.crc32(data[: size - _CRC.size]):
+        raise CheckpointError(f"The saved ring is damaged: its {size} bytes do not have their checksum.")
+    arrays, at = {}, _HEAD.size
+    for name, array in (("offered", ring.offered), ("groups", ring.groups), ("latents", ring.latents)):
+        stored = np.frombuffer(data, array.dtype.newbyteorder("<"), array.size, at)
+        arrays[f"ring.{name}"] = stored.reshape(array.shape).astype(array.dtype)
+        at += array.nbytes
+    return Ring.restored(model, ring.numbers(), arrays)

@@ -9,16 +9,20 @@ import pytest
 
 from fxptrain import Adapting, adapt, train
 from fxptrain.cli.main import main
-from fxptrain.errors import RecipeError
-from fxptrain.export.c99 import network_of
+from fxptrain.errors import CheckpointError, RecipeError
+from fxptrain.export.c99 import export_c, network_of
 from fxptrain.export.layers import Network
+from fxptrain.export.readback import read_back
 from fxptrain.export.ring import encode, ring_bytes, saved_bytes
-from fxptrain.export.source import Options
+from fxptrain.export.source import Options, read_source
+from fxptrain.export.state import encode as encode_state
+from fxptrain.export.state import fingerprint
 from fxptrain.nn.engine import inference
 from fxptrain.nn.model import Model
 from fxptrain.nn.replay import Ring, chosen
 from fxptrain.nn.tuning import train_last
 from fxptrain.recipe import load_recipe
+from fxptrain.run.evaluation import load_run
 from tests.export.compiled import COMPILERS, judge
 from tests.export.programs import build, run, write_c
 from tests.export.recipes import run_of, small_recipe
@@ -113,6 +117,36 @@ def test_nothing_is_linked_where_it_is_not_used(tmp_path: Path) -> None:
     source.write_text('#include "fxp.h"\nint main(void) { fxp_model m; return (int)fxp_steps(&m) ? 0 : 1; }\n')
     subprocess.run([*command, "-I", ring, source, *ring.glob("*.c"), "-o", program], check=True)
     assert not any("adapt_" in name or "_ring" in name for name in symbols([program], "TtRrDdBb"))
+
+
+def test_a_boards_ring_comes_back(tmp_path: Path) -> None:
+    """With its state, as a run whose ring it is; damaged or foreign bytes are refused in one line."""
+    train(small_recipe(training__epochs=1), data=small_data(), out=tmp_path / "run", threads=1)
+    made = adapt(
+        tmp_path / "run", small_data(), old=small_data(), out=tmp_path / "a", asked=Adapting(replay=12), threads=1
+    )
+    export_c(made, tmp_path / "c", Options(training=True, replay=True))
+    net = network_of(*read_source(tmp_path / "c"))
+    mark, ring = fingerprint(net), made.ring
+    assert ring is not None
+    (tmp_path / "state").write_bytes(encode_state(net, mark))
+    ring.offer(ring.latents[3].copy(), 2, new=True)
+    data = encode(ring, mark)
+    (tmp_path / "ring").write_bytes(data)
+    read_back(tmp_path / "c", tmp_path / "state", tmp_path / "b", tmp_path / "ring")
+    found = load_run(tmp_path / "b").ring
+    assert found is not None
+    assert all(np.array_equal(array, ring.arrays()[name]) for name, array in found.arrays().items())
+    read_back(tmp_path / "c", tmp_path / "state", tmp_path / "d")
+    assert load_run(tmp_path / "d").ring is not None
+    for wrong, told in (
+        (data[:9], "no saved ring"), (data[1:], "no saved ring"), (data[:-1], "damaged"),
+        (encode(ring, mark + 1), "another model's"), (data[:-1] + bytes([data[-1] ^ 1]), "damaged"),
+    ):  # fmt: skip
+        (tmp_path / "ring").write_bytes(wrong)
+        with pytest.raises(CheckpointError, match=told):
+            read_back(tmp_path / "c", tmp_path / "state", tmp_path / "e", tmp_path / "ring")
+    assert not (tmp_path / "e").exists()
 
 
 def test_bytes() -> None:
