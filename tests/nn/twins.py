@@ -1,6 +1,9 @@
 """The oracle's copy of a model, made from its specification and its initial integers; and their comparison."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +17,18 @@ LOSSES = {
     ("cross-entropy", True): naive.integer_cross_entropy,
     ("squared-error", True): naive.integer_squared_error,
     ("squared-error", False): naive.integer_squared_distance,
+    ("binary-cross-entropy", False): naive.integer_binary_cross_entropy,
 }
+
+
+def loss_of(spec: s.ModelSpec) -> Callable[[Sequence[int], int, Any], tuple[list[int], int, int]]:
+    """The oracle's loss, with what the model says of it."""
+    options: dict[str, Any] = {}
+    if spec.label_smoothing is not None:
+        options["smoothing"] = round(spec.label_smoothing * 2**16)
+    if isinstance(spec.class_weights, tuple):
+        options["weights"] = [round(weight * 2**12) for weight in spec.class_weights]
+    return partial(LOSSES[spec.loss, spec.target == "class"], **options)
 
 
 def form_of(form: TensorFormat) -> naive.Form:
@@ -151,7 +165,8 @@ def twin_of(model: Model) -> naive.NaiveModel:
         input_bits=model.input_form.format.total_bits,
         error_bits=model.formats.error_bits,
         layers=len(model.spec.layers),
-        loss=LOSSES[model.spec.loss, model.spec.target == "class"],
+        loss=loss_of(model.spec),
+        of_labels=model.spec.target == "labels",
         seed=model.seed,
         saturation_mask=optimizer.saturation_mask,
         forward_stochastic=optimizer.forward_rounding == "stochastic",
