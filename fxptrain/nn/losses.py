@@ -21,6 +21,7 @@ from fxptrain.kernels.loss import FRACTION, PROBABILITY, SMOOTHING, WEIGHT
 from fxptrain.nn.spec import ModelSpec
 
 MAX_WEIGHT = 1024  # of a class
+NO_WEIGHTS = np.empty(0, np.int64)
 LOG_BOUND = 32 << FRACTION  # of the logarithm in the cross-entropy of up to 2**32 classes
 
 Targets = npt.NDArray[Any]
@@ -70,7 +71,7 @@ class LossRule(ABC):
 
     @property
     def _weights(self) -> npt.NDArray[np.int64]:
-        return np.array(self.weights, np.int64)
+        return np.array(self.weights, np.int64) if self.weights else NO_WEIGHTS
 
     @property
     def added_frac(self) -> int:
