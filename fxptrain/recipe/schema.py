@@ -206,10 +206,11 @@ def _plain(value: Any) -> Any:
     return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
 
 
+_IMAGES = (2, 4), ("same",), 'one number, two (height, width), four (top, left, bottom, right) or "same"'
+_SERIES = (2,), ("same", "causal"), 'one number, two (before, after), "same" or "causal"'
 _PADDINGS: dict[Any, tuple[tuple[int, ...], tuple[str, ...], str]] = {  # lists of which lengths, which words
-    Padding: ((2, 4), ("same",), 'one number, two (height, width), four (top, left, bottom, right) or "same"'),
-    SeriesPadding: ((2,), ("same", "causal"), 'one number, two (before, after), "same" or "causal"'),
-}
+    Padding: _IMAGES, Padding | None: _IMAGES, SeriesPadding: _SERIES, SeriesPadding | None: _SERIES,
+}  # fmt: skip
 
 
 def _paired(kind: type[LayerSpec]) -> Callable[[Any], Any]:
@@ -225,7 +226,7 @@ def _paired(kind: type[LayerSpec]) -> Callable[[Any], Any]:
         if not isinstance(table, dict):
             return table
         for name, (lengths, words, told) in paddings.items():
-            sides = table.get(name, 0)
+            sides = table.get(name) or 0
             some = isinstance(sides, list | tuple) and len(sides) in lengths
             if not some and type(sides) is not int and sides not in words:
                 raise ValueError(f"A layer's `{name}` (={shown(sides)}) must be {told}")
@@ -320,9 +321,9 @@ class Recipe(BaseModel):
             "`training.sampling` (='balanced') is for classes: set `model.target` to 'class'": (
                 self.training.sampling is not None and self.model.target != "class"
             ),
-            "`schedule.type` (='plateau') watches the validation split: set `data.validation` above 0": (
             "`training.sampling` and `model.class_weights` are both 'balanced', which would count rare classes twice: "
             "leave one out": self.training.sampling is not None and self.model.class_weights == "balanced",
+            "`schedule.type` (='plateau') watches the validation split: set `data.validation` above 0": (
                 self.schedule.type == "plateau" and not watched
             ),
             "`early_stopping` watches the validation split: set `data.validation` above 0": (

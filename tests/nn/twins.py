@@ -93,12 +93,18 @@ class Structure:
                 self.last[before] = number
         elif activation is not None and self._takes_activation(before, activation):
             self._hand_on(before, number)
-        elif layer.type == "maxpool2d" and layer.stride in (None, layer.size) and self._takes_pool(before):
+        elif layer.type == "maxpool2d" and self._is_plain(layer) and self._takes_pool(before):
             self.stages[before].max_pool = (layer.size, layer.size)
             self._hand_on(before, number)
         else:
             self.owner[number], self.last[len(self.stages)] = len(self.stages), number
             self.stages.append(self._stage(number, layer, owners, activation, options))
+
+    @staticmethod
+    def _is_plain(layer: s.MaxPool2d) -> bool:
+        """Whether windows lie side by side, and none reaches beyond the image."""
+        beyond = layer.ceil_mode or layer.padding not in (None, (0, 0), (0, 0, 0, 0))
+        return layer.stride in (None, layer.size) and not beyond
 
     def _hand_on(self, stage: int, number: int) -> None:
         self.owner[number] = stage
@@ -124,7 +130,8 @@ class Structure:
         if not self._open(stage) or self.layers[self.last[stage]].type == "flatten":
             return False
         pool = self.stages[stage].max_pool
-        return self.stages[stage].op in ("conv2d", "depthwise-conv2d") and (pool is None or pool[0] == (1, 1))
+        convolves = self.stages[stage].op in ("conv2d", "conv2d-transpose", "depthwise-conv2d")
+        return convolves and (pool is None or pool[0] == (1, 1))
 
     def _handed_on(self, stage: int) -> naive.Form:
         return self.input_form if stage < 0 else self.stages[stage].form
@@ -135,7 +142,9 @@ class Structure:
             return naive.Stage("add", number, form, activation=activation, inputs=owners)
         if layer.type == "maxpool2d" or activation is not None:
             form = self._handed_on(owners[0])
-            pool = (layer.size, layer.stride or layer.size) if activation is None else None
+            pool = None
+            if activation is None:
+                pool = layer.size, layer.stride or layer.size, layer.padding, layer.ceil_mode
             return naive.Stage(
                 "identity", number, form, max_pool=pool, activation=activation or naive.IDENTITY, inputs=owners
             )
