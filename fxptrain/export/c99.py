@@ -51,7 +51,8 @@ def network_of(run: Run, options: Options, who: str = RUNTIME) -> Network:
     model = training_less(
         run.model, freeze=options.freeze, last=options.train_last, bias_only=options.train_bias_only
     )  # fmt: skip
-    return Network(model, training=True, batch=options.batch, packed=options.packed, who=who)
+    scales = run.inputs.values() or ()
+    return Network(model, training=True, batch=options.batch, packed=options.packed, who=who, scales=scales)
 
 
 def remove_older(folder: Path, kept: Iterable[str]) -> None:

@@ -350,6 +350,31 @@ def test_slopes_that_go_up_are_refused(tmp_path: Path) -> None:
         import_onnx(path, data_for((8, 9, 2)), tmp_path / "out")
 
 
+@pytest.mark.parametrize("target", ["input", "values"])
+def test_a_model_of_vectors(target: str, tmp_path: Path) -> None:
+    """It is judged by squared errors, and goes on by them."""
+    file, rng = File((12,)), np.random.default_rng(3)
+    for weights in (rng.standard_normal((12, 5)) / 4, rng.standard_normal((5, 12)) / 4):  # outputs as wide as targets
+        file.add("MatMul", file.constant(weights)).add("Relu" if weights.shape[0] == 12 else "Identity")
+    x = rng.standard_normal((200, 12), np.float32)
+    y = x if target == "input" else rng.standard_normal((200, 12), np.float32)
+    data = {"x_train": x[:100], "x_test": x[100:], "y_train": y[:100], "y_test": y[100:]}
+    if target == "input":
+        data |= {"y_train": np.zeros(100, np.int64), "y_test": np.zeros(100, np.int64)}
+    path = file.save(tmp_path / "some.onnx")
+    expected = session(file.model().SerializeToString()).run(None, {"input": x[100:]})[0]
+    bits = {f"formats.{part}_bits": 16 for part in ("param", "activation", "error")}
+    options = {"model.target": target, "model.loss": "squared-error", "schedule.lr": 0.001} | bits
+    made = import_onnx(path, data, tmp_path / "run", Request(options, threads=1))
+    assert made["float_mse"] == pytest.approx(np.mean((expected - y[100:]) ** 2))
+    assert made["test_mse"] == pytest.approx(made["float_mse"], rel=1e-3)
+    assert made["largest_difference"] < 0.005
+    run = load_run(tmp_path / "run")
+    assert np.abs(run.targets.real(predict(run, x[100:])) - expected).max() == pytest.approx(made["largest_difference"])
+    result = train(run.recipe, data=data, out=tmp_path / "run", resume=True)
+    assert evaluate(result, data).regression.mse < made["test_mse"]
+
+
 def test_a_run_goes_on(tmp_path: Path) -> None:
     """It is trained further where it stands, by any method, and gives the same bits again."""
     path = FILES["flatten"]().save(tmp_path / "some.onnx")

@@ -129,7 +129,8 @@ typedef struct {
 } fxp_storage;
 
 /* One state from byte 0 on, without a buffer for all of it. Writing does not erase; reading goes over the bytes twice,
- * to check and to load. */
+ * to check and to load: where they could be read and were good the first time only, the model is not ready any more and
+ * goes through fxp_init again. */
 fxp_status fxp_state_write(const fxp_model *model, const fxp_storage *storage);
 fxp_status fxp_state_read(fxp_model *model, const fxp_storage *storage);
 
