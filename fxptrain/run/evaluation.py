@@ -9,7 +9,7 @@ import logging
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +87,7 @@ class Run:
         return f"{self.recipe.name!r}, {self.progress['epoch']} epochs, {self.progress['step']:,} steps{place}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Evaluation:
     """Loss (mean, natural-log units) of a model on samples, and how right it is.
 
@@ -109,9 +109,14 @@ class Evaluation:
     loss: float
     samples: int
     seconds: float
-    classification: Classification | None = field(default=None, repr=False)
+    classification: Classification | None = None
     regression: Regression | None = None
     anomalies: Anomalies | None = None
+
+    def __repr__(self) -> str:
+        """How many samples, and the few figures."""
+        told = ", ".join(f"{name}={value}" for name, value in self.metrics().items())
+        return f"Evaluation({self.samples:,} samples: {told})"
 
     @property
     def accuracy(self) -> float | None:

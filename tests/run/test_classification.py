@@ -173,6 +173,7 @@ def test_labels_from_an_archive(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert summary["test_micro_f1"] == run.summary["test_micro_f1"]
     assert main(["evaluate", str(out)]) == 0
     assert "precision" in capsys.readouterr().out
+    assert f"micro_f1={run.summary['test_micro_f1']}" in repr(fxptrain.evaluate(out))
     facts, lines = answers(load_run(out), [[3, 3, -3, -3, 0], [-3, -3, 3, 3, 0]])
     assert (lines, facts["labels"]) == (["a,b", "c"], [[True, True, False], [False, False, True]])
     assert main(["report", str(out)]) == 0
