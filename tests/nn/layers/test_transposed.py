@@ -78,7 +78,7 @@ def test_in_onnx(bits: int) -> None:
     ("options", "message"),
     [
         ({"channels": 0}, r"`channels` \(=0\) must be positive"),
-        ({"stride": (0, 1)}, "kernel .2, 2., stride .1, 1. and dilation .1, 1. must be positive"),
+        ({"stride": (0, 1)}, "kernel .2, 2., stride .0, 1. and dilation .1, 1. must be positive"),
         ({"padding": (2, 0)}, r"`padding` \(=\[2, 0, 2, 0\]\) must be 0 to below the window's extent .2, 2."),
         ({"output_padding": (1, 0)}, r"`output_padding` \(=\[1, 0\]\) must be 0 to below the stride or the dilation"),
         (
