@@ -55,8 +55,11 @@ def fingerprint(net: Network) -> int:
     trained = [layer.stage.trains for layer in net.layers]
     partly = trained if any(layer.stage.parameter_shapes.keys() - layer.stage.trains for layer in net.layers) else 0
     facts = [shape, widths, net.value.frac_bits, net.scales, partly, net.model.seed, net.model.spec.loss]
-    if net.model.loss.of_vectors:
+    loss = net.model.loss
+    if loss.of_vectors:
         facts.append(net.model.spec.target)
+    if loss.smoothing or loss.weights:
+        facts.append([loss.smoothing, loss.weights])
     if not net.model.graph.is_chain:
         facts.append([layer.stage.inputs for layer in net.layers])
     crc = zlib.crc32(json.dumps(facts).encode())

@@ -93,6 +93,24 @@ def resized(to: tuple[int, int] | None = None) -> File:
     return pointwise(file.add("Resize", "", *told, **way).conv(3, 3, 2).add("Relu"), 3)
 
 
+def decoder(**given: object) -> File:
+    """A transposed convolution of what a convolution has made smaller."""
+    file = image().conv(2, 3, 3, strides=[2, 2]).add("Relu").transposed(3, 3, 3, strides=[2, 2], **given)
+    return pointwise(file.add("Relu").conv(3, 3, 3).add("Relu"), 3)
+
+
+FILES |= {
+    "padded pools": lambda: pointwise(
+        image()
+        .conv(2, 3, 3)
+        .add("MaxPool", kernel_shape=[3, 2], strides=[2, 1], pads=[1, 1, 0, 0])
+        .conv(3, 3, 1)
+        .add("AveragePool", kernel_shape=[2, 3], strides=[2, 2], pads=[0, 1, 1, 1], ceil_mode=1),
+        3,
+    ),
+    "transposed": decoder,
+    "transposed and cut": lambda: decoder(pads=[1, 0, 0, 2], output_padding=[1, 0], dilations=[1, 2]),
+}
 FILES |= {"leaky": lambda: leaky(alpha=0.25)}
 FILES |= {"clipped": clipped, "bounded below": lambda: clipped(high=np.inf)}
 FILES |= {

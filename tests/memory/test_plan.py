@@ -124,6 +124,16 @@ def test_every_byte_once(lean: bool) -> None:
     assert found.by_kind["parameters"] == found.by_kind["momentum"] == 184_490
 
 
+def test_labels_and_weights_of_classes() -> None:
+    """Goals of every output, and the weights, are on the plan, too."""
+    recipe = small_recipe()
+    outputs = recipe.model.layers[-1].features
+    goals = {"target": "labels", "loss": "binary-cross-entropy", "class_weights": (2.0,) * outputs}
+    own = setting(recipe, model=replace(recipe.model, **goals), batch_size=8)
+    assert measure(own).total == plan(own).total
+    assert plan(own).total > plan(replace(own, model=recipe.model)).total + 8 * outputs
+
+
 def test_kinds_and_layers_by_hand() -> None:
     """Sums of parts."""
     found = MemoryPlan((Part("a", "saved", 3), Part("a", "error", 4), Part("b", "saved", 5)))
