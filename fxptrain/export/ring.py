@@ -23,7 +23,7 @@ _CRC = struct.Struct("<I")
 def ring_bytes(ring: Ring) -> int:
     """``sizeof(fxp_ring)``: its fields, each where its type may lie."""
     size = ring.latents.itemsize
-    before = -(-(ring.offered.nbytes + ring.groups.nbytes) // size) * size
+    before = -(-(WORD + ring.offered.nbytes + ring.groups.nbytes) // size) * size  # an identity first
     return -(-(before + ring.latents.nbytes) // WORD) * WORD
 
 

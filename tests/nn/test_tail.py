@@ -16,13 +16,22 @@ from fxptrain.nn.model import Model
 from fxptrain.nn.replay import Ring
 from fxptrain.nn.tail import behind, latent_of
 from fxptrain.nn.tuning import train_last
-from tests.nn.test_tuning import CHAIN, SKIP
+from tests.nn.test_tuning import CHAIN, SKIP, conv
 
 RATE = Multiplier.from_real(0.05)
 LATENTS = {("chain", 1): 2, ("chain", 2): 1, ("chain", 3): 0, ("chain", 4): INPUT} | {
     ("skip", 1): 4, ("skip", 2): 0, ("skip", 3): 0, ("skip", 4): INPUT,
 }  # fmt: skip
 DROPPING = replace(CHAIN, layers=(*CHAIN.layers[:-1], s.Dropout(rate=0.5), CHAIN.layers[-1]))
+
+NORMED = s.ModelSpec(
+    name="normed",
+    input_shape=(6, 6, 2),
+    layers=(
+        conv(4, bias=False), s.BatchNorm(), s.ReLU(), conv(3, bias=False), s.BatchNorm(), s.ReLU(), s.GlobalAvgPool(),
+        s.Linear(features=4),
+    ),
+)  # fmt: skip
 
 
 def built(spec: s.ModelSpec, count: int, **formats: object) -> Model:
@@ -37,7 +46,7 @@ def samples(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     return rng.integers(0, 256, (count, 6, 6, 2), np.uint8), rng.integers(0, 4, count).astype(np.int32)
 
 
-@pytest.mark.parametrize("spec", [CHAIN, SKIP, DROPPING], ids=["chain", "skip", "dropout"])
+@pytest.mark.parametrize("spec", [CHAIN, SKIP, DROPPING, NORMED], ids=["chain", "skip", "dropout", "normed"])
 @pytest.mark.parametrize("count", [1, 2, 3, 4])
 def test_a_tail_trains_as_the_whole_does(spec: s.ModelSpec, count: int) -> None:
     """Seven steps on latents give the state of seven steps on inputs: parameters, momentum, formats, error scales."""

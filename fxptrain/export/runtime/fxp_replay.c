@@ -19,6 +19,11 @@ enum { FXP_NO_PLACE = -1 };
 /* The plan counts what a compiler makes of it. */
 typedef char fxp_ring_has_its_bytes[(sizeof(fxp_ring) == FXP_RING_BYTES) ? 1 : -1];
 
+static int32_t ready(const fxp_ring *ring)
+{
+    return ring->identity == FXP_IDENTITY;
+}
+
 /* A number 0 to count - 1 from a draw. */
 static uint32_t below(uint32_t word, uint32_t count)
 {
@@ -42,14 +47,16 @@ static int32_t taken(const fxp_ring *ring)
     return (sum < FXP_REPLAY) ? (int32_t)sum : FXP_REPLAY;
 }
 
-/* How many of the places taken a group has. */
-static int32_t kept(const fxp_ring *ring, int32_t held, int32_t group)
+/* How many of the places taken each group has. */
+static void count_places(const fxp_ring *ring, int32_t held, int32_t kept[FXP_GROUPS])
 {
-    int32_t place, count = 0;
-    for (place = 0; place < held; place++) {
-        count += (ring->groups[place] == group) ? 1 : 0;
+    int32_t i;
+    for (i = 0; i < FXP_GROUPS; i++) {
+        kept[i] = 0;
     }
-    return count;
+    for (i = 0; i < held; i++) {
+        kept[ring->groups[i]]++;
+    }
 }
 
 /* The place of a group's sample by its number, in the order of places. */
@@ -67,16 +74,12 @@ static int32_t place_of(const fxp_ring *ring, int32_t held, int32_t group, int32
     return FXP_NO_PLACE;
 }
 
-/* The first group with the most places, of a ring that is full. */
-static int32_t largest(const fxp_ring *ring)
+/* The first group with the most places. */
+static int32_t largest(const int32_t kept[FXP_GROUPS])
 {
-    int32_t group, best = 0, most = 0;
-    for (group = 0; group < FXP_GROUPS; group++) {
-        const int32_t count = kept(ring, FXP_REPLAY, group);
-        if (count > most) {
-            best = group;
-            most = count;
-        }
+    int32_t group, best = 0;
+    for (group = 1; group < FXP_GROUPS; group++) {
+        best = (kept[group] > kept[best]) ? group : best;
     }
     return best;
 }
@@ -90,14 +93,19 @@ static int32_t place_for(fxp_ring *ring, int32_t group)
     if (before < FXP_REPLAY) {
         place = (int32_t)before;
     } else {
-        const int32_t other = largest(ring), own = kept(ring, FXP_REPLAY, group), most = kept(ring, FXP_REPLAY, other);
         fxp_draws draws = fxp_draws_at(fxp_stream(FXP_REPLAY_LAYER, FXP_SITE_RING), (uint32_t)(before & UINT32_MAX));
         const uint32_t word = fxp_draw(&draws, 0);
-        if (own + 1 < most) {
-            place = place_of(ring, FXP_REPLAY, other, (int32_t)below(word, (uint32_t)most));
+        int32_t kept[FXP_GROUPS], other;
+        count_places(ring, FXP_REPLAY, kept);
+        other = largest(kept);
+        if (kept[group] + 1 < kept[other]) {
+            place = place_of(ring, FXP_REPLAY, other, (int32_t)below(word, (uint32_t)kept[other]));
         } else {
             const uint32_t number = below(word, ring->offered[group]);
-            place = (number < (uint32_t)own) ? place_of(ring, FXP_REPLAY, group, (int32_t)number) : FXP_NO_PLACE;
+            place = FXP_NO_PLACE;
+            if (number < (uint32_t)kept[group]) {
+                place = place_of(ring, FXP_REPLAY, group, (int32_t)number);
+            }
         }
     }
     if (place != FXP_NO_PLACE) {
@@ -106,25 +114,25 @@ static int32_t place_for(fxp_ring *ring, int32_t group)
     return place;
 }
 
-/* The place that replay `number` of this step takes. */
-static int32_t drawn(const fxp_model *model, const fxp_ring *ring, int32_t held, int32_t number)
+/* The place that replay `number` of this step takes, of a ring whose groups have so many places. */
+static int32_t drawn(const fxp_model *model, const fxp_ring *ring, const int32_t kept[FXP_GROUPS], int32_t number)
 {
     fxp_draws draws = fxp_draws_at(fxp_stream(FXP_REPLAY_LAYER, FXP_SITE_REPLAY), model->step);
     int32_t group, there = 0, chosen = 0;
     fxp_draw_block(&draws, (uint32_t)number);
     for (group = 0; group < FXP_GROUPS; group++) {
-        there += (kept(ring, held, group) > 0) ? 1 : 0;
+        there += (kept[group] > 0) ? 1 : 0;
     }
     there = (int32_t)below(draws.words[0], (uint32_t)there);
     for (group = 0; group < FXP_GROUPS; group++) {
-        if (kept(ring, held, group) > 0) {
+        if (kept[group] > 0) {
             if (there == 0) {
                 chosen = group;
             }
             there--;
         }
     }
-    return place_of(ring, held, chosen, (int32_t)below(draws.words[1], (uint32_t)kept(ring, held, chosen)));
+    return place_of(ring, taken(ring), chosen, (int32_t)below(draws.words[1], (uint32_t)kept[chosen]));
 }
 
 fxp_status fxp_adapt_begin(const fxp_model *model, fxp_ring *ring)
@@ -145,6 +153,7 @@ fxp_status fxp_adapt_begin(const fxp_model *model, fxp_ring *ring)
     for (i = 0; i < FXP_REPLAY * FXP_LATENT_VALUES; i++) {
         ring->latents[i] = fxp_ring_latents[i];
     }
+    ring->identity = FXP_IDENTITY;
     return FXP_OK;
 }
 
@@ -153,7 +162,7 @@ static fxp_status add(fxp_model *model, fxp_ring *ring, fxp_inputs inputs, fxp_g
     const fxp_status status = fxp_goal_status(goal);
     const size_t size = FXP_LATENT_VALUES * sizeof(fxp_value);
     int32_t i;
-    if (!fxp_ready(model)) {
+    if (!fxp_ready(model) || ((ring != NULL) && !ready(ring))) {
         return FXP_NOT_READY;
     }
     if ((inputs.given == NULL) && (inputs.raw == NULL)) {
@@ -195,13 +204,17 @@ fxp_result fxp_adapt_step(fxp_model *model, const fxp_ring *ring, int32_t replay
 {
     const size_t size = FXP_LATENT_VALUES * sizeof(fxp_value);
     fxp_result refused = {0, 0, 0, 0, 0, FXP_OK};
-    int32_t held, i;
+    int32_t kept[FXP_GROUPS], held, i;
     if (!fxp_ready(model)) {
         refused.status = FXP_NOT_READY;
         return refused;
     }
     if ((ring == NULL) || (replays < 0)) {
         refused.status = FXP_BAD_ARGUMENT;
+        return refused;
+    }
+    if (!ready(ring)) {
+        refused.status = FXP_NOT_READY;
         return refused;
     }
     if (replays > FXP_BATCH - model->pending) {
@@ -213,8 +226,9 @@ fxp_result fxp_adapt_step(fxp_model *model, const fxp_ring *ring, int32_t replay
         return refused;
     }
     held = taken(ring);
+    count_places(ring, held, kept);
     for (i = 0; (i < replays) && (held > 0); i++) {
-        const int32_t place = drawn(model, ring, held, i);
+        const int32_t place = drawn(model, ring, kept, i);
         memcpy(fxp_y_of(model, FXP_LATENT, model->pending), &ring->latents[place * FXP_LATENT_VALUES], size);
         fxp_step_add(model, FXP_LATENT + 1, (fxp_goal)(ring->groups[place] % FXP_OUTPUTS));
     }
@@ -227,6 +241,9 @@ fxp_status fxp_adapt_write(const fxp_ring *ring, const fxp_storage *storage)
     int32_t i;
     if ((ring == NULL) || (storage == NULL) || (storage->write == NULL)) {
         return FXP_BAD_ARGUMENT;
+    }
+    if (!ready(ring)) {
+        return FXP_NOT_READY;
     }
     fxp_bytes_start(&bytes, storage, 0);
     fxp_put(&bytes, FXP_RING_MAGIC, 4);
@@ -299,9 +316,8 @@ fxp_status fxp_adapt_read(fxp_ring *ring, const fxp_storage *storage)
     status = take(storage, NULL);
     if (status == FXP_OK) {
         status = take(storage, ring);
-        if (status != FXP_OK) { /* the bytes were good a moment ago: some of them are loaded */
-            memset(ring->offered, 0, sizeof ring->offered);
-        }
+        /* the bytes were good a moment ago; where they are not now, some of them are loaded */
+        ring->identity = (status == FXP_OK) ? FXP_IDENTITY : ~FXP_IDENTITY;
     }
     return status;
 }

@@ -24,6 +24,7 @@ extern "C" {
 
 /* A ring in use, FXP_RING_BYTES bytes of the caller's. Its fields are the runtime's own. */
 typedef struct {
+    uint32_t identity; /* FXP_IDENTITY after fxp_adapt_begin or fxp_adapt_read */
     uint32_t offered[FXP_GROUPS]; /* samples of each group so far */
     uint16_t groups[FXP_REPLAY];
     fxp_value latents[FXP_REPLAY * FXP_LATENT_VALUES];
@@ -47,7 +48,7 @@ fxp_result fxp_adapt_step(fxp_model *model, const fxp_ring *ring, int32_t replay
 
 /* The ring as FXP_RING_SAVED_BYTES bytes of a storage, from byte 0 on, the same on every machine. The model's state is
  * saved by itself (fxp_state_write, fxp_state_keep). Where reading returns anything but FXP_OK, the ring
- * is as it was, or empty where a storage fails whose bytes were good a moment before. */
+ * is as it was; where a storage fails whose bytes were good a moment before, it is no ring any more (FXP_NOT_READY). */
 fxp_status fxp_adapt_write(const fxp_ring *ring, const fxp_storage *storage);
 fxp_status fxp_adapt_read(fxp_ring *ring, const fxp_storage *storage);
 
