@@ -9,9 +9,9 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import asdict, dataclass, is_dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, Final, Literal, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -48,6 +48,7 @@ from fxptrain.run.task import prepare
 from fxptrain.run.training import Callback, Loop, RunResult, State, begun, remembered
 
 Section = Mapping[str, Any]
+GROUPS: Final = "groups"  # name of the array of them, where it is given apart
 
 
 class Step(NamedTuple):
@@ -95,10 +96,15 @@ class Sequential:
         Of a sample: features, (h, w) or (h, w, c).
     name : str
         Of the model; messages and exports use it.
-    loss : {"cross-entropy", "squared-error"}
+    loss : {"cross-entropy", "squared-error", "binary-cross-entropy"}
         What training makes small.
-    target : {"class", "values", "input"}
-        What outputs are compared with: classes, vectors of real numbers or the inputs, see `ModelSpec`.
+    target : {"class", "labels", "values", "input"}
+        What outputs are compared with: classes, labels that a sample has or has not, vectors of real numbers or the
+        inputs, see `ModelSpec`.
+    class_weights : sequence of float or "balanced", optional
+        What a class or label counts, see `ModelSpec`.
+    label_smoothing : float, optional
+        Share that targets lose to the other classes, see `ModelSpec`.
     init : {"uniform", "kaiming", "xavier", "zero", "data"}
         How far initial weights reach, see `ModelSpec`.
     formats, optimizer, schedule, training, data, early_stopping, augmentation : mapping or dataclass, optional
@@ -134,6 +140,7 @@ class Sequential:
     def __init__(
         self, layers: Sequence[LayerSpec], *, input_shape: int | Sequence[int], name: str = "model",
         loss: Loss = "cross-entropy", target: Target = "class", init: Init = "kaiming",
+        class_weights: Sequence[float] | Literal["balanced"] | None = None, label_smoothing: float | None = None,
         formats: FormatSpec | Section | None = None, optimizer: OptimizerSpec | Section | None = None,
         schedule: ScheduleSpec | Section | None = None,
         training: TrainingSpec | Section | None = None, data: DataSpec | Section | None = None,
@@ -149,6 +156,7 @@ class Sequential:
         table["model"] = {
             "name": name, "input_shape": _shape(input_shape), "layers": [_table(layer) for layer in layers],
             "loss": loss, "target": target, "init": init,
+            "class_weights": class_weights, "label_smoothing": label_smoothing,
         }  # fmt: skip
         self._begin_with(make_recipe(table, "Sequential"))
         self._names_data = self.recipe.data.name != DataSpec().name or (isinstance(data, Mapping) and "name" in data)
@@ -292,7 +300,7 @@ class Sequential:
         test: tuple[Any, Any] | None = None, epochs: int | None = None, out: str | Path | None = None,
         resume: bool = False, callbacks: Sequence[Callback] = (), threads: int | None = None,
         progress: Callable[[Progress], None] | bool | None = None, lean: bool = False,
-        schedule: Schedule | None = None, start: Source | None = None,
+        schedule: Schedule | None = None, start: Source | None = None, groups: Any = None,
     ) -> RunResult:  # fmt: skip
         """Train, from where the model stands: a new one from its first weights, a fitted or loaded one from its own.
 
@@ -320,6 +328,9 @@ class Sequential:
         start : Run or path, optional
             Start from the weights, formats and scales of this run, not from where the model stands; see
             `fxptrain.train`.
+        groups : array_like (n,), optional
+            Where every sample of `x` is from, as texts or whole numbers: with `validation` a number, whole groups
+            validate, at most so many samples.
 
         Returns
         -------
@@ -333,7 +344,7 @@ class Sequential:
         """
         with self._begun(
             x, y, validation, test, epochs, out=out, resume=resume, threads=threads, progress=progress, lean=lean,
-            schedule=schedule, callbacks=callbacks, start=start,
+            schedule=schedule, callbacks=callbacks, start=start, groups=groups,
         ) as loop:  # fmt: skip
             self._loop = loop
             return loop.run()
@@ -341,6 +352,7 @@ class Sequential:
     def begin(
         self, x: Any = None, y: Any = None, *, validation: tuple[Any, Any] | int | None = None,
         epochs: int | None = None, threads: int | None = None, lean: bool = False, start: Source | None = None,
+        groups: Any = None,
     ) -> None:  # fmt: skip
         """Look at the training data, for a training loop of one's own: their scale, their classes, the schedule.
 
@@ -356,7 +368,8 @@ class Sequential:
                     loss, accuracy = model.step(inputs, labels)
                 print(model.end_epoch()["loss"])
         """
-        with self._begun(x, y, validation, None, epochs, threads=threads, lean=lean, start=start) as loop:
+        options: dict[str, Any] = {"threads": threads, "lean": lean, "start": start, "groups": groups}
+        with self._begun(x, y, validation, None, epochs, **options) as loop:
             self._loop = loop
 
     def batches(self) -> Iterator[tuple[npt.NDArray[Any], npt.NDArray[Any]]]:
@@ -386,7 +399,7 @@ class Sequential:
         values, _ = signature.numbers(signature.shaped(inputs, "`x`"), "`x`")
         rate = None if lr is None else Multiplier.from_real(lr)
         result = loop.train_on(loop.rule.raw(values), _labels(y, signature, len(values)), rate)
-        accuracy = None if signature.target != "class" else share(result.correct, result.samples) or 0.0
+        accuracy = None if not loop.model.loss.judges else share(result.correct, result.samples) or 0.0
         return Step(mean_loss(result.loss_sum, result.samples) or 0.0, accuracy)
 
     def end_epoch(self) -> dict[str, Any]:
@@ -405,7 +418,7 @@ class Sequential:
     def _begun(
         self, x: Any, y: Any, validation: tuple[Any, Any] | int | None, test: tuple[Any, Any] | None,
         epochs: int | None, *, out: str | Path | None = None, resume: bool = False, start: Source | None = None,
-        **options: Any,
+        groups: Any = None, **options: Any,
     ) -> AbstractContextManager[Loop]:  # fmt: skip
         """A training of this model, ready to run."""
         if x is None and not self._names_data:
@@ -420,14 +433,14 @@ class Sequential:
         elif self.has_seen_data and start is None:
             like, own = self.run.signature, self.run.recipe.data
             changes |= {f"data.{key}": getattr(own, key) for key in (*SCALE, *TARGET_SCALE)}
-            changes |= {"start": None}
+            changes |= {"start": None, "model.class_weights": self.run.recipe.model.class_weights}
         known = start.signature if like is None and start is not None else like
         columns = None if known is None else known.columns
         if isinstance(validation, int):
             changes["data.validation"] = validation
         pair = None if isinstance(validation, int) else validation
         recipe = self.recipe.changed(changes)
-        task = prepare(recipe, _data(x, y, pair, test, columns, reading_of(recipe)), like, start=start)
+        task = prepare(recipe, _data(x, y, pair, test, columns, reading_of(recipe), groups), like, start=start)
         fresh = resume or start is not None or not self.has_seen_data
         return begun(task, out=out, resume=resume, model=None if fresh else self.run.model, **options)
 
@@ -446,7 +459,7 @@ class Sequential:
         return evaluate(self.run, x if y is None else (x, y), threads=threads)
 
     def score(self, x: Any, y: Any = None) -> float:
-        """Share of right answers; of values R2, of which 1 is perfect and 0 no better than their mean."""
+        """Share of right answers, of labels: of samples with all right; of values R2: 1 is perfect, 0 their mean."""
         found = self.evaluate(x, y)
         of_values = found.regression.r2 if found.regression is not None else None
         return (found.accuracy if found.accuracy is not None else of_values) or 0.0
@@ -458,27 +471,33 @@ class Sequential:
     def predict(self, x: Any, *, threads: int | None = None) -> npt.NDArray[Any]:
         """Classes of samples: texts where the labels were texts, else numbers. Of vectors, float64 (n, outputs).
 
+        Of labels, int32 (n, labels), 1 for those that a sample has.
+
         Values are in their own units, inputs as the model reads them.
         """
         logits = self.logits(x, threads=threads)
+        if self.recipe.model.target == "labels":
+            return (logits > 0).astype(np.int32)
         if self.run.model.loss.of_vectors:
             return self.run.targets.real(logits)
         return self._named(logits.argmax(axis=1).astype(np.int32))
 
     def predict_proba(self, x: Any, *, threads: int | None = None) -> npt.NDArray[np.float64]:
-        """Probabilities (n, classes): the softmax of the outputs as real numbers.
+        """Probabilities (n, classes): the softmax of the outputs as real numbers, or of labels the sigmoid of each.
 
         Raises
         ------
         FxptrainError
-            If the model has learned no classes.
+            If the model has learned neither.
         """
-        if self.run.model.loss.of_vectors:
+        if not self.run.model.loss.judges:
             raise FxptrainError(
                 f"Model {self.name!r} has learned no classes, so there are no probabilities; `predict`."
             )
         logits = self.logits(x, threads=threads)
         real = np.ldexp(logits.astype(np.float64), -self.run.model.stages[-1].y_form.format.frac_bits)
+        if self.recipe.model.target == "labels":
+            return np.asarray(0.5 * (1 + np.tanh(real / 2)))
         powers = np.exp(real - real.max(axis=1, keepdims=True))
         found: npt.NDArray[np.float64] = powers / powers.sum(axis=1, keepdims=True)
         return found
@@ -571,7 +590,7 @@ def _labels(y: Any, signature: Signature, samples: int) -> npt.NDArray[Any]:
     if y is None and signature.target == "input":
         return np.zeros(samples, np.int32)
     given = labels_of(y, "`y`")
-    if signature.target == "values":
+    if signature.target in ("labels", "values"):
         return signature.labels(values_of(given, "`y`"), None, False, "`y`")
     numbers, texts = class_numbers([(given, "`y`")])
     return signature.labels(numbers[0], texts, texts is not None, "`y`")
@@ -579,17 +598,21 @@ def _labels(y: Any, signature: Signature, samples: int) -> npt.NDArray[Any]:
 
 def _data(
     x: Any, y: Any, validation: tuple[Any, Any] | None, test: tuple[Any, Any] | None, columns: Sequence[str] | None,
-    reading: Reading,
+    reading: Reading, groups: Any,
 ) -> Data | None:  # fmt: skip
     """What is trained on: arrays, all of them where no test is asked for; or data as `fxptrain.train` takes them."""
     if y is None and isinstance(x, tuple):
         x, y = x
     alone = y is None and reading.optional and hasattr(x, "shape")
     if y is None and not alone:
-        if validation is not None or test is not None:
-            raise FxptrainError("`validation` and `test` go with arrays `x` and `y`; other data have their own splits.")
+        if validation is not None or test is not None or groups is not None:
+            raise FxptrainError(
+                "`validation`, `test` and `groups` go with arrays `x` and `y`; other data have their own splits."
+            )
         return x  # type: ignore[no-any-return]
     given = {"train": (x, y), "val": validation, "test": test}
     arrays = {f"{role}_{split}": pair[i] for split, pair in given.items() if pair for i, role in enumerate("xy")}
     arrays = {name: array for name, array in arrays.items() if array is not None}
+    if groups is not None:
+        arrays[GROUPS], reading = groups, replace(reading, groups=GROUPS)
     return dataset_of(parts_of_arrays(arrays, reading, columns), tested=False)

@@ -9,6 +9,7 @@ import numpy as np
 
 from fxptrain.experiments.float_network import network
 from fxptrain.nn.layers.contract import Stage
+from fxptrain.nn.layers.transposed import TransposedStage
 from fxptrain.nn.model import Model
 
 
@@ -16,6 +17,8 @@ def as_pytorch_has_it(values: np.ndarray, stage: Stage) -> np.ndarray:
     """A parameter of a stage, or its gradient, in the shape and order of PyTorch's axes."""
     if values.ndim == 2:  # PyTorch flattens (c, h, w)
         return values.reshape(*stage.in_shape, -1).transpose(3, 2, 0, 1).reshape(values.shape[1], -1)
+    if isinstance(stage, TransposedStage) and values.ndim == 4:
+        return values[::-1, ::-1].transpose(2, 3, 0, 1)
     if values.ndim == 3:
         values = values[:, :, None]  # a depthwise kernel reads one channel
     return values.transpose({1: (0,), 4: (3, 2, 0, 1)}[values.ndim])
@@ -34,5 +37,5 @@ def twin_of(model: Model) -> Any:
     for (stage, array), theirs in zip(ours, made.parameters(), strict=True):
         real = as_pytorch_has_it(array.values, stage) * 2.0**-array.form.format.frac_bits
         assert real.shape == tuple(theirs.shape)
-        theirs.data = torch.from_numpy(real.astype(np.float32))
+        theirs.data = torch.from_numpy(np.ascontiguousarray(real, np.float32))
     return made

@@ -19,16 +19,17 @@ from tests.small import save_npz, small_data, small_recipe
 KILLS = 6
 
 
-@pytest.fixture
-def command(tmp_path: Path) -> list[str]:
+@pytest.fixture(scope="module")
+def command(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """Training a small recipe on files, with a checkpoint after every step; ``--out`` is to be added."""
-    save_npz(small_data(240), tmp_path / "small.npz")
+    folder = tmp_path_factory.mktemp("recipe")
+    save_npz(small_data(240), folder / "small.npz")
     recipe = small_recipe(
-        data__name=str(tmp_path / "small.npz"), training__batch_size=1, training__checkpoint_steps=1,
-        training__epochs=8, schedule__type="plateau", schedule__patience=1,
+        data__name=str(folder / "small.npz"), training__batch_size=1, training__checkpoint_steps=1,
+        training__epochs=4, schedule__type="plateau", schedule__patience=1,
     )  # fmt: skip
-    (tmp_path / "small.toml").write_text(recipe.to_toml(), encoding="utf-8")
-    return [sys.executable, "-m", "fxptrain", "train", str(tmp_path / "small.toml"), "--resume", "--json"]
+    (folder / "small.toml").write_text(recipe.to_toml(), encoding="utf-8")
+    return [sys.executable, "-m", "fxptrain", "train", str(folder / "small.toml"), "--resume", "--json"]
 
 
 def run(command: list[str], out: Path) -> dict:
@@ -58,7 +59,7 @@ def test_kill_and_resume(command: list[str], tmp_path: Path) -> None:
     assert sum(killed) >= 3, "the run is too short to be killed"
     again = run(command, tmp_path / "killed")
     assert again["weights_sha256"] == whole["weights_sha256"]
-    assert again["steps"] == whole["steps"] == 8 * 180
+    assert again["steps"] == whole["steps"] == 4 * 180
     first, second = (read_metrics(tmp_path / name / "metrics.jsonl") for name in ("whole", "killed"))
     for a, b in zip(first, second, strict=True):
         assert a | {"images_per_second": None} == b | {"images_per_second": None}

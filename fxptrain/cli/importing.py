@@ -51,7 +51,7 @@ def numbers(context: click.Context, option: click.Parameter, text: str | None) -
 @click.option("--bits", type=int, metavar="T", help="Bits of weights, activations, momentum (8).")
 @click.option("--error-bits", type=int, metavar="T", help="Bits of the errors going back (16).")
 @click.option("--batch-size", type=int, metavar="N")
-@click.option("--lr", type=float, metavar="X", help="Learning rate of training further (0.005, falling).")
+@click.option("--lr", type=float, metavar="X", help="Learning rate of training further (0.001, falling).")
 @click.option("--epochs", type=int, metavar="N", help="Epochs of training further (1).")
 @training_options
 @threads_option
@@ -64,7 +64,7 @@ def import_model(
 
     A graph of Conv (plain, depthwise, in groups), Gemm or MatMul, BatchNormalization, Relu, pools, Flatten; a scale at
     the beginning is folded in, Softmax at the end dropped. Evaluate or export the run as any other; train it further
-    with `fxptrain train --resume --out DIR`.
+    with `fxptrain train --resume --out DIR`. An autoencoder: --set model.target=input --set model.loss=squared-error.
     """
     from fxptrain.importing.onnx import Request, import_onnx
 
@@ -76,11 +76,17 @@ def import_model(
 
 
 def _text(made: dict[str, Any]) -> str:
-    lines = [
-        f"{made['recipe']} in {made['run']}, fed {made['inputs']}",
-        f"test accuracy {made['test_accuracy']:.2%}, as floats {made['float_accuracy']:.2%}; the same class for "
-        f"{made['same_class']:.2%} of {made['samples']:,} samples",
-    ]
+    lines = [f"{made['recipe']} in {made['run']}, fed {made['inputs']}"]
+    if "test_mse" in made:
+        lines.append(
+            f"mean squared error {made['test_mse']:.6g}, as floats {made['float_mse']:.6g}; outputs differ by at most "
+            f"{made['largest_difference']:.3g}, {made['samples']:,} samples"
+        )
+    else:
+        lines.append(
+            f"test accuracy {made['test_accuracy']:.2%}, as floats {made['float_accuracy']:.2%}; the same class for "
+            f"{made['same_class']:.2%} of {made['samples']:,} samples"
+        )
     for row in made["layers"]:
         weights = f"weights {_form(row['weights'])}, " if row["weights"] else ""
         lines.append(f"{row['layer']}: {weights}output {_form(row['output'])}")

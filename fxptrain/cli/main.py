@@ -194,6 +194,9 @@ def evaluate(run: Path, data: str | None, best: bool, threads: int | None, as_js
         click.echo(texts.summary_text(summary))
         if "confusion" in summary:
             click.echo("\n" + texts.confusion_text(summary, shutil.get_terminal_size().columns))
+            click.echo("\n" + texts.told_text(summary["of_classes"], "class"))
+        elif "labels" in summary:
+            click.echo("\n" + texts.told_text(summary["labels"], "label"))
         elif len(summary.get("values", ())) > 1:
             click.echo("\n" + texts.values_text(summary))
 

@@ -3,7 +3,7 @@
 from fxptrain.data.dataset import Dataset, Split, make_split
 from fxptrain.data.glyphs import draw_glyphs
 from fxptrain.data.normalization import Normalization, input_table, quantize_inputs
-from fxptrain.data.ordering import batches, epoch_order, split_validation
+from fxptrain.data.ordering import balanced_order, batches, epoch_order, split_validation
 from fxptrain.data.sources import NAMES, load_data
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "Dataset",
     "Normalization",
     "Split",
+    "balanced_order",
     "batches",
     "draw_glyphs",
     "epoch_order",

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from fxptrain.data.columns import in_order, listed
 from fxptrain.data.dataset import AT_HAND, Dataset, Parts
-from fxptrain.data.npz import Places, class_array, parts_of, places
+from fxptrain.data.npz import Places, class_array, group_arrays, parts_of, places
 from fxptrain.data.reading import Reading
 from fxptrain.errors import DataError
 from fxptrain.names import shown
@@ -67,13 +67,14 @@ def parts_of_arrays(data: Arrays, reading: Reading | None = None, columns: Seque
         arrays[name], found, more = table_of(data[name], f"`{name}`", wanted)
         names = names if split in ("validation", "test") and names else found
         notes += more
-    classes = class_array(data, roles)
-    if classes is not None:
-        arrays[classes] = labels_of(data[classes], f"`{classes}`")
+    groups = group_arrays(data, roles, "`data`", reading).values()
+    for other in {class_array(data, roles), *groups} - {None}:
+        arrays[str(other)] = labels_of(data[str(other)], f"`{other}`")
     parts = parts_of(AT_HAND, "`data`", arrays, roles, reading)
     title = label if isinstance(label, str) else None
     own = values if reading is not None and reading.values else None
-    return Parts(parts.name, parts.splits, parts.classes or own, names, title, parts.texts, tuple(notes))
+    known = parts.classes or own
+    return Parts(parts.name, parts.splits, known, names, title, parts.texts, tuple(notes), parts.groups)
 
 
 def _texts(names: Any) -> tuple[str, ...] | None:

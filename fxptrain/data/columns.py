@@ -28,6 +28,7 @@ class Columns:
     skip: bool
     label: int | None = None
     values: list[int] = field(default_factory=list)  # to be learned, in the place of a label
+    group: int | None = None
     ignored: set[int] = field(default_factory=set)
     order: list[int] | None = None  # of the features; None: as they stand
     index: bool = False  # the first column may be one
@@ -37,7 +38,8 @@ class Columns:
         """Columns of the features, in order."""
         if self.order is not None:
             return self.order
-        return [i for i in range(self.width) if i != self.label and i not in self.ignored and i not in self.values]
+        others = {self.label, self.group, *self.ignored, *self.values}
+        return [i for i in range(self.width) if i not in others]
 
 
 def number(text: str) -> float | None:
@@ -65,6 +67,8 @@ def layout_of(path: Path, cells: list[str], reading: Reading, columns: Sequence[
         _choose_named(path, layout, reading, columns, labelled)
         return layout
     layout = Columns(len(cells), None, skip=False)
+    if reading.groups is not None and labelled:
+        layout.group = _numbered_place(path, layout, reading.groups)
     if reading.header is None and _is_numbered(cells):
         layout.skip = True
         layout.index = cells[0] == ""
@@ -119,10 +123,14 @@ def _choose_named(path: Path, layout: Columns, reading: Reading, columns: Sequen
         layout.values = places
     elif places:
         (layout.label,) = places
+    if reading.groups is not None and labelled:
+        if reading.groups not in names:
+            raise DataError(f"{path}: has no column {reading.groups!r} for the groups, only {listed(names)}.")
+        layout.group = names.index(reading.groups)
     if columns is None:
         return
     layout.order, others = in_order(names, columns, str(path))
-    others = [i for i in others if i != layout.label and i not in layout.values]
+    others = [i for i in others if i not in (layout.label, layout.group) and i not in layout.values]
     unknown = [names[i] for i in others if i not in layout.ignored and not (i == 0 and layout.index)]
     if unknown:
         layout.notes.append(f"{path}: left out, as it is not trained on: {listed(unknown)}.")

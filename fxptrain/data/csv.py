@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from fxptrain.data.columns import GAPS, Columns, layout_of, listed, number
 from fxptrain.data.dataset import LEARN_VALUES, MAX_CLASSES, Inputs, Labels, Parts
+from fxptrain.data.labels import flags_of, group_numbers, values_of
 from fxptrain.data.reading import Reading
 from fxptrain.errors import DataError
 from fxptrain.sizes import check_bytes, regular_size
@@ -44,6 +45,7 @@ class _Table:
     codes: npt.NDArray[np.int64]
     labels: list[str]
     notes: list[str]
+    groups: npt.NDArray[np.str_] | None = None
     values: Inputs | None = None
     named: tuple[str, ...] | None = None
 
@@ -102,7 +104,9 @@ def read_csv(
         for split, found, table in zip(("train", "test") if test else ("all",), labels, tables, strict=True)
     }
     notes = tuple(dict.fromkeys(note for table in tables for note in table.notes))
-    return Parts(train.stem, splits, classes, tables[0].columns, tables[0].label, texts, notes)
+    groups = {split: table.groups for split, table in zip(splits, tables, strict=True) if table.groups is not None}
+    numbers = group_numbers(groups, str(train))
+    return Parts(train.stem, splits, classes, tables[0].columns, tables[0].label, texts, notes, numbers)
 
 
 def read_rows(
@@ -152,9 +156,12 @@ def _read_table(path: Path, file: IO[str], reading: Reading, columns: Sequence[s
     if not start:
         raise DataError(f"{path}: has no rows of data.")
     codes: dict[str, int] = {}
+    groups: dict[str, int] = {}
     converters: dict[int | str, Any] = dict.fromkeys(layout.ignored, lambda text: 0.0)
     if layout.label is not None:
         converters[layout.label] = lambda text: _code(text, codes)
+    if layout.group is not None:
+        converters[layout.group] = lambda text: _code(text, groups, len(groups) + 1)
     try:
         values = np.loadtxt(
             itertools.chain([start], lines),
@@ -185,6 +192,8 @@ def _read_table(path: Path, file: IO[str], reading: Reading, columns: Sequence[s
     label = None if layout.label is None or layout.names is None else layout.names[layout.label]
     numbers = np.zeros(len(values), np.int64) if layout.label is None else values[:, layout.label].astype(np.int64)
     table = _Table(path, names, label, _whole(features), numbers, list(codes), layout.notes)
+    if layout.group is not None:
+        table = replace(table, groups=np.array(list(groups))[values[:, layout.group].astype(np.int64)])
     if not layout.values:
         return table
     goals = None if layout.names is None else tuple(layout.names[i] for i in layout.values)
@@ -225,10 +234,10 @@ def _whole(features: Inputs) -> Inputs:
 # Cells -----------------------------------------------------------------------------------------------------------
 
 
-def _code(text: str, codes: dict[str, int]) -> float:
+def _code(text: str, codes: dict[str, int], most: int = MAX_CLASSES) -> float:
     label = text.strip()
-    if label.lower() in GAPS or len(codes) > MAX_CLASSES:
-        raise ValueError("no label" if len(codes) <= MAX_CLASSES else f"more than {MAX_CLASSES} different labels")
+    if label.lower() in GAPS or len(codes) > most:
+        raise ValueError("no label" if len(codes) <= most else f"more than {most} different labels")
     return codes.setdefault(label, len(codes))
 
 
@@ -251,7 +260,8 @@ def _diagnose(path: Path, layout: Columns) -> str | None:
                 where = _place(layout, layout.label)
                 return f"{path}: has more than {MAX_CLASSES} different labels in column {where}; are they classes?"
             for place, cell in enumerate(row):
-                problem = None if place in layout.ignored else _problem(cell, is_label=place == layout.label)
+                named = place in (layout.label, layout.group)
+                problem = None if place in layout.ignored else _problem(cell, is_label=named)
                 if problem:
                     return f"{path}, line {line}, column {_place(layout, place)}: {problem}"
     return None
@@ -280,14 +290,15 @@ def _labels(tables: list[_Table], reading: Reading) -> tuple[list[Labels], tuple
     """Class numbers or values of the samples of each table, their names, and whether the labels were texts."""
     values = [table.values for table in tables if table.values is not None]
     if values:
-        return [*values], tables[0].named, False
+        read = flags_of if reading.flags else values_of
+        found = [read(array, str(table.path)) for array, table in zip(values, tables, strict=True)]
+        return [*found], tables[0].named, False
     if not all(table.labels for table in tables):
         if any(table.labels for table in tables):
             raise DataError(f"{tables[0].path} and {tables[1].path}: one has labels, the other has none.")
         return [np.zeros(len(table.features), np.int32) for table in tables], None, False
     numbers, classes, texts = _number_labels(tables, reading.optional)
-    found = [number[table.codes].astype(np.int32) for number, table in zip(numbers, tables, strict=True)]
-    return found, classes, texts
+    return [number[table.codes].astype(np.int32) for number, table in zip(numbers, tables, strict=True)], classes, texts
 
 
 def _number_labels(tables: list[_Table], together: bool) -> tuple[list[npt.NDArray[np.int64]], tuple[str, ...], bool]:

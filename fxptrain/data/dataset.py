@@ -5,7 +5,8 @@ What does not belong here: file formats (`idx`, `npz`, `csv`), where files are f
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
@@ -58,6 +59,8 @@ class Split:
         Pixels 0 to 255, or real numbers that are quantized once before training.
     labels : int32 array (n,), or float32 array (n, k)
         Class numbers; or of each sample the values to be learned.
+    groups : int array (n,), optional
+        Where each sample is from, as a subject: samples of a group stay together when the split is divided.
 
     Raises
     ------
@@ -67,6 +70,7 @@ class Split:
 
     inputs: Inputs
     labels: Labels
+    groups: Labels | None = None
 
     def __post_init__(self) -> None:
         """Check what every reader of a split relies on."""
@@ -87,6 +91,11 @@ class Split:
             )
         if len(self.inputs) != len(self.labels):
             raise DataError(f"There are {len(self.inputs)} inputs but {len(self.labels)} labels.")
+        if self.groups is not None and (self.groups.dtype.kind not in "ui" or self.groups.shape != (len(self),)):
+            raise DataError(
+                f"`groups` are {self.groups.dtype} of shape {self.groups.shape}; they must be integers, one of each of "
+                f"{len(self)} samples."
+            )
         for name, array in (("`inputs`", self.inputs), ("`labels`", self.labels)):
             if array.dtype == np.float32:
                 check_finite(array, name)
@@ -108,7 +117,11 @@ class Split:
 
     def take(self, indices: npt.NDArray[np.int64] | slice) -> Split:
         """Copy the samples at `indices`, in that order."""
-        return Split(np.ascontiguousarray(self.inputs[indices]), np.ascontiguousarray(self.labels[indices]))
+        return Split(
+            np.ascontiguousarray(self.inputs[indices]),
+            np.ascontiguousarray(self.labels[indices]),
+            None if self.groups is None else self.groups[indices],
+        )
 
     def __repr__(self) -> str:
         """How many samples of what."""
@@ -252,6 +265,8 @@ class Parts:
         class numbers (n,) or values (n, k) and a text that begins error messages.
     classes, columns, label, texts, notes
         As in `Dataset`.
+    groups : dict
+        Of some splits by name: int array (n,), as in `Split`; the same number is the same group in all of them.
     """
 
     name: str
@@ -261,6 +276,7 @@ class Parts:
     label: str | None = None
     texts: bool = False
     notes: tuple[str, ...] = ()
+    groups: Mapping[str, Labels] = field(default_factory=dict)
 
     def names(self) -> tuple[str, ...]:
         """Names of the classes or values; without any, numbers: up to the largest label of the first split."""

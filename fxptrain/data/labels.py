@@ -5,7 +5,7 @@ What does not belong here: tables (`csv`), and other data's classes brought to a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -78,9 +78,54 @@ def values_of(labels: npt.NDArray[Any], where: str) -> npt.NDArray[np.float32]:
             "(n, values). For classes leave out `model.target`."
         )
     with np.errstate(over="ignore"):
-        found = np.ascontiguousarray(labels.reshape(len(labels), -1), np.float32)
+        found = np.ascontiguousarray(labels if labels.ndim == 2 else labels[:, np.newaxis], np.float32)
     check_finite(found, where)
     return found
+
+
+def flags_of(labels: npt.NDArray[Any], where: str) -> npt.NDArray[np.float32]:
+    """Labels of which a sample may have any number: float32 (n, k), each 1 or 0, of numbers or truth values (n, k).
+
+    Raises
+    ------
+    DataError
+        If they are something else.
+
+    Examples
+    --------
+    >>> flags_of(np.array([[True, False], [True, True]]), "y")
+    array([[1., 0.],
+           [1., 1.]], dtype=float32)
+    """
+    found = values_of(labels, where)
+    wrong = np.argwhere((found != 0) & (found != 1))
+    if wrong.size:
+        row, column = wrong[0].tolist()
+        raise DataError(
+            f"{where}: label {column} of sample {row} is {found[row, column]:g}; labels of `model.target` 'labels' are "
+            "1 where a sample has them, else 0."
+        )
+    return found
+
+
+def group_numbers(groups: Mapping[str, npt.NDArray[Any]], where: str) -> dict[str, Labels]:
+    """Numbers of the groups of all splits: texts or whole numbers, the same number wherever they are the same.
+
+    Examples
+    --------
+    >>> found = group_numbers({"train": np.array(["ann", "bob", "ann"]), "test": np.array(["bob"])}, "y")
+    >>> {split: numbers.tolist() for split, numbers in found.items()}
+    {'train': [0, 1, 0], 'test': [1]}
+    """
+    if not groups:
+        return {}
+    kinds = {array.dtype.kind for array in groups.values()}
+    if kinds - set("biuUS") or len({kind in "US" for kind in kinds}) > 1:
+        types = " and ".join(sorted({array.dtype.name for array in groups.values()}))
+        raise DataError(f"{where}: groups are {types}; they must be whole numbers or texts, in all splits alike.")
+    _, numbers = np.unique(np.concatenate(list(groups.values())), return_inverse=True)
+    ends = np.cumsum([len(array) for array in groups.values()])[:-1]
+    return dict(zip(groups, np.split(numbers.reshape(-1).astype(np.int32), ends), strict=True))
 
 
 def _one_axis(labels: npt.NDArray[Any], where: str) -> npt.NDArray[Any]:

@@ -10,7 +10,7 @@ import re
 import warnings
 import zipfile
 import zlib
-from collections.abc import Container
+from collections.abc import Container, Iterable
 from math import prod
 from pathlib import Path
 from typing import IO, Any, Final
@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fxptrain.data.dataset import Parts, check_inputs
-from fxptrain.data.labels import class_numbers, values_of
+from fxptrain.data.labels import class_numbers, flags_of, group_numbers, values_of
 from fxptrain.data.reading import Reading
 from fxptrain.errors import DataError
 from fxptrain.names import MAX_SHOWN, shown
@@ -66,9 +66,29 @@ def read_npz(path: Path, reading: Reading | None = None, limit: int | None = Non
     """
     shapes = shapes_of(path)
     roles = places(shapes, str(path), reading)
-    return parts_of(
-        path.stem, str(path), read_arrays(path, {*roles.values(), class_array(shapes, roles)}, limit), roles, reading
-    )
+    wanted = {*roles.values(), class_array(shapes, roles), *group_arrays(shapes, roles, str(path), reading).values()}
+    return parts_of(path.stem, str(path), read_arrays(path, wanted, limit), roles, reading)
+
+
+def group_arrays(names: Iterable[str], roles: Places, where: str, reading: Reading | None = None) -> dict[str, str]:
+    """Which array says of what group the samples of a split are, by split; raises `DataError` where none does.
+
+    An array of the name that `reading` gives is of the training split, or of all samples; ``NAME_test``, ``val_NAME``
+    and the like are of one split.
+    """
+    if reading is None or reading.groups is None:
+        return {}
+    found, stem = {}, reading.groups.lower()
+    for name in names:
+        spelt = name.lower()
+        for split, words in SPLITS.items():
+            if spelt in {form for word in words for form in (f"{stem}_{word}", f"{word}_{stem}")}:
+                found[split] = name
+        if name == reading.groups:
+            found["all" if ("all", "x") in roles else "train"] = name
+    if not found.keys() & {"all", "train"}:
+        raise DataError(f"{where}: has no array {reading.groups!r} for the groups; it holds {', '.join(names)}.")
+    return found
 
 
 def class_array(names: Container[str], roles: Places) -> str | None:
@@ -117,7 +137,7 @@ def parts_of(name: str, where: str, arrays: Arrays, roles: Places, reading: Read
     known = [(arrays[y], f"{where}, array {y}") for _, y in splits.values() if y is not None]
     reading, texts = reading or Reading(), None
     if reading.values:
-        found = [values_of(*labels) for labels in known]
+        found = [(flags_of if reading.flags else values_of)(*labels) for labels in known]
     else:
         found, texts = class_numbers(known, together=reading.optional) if known else ([], None)
     numbers, parts = iter(found), {}
@@ -133,7 +153,14 @@ def parts_of(name: str, where: str, arrays: Arrays, roles: Places, reading: Read
     classes = texts or (tuple(str(text) for text in arrays[named].ravel()) if named else None)
     if classes is None and reading.optional:
         classes = tuple(str(i) for i in range(1 + max(int(labels.max(initial=0)) for _, labels, _ in parts.values())))
-    return Parts(name, parts, classes, label=next(iter(splits.values()))[1], texts=texts is not None)
+    given = {split: arrays[own] for split, own in group_arrays(arrays, roles, where, reading).items() if split in parts}
+    for split, found_groups in given.items():
+        if found_groups.shape != (len(parts[split][0]),):
+            raise DataError(
+                f"{parts[split][2]}: there are groups of shape {found_groups.shape} for {len(parts[split][0])} samples."
+            )
+    label = next(iter(splits.values()))[1]
+    return Parts(name, parts, classes, label=label, texts=texts is not None, groups=group_numbers(given, where))
 
 
 def _normal(name: str) -> list[Slot]:

@@ -21,8 +21,12 @@ class Reading:
         Whether a table's first row names the columns.
     arrays : str, optional
         Arrays of an NPZ file: ``x=images,y=labels``, or with splits ``x_train=a,y_train=b,x_test=c,y_test=d``.
+    groups : str, optional
+        Column of a table or array that says which group a sample is of: texts or whole numbers.
     values : bool
         Whether labels are real numbers to be learned as such, one or more of each sample; else they are classes.
+    flags : bool
+        Whether these numbers are labels, each 1 where a sample has it, else 0.
     optional : bool
         Whether samples need no labels, and classes of one split need not occur in the others.
     """
@@ -30,7 +34,9 @@ class Reading:
     label: str | None = None
     header: bool | None = None
     arrays: str | None = None
+    groups: str | None = None
     values: bool = False
+    flags: bool = False
     optional: bool = False
 
     @property

@@ -5,7 +5,7 @@ What does not belong here: what cannot be used at all (an error where it is foun
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -45,6 +45,45 @@ def class_remarks(train: Split, test: Split, classes: Sequence[str]) -> list[str
     if few:
         listed = _listed([f"{classes[i]!r} {counts[i]}" for i in few])
         notes.append(f"classes with fewer than {FEW} training samples: {listed}.")
+    return notes
+
+
+def label_remarks(labels: Labels, names: Sequence[str]) -> list[str]:
+    """A line on labels that no training sample has, or every one.
+
+    Examples
+    --------
+    >>> label_remarks(np.array([[0, 1, 1], [0, 1, 0]], np.float32), ("cat", "dog", "cow"))
+    ["labels that no training sample has, or each: 'cat' 0, 'dog' 2: there is nothing to tell apart."]
+    """
+    have = (labels != 0).sum(axis=0).tolist()
+    odd = [f"{name!r} {count}" for name, count in zip(names, have, strict=True) if count in (0, len(labels))]
+    told = f"labels that no training sample has, or each: {_listed(odd)}: there is nothing to tell apart."
+    return [told] if odd else []
+
+
+def group_remarks(splits: Mapping[str, Split], asked: int) -> list[str]:
+    """Lines on groups that are in two of the splits, and on how many of them validate, where the samples have any.
+
+    Examples
+    --------
+    >>> whole = Split(np.zeros((4, 1, 1, 1), np.uint8), np.zeros(4, np.int32), np.array([7, 7, 8, 9]))
+    >>> train, some = whole.take(slice(2)), whole.take(slice(2, 4))
+    >>> group_remarks({"training": train, "validation": some}, 3)
+    ['2 samples validate, of the 3 asked for: 2 whole groups.']
+    >>> group_remarks({"training": train, "validation": some.take(slice(0)), "test": whole}, 0)
+    ['test split: 1 of its groups are in the training split, too.']
+    """
+    groups = {name: set(split.groups.tolist()) for name, split in splits.items() if split.groups is not None}
+    if "training" not in groups:
+        return []
+    notes, validating = [], len(splits["validation"])
+    if validating:
+        count = len(groups.get("validation", ()))
+        notes += [f"{validating} samples validate, of the {asked} asked for: {count} whole groups."] if count else []
+    for name in ("validation", "test"):
+        both = len(groups["training"] & groups.get(name, set()))
+        notes += [f"{name} split: {both} of its groups are in the training split, too."] if both else []
     return notes
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fxptrain.data.dataset import Dataset, Inputs, Labels, Parts, Split, check_finite, check_labels, pixels_or_reals
+from fxptrain.data.labels import flags_of
 from fxptrain.data.normalization import PIXEL_MAX
 from fxptrain.data.shapes import essential, transposition
 from fxptrain.errors import CheckpointError, DataError
@@ -52,9 +53,9 @@ class Signature:
         Name of the column of the labels.
     low, high : float, optional
         Range of the training samples; None in runs of version 0.1.
-    target : {"class", "values", "input"}
-        What was learned of a sample: its class; the values that `classes` names; or nothing but itself, and the label
-        only tells what it is.
+    target : {"class", "labels", "values", "input"}
+        What was learned of a sample: its class; which of the labels that `classes` names it has; the values that
+        `classes` names; or nothing but itself, and the label only tells what it is.
     """
 
     shape: Shape
@@ -233,13 +234,14 @@ class Signature:
         DataError
             If a class is not one of the run's, or the two name their classes in different ways.
         """
-        if (labels.ndim == 2) != (self.target == "values"):
-            kinds = ("classes", "values")
+        if (labels.ndim == 2) != (self.target in ("labels", "values")):
+            kinds = ("classes", "labels or values")
             raise DataError(
                 f"{where}: the labels are {kinds[labels.ndim == 2]}, the run has learned {kinds[labels.ndim == 1]}."
             )
         if labels.ndim == 2:
-            return self._values(labels, classes, where)
+            found = self._values(labels, classes, where)
+            return flags_of(found, where) if self.target == "labels" else found
         if self.target == "input":  # what was not there in training is another thing, which nobody has to know
             names = classes or tuple(str(i) for i in range(int(labels.max(initial=0)) + 1))
             known = {name: place for place, name in enumerate(self.classes)}

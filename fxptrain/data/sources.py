@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -115,7 +116,7 @@ def dataset_of(parts: Parts, *, tested: bool = True) -> Dataset:
     _check_alike(parts)
     arrays = pixels_or_reals(*(inputs for inputs, _, _ in parts.splits.values()))
     splits = {
-        split: make_split(values, labels, where)
+        split: replace(make_split(values, labels, where), groups=parts.groups.get(split))
         for values, (split, (_, labels, where)) in zip(arrays, parts.splits.items(), strict=True)
     }
     first = splits.get("all", splits.get("train"))

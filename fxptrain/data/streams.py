@@ -17,3 +17,5 @@ GLYPH_SHAPE: Final = FIRST + 3  # distortion of a glyph; step = split, DRAWS_PER
 GLYPH_NOISE: Final = FIRST + 4  # noise of a glyph; step = split, one byte a pixel
 AUGMENT: Final = FIRST + 5  # what becomes of a sample; step = epoch, `augmentation.WORDS` words a sample
 AUGMENT_NOISE: Final = FIRST + 6  # noise added to a sample; step = epoch, a word an element
+QUOTA: Final = FIRST + 7  # which classes a balanced epoch has once more; step = epoch, two words a class
+BALANCE: Final = FIRST + 8  # which samples of each class it has; step = epoch, two words a sample and round

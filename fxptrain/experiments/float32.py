@@ -14,14 +14,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from fxptrain.data import Dataset, Split, batches, epoch_order
+from fxptrain.data import Dataset, Split, batches
 from fxptrain.data.dataset import Inputs
 from fxptrain.errors import FxptrainError
 from fxptrain.experiments.float_network import network
+from fxptrain.nn.engine.tally import Tally
 from fxptrain.nn.learning_rate import EarlyStopping
+from fxptrain.nn.losses import loss_of
 from fxptrain.recipe import Recipe
 from fxptrain.run.checkpoint import write_atomically
+from fxptrain.run.classification import Classification
 from fxptrain.run.inputs import real_inputs
 from fxptrain.run.metrics import share
 from fxptrain.run.regression import ranks
@@ -80,7 +84,7 @@ class _Run:
         self.stopping = None if stopping is None else EarlyStopping(
             patience=stopping.patience, minimum_epochs=stopping.minimum_epochs
         )  # fmt: skip
-        self.of_vectors = task.recipe.model.target != "class"
+        self.judges = loss_of(task.recipe.model).judges
         self.step, self.images, self.seconds = 0, 0, 0.0
         self.curve: list[dict[str, Any]] = []
         self.best: tuple[float, int, dict[str, Any]] | None = None
@@ -106,7 +110,7 @@ class _Run:
         found = self._evaluate(self.task.validation)
         record |= {f"validation_{name}": _finite(value) for name, value in found.items() if name != "auc"}
         watch = self.recipe.training.watch
-        followed = 1 - found["accuracy"] if watch == "accuracy" else found[watch]
+        followed = found[watch] if watch in ("loss", "mae") else 1 - found.get(watch.replace("-", "_"), 0.0)
         whole = int(followed * 65536) if np.isfinite(followed) else 1 << 62
         if self.best is None or whole < self.best[0]:
             weights = {name: value.clone() for name, value in self.model.state_dict().items()}
@@ -136,7 +140,7 @@ class _Run:
             self.stopping.load_state(state["stopping"])
 
     def _epoch(self, epoch: int, inputs: Any, labels: Any) -> dict[str, Any]:
-        order = self.torch.from_numpy(epoch_order(len(labels), self.recipe.training.seed, epoch))
+        order = self.torch.from_numpy(self.task.order(epoch))
         begin = time.perf_counter()
         total, correct = 0.0, 0
         self.model.train()
@@ -149,22 +153,43 @@ class _Run:
             loss.backward()
             self.optimizer.step()
             total += loss.item() * len(chosen)
-            if not self.of_vectors:
-                correct += int((logits.argmax(1) == labels[chosen]).sum())
+            if self.judges:
+                correct += int(self._right(logits, labels[chosen]))
             self.step += 1
         self.images += len(labels)
         self.seconds += time.perf_counter() - begin
-        answers = {} if self.of_vectors else {"accuracy": correct / len(labels)}
+        answers = {"accuracy": correct / len(labels)} if self.judges else {}
         return {"loss": _finite(total / len(labels))} | answers
 
     def _loss(self, logits: Any, labels: Any) -> Any:
-        functional = self.torch.nn.functional
-        if self.of_vectors:
+        functional, model = self.torch.nn.functional, self.recipe.model
+        smoothing, weights = model.label_smoothing or 0.0, self._weights
+        if not self.judges:
             return 0.5 * ((logits - labels) ** 2).sum(1).mean()
-        if self.recipe.model.loss == "cross-entropy":
-            return functional.cross_entropy(logits, labels)
-        target = functional.one_hot(labels, logits.shape[1]).to(logits.dtype)
-        return 0.5 * ((logits - target) ** 2).sum(1).mean()
+        if model.target == "labels":
+            target = labels * (1 - smoothing) + smoothing / 2
+            losses = functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
+            return (losses if weights is None else losses * (1 + labels * (weights - 1))).sum(1).mean()
+        if model.loss == "cross-entropy" and weights is None:
+            return functional.cross_entropy(logits, labels, label_smoothing=smoothing)
+        if model.loss == "cross-entropy":
+            losses = functional.cross_entropy(logits, labels, label_smoothing=smoothing, reduction="none")
+        else:
+            target = functional.one_hot(labels, logits.shape[1]).to(logits.dtype)
+            losses = 0.5 * ((logits - target) ** 2).sum(1)
+        return (losses if weights is None else losses * weights[labels]).mean()
+
+    @property
+    def _weights(self) -> Any:
+        """Weights of the classes or labels; None: all are one."""
+        weights = self.recipe.model.class_weights
+        return self.torch.tensor(weights) if isinstance(weights, tuple) else None
+
+    def _right(self, logits: Any, labels: Any) -> Any:
+        """How many samples have the right class, or all their labels."""
+        if self.recipe.model.target == "labels":
+            return ((logits > 0) == (labels > 0)).all(1).sum()
+        return (logits.argmax(1) == labels).sum()
 
     def _augmented(self, inputs: Any, samples: Any, epoch: int) -> Any:
         """The very samples that the engine trains on in an epoch."""
@@ -185,25 +210,24 @@ class _Run:
             norms = target_norms(self.recipe, split.labels.shape[1])
             mean, std = (np.array([getattr(norm, name) for norm in norms]) for name in ("mean", "std"))
             return inputs, self.torch.from_numpy(((split.labels - mean) / std).astype(np.float32))
-        return inputs, self.torch.from_numpy(split.labels.astype(np.int64))
+        kind = np.float32 if target == "labels" else np.int64
+        return inputs, self.torch.from_numpy(split.labels.astype(kind))
 
     def _evaluate(self, split: Split) -> dict[str, float]:
         """Metrics of a split, as the engine names them; errors of values by the scale that they are trained on."""
         inputs, labels = self._tensors(split)
-        total, correct, off = 0.0, 0, []
+        total, all_outputs = 0.0, []
         self.model.eval()
         with self.torch.no_grad():
             for start in range(0, len(labels), CHUNK):
                 part = slice(start, start + CHUNK)
                 logits = self.model(inputs[part])
                 total += self._loss(logits, labels[part]).item() * len(logits)
-                if self.of_vectors:
-                    off.append((logits - labels[part]).numpy().astype(np.float64))
-                else:
-                    correct += int((logits.argmax(1) == labels[part]).sum())
-        if not self.of_vectors:
-            return {"loss": total / len(labels), "accuracy": correct / len(labels)}
-        errors = np.concatenate(off)
+                all_outputs.append(logits)
+        outputs = self.torch.cat(all_outputs)
+        if self.judges:
+            return {"loss": total / len(labels)} | _judged(outputs.numpy(), labels.numpy())
+        errors = (outputs - labels).numpy().astype(np.float64)
         found = {"loss": total / len(labels), "mse": float((errors**2).mean()), "mae": float(np.abs(errors).mean())}
         normal = self.recipe.data.normal
         if normal is not None:
@@ -224,16 +248,27 @@ class _Run:
             "epochs": len(curve), "steps": self.step,
             "weights_sha256": digest.hexdigest(), "state_bytes": size, "curve": curve, "tensors": [],
         }  # fmt: skip
-        if not self.of_vectors:
+        if self.judges:
             result["validation_accuracy"] = curve[-1].get("validation_accuracy")
         if best is not None:
             self.model.load_state_dict(best[2])
             judged = self._evaluate(self.task.test)
             result["best_epoch"] = best[1]
             result |= {f"best_test_{name}": _finite(value) for name, value in judged.items() if name != "loss"}
-            if not self.of_vectors:
+            if self.judges:
                 result["best_validation_accuracy"] = curve[best[1] - 1]["validation_accuracy"]
         return result
+
+
+def _judged(outputs: npt.NDArray[np.float32], labels: npt.NDArray[Any]) -> dict[str, float]:
+    """Metrics of classes or labels, as far as there are any."""
+    if labels.ndim == 2:
+        tally = Tally.of_labels(0, labels != 0, outputs > 0)
+    else:
+        classes = outputs.shape[1]
+        pairs = np.bincount(labels * classes + outputs.argmax(1), minlength=classes * classes)
+        tally = Tally.of_classes(0, pairs.reshape(classes, classes))
+    return {name: value for name, value in Classification.of(tally).metrics().items() if value is not None}
 
 
 def _finite(value: float) -> float | None:

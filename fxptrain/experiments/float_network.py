@@ -16,6 +16,7 @@ from fxptrain.nn.layers.activation import ActivationSpec
 from fxptrain.nn.layers.contract import INPUT
 from fxptrain.nn.layers.curve import CurveSpec
 from fxptrain.nn.layers.registry import lacks
+from fxptrain.nn.layers.transposed import taps_that_meet
 from fxptrain.nn.layers.weighted import WindowSpec
 from fxptrain.nn.state.initialization import bound_of
 
@@ -88,14 +89,14 @@ def _function(torch: Any, function: Callable[..., Any]) -> Any:
 def _layer(torch: Any, layer: s.LayerSpec, read: list[Any]) -> Any:
     nn = torch.nn
     match layer:
+        case s.Conv2dTranspose():
+            return _transposed(torch, layer, tuple(read[0].shape[1:]))
         case WindowSpec():
             return _convolution(nn, layer, tuple(read[0].shape[1:]))
         case s.Linear():
             return nn.Sequential(nn.Flatten(), nn.Linear(read[0][0].numel(), layer.features, bias=layer.bias))
-        case s.MaxPool2d():
-            return nn.MaxPool2d(layer.size, layer.stride)
-        case s.AvgPool2d():
-            return nn.AvgPool2d(layer.size, layer.stride)
+        case s.MaxPool2d() | s.AvgPool2d():
+            return _pooling(torch, layer, tuple(read[0].shape[1:]))
         case s.GlobalAvgPool():
             return nn.AdaptiveAvgPool2d(1)
         case ActivationSpec():
@@ -133,6 +134,37 @@ def _convolution(nn: Any, layer: WindowSpec, shape: tuple[int, int, int]) -> Any
     return made if even else nn.Sequential(nn.ZeroPad2d((left, right, top, bottom)), made)
 
 
+def _pooling(torch: Any, layer: s.MaxPool2d | s.AvgPool2d, shape: tuple[int, int, int]) -> Any:
+    """Pooling of an input (c, h, w), of which only what lies there counts."""
+    windows = layer.windows(layer.type, (shape[1], shape[2], shape[0]))
+    top, left, bottom, right = windows.padding
+    largest = isinstance(layer, s.MaxPool2d)
+    made = (torch.nn.MaxPool2d if largest else torch.nn.AvgPool2d)(windows.kernel, windows.stride)
+    if not any(windows.padding):
+        return made
+
+    def beyond(x: Any, value: float) -> Any:
+        return made(torch.nn.functional.pad(x, (left, right, top, bottom), value=value))
+
+    if largest:
+        return _function(torch, lambda xs: beyond(xs[0], float("-inf")))
+    return _function(torch, lambda xs: beyond(xs[0], 0.0) / beyond(torch.ones_like(xs[0]), 0.0))
+
+
+def _transposed(torch: Any, layer: s.Conv2dTranspose, shape: tuple[int, int, int]) -> Any:
+    """A transposed convolution of an input (c, h, w), and what cuts its ends off."""
+    windows = layer.windows(layer.type, (shape[1], shape[2], shape[0]))
+    first, out = layer.cuts[:2], windows.number(shape[1:])
+    sizes = zip(shape[1:], layer.stride, windows.extent, strict=True)
+    whole = [(n - 1) * step + extent for n, step, extent in sizes]
+    beyond = tuple(max(cut + end - size, 0) for cut, end, size in zip(first, out, whole, strict=True))
+    made = torch.nn.ConvTranspose2d(
+        shape[0], layer.channels, layer.kernel, layer.stride, 0, beyond, bias=layer.bias, dilation=layer.dilation
+    )
+    (top, left), (bottom, right) = first, (cut + end for cut, end in zip(first, out, strict=True))
+    return torch.nn.Sequential(made, _function(torch, lambda xs: xs[0][:, :, top:bottom, left:right]))
+
+
 def _normalization(nn: Any, layer: s.BatchNorm, x: Any) -> Any:
     """A batch normalization of x (n, c, h, w) or (n, c); by running values where its weights stay."""
     family: Any = nn.BatchNorm1d if x.dim() == 2 else nn.BatchNorm2d
@@ -159,6 +191,9 @@ def _start(torch: Any, layer: Any, init: s.Init) -> None:
     weight = layer.weight
     fan_in, groups = weight[0].numel(), getattr(layer, "groups", 1)
     fan_out = weight.shape[0] // groups * (fan_in // weight.shape[1])
+    if isinstance(layer, torch.nn.ConvTranspose2d):
+        steps = zip(layer.kernel_size, layer.stride, layer.dilation, strict=True)
+        fan_in, fan_out = taps_that_meet(steps) * weight.shape[0], weight[0].numel()
     for values, bias in ((weight, False), (layer.bias, True)):
         bound = bound_of(init, fan_in, fan_out, bias=bias)
         if values is not None:

@@ -49,16 +49,17 @@ def samples_header(net: Network, interface: Interface, rate: Multiplier) -> str:
         parts.append(array("int32_t", "sample_values", values, f"{shape}, real numbers * 2^SAMPLE_FRAC"))
     if not net.model.loss.of_vectors:
         parts.append(array("uint16_t", "sample_labels", labels, "their classes"))
-    elif net.model.spec.target == "values":
+    elif net.model.spec.target != "input":
         goals = net.model.loss.stand_in(net.value, count, net.layers[-1].stage.out_elements)
-        parts.append(array("fxp_value", "sample_goals", goals, "what is wanted of them: all values at their mean"))
+        told = "all values at their mean" if net.model.spec.target == "values" else "no label"
+        parts.append(array("fxp_value", "sample_goals", goals, f"what is wanted of them: {told}"))
     return "\n".join(parts)
 
 
 def _reading(net: Network, interface: Interface) -> dict[str, str]:
     """How a sketch hands its samples on: pixels as they are, real numbers quantized first."""
-    goals = {"class": "sample_labels[n]", "values": "sample_goals + n * FXP_OUTPUTS", "input": "NULL"}
-    add = f"fxp_train_add(&model, {{}}, {goals[net.model.spec.target]});"
+    goals = {"class": "sample_labels[n]", "input": "NULL"}
+    add = f"fxp_train_add(&model, {{}}, {goals.get(net.model.spec.target, 'sample_goals + n * FXP_OUTPUTS')});"
     if interface.pixels:
         parts = {"read": "", "samples": "sample_pixels", "add": f"    {add.format('sample_pixels + n * FXP_INPUTS')}\n"}
     else:

@@ -51,7 +51,8 @@ def network_of(run: Run, options: Options, who: str = RUNTIME) -> Network:
     model = training_less(
         run.model, freeze=options.freeze, last=options.train_last, bias_only=options.train_bias_only
     )  # fmt: skip
-    return Network(model, training=True, batch=options.batch, packed=options.packed, who=who)
+    scales = run.inputs.values() or ()
+    return Network(model, training=True, batch=options.batch, packed=options.packed, who=who, scales=scales)
 
 
 def remove_older(folder: Path, kept: Iterable[str]) -> None:
@@ -132,6 +133,7 @@ def sizes(net: Network, layout: Offsets, interface: Interface | None = None) -> 
 
 GOALS = {
     "class": "Goals are class numbers (uint16_t).",
+    "labels": "Goals are of every label 1 where the sample has it, else 0 (fxp_value).",
     "values": "Goals are raw integers (fxp_value), of (value - mean) / std with the outputs' fractional bits.",
     "input": "Goals are NULL: the inputs are what is wanted.",
 }
@@ -171,6 +173,8 @@ def _outputs(run: Run) -> str:
     target, names = run.recipe.model.target, list(map(one_line, run.classes))
     if target == "class":
         return f"Classes: {', '.join(names)}."
+    if target == "labels":
+        return f"Labels: {', '.join(names)}. A sample has those whose outputs are above 0."
     frac = run.model.stages[-1].y_form.format.frac_bits
     if target == "input":
         return f"Outputs are raw integers with {frac} fractional bits, to be compared with the raw inputs. " + _anomaly(

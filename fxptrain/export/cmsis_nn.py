@@ -181,9 +181,19 @@ def _pooling(net: Network, name: str, bits: int, x: Dims, y: Shape, size: Pair, 
     )  # fmt: skip
 
 
+def _require_whole(layer: Layer) -> None:
+    """Raise `RecipeError` where pooling windows reach beyond their input."""
+    if any(layer.row.padding):
+        raise RecipeError(
+            f"Layer {layer.stage.name!r}: its windows reach beyond the input, which CMSIS-NN's pooling cannot. "
+            "Leave out its padding, or export with `--to c`."
+        )
+
+
 @CALLS.register(MaxPoolStage)
 def _maxpool(net: Network, layer: Layer, bits: int) -> list[LayerCall]:
     stage, row = layer.stage, layer.row
+    _require_whole(layer)
     return [_pooling(net, stage.name, bits, Dims(1, *stage.in_shape), stage.out_shape, row.kernel, row.stride)]
 
 
@@ -191,6 +201,7 @@ def _maxpool(net: Network, layer: Layer, bits: int) -> list[LayerCall]:
 def _mean(net: Network, layer: Layer, bits: int) -> list[LayerCall]:
     """A depthwise convolution of ones whose scale holds the division."""
     stage, row = layer.stage, layer.row
+    _require_whole(layer)
     count, channels = row.kernel[0] * row.kernel[1], stage.out_shape[2]
     scale = scale_of(stage.name, row.mean[0], stage.shift, bits, count * -net.value.min_raw)
     return [LayerCall(

@@ -5,7 +5,7 @@ What does not belong here: when and where arrays live in memory (`plan`) and how
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any
@@ -117,6 +117,8 @@ class Network:
         Whether weights are stored bit by bit.
     who : str
         Who refuses a layer that is not known, for messages.
+    scales : sequence of sequences of int
+        Integers by which the channels of inputs are scaled; none where the model's table does that.
 
     Raises
     ------
@@ -125,10 +127,18 @@ class Network:
     """
 
     def __init__(
-        self, model: Model, *, training: bool, batch: int = 1, packed: bool = False, who: str = RUNTIME
+        self,
+        model: Model,
+        *,
+        training: bool,
+        batch: int = 1,
+        packed: bool = False,
+        who: str = RUNTIME,
+        scales: Sequence[Sequence[int]] = (),
     ) -> None:
         """Check and collect; nothing is written."""
         self.model, self.graph, self.training, self.batch, self.packed = model, model.graph, training, batch, packed
+        self.scales = scales
         self.layers = [_layer(model, stage, runtime_kinds(), who) for stage in model.stages]
         if training:
             self._check_training()

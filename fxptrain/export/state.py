@@ -43,8 +43,10 @@ def fingerprint(net: Network) -> int:
             stage.out_shape,
             row.kernel,
             row.stride,
+            row.dilation,
             row.padding[:2],
             row.pool,
+            row.mean,
             repr(stage.function),
         ]
         for row, stage in ((layer.row, layer.stage) for layer in net.layers)
@@ -52,9 +54,12 @@ def fingerprint(net: Network) -> int:
     widths = [net.value.total_bits, net.param.total_bits, net.momentum.total_bits, net.error.total_bits]
     trained = [layer.stage.trains for layer in net.layers]
     partly = trained if any(layer.stage.parameter_shapes.keys() - layer.stage.trains for layer in net.layers) else 0
-    facts = [shape, widths, net.value.frac_bits, partly, net.model.seed, net.model.spec.loss]
-    if net.model.loss.of_vectors:
+    facts = [shape, widths, net.value.frac_bits, net.scales, partly, net.model.seed, net.model.spec.loss]
+    loss = net.model.loss
+    if loss.of_vectors:
         facts.append(net.model.spec.target)
+    if loss.smoothing or loss.weights:
+        facts.append([loss.smoothing, loss.weights])
     if not net.model.graph.is_chain:
         facts.append([layer.stage.inputs for layer in net.layers])
     crc = zlib.crc32(json.dumps(facts).encode())

@@ -23,6 +23,7 @@ from fxptrain.kernels.curves import SIGMOIDS
 from fxptrain.kernels.loss import EXP2, LOG2
 from fxptrain.nn.layers.alignment import SUM_BITS, room_of
 from fxptrain.nn.layers.contract import INPUT, elements_of
+from fxptrain.nn.losses import BinaryCrossEntropy, CrossEntropy
 from fxptrain.nn.state.parameters import ParameterArray
 from fxptrain.nn.state.streams import Site, stream
 
@@ -174,6 +175,9 @@ def config(net: Network, layout: Offsets, rate: Multiplier) -> str:
     }
     sizes["FXP_CROSS_ENTROPY"] = int(net.training and net.model.spec.loss == "cross-entropy")
     sizes["FXP_VECTORS"] = int(net.model.loss.of_vectors)
+    sizes["FXP_LEARNS_LABELS"] = int(net.model.spec.target == "labels")
+    sizes["FXP_SMOOTHING"] = net.model.loss.smoothing
+    sizes["FXP_WEIGHT_FRAC"] = net.model.loss.added_frac
     sizes["FXP_LEARNS_INPUTS"] = int(net.model.spec.target == "input")
     users, known = _users(net), runtime_kinds()
     sizes |= {_kind(kind): number for number, kind in enumerate(known)}
@@ -351,13 +355,14 @@ def data(net: Network) -> str:
     for i, layer in enumerate(net.layers):
         for parameter in layer.stage.parameters:
             parts += _parameter(net, i, layer, parameter)
-    if net.training and net.model.spec.loss == "cross-entropy":
-        parts.append(array("int32_t", "fxp_exp2", EXP2, "2^(-k/256), 30 fractional bits", static=False, space=ROM))
-        parts.append(array("int32_t", "fxp_log2", LOG2, "log2(1 + k/256), 16 fractional bits", static=False, space=ROM))
-    if "sigmoid" in _users(net)["USE"]:
-        parts.append(
-            array("int32_t", "fxp_sigmoids", SIGMOIDS, "sigmoid(k/16), 30 fractional bits", static=False, space=ROM)
-        )
+    told = {
+        "exp2": "2^(-k/256), 30 fractional bits",
+        "log2": "log2(1 + k/256), 16 fractional bits",
+        "class_weights": f"of every class, {net.model.loss.added_frac} fractional bits",
+        "sigmoids": "sigmoid(k/16), 30 fractional bits",
+    }
+    for name, table in function_tables(net).items():
+        parts.append(array("int32_t", f"fxp_{name}", table, told[name], static=False, space=ROM))
     stages = "\n".join(_stage_row(net, layout, i) for i in range(len(net.layers)))
     parts.append(f"const fxp_stage fxp_stages[FXP_STAGES] = {{\n{stages}\n}};\n")
     inputs = ", ".join(str(tensor + 1) for layer in net.layers for tensor in layer.stage.inputs)
@@ -377,6 +382,19 @@ def data(net: Network) -> str:
     return "\n".join(parts)
 
 
+def function_tables(net: Network) -> dict[str, npt.NDArray[np.int64]]:
+    """Tables of the functions and the loss that a model has, by name."""
+    loss = net.model.loss
+    entropy, labels = isinstance(loss, CrossEntropy), isinstance(loss, BinaryCrossEntropy)
+    found = {
+        "exp2": (EXP2, net.training and entropy and not labels),
+        "log2": (LOG2, net.training and entropy),
+        "class_weights": (np.array(loss.weights, np.int64), net.training and bool(loss.weights)),
+        "sigmoids": (SIGMOIDS, "sigmoid" in _users(net)["USE"] or (net.training and labels)),
+    }
+    return {name: table for name, (table, needed) in found.items() if needed}
+
+
 def _bytes_of(net: Network, layer: Layer, parameter: ParameterArray, form: FxP) -> int:
     """Bytes of constants of a parameter array or its momentum."""
     if not net.packed or parameter.is_bias:
@@ -391,7 +409,8 @@ def table_bytes(net: Network) -> dict[str, int]:
     found = {
         "weights and biases": sum(_bytes_of(net, layer, p, net.param) for layer, p in every),
         "momentum at the start": sum(_bytes_of(net, layer, p, net.momentum) for layer, p in trained),
-        "loss tables": 4 * (EXP2.size + LOG2.size) if net.training and net.model.spec.loss == "cross-entropy" else 0,
     }
-    found["table of a sigmoid"] = 4 * SIGMOIDS.size if "sigmoid" in _users(net)["USE"] else 0
+    tables = {name: 4 * table.size for name, table in function_tables(net).items()}
+    found["table of a sigmoid"] = tables.pop("sigmoids", 0)
+    found["loss tables"] = sum(tables.values())
     return {name: count for name, count in found.items() if count}

@@ -111,12 +111,14 @@ def random_vectors(
 
 
 def _random_targets(model: Model, samples: int, seed: int) -> Targets:
-    """Class numbers, or vectors anywhere in the outputs' format."""
+    """Class numbers, labels that are there or not, or vectors anywhere in the outputs' format."""
     outputs, form = model.stages[-1].out_elements, model.stages[-1].y_form.format
     count = samples * outputs if model.loss.of_vectors else samples
     words = draws(seed, VECTOR_STREAM - 2, 0, count)
     if not model.loss.of_vectors:
         return (words % outputs).astype(np.int32)
+    if not model.loss.on_grid:
+        return (words & 1).astype(form.dtype).reshape(samples, outputs)
     found = (words >> (32 - form.total_bits)).astype(np.int64) + form.min_raw
     return found.astype(form.dtype).reshape(samples, outputs)
 

@@ -81,7 +81,7 @@ def verify(directory: str | Path, request: Request | None = None, vectors: Vecto
     if (directory / renamed(MARK, options.prefix)).is_file():
         raise FxptrainError(
             f"The export in {directory} needs CMSIS-NN, which rounds ties differently: `tools/compare_cmsis_nn RUN` "
-            "counts what that changes."
+            "of the source distribution counts what that changes."
         )
     net, graph, interface = network_of(run, options), is_export(directory), interface_of(run, options.prefix)
     if not graph:

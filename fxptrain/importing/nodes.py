@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fxptrain.errors import RecipeError
+from fxptrain.errors import RecipeError, ShapeError
 from fxptrain.importing.chain import FLAT, IMAGE, NO_PADDING, SERIES, Chain, Reals, Tensor
 from fxptrain.nn import spec as s
 from fxptrain.nn.layers.windows import Padding, Sides, Windows, sides_of
@@ -50,14 +50,6 @@ def _windows(chain: Chain, node: Any, given: Attributes, kernel: tuple[int, int]
     stride, dilation = (_pair(chain, given.get(name, ones)) for name in ("strides", "dilations"))
     found = Windows(kernel, stride, chain.padding, dilation)
     sizes = found.padded(chain.shape)
-    if given.get("ceil_mode", 0):
-        fits = all((n - k) % t == 0 for n, k, t in zip(sizes, found.extent, stride, strict=True))
-        if not fits:
-            chain.fail(
-                node,
-                f"`ceil_mode` (=1) would read beyond the input of height and width {chain.shape[:2]}; windows that do "
-                "not fit are dropped here. Export the model with ceil_mode = 0, or for an input that they fill.",
-            )
     half = len(ones)
     pads = list(given.get("pads", (0,) * 2 * half))
     low, high = ([0] * (2 - half) + part for part in (pads[:half], pads[half:]))
@@ -93,12 +85,57 @@ def conv(chain: Chain, node: Any, given: Attributes, constants: Constants) -> No
     depthwise = group == channels == len(weights) and group > 1
     weights, bias = _with_input_scale(chain, node, weights, bias, any(windows.padding))
     shape = (*windows.number(chain.shape), len(weights))
-    geometry: Attributes = windows._asdict() | {"padding": _shortest(windows.padding)}
+    geometry: Attributes = {
+        "kernel": kernel, "stride": windows.stride, "dilation": windows.dilation, "padding": _shortest(windows.padding)
+    }  # fmt: skip
     if depthwise:
         chain.append(node, s.DepthwiseConv2d(**geometry), shape, weights[:, 0].transpose(1, 2, 0), bias)
     else:
         layer = s.Conv2d(channels=len(weights), groups=group, **geometry)
         chain.append(node, layer, shape, weights.transpose(2, 3, 1, 0), bias)
+
+
+def conv_transpose(chain: Chain, node: Any, given: Attributes, constants: Constants) -> None:
+    """Transposed convolution of one group."""
+    chain.require_image(node)
+    weights = _weights(chain, node, constants[1], len(chain.axes) + 1)
+    weights = weights[:, :, None, :] if chain.axes == SERIES else weights
+    if given.get("group", 1) != 1 or len(weights) != chain.shape[2]:
+        chain.fail(
+            node,
+            f"its weights are for {len(weights)} channels in {given.get('group', 1)} groups; its input has "
+            f"{chain.shape[2]}, and only one group is supported. Export it as one group, with zeros.",
+        )
+    auto = given.get("auto_pad", b"NOTSET").decode()
+    if any(chain.padding) or auto not in ("NOTSET", "VALID") or "output_shape" in given:
+        chain.fail(
+            node,
+            "what is cut off its output must stand in `pads` and `output_padding`, no zeros around its input. Export "
+            "it so.",
+        )
+    ones = (1,) * (len(chain.axes) - 1)
+    half = len(ones)
+    pads = list(given.get("pads", (0,) * 2 * half)) if auto == "NOTSET" else [0] * 2 * half
+    low, high = ([0] * (2 - half) + part for part in (pads[:half], pads[half:]))
+    stride, dilation = (_pair(chain, given.get(name, ones)) for name in ("strides", "dilations"))
+    more = given.get("output_padding", (0,) * half)
+    layer = s.Conv2dTranspose(
+        channels=weights.shape[1], kernel=weights.shape[2:], stride=stride, dilation=dilation,
+        padding=_shortest((int(low[0]), int(low[1]), int(high[0]), int(high[1]))),
+        output_padding=(0, int(more[0])) if half == 1 else (int(more[0]), int(more[1])),
+    )  # fmt: skip
+    bias = constants[2] if len(constants) > 2 else None
+    if chain.scaled:
+        if np.any(np.asarray(chain.shift) != 0):
+            chain.fail(node, "something was added to its input, which does not reach all outputs alike. Leave it out.")
+        weights = weights * np.broadcast_to(chain.factor, chain.shape[2])[:, None, None, None]
+        chain.factor = 1.0
+    try:
+        windows = layer.windows(node.op_type, chain.shape)
+    except ShapeError as error:
+        chain.fail(node, f"{str(error).partition(': ')[2]}")
+    shape = (*windows.number(chain.shape), weights.shape[1])
+    chain.append(node, layer, shape, weights.transpose(2, 3, 0, 1)[::-1, ::-1], bias)
 
 
 def _with_input_scale(chain: Chain, node: Any, weights: Reals, bias: Any, padded: bool) -> tuple[Reals, Any]:
@@ -123,18 +160,28 @@ def pool(chain: Chain, node: Any, given: Attributes, constants: Constants) -> No
     size = _pair(chain, given["kernel_shape"])
     if len(size) != 2:
         chain.fail(node, f"`kernel_shape` (={list(size)}) must have two numbers.")
+    if any(chain.padding):
+        chain.refuse_waiting(node, "padding")
+    ceil_mode = bool(given.get("ceil_mode", 0)) or None
     windows = _windows(chain, node, given, size)
-    if any(windows.padding):
-        chain.fail(
-            node,
-            f"padding (={list(windows.padding)}) of pooling must be 0, as every window is full here. Export the model "
-            "with that padding in the convolution before it, and fine-tune the run.",
-        )
     if windows.dilation != (1, 1):
         chain.fail(node, f"`dilations` (={list(windows.dilation)}) of pooling must be 1. Pool neighbours instead.")
     kind = s.MaxPool2d if node.op_type == "MaxPool" else s.AvgPool2d
-    shape = (*windows.number(chain.shape), chain.shape[2])
-    chain.append(node, kind(size=size, stride=None if windows.stride == size else windows.stride), shape)
+    layer = kind(
+        size=size, stride=None if windows.stride == size else windows.stride, ceil_mode=ceil_mode,
+        padding=_shortest(windows.padding) if any(windows.padding) else None,
+    )  # fmt: skip
+    try:
+        found = layer.windows(node.op_type, chain.shape)
+    except ShapeError as error:
+        chain.fail(node, f"{str(error).partition(': ')[2]}")
+    if given.get("count_include_pad", 0) and any(found.padding):
+        chain.fail(
+            node,
+            f"`count_include_pad` (=1) with windows that reach {list(found.padding)} beyond the input: zeros there are "
+            "not counted here. Export the model with `count_include_pad=False`.",
+        )
+    chain.append(node, layer, (*found.number(chain.shape), chain.shape[2]))
 
 
 EVEN = {  # ways of Resize in which every value becomes as many neighbours, whatever the whole factor
@@ -512,6 +559,7 @@ HANDLERS: dict[str, Handler] = {
     "Clip": clip,
     "Concat": alone,
     "Conv": conv,
+    "ConvTranspose": conv_transpose,
     "Div": scale,
     "Dropout": skip,
     "Flatten": flatten,

@@ -42,31 +42,40 @@ class Observed:
         Sum of the squared errors of those values, at each of `FRACS`.
     squares : float array (h, w, c)
         Sum of the squares of each element.
+    bits : int
+        Of a value.
     """
 
     saturating: npt.NDArray[np.int64]
     lost: Reals
     squares: Reals
+    bits: int
+    largest: float = 0.0
     samples: int = 0
     values: int = 0
 
     @classmethod
-    def nothing(cls, shape: Shape) -> Observed:
+    def nothing(cls, shape: Shape, bits: int) -> Observed:
         """Before the first sample."""
-        return cls(np.zeros(len(FRACS), np.int64), np.zeros(len(FRACS)), np.zeros(shape))
+        return cls(np.zeros(len(FRACS), np.int64), np.zeros(len(FRACS)), np.zeros(shape), bits)
 
-    def add(self, values: Reals, bits: int) -> None:
+    def add(self, values: Reals) -> None:
         """Measure some samples (n, h, w, c)."""
         sizes = np.sort(np.abs(values, dtype=np.float64).ravel())
-        steps = 2.0 ** -np.array(FRACS)
-        most = FxP(bits, 0).max_raw * steps
+        steps, most = self._grids()
         first = np.searchsorted(sizes, most + steps / 2, side="right")  # of those that saturate
         sums, powers = (np.append(np.cumsum(part[::-1])[::-1], 0.0)[first] for part in (sizes, sizes**2))
         self.saturating += sizes.size - first
         self.lost += np.maximum(powers - 2 * most * sums + (sizes.size - first) * most**2, 0.0)
         self.squares += (values**2).sum(axis=0)
+        self.largest = max(self.largest, float(sizes[-1]))
         self.samples += len(values)
         self.values += values.size
+
+    def _grids(self) -> tuple[Reals, Reals]:
+        """Step and largest value of each of `FRACS`."""
+        steps = 2.0 ** -np.array(FRACS)
+        return steps, FxP(self.bits, 0).max_raw * steps
 
     def finest(self) -> int:
         """The most fractional bits with which no more than 2**-12 of the values saturate: the rule of mode ``auto``."""
@@ -74,9 +83,13 @@ class Observed:
         return FRACS[max(int(np.count_nonzero(fitting)) - 1, 0)]
 
     def grid(self) -> int:
-        """The fractional bits of the least expected squared error, of saturation and rounding, up to `finest`."""
-        steps = 2.0 ** -np.array(FRACS)
+        """The fractional bits of the least expected squared error, of saturation and rounding, up to `finest`.
+
+        Other samples are taken to have one value a quarter above the largest seen: where bits are many, it has room.
+        """
+        steps, most = self._grids()
         errors = self.lost + (self.values - self.saturating) * steps**2 / 12
+        errors += np.maximum(1.25 * self.largest - most, 0.0) ** 2
         allowed = FRACS.index(self.finest()) + 1
         return FRACS[int(np.argmin(errors[:allowed]))]
 
@@ -130,15 +143,17 @@ class FloatModel:
     def observe(self, samples: Reals, bits: int) -> list[Observed]:
         """Every layer's output on samples, before that the input itself."""
         chain = self.chain
-        found = [Observed.nothing(shape) for shape in [chain.input_shape, *(layer.shape for layer in chain.layers)]]
+        found = [
+            Observed.nothing(shape, bits) for shape in [chain.input_shape, *(layer.shape for layer in chain.layers)]
+        ]
         for part, tensors in self.chunks(samples, self.names):
             by_name = dict(zip(self.names, tensors, strict=True))
-            found[0].add(np.asarray(part, np.float64), bits)
+            found[0].add(np.asarray(part, np.float64))
             for layer, observed in zip(chain.layers, found[1:], strict=True):
                 values = by_name[layer.output]
                 if values.size != len(part) * observed.squares.size:
                     raise ShapeError(
                         f"Tensor {layer.output!r} has shape {values.shape[1:]}, expected was {layer.shape} (h, w, c)."
                     )
-                observed.add(engine_values(values, layer.shape, layer.order) / layer.scale, bits)
+                observed.add(engine_values(values, layer.shape, layer.order) / layer.scale)
         return found

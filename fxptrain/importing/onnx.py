@@ -6,6 +6,7 @@ What does not belong here: how the file is read (`reader`) and how numbers are r
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
+from math import prod, sqrt
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,9 @@ from fxptrain.run.metrics import share
 from fxptrain.run.task import Task, prepare
 from fxptrain.run.training import Loop
 
+RATE = 0.001
 TRAINING = {
-    "schedule": {"type": "cosine", "lr": 0.005},
+    "schedule": {"type": "cosine", "lr": RATE},
     "training": {"epochs": 1},
 }  # fine-tuning, unless told otherwise
 
@@ -68,8 +70,9 @@ def import_onnx(path: str | Path, data: Data, out: str | Path, request: Request 
     Returns
     -------
     dict
-        Accuracy of the float model and of the integer model on the test split, how often their classes agree, formats,
-        and what the float model was fed.
+        Accuracy of the float model and of the integer model on the test split, and how often their classes agree; of
+        vectors the mean squared error of both, and the largest difference of an output; formats, and what the float
+        model was fed.
 
     Raises
     ------
@@ -93,7 +96,7 @@ def import_onnx(path: str | Path, data: Data, out: str | Path, request: Request 
         run = loop.as_run()
         directory.log(f"imported {path}")
     found = judged(run, task, floats, threads)
-    if is_chance(found["float_accuracy"], np.bincount(task.test.labels).tolist()):
+    if not run.model.loss.of_vectors and is_chance(found["float_accuracy"], np.bincount(task.test.labels).tolist()):
         classes = one_line(", ".join(run.classes[:12]))
         notes_log.warning(
             f"{path}: as floats the model recognizes {found['float_accuracy']:.1%} of {len(run.classes)} classes, "
@@ -130,7 +133,7 @@ def recipe_of(chain: Chain, path: Path, options: dict[str, Any]) -> Recipe:
         "data": {"name": name, "mean": 0.0, "std": 1.0},
         "model": asdict(chain.finished(name)),
     } | TRAINING
-    recipe = make_recipe(table).changed(options)
+    recipe = make_recipe(table).changed(_of_vectors(options, prod(chain.layers[chain.last].shape)) | options)
     if recipe.start is not None:
         raise RecipeError(
             "`start` is for training: an imported model starts from the weights in its file. Leave it out, or train a "
@@ -139,25 +142,43 @@ def recipe_of(chain: Chain, path: Path, options: dict[str, Any]) -> Recipe:
     return recipe
 
 
+def _of_vectors(options: dict[str, Any], outputs: int) -> dict[str, Any]:
+    """Defaults where outputs are compared with vectors: a smaller rate for sums of squares, no scale of their own."""
+    target = options.get("model.target", "class")
+    if target == "class":
+        return {}
+    scale = {"data.target_mean": [0.0] * outputs, "data.target_std": [1.0] * outputs} if target == "values" else {}
+    return {"schedule.lr": RATE / sqrt(outputs)} | scale
+
+
 def judged(run: Run, task: Task, floats: FloatModel, threads: int) -> dict[str, Any]:
     """Both models on the test split."""
     test = task.test
-    expected = floats.outputs(real_inputs(run.recipe, test.inputs)).argmax(axis=1)
-    found = inference.logits(run.model, run.inputs.raw(test.inputs), threads).argmax(axis=1)
+    reals = real_inputs(run.recipe, test.inputs)
+    expected = floats.outputs(reals)
+    found = inference.logits(run.model, run.inputs.raw(test.inputs), threads)
+    evaluation = evaluate_split(run, test, threads)
+    judgement: dict[str, Any]
+    if evaluation.regression is not None:
+        targets = reals.reshape(len(reals), -1) if run.recipe.model.target == "input" else test.labels
+        judgement = {
+            "float_mse": float(np.mean((expected - targets) ** 2)),
+            "test_mse": evaluation.regression.mse,
+            "largest_difference": float(np.abs(run.targets.real(found) - expected).max()),
+        }
+    else:
+        classes = expected.argmax(axis=1)
+        judgement = {
+            "float_accuracy": share(int((classes == test.labels).sum()), len(test)),
+            "test_accuracy": evaluation.accuracy,
+            "same_class": share(int((classes == found.argmax(axis=1)).sum()), len(test)),
+        }
     layers = []
     for stage in run.model.stages:
         weights = stage.parameters[0].form.format if stage.parameters else None
         layers.append({"layer": stage.name, "weights": _pair(weights), "output": _pair(stage.y_form.format)})
-    return {
-        "recipe": run.recipe.name,
-        "run": str(run.directory),
-        "inputs": _fed(run.recipe),
-        "samples": len(test),
-        "float_accuracy": share(int((expected == test.labels).sum()), len(test)),
-        "test_accuracy": evaluate_split(run, test, threads).accuracy,
-        "same_class": share(int((expected == found).sum()), len(test)),
-        "layers": layers,
-    }
+    about = {"recipe": run.recipe.name, "run": str(run.directory), "inputs": _fed(run.recipe), "samples": len(test)}
+    return about | judgement | {"layers": layers}
 
 
 def _fed(recipe: Recipe) -> str:

@@ -148,6 +148,15 @@ def conv2d_forward(
 
 
 @native
+def _close_up(acc, inside, image):
+    """Bring a row's columns, which lie apart from `inside` on, side by side."""
+    skip = image.apart_w * image.c
+    for w in range(1, image.w):
+        for c in range(image.c):
+            acc[inside + w * image.c + c] = acc[inside + w * skip + c]
+
+
+@native
 def conv2d_input_error(
     error, winners, won, x, stored, panels, start, room, gate, g, chain, tables, site, spread, lists, acc, best,
     draws, place, out,
@@ -206,7 +215,9 @@ def conv2d_input_error(
                         )  # fmt: skip
         inputs, image_at = image_of(x, n, stored)
         for h in range(image.h):
-            inside, line = (h + image.top) * stride + image.left * image.c, n * image.h + h
+            inside, line = (h * image.apart_h + image.top) * stride + image.left * image.c, n * image.h + h
+            if image.apart_w > 1:
+                _close_up(acc, inside, image)
             if place is not None:
                 over, peak = finish_errors(
                     acc, inside, line * image.w * place.channels, image.w, image.c, inputs, image_at * image.h + h,

@@ -24,6 +24,7 @@ from fxptrain.kernels.requantize import activate_row, finish_error, finish_row
 
 SIGMOID, TANH, HARD_SIGMOID, HARD_SWISH = range(4)
 GRID, SUM, SLOPE = 28, 30, 16
+FARTHEST = 5  # beyond 2**5 all curves are straight
 ENTRY = GRID - 4  # fractional bits of an input between two entries of the table
 END = np.int64(16) << GRID
 ONE, THREE = np.int64(1) << SUM, np.int64(3) << GRID

@@ -5,11 +5,20 @@ Softmax cross-entropy, per sample, from raw logits z with `frac` fractional bits
 1. ``d = max(z) - z >= 0``; ``t = (d * LOG2_E) >> (13 + frac)`` is d / ln 2 with 16 fractional bits (floor).
 2. ``v = 2**-t`` with 30 fractional bits: a table of 257 entries over the fraction, linear between them, shifted right
    by the integer part (floor); zero from 31 on.
-3. ``p = (v << 30) // sum(v)``; the error ``p - onehot`` has 30 fractional bits and is requantized once.
-4. loss = ``ln(sum(v)) + d[label]`` with 16 fractional bits; the logarithm by a table of 257 entries, linear between.
+3. ``p = (v << 30) // sum(v)``; the error ``p - t`` has 30 fractional bits and is requantized once.
+4. loss = ``ln(sum(v)) + sum(t * d)`` with 16 fractional bits; the logarithm by a table of 257 entries, linear between.
 
-The tables are made with integers only. Bounds, tested against exact arithmetic: |p - exact| < 2**-14,
-|loss - exact| < 2**-12.
+The target t is one for the label. A smoothing a of 16 fractional bits takes ``a / classes``, floored to 30, of every
+other class in its place, and leaves the label what makes the sum one.
+
+Binary cross-entropy, of every output by itself: p is the sigmoid of `curves`, the target 1 or 0, smoothed
+``1 - a / 2`` or ``a / 2``; the error is ``p - t``, the loss ``-ln(sigmoid(|z|)) + |z| * |t - (z > 0)|``.
+
+A weight with `WEIGHT` fractional bits multiplies errors and loss of the samples of a class, or of a label where it is
+present; the errors then have as many fractional bits more.
+
+The tables are made with integers only. Bounds, tested against exact arithmetic: |p - exact| < 2**-14 (binary 2**-22),
+|loss - exact| < 2**-12 (binary: of every output).
 """
 
 from __future__ import annotations
@@ -20,12 +29,15 @@ import numpy as np
 import numpy.typing as npt
 
 from fxptrain._jit import kernel, native
+from fxptrain.kernels.curves import FARTHEST, GRID, SIGMOID, Curve, on_grid, sigmoid
 from fxptrain.kernels.requantize import finish_row
 
 LOG2_E = 774541002  # round(log2(e) * 2**29)
 LN_2 = 45426  # round(ln(2) * 2**16)
 FRACTION = 16
 PROBABILITY = 30
+SMOOTHING = 16  # fractional bits of the share that targets lose
+WEIGHT = 12  # fractional bits of a class's weight
 
 
 def _exp2_table() -> npt.NDArray[np.int64]:
@@ -98,27 +110,71 @@ def _mark(acc, largest):
     return largest
 
 
+@native
+def _weighted(acc, loss, weight):
+    """Multiply a sample's errors by a weight; returns its loss times that, floored."""
+    for c in range(acc.size):
+        acc[c] *= weight
+    return (loss * weight) >> WEIGHT
+
+
 @kernel
-def cross_entropy(logits, frac, labels, site, acc, draws, error):
-    """Errors (n, classes); returns (loss sum with 16 fractional bits, correct, largest error with 30, saturated)."""
+def cross_entropy(logits, frac, labels, site, smoothing, weights, acc, draws, error):
+    """Errors (n, classes); returns (loss sum with 16 fractional bits, correct, largest error, saturated).
+
+    Without weights (classes,) the largest error has 30 fractional bits.
+    """
     classes = logits.shape[1]
     flat = error.reshape(error.size)
+    other = (np.int64(smoothing) << (PROBABILITY - SMOOTHING)) // classes
+    own = (np.int64(1) << PROBABILITY) - (classes - 1) * other
     loss, correct, largest, saturated = np.int64(0), 0, np.int64(0), 0
     for n in range(logits.shape[0]):
         best, label = _first_largest(logits, n), labels[n]
         correct += best == label
-        total = np.int64(0)
+        total, behind = np.int64(0), np.int64(0)
         for c in range(classes):
             acc[c] = exp2_negative(((np.int64(logits[n, best]) - logits[n, c]) * LOG2_E) >> (13 + frac))
             total += acc[c]
         for c in range(classes):
-            acc[c] = (acc[c] << PROBABILITY) // total
-        acc[label] -= np.int64(1) << PROBABILITY
-        behind = np.int64(logits[n, best]) - logits[n, label]
-        loss += ((log2_fixed(total) - (PROBABILITY << FRACTION)) * LN_2) >> 16
-        loss += behind << (FRACTION - frac) if frac <= FRACTION else behind >> (frac - FRACTION)
+            target = own if c == label else other
+            acc[c] = (acc[c] << PROBABILITY) // total - target
+            behind += (np.int64(logits[n, best]) - logits[n, c]) * target  # targets sum up to 2**30: below 2**62
+        value = ((log2_fixed(total) - (PROBABILITY << FRACTION)) * LN_2) >> 16
+        value += behind >> (PROBABILITY - FRACTION + frac)
+        if weights.size:
+            value = _weighted(acc, value, weights[label])
+        loss += value
         largest = _mark(acc, largest)
         saturated += finish_row(acc, classes, site, site.first + n * classes, draws, flat, n * classes)[0]
+    return loss, correct, largest, saturated
+
+
+@kernel
+def binary_cross_entropy(logits, frac, labels, site, smoothing, weights, acc, draws, error):
+    """The same for labels (n, outputs), each 1 or 0; a sample of which all are right is correct."""
+    count = logits.shape[1]
+    flat = error.reshape(error.size)
+    one, absent = np.int64(1) << PROBABILITY, np.int64(smoothing) << (PROBABILITY - SMOOTHING - 1)
+    curve = Curve(SIGMOID, 0, np.int64(1) << max(frac + FARTHEST, 0), GRID - frac, 0)
+    loss, correct, largest, saturated = np.int64(0), 0, np.int64(0), 0
+    for n in range(logits.shape[0]):
+        right = True
+        for c in range(count):
+            z, present = np.int64(logits[n, c]), labels[n, c] != 0
+            right = right and (z > 0) == present
+            p, target = sigmoid(on_grid(z, curve)), one - absent if present else absent
+            acc[c] = p - target
+            value = (((PROBABILITY << FRACTION) - log2_fixed(max(p, one - p))) * LN_2) >> 16
+            value += (abs(z) * (one - target if z > 0 else target)) >> (PROBABILITY - FRACTION + frac)
+            if weights.size:
+                weight = weights[c] if present else np.int64(1) << WEIGHT
+                acc[c] *= weight
+                value = (value * weight) >> WEIGHT
+            loss += value
+        correct += right
+        largest = _mark(acc, largest)
+        saturated += finish_row(acc, count, site, site.first + n * count, draws, flat, n * count)[0]
     return loss, correct, largest, saturated
 
 
@@ -133,8 +189,8 @@ def _half_squares(acc, frac):
 
 
 @kernel
-def squared_error(logits, frac, labels, site, acc, draws, error):
-    """The same for ``sum((z - onehot)**2) / 2``; the largest error has `frac` fractional bits (0 to 30)."""
+def squared_error(logits, frac, labels, site, weights, acc, draws, error):
+    """The same for ``sum((z - onehot)**2) / 2``; without weights the largest error has `frac` fractional bits."""
     classes = logits.shape[1]
     flat = error.reshape(error.size)
     loss, correct, largest, saturated = np.int64(0), 0, np.int64(0), 0
@@ -143,7 +199,10 @@ def squared_error(logits, frac, labels, site, acc, draws, error):
         for c in range(classes):
             acc[c] = logits[n, c]
         acc[labels[n]] -= np.int64(1) << frac
-        loss += _half_squares(acc, frac)
+        value = _half_squares(acc, frac)
+        if weights.size:
+            value = _weighted(acc, value, weights[labels[n]])
+        loss += value
         largest = _mark(acc, largest)
         saturated += finish_row(acc, classes, site, site.first + n * classes, draws, flat, n * classes)[0]
     return loss, correct, largest, saturated

@@ -29,7 +29,10 @@ WHOLE = Digits(1, 0)
 
 
 class Image(NamedTuple):
-    """Extents of a sample, where its first element lies in the padded sample, and how high and wide that is."""
+    """Extents of a sample, where its first element lies in the padded sample, and how high and wide that is.
+
+    Neighbouring rows lie `apart_h` and columns `apart_w` apart there, with zeros between.
+    """
 
     h: int
     w: int
@@ -38,6 +41,8 @@ class Image(NamedTuple):
     left: int
     height: int
     width: int
+    apart_h: int = 1
+    apart_w: int = 1
 
 
 @kernel
@@ -67,11 +72,11 @@ def digit(value, rule):
 def pad_sample(x, n, first, image, digits, plane_size, out):
     """Channels ``first .. first + image.c`` of sample `n` of x (n, h, w, c) into the inside of a padded sample.
 
-    ``out[plane][image.height][image.width][image.c]``; the border stays.
+    ``out[plane][image.height][image.width][image.c]``; the border stays, and what lies between.
     """
     prefer_wide_vectors()
     flat, channels, flip = x.reshape(x.size), x.shape[3], flip_of(out)
-    whole = channels == image.c
+    whole = channels == image.c and image.apart_w == 1
     spans, span = (1, image.w * image.c) if whole else (image.w, image.c)
     stride = image.width * image.c
     for p in range(digits.planes):
@@ -79,7 +84,8 @@ def pad_sample(x, n, first, image, digits, plane_size, out):
         for h in range(image.h):
             for w in range(spans):
                 source = np.uint64(((n * image.h + h) * image.w + w) * channels + first)
-                target = np.uint64(p * plane_size + (h + image.top) * stride + (w + image.left) * image.c)
+                column = w * image.apart_w + image.left
+                target = np.uint64(p * plane_size + (h * image.apart_h + image.top) * stride + column * image.c)
                 if digits.planes == 1:
                     for i in range(np.uint64(span)):
                         out[target + i] = flat[source + i] ^ flip

@@ -1,7 +1,8 @@
 """Pooling that stands alone: overlapping max-pooling and averages.
 
 Max-pooling behind a convolution is fused there.
-Windows that do not fit are dropped. An average is the window's sum times an integer multiplier, requantized once.
+Windows that do not fit are dropped. Of one that reaches beyond the image only what lies inside counts. An average is
+the window's sum times an integer multiplier for 1 / count, requantized once.
 """
 
 from __future__ import annotations
@@ -15,12 +16,36 @@ from fxptrain.kernels.requantize import activate_row, finish_error, finish_row
 
 
 class Window(NamedTuple):
-    """Window size and stride of a pooling layer."""
+    """Window size and stride of a pooling layer, and how far the first one reaches beyond the image."""
 
     h: int
     w: int
     sh: int
     sw: int
+    top: int = 0
+    left: int = 0
+
+
+class Mean(NamedTuple):
+    """Multiplier for 1 / count of whole windows."""
+
+    mantissa: int
+    shift: int
+
+
+@native
+def inside(place, step, before, size, extent):
+    """First and last + 1 of a window's positions along an axis that lie on the image, and where its position 0 does."""
+    start = place * step - before
+    return max(0, -start), min(size, extent - start), start
+
+
+@native
+def mantissa_of(mean, window, count):
+    """Multiplier for 1 / count, with the fractional bits of whole windows', rounded half up."""
+    if count == window.h * window.w:
+        return np.int64(mean.mantissa)
+    return ((np.int64(2) << mean.shift) + count) // (2 * count)
 
 
 @native
@@ -28,35 +53,39 @@ def maxpool_forward(x, window, y, winners):
     """Largest value and first winning position (row-major) of each window: x (n, h, w, c) to y (n, oh, ow, c)."""
     for n in range(y.shape[0]):
         for oh in range(y.shape[1]):
+            i0, i1, h = inside(oh, window.sh, window.top, window.h, x.shape[1])
             for ow in range(y.shape[2]):
-                top, left = oh * window.sh, ow * window.sw
+                j0, j1, w = inside(ow, window.sw, window.left, window.w, x.shape[2])
                 for c in range(y.shape[3]):
-                    best, winner = x[n, top, left, c], 0
-                    for t in range(1, window.h * window.w):
-                        value = x[n, top + t // window.w, left + t % window.w, c]
-                        if value > best:
-                            best, winner = value, t
+                    best, winner = x[n, h + i0, w + j0, c], i0 * window.w + j0
+                    for i in range(i0, i1):
+                        for j in range(j0, j1):
+                            value = x[n, h + i, w + j, c]
+                            if value > best:
+                                best, winner = value, i * window.w + j
                     y[n, oh, ow, c] = best
                     winners[n, oh, ow, c] = winner
 
 
 @native
-def averagepool_forward(x, window, mantissa, activation, site, acc, draws, y):
-    """Window sum times `mantissa` (int64 `acc`, one output row), activated, requantized; (saturated, largest)."""
+def averagepool_forward(x, window, mean, activation, site, acc, draws, y):
+    """Window sum times the multiplier (int64 `acc`, one output row), activated, requantized; (saturated, largest)."""
     channels = y.shape[3]
     row = y.shape[2] * channels
     flat_y = y.reshape(y.size)
     saturated, largest = 0, 0
     for n in range(y.shape[0]):
         for oh in range(y.shape[1]):
+            i0, i1, h = inside(oh, window.sh, window.top, window.h, x.shape[1])
             for ow in range(y.shape[2]):
-                at = ow * channels
+                j0, j1, w = inside(ow, window.sw, window.left, window.w, x.shape[2])
+                at, mantissa = ow * channels, mantissa_of(mean, window, (i1 - i0) * (j1 - j0))
                 for c in range(channels):
                     acc[at + c] = 0
-                for i in range(window.h):
-                    for j in range(window.w):
+                for i in range(i0, i1):
+                    for j in range(j0, j1):
                         for c in range(channels):
-                            acc[at + c] += x[n, oh * window.sh + i, ow * window.sw + j, c]
+                            acc[at + c] += x[n, h + i, w + j, c]
                 for c in range(channels):
                     acc[at + c] *= mantissa
             activate_row(acc, row, activation)
@@ -95,7 +124,7 @@ def maxpool_input_error(error, winners, x, window, gate, site, acc, best, draws,
             for ow in range(error.shape[2]):
                 for c in range(error.shape[3]):
                     t = np.int64(winners[n, oh, ow, c])
-                    h, w = oh * window.sh + t // window.w, ow * window.sw + t % window.w
+                    h, w = oh * window.sh - window.top + t // window.w, ow * window.sw - window.left + t % window.w
                     acc[(h * x.shape[2] + w) * x.shape[3] + c] += kind(error[n, oh, ow, c])
         over, peak = _finish_sample(acc, x, n, gate, site, best, draws, out)
         saturated += over
@@ -104,23 +133,26 @@ def maxpool_input_error(error, winners, x, window, gate, site, acc, best, draws,
 
 
 @native
-def averagepool_input_error(error, x, window, mantissa, gate, site, acc, best, draws, out):
-    """Every error times `mantissa`, added to all positions of its window: error (n, oh, ow, c) to out (n, h, w, c).
+def averagepool_input_error(error, x, window, mean, gate, site, acc, best, draws, out):
+    """Every error times the multiplier, added to its window's positions: error (n, oh, ow, c) to out (n, h, w, c).
 
     Bound: as `maxpool_input_error`.
     """
     prefer_wide_vectors()
     kind, channels, flat = acc.dtype.type, error.shape[3], error.reshape(error.size)
-    saturated, largest, factor = 0, 0, kind(mantissa)
+    saturated, largest = 0, 0
     for n in range(error.shape[0]):
         acc[: x.shape[1] * x.shape[2] * x.shape[3]] = 0
         for oh in range(error.shape[1]):
+            i0, i1, h = inside(oh, window.sh, window.top, window.h, x.shape[1])
             for ow in range(error.shape[2]):
+                j0, j1, w = inside(ow, window.sw, window.left, window.w, x.shape[2])
+                factor = kind(mantissa_of(mean, window, (i1 - i0) * (j1 - j0)))
                 first = ((n * error.shape[1] + oh) * error.shape[2] + ow) * channels
                 source = flat[first : first + channels]
-                for i in range(window.h):
-                    for j in range(window.w):
-                        at = ((oh * window.sh + i) * x.shape[2] + ow * window.sw + j) * channels
+                for i in range(i0, i1):
+                    for j in range(j0, j1):
+                        at = ((h + i) * x.shape[2] + w + j) * channels
                         to = acc[at : at + channels]
                         for c in range(channels):
                             to[c] += kind(source[c]) * factor

@@ -214,9 +214,10 @@ class Model:
     def _set_outputs(self, largest_target: float | None) -> None:
         """Have the outputs in a format that the loss takes: of vectors one that holds all targets, and stays."""
         form, least = self.stages[-1].y_form, self.loss.min_frac
+        self.loss.fit(self.stages[-1].out_elements)
         if least is None:
             return
-        if not self.loss.of_vectors or not form.adaptive:
+        if not self.loss.on_grid or not form.adaptive:
             form.min_frac = least
         else:
             form.adaptive = False

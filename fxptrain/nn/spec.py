@@ -21,8 +21,8 @@ __all__ = [
 ]  # fmt: skip
 __all__ += every.__all__
 
-Loss = Literal["cross-entropy", "squared-error"]
-Target = Literal["class", "values", "input"]
+Loss = Literal["cross-entropy", "squared-error", "binary-cross-entropy"]
+Target = Literal["class", "labels", "values", "input"]
 RoundingName = Literal["stochastic", "half-even"]
 
 
@@ -38,13 +38,20 @@ class ModelSpec:
         Shape of a sample.
     layers : tuple of LayerSpec
         In the order in which they are written, which is what their numbers, and so their draws, come from.
-    loss : {"cross-entropy", "squared-error"}
-        What training makes small; the last layer's outputs are one for each class or value.
-    target : {"class", "values", "input"}
-        What outputs are compared with: the one of the sample's class; a vector of real numbers, brought to the outputs'
-        format; or the raw inputs, in their order (an autoencoder). The latter two take the squared error, and in mode
-        ``auto`` the outputs have one format from the first step to the last: the finest that holds every target, of
-        inputs the inputs' own.
+    loss : {"cross-entropy", "squared-error", "binary-cross-entropy"}
+        What training makes small; the last layer's outputs are one for each class, label or value.
+    target : {"class", "labels", "values", "input"}
+        What outputs are compared with: the one of the sample's class; of every label whether the sample has it, by the
+        binary cross-entropy; a vector of real numbers, brought to the outputs' format; or the raw inputs, in their
+        order (an autoencoder). The latter two take the squared error, and in mode ``auto`` the outputs have one format
+        from the first step to the last: the finest that holds every target, of inputs the inputs' own.
+    class_weights : tuple of float or "balanced", optional
+        What loss and errors of a class's samples are multiplied by, or of a label where it is present: 0 to 1024, on a
+        grid of 2**-12. A batch is averaged over its samples, not over their weights. ``"balanced"``: by how rare each
+        is in the training split (`run.targets.balanced_weights`).
+    label_smoothing : float, optional
+        Share a, on a grid of 2**-16, that the target of a class loses evenly to all classes, or of a label to both
+        answers: ``(1 - a) t + a / classes``. With cross-entropies.
     init : {"uniform", "kaiming", "xavier", "zero", "data"}
         How far the initial weights of layers reach that do not say it themselves (`initialization.bound_of`). With
         ``uniform`` the signal shrinks from layer to layer, so that networks of more than a few hardly train; in small
@@ -64,6 +71,8 @@ class ModelSpec:
     loss: Loss = "cross-entropy"
     init: Init = "kaiming"
     target: Target = "class"
+    class_weights: tuple[float, ...] | Literal["balanced"] | None = None
+    label_smoothing: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

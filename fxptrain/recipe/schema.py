@@ -40,6 +40,12 @@ Text = Annotated[str, Field(max_length=10_000)]
 Seed = Annotated[int, Field(ge=0, lt=1 << 32)]
 Positive = Annotated[float, Field(gt=0)]
 _FILE = "a recipe"
+WATCHED: dict[str, tuple[str, ...]] = {  # what there is to follow, by `model.target`
+    "class": ("loss", "accuracy", "macro-recall", "macro-f1"),
+    "labels": ("loss", "accuracy", "macro-recall", "macro-f1", "micro-f1"),
+    "values": ("loss", "mae"),
+    "input": ("loss", "mae"),
+}
 WRITTEN_MODEL = {"init": "uniform"}  # of a model in a file from before the key
 
 
@@ -57,6 +63,10 @@ class DataSpec:
         Whether the first row of a CSV file names the columns; left out: told by the rule of `read_csv`.
     arrays : str, optional
         Arrays of an NPZ file, as ``x=images,y=labels``.
+    groups : str, optional
+        Column of a CSV file, or array of an NPZ file (its own name or with ``_train``), that says which group a sample
+        is of, as a subject or a recording: all samples of a group validate (or test, where the file has no test split),
+        or none do. `validation` is then the most that are taken.
     mean, std : float or one for each channel, optional
         Inputs become ``(x - mean) / std`` with pixels scaled to 0 .. 1; left out: those of the training split itself,
         see `per_channel`.
@@ -89,6 +99,7 @@ class DataSpec:
     label: Text | None = None
     header: bool | None = None
     arrays: Text | None = None
+    groups: Text | None = None
     mean: float | tuple[float, ...] | None = None
     std: Positive | tuple[Positive, ...] | None = None
     per_channel: bool | None = None
@@ -160,7 +171,10 @@ class TrainingSpec:
 
     `micro_batch` processes a batch in pieces (same bits, less memory); `checkpoint_steps` writes a checkpoint every so
     many steps besides the one after each epoch. `watch` is what the best epoch, early stopping and the schedule
-    ``plateau`` follow on the validation split: the loss, the accuracy, or the mean absolute error of values.
+    ``plateau`` follow on the validation split: the loss, or a metric of what is learned (`WATCHED`): of classes and
+    labels the accuracy, the mean recall or F1 of all (``micro-f1``: of all labels together), of values the mean
+    absolute error. With `sampling` ``balanced`` an epoch has equally many samples of every class, drawn by seed and
+    epoch (`data.ordering.balanced_order`); left out, it has every sample once.
     """
 
     epochs: Count = 10
@@ -168,7 +182,8 @@ class TrainingSpec:
     micro_batch: Count | None = None
     seed: Seed = 0
     checkpoint_steps: Count | None = None
-    watch: Literal["loss", "accuracy", "mae"] = "loss"
+    watch: Literal["loss", "accuracy", "macro-recall", "macro-f1", "micro-f1", "mae"] = "loss"
+    sampling: Literal["balanced"] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,10 +206,11 @@ def _plain(value: Any) -> Any:
     return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
 
 
+_IMAGES = (2, 4), ("same",), 'one number, two (height, width), four (top, left, bottom, right) or "same"'
+_SERIES = (2,), ("same", "causal"), 'one number, two (before, after), "same" or "causal"'
 _PADDINGS: dict[Any, tuple[tuple[int, ...], tuple[str, ...], str]] = {  # lists of which lengths, which words
-    Padding: ((2, 4), ("same",), 'one number, two (height, width), four (top, left, bottom, right) or "same"'),
-    SeriesPadding: ((2,), ("same", "causal"), 'one number, two (before, after), "same" or "causal"'),
-}
+    Padding: _IMAGES, Padding | None: _IMAGES, SeriesPadding: _SERIES, SeriesPadding | None: _SERIES,
+}  # fmt: skip
 
 
 def _paired(kind: type[LayerSpec]) -> Callable[[Any], Any]:
@@ -210,7 +226,7 @@ def _paired(kind: type[LayerSpec]) -> Callable[[Any], Any]:
         if not isinstance(table, dict):
             return table
         for name, (lengths, words, told) in paddings.items():
-            sides = table.get(name, 0)
+            sides = table.get(name) or 0
             some = isinstance(sides, list | tuple) and len(sides) in lengths
             if not some and type(sides) is not int and sides not in words:
                 raise ValueError(f"A layer's `{name}` (={shown(sides)}) must be {told}")
@@ -299,9 +315,14 @@ class Recipe(BaseModel):
                 self.data.normal is not None and self.model.target != "input"
             ),
             f"`training.watch` (={self.training.watch!r}) is no metric of `model.target` (={self.model.target!r}), "
-            "which has 'loss' and " + ("'accuracy'" if self.model.target == "class" else "'mae'"): (
-                self.training.watch == ("mae" if self.model.target == "class" else "accuracy")
+            "which has " + ", ".join(map(repr, WATCHED[self.model.target])): (
+                self.training.watch not in WATCHED[self.model.target]
             ),
+            "`training.sampling` (='balanced') is for classes: set `model.target` to 'class'": (
+                self.training.sampling is not None and self.model.target != "class"
+            ),
+            "`training.sampling` and `model.class_weights` are both 'balanced', which would count rare classes twice: "
+            "leave one out": self.training.sampling is not None and self.model.class_weights == "balanced",
             "`schedule.type` (='plateau') watches the validation split: set `data.validation` above 0": (
                 self.schedule.type == "plateau" and not watched
             ),

@@ -17,9 +17,11 @@ from fxptrain.run.report import outcome
 from fxptrain.table import table
 
 RESULTS: Final = (
-    *("test_accuracy", "test_mse", "test_mae", "test_r2", "test_auc", "test_loss"),
-    *("validation_accuracy", "validation_mse", "validation_r2"),
-    *("best_epoch", "best_test_accuracy", "best_test_mse", "best_test_r2", "best_test_auc"),
+    *("test_accuracy", "test_macro_recall", "test_macro_f1", "test_micro_f1"),
+    *("test_mse", "test_mae", "test_r2", "test_auc", "test_loss"),
+    *("validation_accuracy", "validation_macro_f1", "validation_micro_f1", "validation_mse", "validation_r2"),
+    *("best_epoch", "best_test_accuracy", "best_test_macro_f1", "best_test_micro_f1"),
+    *("best_test_mse", "best_test_r2", "best_test_auc"),
     *("loss", "accuracy", "seconds"),
 )
 

@@ -9,7 +9,7 @@ import logging
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +26,11 @@ from fxptrain.data.sources import dataset_of, load_parts
 from fxptrain.errors import CheckpointError
 from fxptrain.nn.engine import inference
 from fxptrain.nn.engine.residuals import Residuals, residuals
+from fxptrain.nn.engine.tally import tally_of
 from fxptrain.nn.model import Model
 from fxptrain.recipe import Recipe
 from fxptrain.run.checkpoint import Arrays, read_checkpoint, write_checkpoint
+from fxptrain.run.classification import Classification
 from fxptrain.run.directory import RunDirectory
 from fxptrain.run.inputs import InputRule, input_scale, like_recipe, reading_of
 from fxptrain.run.metrics import mean_loss, share
@@ -85,7 +87,7 @@ class Run:
         return f"{self.recipe.name!r}, {self.progress['epoch']} epochs, {self.progress['step']:,} steps{place}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Evaluation:
     """Loss (mean, natural-log units) of a model on samples, and how right it is.
 
@@ -96,10 +98,8 @@ class Evaluation:
         How many were judged.
     seconds : float
         Without compiling.
-    accuracy : float, optional
-        Of classes: share of right ones.
-    confusion : tuple of tuple of int
-        Of classes: how many samples of class i (row) were taken for class j (column).
+    classification : Classification, optional
+        Of classes and labels: how well each is told.
     regression : Regression, optional
         Of vectors: how far they are off.
     anomalies : Anomalies, optional
@@ -109,20 +109,35 @@ class Evaluation:
     loss: float
     samples: int
     seconds: float
-    accuracy: float | None = None
-    confusion: tuple[tuple[int, ...], ...] = field(default=(), repr=False)
+    classification: Classification | None = None
     regression: Regression | None = None
     anomalies: Anomalies | None = None
 
+    def __repr__(self) -> str:
+        """How many samples, and the few figures."""
+        told = ", ".join(f"{name}={value}" for name, value in self.metrics().items())
+        return f"Evaluation({self.samples:,} samples: {told})"
+
+    @property
+    def accuracy(self) -> float | None:
+        """Of classes the share of right ones; of labels that of the samples of which all are right."""
+        return None if self.classification is None else self.classification.accuracy
+
+    @property
+    def confusion(self) -> tuple[tuple[int, ...], ...]:
+        """Of classes: how many samples of class i (row) were taken for class j (column)."""
+        return () if self.classification is None else self.classification.confusion
+
     @property
     def recall(self) -> tuple[float | None, ...]:
-        """Of every class the share that was recognized; None where there are no samples of it."""
-        return tuple(share(row[i], sum(row)) for i, row in enumerate(self.confusion))
+        """Of every class or label the share that was recognized; None where there are no samples of it."""
+        return () if self.classification is None else self.classification.recall
 
     def metrics(self) -> dict[str, float | None]:
         """The few figures that tell how good it is, by name."""
-        found: dict[str, float | None] = {} if self.accuracy is None else {"accuracy": self.accuracy}
-        found |= {"loss": self.loss} | ({} if self.regression is None else self.regression.metrics())
+        found: dict[str, float | None] = {"loss": self.loss}
+        for part in (self.classification, self.regression):
+            found |= {} if part is None else part.metrics()
         return found | ({} if self.anomalies is None else {"auc": self.anomalies.auc})
 
 
@@ -234,18 +249,12 @@ def evaluate_split(run: Run, split: Split, threads: int) -> Evaluation:
         engine.logits(inputs[:size])  # every program is compiled before the clock starts
     targets = run.targets.raw(inputs, split.labels)
     begin = time.perf_counter()
-    if run.model.loss.of_vectors:
+    if not run.model.loss.judges:
         counted = residuals(engine, inputs, targets)
         return _of_vectors(run, counted, split.labels, time.perf_counter() - begin)
-    found = np.empty(len(split), np.int64)
-    loss_sum, correct = engine.evaluate(inputs, targets, lambda part, z: np.argmax(z, axis=1, out=found[part]))
+    tally = tally_of(engine, inputs, targets)
     seconds = time.perf_counter() - begin
-    classes = len(run.classes)
-    counts = np.bincount(split.labels * classes + found, minlength=classes * classes).reshape(classes, classes)
-    return Evaluation(
-        mean_loss(loss_sum, len(split)) or 0.0, len(split), seconds, share(correct, len(split)) or 0.0,
-        tuple(tuple(row) for row in counts.tolist()),
-    )  # fmt: skip
+    return Evaluation(mean_loss(tally.loss_sum, len(split)) or 0.0, len(split), seconds, Classification.of(tally))
 
 
 def _of_vectors(run: Run, counted: Residuals, labels: Labels, seconds: float) -> Evaluation:
@@ -364,6 +373,10 @@ def answers(run: Run, inputs: Any, *, threads: int | None = None) -> tuple[dict[
         numbers = logits.argmax(axis=1).tolist()
         lines = [run.classes[number] for number in numbers]
         facts = {"numbers": numbers, "names": lines}
+    elif run.recipe.model.target == "labels":
+        flags = (logits > 0).tolist()
+        lines = [",".join(name for name, flag in zip(run.classes, row, strict=True) if flag) for row in flags]
+        facts = {"names": list(run.classes), "labels": flags}
     elif run.recipe.model.target == "values":
         values = run.targets.real(logits).tolist()
         lines = [",".join(f"{value:.6g}" for value in row) for row in values]
@@ -406,15 +419,22 @@ def summarize(run: Run, result: Evaluation) -> dict[str, Any]:
 
 
 def _details(run: Run, result: Evaluation) -> dict[str, Any]:
-    """What else there is to tell of a run's classes, or of its values."""
-    if result.regression is None:
+    """What else there is to tell of a run's classes or labels, or of its values."""
+    if result.classification is not None:
         validated = run.progress["validation_correct"]
+        accuracy = None if validated is None else share(validated, run.recipe.data.validation)
+        told = zip(run.classes, result.classification.told, strict=True)
+        each: list[dict[str, Any]] = [{"name": name} | asdict(one) for name, one in told]
+        if run.recipe.model.target == "labels":
+            return {"labels": each, "validation_accuracy": accuracy}
         return {
             "classes": list(run.classes),
             "confusion": [list(row) for row in result.confusion],
             "recall": list(result.recall),
-            "validation_accuracy": None if validated is None else share(validated, run.recipe.data.validation),
+            "of_classes": each,
+            "validation_accuracy": accuracy,
         }
+    assert result.regression is not None
     if run.recipe.model.target == "values":
         values = zip(run.classes, result.regression.values, strict=True)
         return {"values": [{"name": name} | asdict(value) for name, value in values]}

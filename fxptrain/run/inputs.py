@@ -27,13 +27,13 @@ Reals = npt.NDArray[np.float64]
 def reading_of(recipe: Recipe) -> Reading:
     """How the recipe says that its file is read."""
     data = recipe.data
-    return like_recipe(Reading(label=data.label, header=data.header, arrays=data.arrays), recipe)
+    return like_recipe(Reading(label=data.label, header=data.header, arrays=data.arrays, groups=data.groups), recipe)
 
 
 def like_recipe(reading: Reading, recipe: Recipe) -> Reading:
     """What somebody else says of a file, with what the recipe takes labels for."""
     target = recipe.model.target
-    return replace(reading, values=target == "values", optional=target == "input")
+    return replace(reading, values=target in ("values", "labels"), flags=target == "labels", optional=target == "input")
 
 
 def norms(recipe: Recipe) -> tuple[Normalization, ...]:

@@ -122,7 +122,7 @@ def read_metrics(path: Path, first: int | None = None) -> list[dict[str, Any]]:
 def _check_epoch(record: dict[str, Any], where: str) -> None:
     """Raise unless the record of an epoch has numbers, and tensors with their counts: whoever reads it computes."""
     for name, value in record.items():
-        if name not in ("event", "tensors") and not (value is None or _is_number(value)):
+        if name not in ("event", "tensors") and not _are_numbers(value):
             raise CheckpointError(f"{where}: an epoch's {shown(name)} is {shown(value)}, no number.")
     if not all(type(record.get(name, 0)) is int for name in ("epoch", "step")):
         raise CheckpointError(f"{where}: an epoch's number or step is no integer.")
@@ -137,6 +137,11 @@ def _check_epoch(record: dict[str, Any], where: str) -> None:
             raise CheckpointError(f"{where}: an epoch has {shown(tensor)} in place of a tensor's counts.")
         if not 0 < tensor["total_bits"] <= MAX_BITS:
             raise CheckpointError(f"{where}: tensor {shown(name)} has {tensor['total_bits']} bits.")
+
+
+def _are_numbers(value: object) -> bool:
+    """Whether it is a number, none, or a list of such: of every class, or of who was taken for whom."""
+    return value is None or _is_number(value) or (isinstance(value, list) and all(map(_are_numbers, value)))
 
 
 def _is_number(value: object) -> bool:

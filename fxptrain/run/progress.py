@@ -14,7 +14,7 @@ from fxptrain.names import shown
 from fxptrain.run.metrics import mean_loss, share
 
 NANOSECONDS = 1_000_000_000
-OF_VALUES = (("MSE", "validation_mse"), ("R2", "validation_r2"))
+OTHERS = (("micro F1", "validation_micro_f1"), ("MSE", "validation_mse"), ("R2", "validation_r2"))
 
 
 @dataclass
@@ -169,7 +169,7 @@ def epoch_line(record: dict[str, Any], epochs: int) -> str:
         parts.append(f"accuracy {record['accuracy']:.2%}")
     if record.get("validation_accuracy") is not None:
         parts.append(f"validation {record['validation_accuracy']:.2%}")
-    parts += [f"validation {name} {record[key]:.4g}" for name, key in OF_VALUES if record.get(key) is not None]
+    parts += [f"validation {name} {record[key]:.4g}" for name, key in OTHERS if record.get(key) is not None]
     parts.append(f"lr {record['lr']:.3g}")
     if record.get("images_per_second"):
         parts.append(f"{record['images_per_second']:,.0f} images/s")

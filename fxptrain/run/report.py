@@ -232,12 +232,13 @@ def summary_text(summary: dict[str, Any]) -> str:
         rows.append(("validation accuracy", f"{summary['validation_accuracy']:.2%}"))
     for split in ("test", "validation"):
         told = [f"{METRIC_TITLES[name]} {summary[key]:.4g}" for name, key in _of_values(summary, split)]
-        rows += [(split, ", ".join(told) + (samples if split == "test" else ""))] if told else []
+        of = samples if split == "test" and "test_accuracy" not in summary else ""
+        rows += [(split, ", ".join(told) + of)] if told else []
     if summary.get("anomalies"):
         rows.append(("anomalies", anomalies_text(summary["anomalies"])))
-    if summary.get("best_test_accuracy") is not None:
-        rows.append(("best epoch", f"{summary['best_epoch']}, test accuracy {summary['best_test_accuracy']:.2%}"))
-    best = [f"{METRIC_TITLES[name]} {summary[key]:.4g}" for name, key in _of_values(summary, "best_test")]
+    accuracy = summary.get("best_test_accuracy")
+    best = [] if accuracy is None else [f"accuracy {accuracy:.2%}"]
+    best += [f"{METRIC_TITLES[name]} {summary[key]:.4g}" for name, key in _of_values(summary, "best_test")]
     if best:
         rows.append(("best epoch", f"{summary['best_epoch']}, test {', '.join(best)}"))
     if summary.get("images_per_second"):
@@ -248,11 +249,14 @@ def summary_text(summary: dict[str, Any]) -> str:
     return "\n".join(f"{name:20} {value}" for name, value in rows)
 
 
-METRIC_TITLES = {"mse": "MSE", "mae": "MAE", "r2": "R2", "auc": "AUC"}
+METRIC_TITLES = {
+    "macro_recall": "mean recall", "macro_f1": "mean F1", "micro_f1": "F1 of all labels",
+    "mse": "MSE", "mae": "MAE", "r2": "R2", "auc": "AUC",
+}  # fmt: skip
 
 
 def _of_values(summary: dict[str, Any], split: str) -> list[tuple[str, str]]:
-    """Metrics of vectors that a summary has of a split, with their keys."""
+    """Metrics that a summary has of a split besides accuracy and loss, with their keys."""
     keys = [(name, f"{split}_{name}") for name in METRIC_TITLES]
     return [(name, key) for name, key in keys if summary.get(key) is not None]
 
@@ -289,6 +293,23 @@ def values_text(summary: dict[str, Any]) -> str:
     return table(["value", "MSE", "MAE", "R2"], rows)
 
 
+def told_text(told: Sequence[dict[str, Any]], title: str) -> str:
+    """How well each class or label is told.
+
+    Examples
+    --------
+    >>> print(told_text([{"name": "cat", "samples": 4, "recall": 0.75, "precision": 1.0, "f1": 0.857}], "label"))
+    label  samples  recall  precision     F1
+    cat          4   75.0%     100.0%  85.7%
+    """
+    shares = ("recall", "precision", "f1")
+    rows = [
+        [one["name"], f"{one['samples']:,}", *("-" if one[key] is None else f"{one[key]:.1%}" for key in shares)]
+        for one in told
+    ]
+    return table([title, "samples", "recall", "precision", "F1"], rows)
+
+
 def confusion_text(summary: dict[str, Any], columns: int) -> str:
     """Which class was taken for which, with the recall of each; where `columns` are too few, the recalls alone.
 
@@ -323,8 +344,9 @@ def _measured(name: str, value: Any) -> str:
     if isinstance(value, float):
         if name.endswith("accuracy"):
             return f"{value:.2%}"
-        kind = name.rpartition("_")[2]
-        return f"{value:.4g}" if kind in METRIC_TITLES else f"{value:.4f}" if kind == "loss" else f"{value:,.1f}"
+        if name.endswith(tuple(METRIC_TITLES)):
+            return f"{value:.4g}"
+        return f"{value:.4f}" if name.endswith("loss") else f"{value:,.1f}"
     return _cell(value)
 
 

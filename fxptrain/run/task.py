@@ -15,12 +15,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fxptrain.data import Dataset, Normalization, Split, split_validation
+from fxptrain.data import Dataset, Normalization, Split, balanced_order, epoch_order, split_validation
 from fxptrain.data.arrays import Data, parts_of_arrays
 from fxptrain.data.augmentation import CHANGING_BYTES, Augmentation
 from fxptrain.data.dataset import Inputs
+from fxptrain.data.labels import flags_of
 from fxptrain.data.measurement import measure, pixel_norms, uneven_notes
-from fxptrain.data.remarks import class_remarks, order_remark
+from fxptrain.data.remarks import class_remarks, group_remarks, label_remarks, order_remark
 from fxptrain.data.shapes import alike
 from fxptrain.data.signature import Signature
 from fxptrain.data.sources import dataset_of, load_parts
@@ -34,7 +35,7 @@ from fxptrain.recipe import Recipe
 from fxptrain.run.evaluation import resolved
 from fxptrain.run.inputs import norms, reading_of
 from fxptrain.run.start import Origin, Source, origin_of
-from fxptrain.run.targets import target_scale
+from fxptrain.run.targets import balanced_weights, target_scale
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +68,13 @@ class Task:
     def classes(self) -> tuple[str, ...]:
         """One name for each output of the model."""
         return self.signature.classes
+
+    def order(self, epoch: int) -> npt.NDArray[np.int64]:
+        """Training samples in the order in which an epoch visits them."""
+        seed = self.recipe.training.seed
+        if self.recipe.training.sampling is not None:
+            return balanced_order(self.train.labels, seed, epoch)
+        return epoch_order(len(self.train), seed, epoch)
 
     def augmented(self, samples: npt.NDArray[np.int64], epoch: int) -> Inputs:
         """Training samples as the data has them, changed as the recipe says for an epoch."""
@@ -162,6 +170,7 @@ def prepare(
         origin = origin.for_classes(dataset)
     if known is not None:
         dataset = _brought(dataset, known, classes=like is not None or origin is None or not origin.anew)
+    _check_labels(dataset, recipe.model.target)
     outputs = None if recipe.model.target == "input" else class_count(recipe)
     fitted = dataset.fitted(recipe.model.input_shape, outputs)
     if recipe.data.normal is not None:
@@ -169,6 +178,7 @@ def prepare(
     rest, validation = fitted.train, fitted.validation
     if validation is None:
         rest, validation = split_validation(rest, recipe.data.validation, recipe.data.split_seed)
+    grouped = group_remarks({"training": rest, "validation": validation, "test": fitted.test}, recipe.data.validation)
     if (augmentation := augmentation_of(recipe)) is not None:
         augmentation.check(recipe.model.input_shape)
     train = rest if recipe.data.limit is None else rest.take(slice(recipe.data.limit))
@@ -177,10 +187,14 @@ def prepare(
     if recipe.model.target == "class":
         notes = [*class_remarks(train, fitted.test, fitted.classes), *notes]
         notes += order_remark(rest.labels, recipe.data.limit)
+    elif recipe.model.target == "labels":
+        notes += label_remarks(train.labels, fitted.classes)
     elif recipe.model.target == "values":
         targets, more = target_scale(recipe, train.labels, fitted.classes)
         scale, notes = scale | targets, notes + more
-    notes = [*dataset.notes, *notes]
+    if recipe.model.class_weights == "balanced":
+        scale |= {"model.class_weights": list(balanced_weights(train.labels, len(fitted.classes)))}
+    notes = [*dataset.notes, *grouped, *notes]
     if origin is not None and like is None:
         notes += origin.lines() + origin.run.signature.numbers(train.inputs, f"{dataset.name}: inputs")[1]
     filled = recipe.changed({"data.name": name, "data.validation": len(validation)} | scale)
@@ -205,6 +219,16 @@ def _brought(dataset: Dataset, like: Signature, *, classes: bool) -> Dataset:
         for name, split in dataset.named_splits().items()
     }
     return replace(dataset, classes=like.classes, **splits)
+
+
+def _check_labels(data: Dataset, target: str) -> None:
+    """Refuse classes where values or labels are learned, the reverse, and labels that are neither 1 nor 0."""
+    wanted = target in ("labels", "values")
+    if target != "input" and data.train.has_values != wanted:
+        kinds = "class numbers" if wanted else "values, or labels of which a sample may have any number"
+        raise DataError(f"{data.name}: what belongs to its samples are {kinds}; the model's `target` is {target!r}.")
+    for name, split in data.named_splits().items() if target == "labels" else ():
+        flags_of(split.labels, f"{data.name}, {name} split")
 
 
 def _scale(recipe: Recipe, inputs: npt.NDArray[Any], dataset: Dataset) -> tuple[dict[str, Any], list[str]]:

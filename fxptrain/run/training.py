@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fxptrain import __version__
-from fxptrain.data import batches, epoch_order
+from fxptrain.data import batches
 from fxptrain.data.arrays import Data
 from fxptrain.data.dataset import Inputs, Labels, Split
 from fxptrain.data.signature import Signature
@@ -33,11 +33,13 @@ from fxptrain.nn.engine.ranks import Ranks
 from fxptrain.nn.engine.residuals import Residuals, residuals
 from fxptrain.nn.engine.schedule import Schedule
 from fxptrain.nn.engine.step import StepResult, training_step
+from fxptrain.nn.engine.tally import tally_of
 from fxptrain.nn.learning_rate import EarlyStopping
 from fxptrain.nn.model import Model
 from fxptrain.recipe import Recipe, load_recipe
 from fxptrain.run import advice, stopping
 from fxptrain.run.checkpoint import Arrays, read_checkpoint, write_checkpoint
+from fxptrain.run.classification import Classification, missing
 from fxptrain.run.directory import RunDirectory
 from fxptrain.run.evaluation import (
     Run,
@@ -57,7 +59,8 @@ from fxptrain.run.targets import TargetRule
 from fxptrain.run.task import Task, prepare
 from fxptrain.sizes import machine_bytes
 
-TESTED = ("test_accuracy", "test_mse", "test_auc")
+TESTED = ("test_accuracy", "test_micro_f1", "test_mse", "test_auc")
+VALIDATED = [f"validation_{name}" for name in ("macro_recall", "macro_f1", "micro_f1", "mse", "mae", "r2")]
 SETTLED = 5  # looks at the formats after which they say something
 State = tuple[dict[str, Any], Arrays]
 Callback = Callable[[dict[str, Any]], object]  # of an epoch's record; what is true ends the training
@@ -217,7 +220,7 @@ class Loop:
         self.model, self.rule = self._first(model)
         self.targets = TargetRule.of(self.recipe, self.model)
         if model is None and task.origin is None:
-            first = epoch_order(len(task.train), training.seed, 0)[:SAMPLES]
+            first = task.order(0)[:SAMPLES]
             start_by_data(self.model, self.rule.raw(task.train.inputs[first]))
         self.batches = list(batches(len(task.train), training.batch_size))
         self.step = training_step(
@@ -302,7 +305,7 @@ class Loop:
 
     def order(self) -> npt.NDArray[np.int64]:
         """Order in which this epoch visits the training samples."""
-        return epoch_order(len(self.task.train), self.recipe.training.seed, self.position.epoch)
+        return self.task.order(self.position.epoch)
 
     def _heed(self) -> None:
         """End after this step, all of it saved, if the process was asked to; all ranks, if one of them was."""
@@ -341,7 +344,7 @@ class Loop:
             "lr": self.schedule.rate(position.step - 1).real,
             "loss": mean_loss(position.loss_sum, position.samples),
         }
-        if not self.model.loss.of_vectors:
+        if self.model.loss.judges:
             record["accuracy"] = share(position.correct, position.samples)
         position.epoch += 1
         position.batch = position.loss_sum = position.correct = position.samples = 0
@@ -395,7 +398,7 @@ class Loop:
         """Metrics on the validation split; the schedule and early stopping hear of the one that is watched."""
         position, split, watch = self.position, self.task.validation, self.recipe.training.watch
         told: dict[str, Any]
-        if self.model.loss.of_vectors:
+        if not self.model.loss.judges:
             found = self._residuals(split)
             loss, followed = found.loss_sum, int(found.distances.sum())
             regression = Regression.of(found, self.targets.norms, self.model.stages[-1].y_form.format.frac_bits)
@@ -403,10 +406,10 @@ class Loop:
             if self.recipe.data.normal is not None:
                 self._set_threshold(found)
         else:
-            targets = self.targets.raw(self.checks, split.labels)
-            loss, correct = inference.evaluate(self.model, self.checks, targets, self.threads)
-            position.validation_correct, followed = correct, len(split) - correct
-            told = {"validation_accuracy": share(correct, len(split))}
+            tally = tally_of(self._engine(split), self.checks, self.targets.raw(self.checks, split.labels))
+            loss, followed, position.validation_correct = tally.loss_sum, missing(tally, watch), tally.correct
+            judged = Classification.of(tally)
+            told = {f"validation_{name}": value for name, value in (judged.metrics() | judged.of_each()).items()}
         followed = loss if watch == "loss" else followed
         if position.best_loss is None or followed < position.best_loss:
             position.best_epoch, position.best_loss = position.epoch, followed
@@ -419,8 +422,11 @@ class Loop:
     def _residuals(self, split: Split) -> Residuals:
         """How far the outputs of a split's samples are off."""
         inputs = self.checks if split is self.task.validation else self.rule.raw(split.inputs)
-        engine = inference.Inference(self.model, min(len(split), inference.CHUNK * self.threads), self.threads)
-        return residuals(engine, inputs, self.targets.raw(inputs, split.labels))
+        return residuals(self._engine(split), inputs, self.targets.raw(inputs, split.labels))
+
+    def _engine(self, split: Split) -> inference.Inference:
+        """What gives the outputs of a split's samples."""
+        return inference.Inference(self.model, min(len(split), inference.CHUNK * self.threads), self.threads)
 
     def _set_threshold(self, found: Residuals) -> None:
         """The error above which a sample is an anomaly, from those of normal samples."""
@@ -428,7 +434,7 @@ class Loop:
 
     def _tell(self, record: dict[str, Any] | None = None) -> None:
         if self.progress is not None:
-            answers = not self.model.loss.of_vectors
+            answers = self.model.loss.judges
             epochs, samples = self.recipe.training.epochs, len(self.task.train)
             self.progress(Progress(self.position, epochs, samples, record, answers))
 
@@ -507,7 +513,7 @@ class Loop:
         if state is not None:  # the first rank alone has it where a run was resumed
             best = restored(self.recipe, *state, path)
             extra["best_epoch"] = position.best_epoch
-            if not self.model.loss.of_vectors:
+            if self.model.loss.judges:
                 extra["best_validation_accuracy"] = share(position.best_correct or 0, len(task.validation))
             if len(task.test):
                 judged = evaluate_split(best, task.test, self.threads).metrics()
@@ -537,11 +543,12 @@ class Loop:
 
     def _validated(self) -> dict[str, Any]:
         """Metrics of the last epoch on the validation split."""
-        if not self.model.loss.of_vectors:
+        found: dict[str, Any] = {}
+        if self.model.loss.judges:
             correct = self.position.validation_correct or 0
-            return {"validation_accuracy": share(correct, len(self.task.validation))}
+            found["validation_accuracy"] = share(correct, len(self.task.validation))
         last = self.history[-1] if self.history else {}
-        return {key: last[key] for key in ("validation_mse", "validation_mae", "validation_r2") if key in last}
+        return found | {key: last[key] for key in VALIDATED if key in last}
 
     def as_run(self) -> Run:
         """The model as it is, with what belongs to it."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
-from typing import get_args
 
 from hypothesis import strategies as st
 
@@ -21,7 +20,10 @@ from fxptrain.testing.layers import Shape, layer_specs, output_shape, single_inp
 
 ENDS = (Linear, Flatten, GlobalAvgPool)  # behind which a map has one position
 
-_GOALS: tuple[tuple[Loss, Target], ...] = (*((loss, "class") for loss in get_args(Loss)), ("squared-error", "values"))
+_GOALS: tuple[tuple[Loss, Target], ...] = (
+    ("cross-entropy", "class"), ("squared-error", "class"), ("binary-cross-entropy", "labels"),
+    ("squared-error", "values"),
+)  # fmt: skip
 
 
 class _Growing:
@@ -87,7 +89,7 @@ def model_specs(
 
     With `graphs`, layers also read earlier tensors: two of one kind side by side, then what joins tensors; and
     activations stand anywhere. With `frozen`, training changes only some of the layers, or of some the biases alone.
-    With `vectors`, targets may be values.
+    With `vectors`, targets may be labels or values. Classes and labels may have weights, and smooth targets.
     """
     height, width = draw(st.integers(1, max_side)), draw(st.integers(2, max_side))  # of height 1: a series
     input_shape = (height, width, draw(st.integers(1, max_channels)))
@@ -118,7 +120,13 @@ def model_specs(
     loss, target = draw(st.sampled_from([goal for goal in _GOALS if vectors or goal[1] == "class"]))
     if frozen:
         grown.layers = draw(_partly_trained(grown.layers))
-    return ModelSpec(name="drawn", input_shape=input_shape, layers=tuple(grown.layers), loss=loss, target=target)
+    spec = ModelSpec(name="drawn", input_shape=input_shape, layers=tuple(grown.layers), loss=loss, target=target)
+    if target != "values" and draw(st.booleans()):
+        weights = st.sampled_from([0.0, 0.25, 1.0, 3.3, 1024.0])
+        spec = replace(spec, class_weights=tuple(draw(weights) for _ in range(grown.shape[2])))
+    if loss != "squared-error" and draw(st.booleans()):
+        spec = replace(spec, label_smoothing=draw(st.sampled_from([0.0, 0.1, 0.999])))
+    return spec
 
 
 @st.composite

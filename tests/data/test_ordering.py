@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -5,7 +7,7 @@ from hypothesis import strategies as st
 
 from fxptrain.data import streams
 from fxptrain.data.dataset import Split
-from fxptrain.data.ordering import batches, epoch_order, hold_out, split_validation
+from fxptrain.data.ordering import balanced_order, batches, epoch_order, hold_out, split_validation
 from fxptrain.errors import DataError, FxptrainError
 from tests.naive.draws import draw
 
@@ -104,8 +106,71 @@ def test_hold_out() -> None:
         hold_out(split(1), "x")
 
 
+@given(st.lists(st.integers(0, 6), min_size=2, max_size=40), st.data())
+def test_groups_stay_together(groups: list[int], data: st.DataObject) -> None:
+    """Groups are taken in the order of their draws, each that still fits; asked for what was taken, it is the same."""
+    count, seed = data.draw(st.integers(0, len(groups) - 1)), data.draw(st.integers(0, 2**32 - 1))
+    whole = replace(split(len(groups)), groups=np.array(groups))
+    names, taken = sorted(set(groups)), []
+    for number in order(len(names), seed, streams.VALIDATION, 0):
+        if sum(map(groups.count, [*taken, names[number]])) <= count:
+            taken.append(names[number])
+    if count and not taken:
+        least = min(map(groups.count, names))
+        told = f"`data.validation` .={count}.: the smallest of {len(names)} groups has {least} samples, and no group is"
+        with pytest.raises(DataError, match=told):
+            split_validation(whole, count, seed)
+        return
+    train, validation = split_validation(whole, count, seed)
+    assert validation.labels.tolist() == [i for i, group in enumerate(groups) if group in taken]
+    assert train.labels.tolist() == [i for i, group in enumerate(groups) if group not in taken]
+    assert validation.groups is not None
+    assert [groups[i] for i in validation.labels] == validation.groups.tolist()
+    again = split_validation(whole, len(validation), seed)[1]
+    assert again.labels.tolist() == validation.labels.tolist()
+
+
+def test_groups_that_are_held_out() -> None:
+    """Of a file without a test split whole groups test, at most a sixth of the samples; or it is refused."""
+    train, test = hold_out(replace(split(24), groups=np.arange(24) // 2), "x")
+    assert train.groups is not None
+    assert test.groups is not None
+    assert len(test) == 4
+    assert not set(train.groups.tolist()) & set(test.groups.tolist())
+    told = "x: has no test split, for which 4 samples are due: the smallest of 2 groups has 12 samples, and no group is"
+    with pytest.raises(DataError, match=told):
+        hold_out(replace(split(24), groups=np.arange(24) // 12), "x")
+    with pytest.raises(DataError, match=r"`groups` are float64 of shape .24,.; they must be integers, one of each"):
+        replace(split(24), groups=np.zeros(24))
+
+
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=60), st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1))
+def test_balanced_order(labels: list[int], seed: int, epoch: int) -> None:
+    """Classes come equally often, and the samples of each, too; by keys of the classes' samples, round by round."""
+    found = balanced_order(np.array(labels, np.int32), seed, epoch)
+    classes, samples = sorted(set(labels)), len(labels)
+    quotas = {c: samples // len(classes) for c in classes}
+    for number in order(len(classes), seed, streams.QUOTA, epoch)[: samples % len(classes)]:
+        quotas[classes[number]] += 1
+    chosen: list[int] = []
+    place = 0
+    for c in classes:
+        own, taken = [i for i in range(samples) if labels[i] == c], 0
+        while taken < quotas[c]:
+            words = [draw(seed, streams.BALANCE, epoch, 2 * place + index) for index in range(2 * len(own))]
+            ranked = sorted(range(len(own)), key=lambda k: words[2 * k] << 32 | words[2 * k + 1])
+            chosen += [own[k] for k in ranked][: quotas[c] - taken]
+            place, taken = place + len(own), taken + len(own)
+    assert found.tolist() == [chosen[i] for i in order(samples, seed, streams.SHUFFLE, epoch)]
+    counts = [found.tolist().count(i) for i in range(samples)]
+    for c in classes:
+        own_counts = [count for count, label in zip(counts, labels, strict=True) if label == c]
+        assert max(own_counts) - min(own_counts) <= 1
+        assert sum(own_counts) - samples // len(classes) in (0, 1)
+
+
 def test_streams_are_apart() -> None:
     """Every purpose has its own stream id, in the upper half."""
     ids = [value for name, value in vars(streams).items() if name.isupper() and name != "FIRST"]
-    assert len(set(ids)) == len(ids) == 7
+    assert len(set(ids)) == len(ids) == 9
     assert all(2**31 <= value < 2**32 for value in ids)

@@ -22,14 +22,22 @@ IMAGES = (
     s.Conv2d(channels=4, kernel=(3, 3), padding="same", stride=(2, 2)), s.ReLU6(name="a"),
     s.DepthwiseConv2d(kernel=(3, 2), padding=(2, 0, 0, 1), bias=False, name="b"),
     s.Conv2d(channels=4, kernel=(3, 2), padding=(2, 1), dilation=(2, 1), groups=2, input="a"),
-    s.AvgPool2d(size=(1, 2), stride=(1, 1), name="c"),
+    s.AvgPool2d(size=(2, 2), stride=(1, 1), padding=(1, 0, 0, 0), name="c"),
     s.Add(inputs=("a", "c")), s.LeakyReLU(slope=0.25, name="d"),
-    s.Concat(inputs=("b", "d")), s.MaxPool2d(size=(2, 2)), s.Linear(features=3),
+    s.Concat(inputs=("b", "d")), s.MaxPool2d(size=(2, 2), ceil_mode=True), s.Linear(features=3),
 )  # fmt: skip
 SERIES = (
     s.Conv1d(channels=4, kernel=3, padding="causal", dilation=2), s.ReLU(), s.MaxPool1d(size=2),
+    s.Conv1dTranspose(channels=4, kernel=3, stride=2, padding="causal", output_padding=1, init="uniform"),
+    s.Upsample1d(size=2), s.MaxPool1d(size=3, stride=2, padding="causal"),
+    s.AvgPool1d(size=3, padding=1, ceil_mode=True),
     s.DepthwiseConv1d(kernel=3, padding=(1, 2)), s.Conv1d(channels=8, kernel=1, groups=4), s.AvgPool1d(size=2),
     s.GlobalAvgPool(), s.Linear(features=3),
+)  # fmt: skip
+TRANSPOSED = (
+    s.Conv2dTranspose(channels=3, kernel=(3, 2), stride=(2, 3), padding=(1, 0, 0, 1), output_padding=(1, 2)), s.ReLU(),
+    s.Conv2dTranspose(channels=2, kernel=(1, 3), stride=(2, 2), padding="same", dilation=(1, 2)),
+    s.Linear(features=3),
 )  # fmt: skip
 CURVES = (
     s.Conv2d(channels=4, kernel=(1, 1)), s.HardSwish(), s.Conv2d(channels=4, kernel=(1, 1)),
@@ -42,6 +50,7 @@ CURVES = (
 CASES = {
     "images": ((7, 6, 2), IMAGES),
     "series": ((1, 16, 3), SERIES),
+    "transposed": ((3, 2, 2), TRANSPOSED),
     "curves": ((3, 4, 2), CURVES),
     "in another order": (
         (4, 4, 1),

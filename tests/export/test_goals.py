@@ -1,6 +1,7 @@
-"""Training in C towards vectors, values or the inputs themselves: with sanitizers, equal integer by integer."""
+"""Training in C towards labels, values or the inputs, and with weights of classes: with sanitizers, bit for bit."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,8 +18,10 @@ pytestmark = pytest.mark.skipif(not COMPILERS, reason="no C compiler")
 
 def model_of(target: s.Target, mode: str = "auto", bits: int = 8, **options: object) -> Model:
     """Twelve inputs, twelve outputs."""
+    goals = {name: options.pop(name) for name in ("loss", "class_weights", "label_smoothing") if name in options}
     layers = (s.Linear(features=6, **options), s.ReLU(), s.Linear(features=12))  # type: ignore[arg-type]
-    spec = s.ModelSpec(name="v", input_shape=(2, 3, 2), layers=layers, loss="squared-error", target=target)
+    goals = {"loss": "squared-error"} | goals
+    spec = s.ModelSpec(name="v", input_shape=(2, 3, 2), layers=layers, target=target, **goals)  # type: ignore[arg-type]
     fracs = {"param_frac": 6, "activation_frac": 5} if mode == "fixed" else {"adapt_every": 2}
     formats = s.FormatSpec(mode=mode, activation_bits=bits, **fracs)  # type: ignore[arg-type]
     scale = InputScale(largest=2.5)
@@ -39,6 +42,25 @@ def test_training_towards_vectors(tmp_path: Path, target: s.Target, mode: str, b
     assert judge(model_of(target, mode, bits), tmp_path, batch=3, raw=raw, steps=6).differences == []
 
 
+WEIGHTS = (0.0, 0.25, 1.0, 3.3, 1024.0, 1.0) * 2
+
+
+@pytest.mark.parametrize(
+    ("target", "loss", "mode", "options"),
+    [
+        ("labels", "binary-cross-entropy", "auto", {}),
+        ("labels", "binary-cross-entropy", "fixed", {"class_weights": WEIGHTS, "label_smoothing": 0.1}),
+        ("class", "cross-entropy", "auto", {"class_weights": WEIGHTS, "label_smoothing": 0.1}),
+        ("class", "cross-entropy", "fixed", {"label_smoothing": 0.3}),
+        ("class", "squared-error", "auto", {"class_weights": WEIGHTS}),
+    ],
+)
+def test_training_towards_labels(tmp_path: Path, target: s.Target, loss: str, mode: str, options: Any) -> None:
+    """Labels by the binary cross-entropy; weights of classes and labels, and smooth targets of both."""
+    model = model_of(target, mode, 8, loss=loss, **options)
+    assert judge(model, tmp_path, batch=3, steps=6).differences == []
+
+
 def test_inputs_that_nobody_keeps(tmp_path: Path) -> None:
     """The inputs are what is learned also where the first layer is not trained, and its inputs are written over."""
     assert judge(model_of("input", trainable=False), tmp_path, batch=3, steps=6).differences == []
@@ -55,7 +77,7 @@ int main(void)
     if (fxp_init(&model, arena) != FXP_OK) { return 1; }
     if (fxp_train_add(&model, inputs, NULL) != (FXP_LEARNS_INPUTS ? FXP_OK : FXP_BAD_ARGUMENT)) { return 2; }
     fxp_train_drop(&model);
-    goal[3] = (fxp_value)(FXP_MAX_RAW(FXP_VALUE_BITS) + 1);
+    goal[3] = (fxp_value)(FXP_LEARNS_LABELS ? 2 : FXP_MAX_RAW(FXP_VALUE_BITS) + 1);
     if (fxp_train_add(&model, inputs, goal) != FXP_BAD_LABEL) { return 3; }
     if (fxp_train_step(&model, inputs, goal, 1, fxp_rate_default()).status != FXP_BAD_LABEL) { return 4; }
     if (fxp_score(&model, inputs, goal).status != FXP_BAD_LABEL) { return 5; }
@@ -66,10 +88,10 @@ int main(void)
 """
 
 
-@pytest.mark.parametrize("target", ["values", "input"])
+@pytest.mark.parametrize("target", ["values", "input", "labels"])
 def test_refusals(tmp_path: Path, target: s.Target) -> None:
-    """No goal where one is needed, and values beyond the outputs' format."""
-    model = model_of(target, bits=6)
+    """No goal where one is needed, values beyond the outputs' format, and labels that are neither 1 nor 0."""
+    model = model_of(target, bits=6, **({"loss": "binary-cross-entropy"} if target == "labels" else {}))
     assert judge(model, tmp_path, batch=1, steps=1).differences == []
     (tmp_path / "main.c").write_text(PROGRAM)
     files = [*c_sources(tmp_path, DEFAULT_PREFIX), tmp_path / "main.c"]

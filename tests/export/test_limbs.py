@@ -15,7 +15,8 @@ pytestmark = pytest.mark.skipif(not COMPILERS, reason="no C compiler")
 WIDE = s.FormatSpec(mode="fixed", param_bits=32, param_frac=24, activation_bits=32, activation_frac=24)
 LAYERS = (
     s.Conv2d(channels=4, kernel=(3, 3), padding=(1, 0)), s.ReLU(), s.MaxPool2d(size=(2, 2)),
-    s.Conv2d(channels=4, kernel=(2, 2), groups=2, dilation=(1, 2)), s.LeakyReLU(),
+    s.Conv2d(channels=4, kernel=(2, 2), groups=2, dilation=(1, 2)), s.LeakyReLU(slope=0.125),
+    s.Conv2dTranspose(channels=3, kernel=(2, 3), stride=(2, 2), padding=(1, 0)), s.ReLU(),
     s.DepthwiseConv2d(kernel=(2, 1), bias=False), s.ReLU6(), s.Linear(features=5), s.Clamp(low=-1.3, high=0.9),
     s.Linear(features=3),
 )  # fmt: skip

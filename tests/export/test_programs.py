@@ -1,7 +1,9 @@
 """The C as a library that a user calls: several models, refusals, power failures, made-up states."""
 
+import math
 import re
 import shutil
+import struct
 import subprocess
 from pathlib import Path
 
@@ -10,6 +12,9 @@ import pytest
 
 from fxptrain.export.boards import BOARDS, COMPILER, EMULATOR, build_program, run_program
 from fxptrain.export.interface import Interface
+from fxptrain.export.layers import Network
+from fxptrain.export.vectors import Batch, Vectors, run_engine
+from fxptrain.fixed.multiplier import Multiplier
 from fxptrain.nn.engine.inference import logits
 from fxptrain.nn.model import Model
 from fxptrain.nn.tuning import training_less
@@ -98,21 +103,44 @@ def test_another_models_header_does_not_link(tmp_path: Path) -> None:
     assert "multiple definition" in done.stderr
 
 
-def test_what_is_not_called_is_not_linked(tmp_path: Path) -> None:
-    """From an archive of an export that trains, a program that predicts takes no training and no saving."""
-    export = write_c(small(), tmp_path / "export")
+TRAINING = (
+    "train|update|adapt|step|form_adapt|form_note|scale_fit|scale_note|conv_(weight|input)|kind_(weight|input)|add_|loss|"
+    "exp2|log2|goal|actions|readers|rate"
+)
+SAVING, ASKING, INPUTS = "state|bytes|put|get|flush", "predict|score|usage|logits", "quantize|input_scales"
+PREDICTS = "fxp_predict(&m, x, NULL)"
+ADDS = "fxp_train_add(&m, x, 0) + fxp_train_finish(&m, fxp_rate_default()).correct"
+STEPS = "fxp_train_step(&m, x, y, 1, fxp_rate_default()).correct"
+
+
+@pytest.mark.parametrize(
+    ("exported", "calls", "unused"),
+    [
+        (False, PREDICTS, f"{TRAINING}|{SAVING}|{INPUTS}|draw_block|round_stochastic|score|scale"),
+        (True, PREDICTS, f"{TRAINING}|{SAVING}|{INPUTS}|score|usage"),
+        (True, ADDS, f"{SAVING}|{ASKING}|{INPUTS}"),
+        (True, f"{STEPS} + {PREDICTS}", f"{SAVING}|{INPUTS}|score|usage"),
+        (True, f"fxp_state_recall(&m, &s) + {PREDICTS}", f"{TRAINING}|score|usage|state_(save|load|keep|out)"),
+    ],
+)
+def test_what_is_not_called_is_not_linked(exported: bool, calls: str, unused: str, tmp_path: Path) -> None:
+    """A program takes of an archive what it calls: it predicts, it trains, both, or predicts with what was learned."""
+    export = write_c(small(), tmp_path / "export", training=exported)
     flags = ("-Os", "-ffunction-sections", "-fdata-sections")
     subprocess.run(["ar", "rcs", tmp_path / "lib.a", *compiled(export, *flags)], check=True)
     main = tmp_path / "main.c"
     main.write_text(
-        '#include "fxp.h"\nstatic fxp_model m; static uint64_t a[FXP_ARENA_WORDS]; static fxp_input x[FXP_INPUTS];\n'
-        "int main(void) { return (int)fxp_init(&m, a) + (int)fxp_predict(&m, x, NULL); }\n"
+        '#include "fxp.h"\n'
+        "static fxp_model m; static uint64_t a[FXP_ARENA_WORDS]; static fxp_input x[FXP_INPUTS];\n"
+        + ("static const uint16_t y[1] = {0}; static const fxp_storage s = {NULL, NULL, NULL, NULL, 0};\n" * exported)
+        + f"int main(void) {{ {'(void)y; (void)s;' * exported} return (int)fxp_init(&m, a) + (int)({calls}); }}\n"
     )
     program = tmp_path / "program"
     command = ["gcc", "-std=c99", *flags, "-I", export, main, tmp_path / "lib.a", "-Wl,--gc-sections", "-o", program]
     subprocess.run(command, check=True)
-    unused = r"fxp_(train|state|score|update|adapt|step|put|get|bytes|form_adapt|conv2d_(weight|input)|loss|exp2)"
-    assert [name for name in symbols([program], "TtRr") if re.match(unused, name)] == []
+    linked = symbols([program], "TtRr")
+    assert "fxp_forward_stage" in linked
+    assert [name for name in linked if re.match(rf"fxp_({unused})", name)] == []
 
 
 # Calls -----------------------------------------------------------------------------------------------------------
@@ -125,10 +153,11 @@ def test_mistakes_of_a_caller_are_refused(real: bool, tmp_path: Path) -> None:
     assert run(build("refusals.c", [write_c(small(), tmp_path / "export", interface)], tmp_path / "program")) == 0
 
 
-def test_power_may_fail_at_any_moment(tmp_path: Path) -> None:
-    """The state before or the state after comes back, from memory that erases and writes like flash."""
+@pytest.mark.parametrize("erases", [1, 0])
+def test_power_may_fail_at_any_moment(erases: int, tmp_path: Path) -> None:
+    """The state before or the state after comes back, from memory that erases and writes like flash, or like EEPROM."""
     export = write_c(small(), tmp_path / "export")
-    assert run(build("power_cut.c", [export], tmp_path / "program")) == 0
+    assert run(build("power_cut.c", [export], tmp_path / "program", (*CHECKED, f"-DERASES={erases}"))) == 0
 
 
 @TOOLS
@@ -193,29 +222,57 @@ def test_real_inputs_are_quantized_in_integers(bits: int, tmp_path: Path) -> Non
     assert found.differences == []
 
 
+MEGA_RAM, MEGA_STACK = 8192, 1024
+AVR = pytest.mark.skipif(
+    not (shutil.which("avr-gcc") and shutil.which("simavr")), reason="no AVR compiler or simulator"
+)
+
+
+def on_a_mega(export: Path, folder: Path, *options: str) -> list[int]:
+    """What `avr.c` tells on an emulated ATmega2560 of an export, whose data fit beside a stack."""
+    command = ["avr-gcc", "-std=gnu99", "-Os", "-mmcu=atmega2560", "-ffunction-sections", "-fdata-sections", *options]
+    program, sources = folder / "program.elf", [FOLDER / "avr.c", *export.glob("*.c")]
+    subprocess.run([*command, "-Wl,--gc-sections", "-I", export, *sources, "-o", program], check=True)
+    sizes = subprocess.run(["avr-size", program], capture_output=True, text=True, check=True).stdout.split()
+    assert int(sizes[7]) + int(sizes[8]) < MEGA_RAM - MEGA_STACK
+    simulator = ["simavr", "-m", "atmega2560", "-f", "16000000", program]
+    told = subprocess.run(simulator, capture_output=True, text=True, timeout=300, check=False)
+    answer = re.search(r"=((-?\d+ )+)", told.stdout + told.stderr)
+    assert answer is not None, told.stdout
+    return [int(word) for word in answer[1].split()]
+
+
+def made_up(shape: tuple[int, ...]) -> np.ndarray:
+    """The pixels that `avr.c` makes up."""
+    seed, pixels = 5, []
+    for _ in range(math.prod(shape)):
+        seed = (seed * 1664525 + 1013904223) % 2**32
+        pixels.append(seed >> 24)
+    return np.array(pixels, np.uint8).reshape(shape)
+
+
 @pytest.mark.slow
-@pytest.mark.skipif(not (shutil.which("avr-gcc") and shutil.which("simavr")), reason="no AVR compiler or simulator")
+@AVR
 def test_an_arduino_mega_keeps_constants_in_flash(tmp_path: Path) -> None:
     """The glyphs' CNN predicts in 8 KB of RAM with the same integers; no weight is in RAM."""
     model = run_of(load_recipe("glyphs")).model
-    export = write_c(model, tmp_path / "export", training=False, batch=1)
-    command = ["avr-gcc", "-std=gnu99", "-Os", "-mmcu=atmega2560", "-ffunction-sections", "-fdata-sections"]
-    program, sources = tmp_path / "program.elf", [FOLDER / "avr.c", *export.glob("*.c")]
-    subprocess.run([*command, "-Wl,--gc-sections", "-I", export, *sources, "-o", program], check=True)
-    sizes = subprocess.run(["avr-size", program], capture_output=True, text=True, check=True).stdout.split()
-    assert int(sizes[7]) + int(sizes[8]) < 8192 - 1024
-    told = subprocess.run(
-        ["simavr", "-m", "atmega2560", "-f", "16000000", program],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    seed, pixels = 5, []
-    for _ in range(784):
-        seed = (seed * 1664525 + 1013904223) % 2**32
-        pixels.append(seed >> 24)
-    expected = logits(model, np.array(pixels, np.uint8).reshape(1, 28, 28, 1))[0].tolist()
-    answer = re.search(r"=((-?\d+ )+)", told.stdout + told.stderr)
-    assert answer is not None, told.stdout
-    assert [int(word) for word in answer[1].split()] == [expected.index(max(expected)), *expected]
+    told = on_a_mega(write_c(model, tmp_path / "export", training=False, batch=1), tmp_path)
+    expected = logits(model, made_up((1, 28, 28, 1)))[0].tolist()
+    assert told == [expected.index(max(expected)), *expected]
+
+
+@AVR
+@pytest.mark.parametrize(("bits", "packed"), [(8, False), (6, True), (12, False)])
+def test_an_arduino_mega_trains(bits: int, packed: bool, tmp_path: Path) -> None:
+    """Where `int` has 16 bits: the answers of seven steps and the checksum of the whole state are the engine's."""
+    steps, batch = 7, 3
+    model = small(formats__param_bits=bits, formats__activation_bits=bits)
+    export = write_c(model, tmp_path / "export", batch=batch, packed=packed)
+    told = on_a_mega(export, tmp_path, f"-DSTEPS={steps}")
+    net, pixels = Network(model, training=True, batch=batch, packed=packed), made_up((1 + steps * batch, 6, 6, 1))
+    labels, rate = np.arange(batch, dtype=np.int32), Multiplier.from_real(0.05)
+    batches = tuple(Batch(part, labels, rate) for part in np.split(pixels[1:], steps))
+    expected = run_engine(net, Vectors(pixels[:1], batches, pixels[:0]))
+    values = expected.before[0].tolist()
+    right, checksum = [correct for _, correct, _ in expected.steps], struct.unpack("<i", expected.state[-4:])
+    assert told == [values.index(max(values)), *values, *right, *checksum]

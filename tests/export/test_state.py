@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from fxptrain.errors import CheckpointError
+from fxptrain.export.c99 import network_of
 from fxptrain.export.layers import Network
+from fxptrain.export.source import Options
 from fxptrain.export.state import differences, encode, fingerprint, load, state_bytes_of
 from fxptrain.export.vectors import random_vectors, run_engine
 from fxptrain.fixed.multiplier import Multiplier
@@ -69,6 +71,10 @@ def test_layers_that_differ_in_one_option_are_told_apart() -> None:
         (s.Conv2d(**block, stride=(2, 2)),),
         (s.Conv2d(**block), s.MaxPool2d(size=(2, 2))),
         (s.Conv2d(channels=4, kernel=(3, 3), padding=(2, 0), stride=(2, 1)),),
+        (s.Conv2d(**block, stride=(2, 2)), s.Sigmoid()),
+        (s.Conv2d(**block, stride=(2, 2)), s.Tanh()),
+        (s.Conv2d(**block),),
+        (s.Conv2d(channels=4, kernel=(3, 3), padding=(1, 1, 3, 3), dilation=(2, 2)),),
     ]
     marks = set()
     for layers in kinds:
@@ -76,6 +82,15 @@ def test_layers_that_differ_in_one_option_are_told_apart() -> None:
         model = Model.build(spec, s.FormatSpec(), s.OptimizerSpec())
         marks.add(fingerprint(Network(model, training=True)))
     assert len(marks) == len(kinds)
+
+
+def test_scales_of_inputs_are_told_apart() -> None:
+    """Channels with other means are another model, which the same state must not be loaded into."""
+    marks = set()
+    for means in ((0.0, 19.2), (0.0, 19.2), (0.5, 19.2)):
+        recipe = small_recipe(model__input_shape=[6, 6, 2], data__mean=means, data__std=(1.0, 40.0), data__largest=3.0)
+        marks.add(fingerprint(network_of(run_of(recipe), Options(training=True))))
+    assert len(marks) == 2
 
 
 def test_differences_are_named() -> None:

@@ -54,6 +54,12 @@ class File:
         others += [self.constant(self.rng.standard_normal(co) * 0.2)] if bias else []
         return self.add("Conv", *others, **attributes)
 
+    def transposed(self, ci: int, co: int, kernel: int, **attributes: Any) -> "File":
+        """A transposed convolution."""
+        inner = co // attributes.get("group", 1)
+        others = self.weights(ci, inner, kernel, kernel, fan_in=ci), self.constant(self.rng.standard_normal(co) * 0.2)
+        return self.add("ConvTranspose", *others, **attributes)
+
     def gemm(self, inputs: int, outputs: int, **attributes: Any) -> "File":
         """A linear layer as PyTorch writes it."""
         others = self.weights(outputs, inputs, fan_in=inputs), self.constant(self.rng.standard_normal(outputs) * 0.2)

@@ -93,6 +93,24 @@ def resized(to: tuple[int, int] | None = None) -> File:
     return pointwise(file.add("Resize", "", *told, **way).conv(3, 3, 2).add("Relu"), 3)
 
 
+def decoder(**given: object) -> File:
+    """A transposed convolution of what a convolution has made smaller."""
+    file = image().conv(2, 3, 3, strides=[2, 2]).add("Relu").transposed(3, 3, 3, strides=[2, 2], **given)
+    return pointwise(file.add("Relu").conv(3, 3, 3).add("Relu"), 3)
+
+
+FILES |= {
+    "padded pools": lambda: pointwise(
+        image()
+        .conv(2, 3, 3)
+        .add("MaxPool", kernel_shape=[3, 2], strides=[2, 1], pads=[1, 1, 0, 0])
+        .conv(3, 3, 1)
+        .add("AveragePool", kernel_shape=[2, 3], strides=[2, 2], pads=[0, 1, 1, 1], ceil_mode=1),
+        3,
+    ),
+    "transposed": decoder,
+    "transposed and cut": lambda: decoder(pads=[1, 0, 0, 2], output_padding=[1, 0], dilations=[1, 2]),
+}
 FILES |= {"leaky": lambda: leaky(alpha=0.25)}
 FILES |= {"clipped": clipped, "bounded below": lambda: clipped(high=np.inf)}
 FILES |= {
@@ -330,6 +348,31 @@ def test_slopes_that_go_up_are_refused(tmp_path: Path) -> None:
     path = leaky(alpha=1.5).save(tmp_path / "some.onnx")
     with pytest.raises(FxptrainError, match=r"Node 'LeakyRelu_1' \(LeakyRelu\): `slope` \(=1.5\) of a leaky-relu must"):
         import_onnx(path, data_for((8, 9, 2)), tmp_path / "out")
+
+
+@pytest.mark.parametrize("target", ["input", "values"])
+def test_a_model_of_vectors(target: str, tmp_path: Path) -> None:
+    """It is judged by squared errors, and goes on by them."""
+    file, rng = File((12,)), np.random.default_rng(3)
+    for weights in (rng.standard_normal((12, 5)) / 4, rng.standard_normal((5, 12)) / 4):  # outputs as wide as targets
+        file.add("MatMul", file.constant(weights)).add("Relu" if weights.shape[0] == 12 else "Identity")
+    x = rng.standard_normal((200, 12), np.float32)
+    y = x if target == "input" else rng.standard_normal((200, 12), np.float32)
+    data = {"x_train": x[:100], "x_test": x[100:], "y_train": y[:100], "y_test": y[100:]}
+    if target == "input":
+        data |= {"y_train": np.zeros(100, np.int64), "y_test": np.zeros(100, np.int64)}
+    path = file.save(tmp_path / "some.onnx")
+    expected = session(file.model().SerializeToString()).run(None, {"input": x[100:]})[0]
+    bits = {f"formats.{part}_bits": 16 for part in ("param", "activation", "error")}
+    options = {"model.target": target, "model.loss": "squared-error", "schedule.lr": 0.001} | bits
+    made = import_onnx(path, data, tmp_path / "run", Request(options, threads=1))
+    assert made["float_mse"] == pytest.approx(np.mean((expected - y[100:]) ** 2))
+    assert made["test_mse"] == pytest.approx(made["float_mse"], rel=1e-3)
+    assert made["largest_difference"] < 0.005
+    run = load_run(tmp_path / "run")
+    assert np.abs(run.targets.real(predict(run, x[100:])) - expected).max() == pytest.approx(made["largest_difference"])
+    result = train(run.recipe, data=data, out=tmp_path / "run", resume=True)
+    assert evaluate(result, data).regression.mse < made["test_mse"]
 
 
 def test_a_run_goes_on(tmp_path: Path) -> None:

@@ -109,13 +109,37 @@ REFUSED: dict[str, tuple[Callable[[], File], str]] = {
     "divided by nothing": (lambda: (file := image()).add("Div", file.constant(0.0)), r"it divides by zero"),
     "whole numbers": (lambda: image().add("Cast", to=7), r"only a change to another type of real numbers"),
     "samples mixed": (lambda: image().add("Transpose", perm=[1, 0, 2, 3]), r"must leave n where it is"),
-    "padded pool": (
-        lambda: image().add("MaxPool", kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
-        r"'MaxPool_0' \(MaxPool\): padding \(=\[1, 1, 1, 1\]\) of pooling must be 0.*in the convolution before it",
+    "padding counted": (
+        lambda: image().add("AveragePool", kernel_shape=[3, 3], pads=[1, 1, 1, 1], count_include_pad=1),
+        r"`count_include_pad` \(=1\) with windows that reach \[1, 1, 1, 1\] beyond the input: zeros there are not",
     ),
-    "ceiling": (
-        lambda: image().add("MaxPool", kernel_shape=[4, 4], strides=[4, 4], ceil_mode=1),
-        r"`ceil_mode` \(=1\) would read beyond the input of height and width \(\d+, \d+\).*with ceil_mode = 0",
+    "pool of padding": (
+        lambda: image().add("MaxPool", kernel_shape=[2, 2], pads=[2, 0, 0, 0]),
+        r"`padding` \(=\[2, 0, 0, 0\]\) must be 0 to below the window's \[2, 2\]",
+    ),
+    "zeros before a pool": (
+        lambda: (
+            (file := image())
+            .add("Pad", file.constant([0, 0, 1, 1, 0, 0, 1, 1], np.int64))
+            .add("MaxPool", kernel_shape=[2, 2])
+        ),
+        r"it comes behind padding, which only a convolution",
+    ),
+    "transposed groups": (
+        lambda: image().transposed(2, 4, 3, group=2),
+        r"its weights are for 2 channels in 2 groups; its input has 2, and only one group is supported",
+    ),
+    "transposed to a shape": (
+        lambda: image().transposed(2, 3, 3, strides=[2, 2], output_shape=[12, 12]),
+        r"what is cut off its output must stand in `pads` and `output_padding`",
+    ),
+    "transposed and cut to nothing": (
+        lambda: image().transposed(2, 3, 3, pads=[3, 0, 0, 0]),
+        r"`padding` \(=\[3, 0, 0, 0\]\) must be 0 to below the window's extent \(3, 3\)",
+    ),
+    "shifted and transposed": (
+        lambda: (file := image()).add("Sub", file.constant(0.5)).transposed(2, 3, 3),
+        r"something was added to its input, which does not reach all outputs alike",
     ),
     "between neighbours": (
         lambda: (file := image()).add("Resize", "", file.constant([1, 1, 2, 2]), mode="linear"),
@@ -125,7 +149,7 @@ REFUSED: dict[str, tuple[Callable[[], File], str]] = {
         lambda: (file := image()).add("Resize", "", file.constant([1, 1, 0.5, 2]), mode="nearest"),
         r"its factors \(=\[1.0, 0.5, 2.0\]\) must be whole, and those of height and width alone",
     ),
-    "too large": (lambda: image().add("MaxPool", kernel_shape=[7, 7]), r"window does not fit"),
+    "too large": (lambda: image().add("MaxPool", kernel_shape=[7, 7]), r"window \(7, 7\) is larger than its input"),
     "softmax inside": (
         lambda: image().add("Flatten").add("Softmax").gemm(72, 3),
         r"Node 'Gemm_2' \(Gemm\): it comes behind a Softmax",

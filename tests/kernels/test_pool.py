@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from fxptrain.kernels.call import from_python
 from fxptrain.kernels.pool import (
+    Mean,
     Window,
     averagepool_forward,
     averagepool_input_error,
@@ -70,20 +71,21 @@ def test_average(case, has_relu, out_bits, error_bits, stochastic, shift):
         activation=naive.RELU if has_relu else naive.IDENTITY,
         draws=words(acc.shape, 4, stochastic=stochastic),
     )
-    mantissa = naive.Multiplier.from_ratio(1, size[0] * size[1]).mantissa
+    multiplier = naive.Multiplier.from_ratio(1, size[0] * size[1])
+    mean = Mean(multiplier.mantissa, multiplier.shift)
     y = np.empty(acc.shape, storage(out_bits))
     row = acc.shape[2] * acc.shape[3]
     buffers = np.empty(row, np.int64), np.empty(row, np.uint32)
     forward_site = site(shift, out_bits, stochastic=stochastic, first=4)
     activation = Activation(0) if has_relu else Activation()
-    result = averagepool_forward(x, Window(*size, *stride), mantissa, activation, forward_site, *buffers, y)
+    result = averagepool_forward(x, Window(*size, *stride), mean, activation, forward_site, *buffers, y)
     assert y.tolist() == expected.values.tolist()
     assert result == (expected.saturated, naive.largest(expected.values))
 
     error = random_raw(random, y.shape, error_bits)
     back, _ = naive.avgpool2d_input_error(error, x.shape, size, stride)
     call = (
-        *(Window(*size, *stride), mantissa, mask_ends(bits, has_relu)),
+        *(Window(*size, *stride), mean, mask_ends(bits, has_relu)),
         site(shift, error_bits, stochastic=stochastic, first=4),
     )
     check_error(averagepool_input_error, (error, x), call, x, bits, has_relu, back, shift, error_bits, stochastic)

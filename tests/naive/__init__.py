@@ -22,11 +22,14 @@ from .draws import draw, draw_array, threefry2x32
 from .layer import Stage
 from .linear import linear_bias_gradient, linear_forward, linear_input_error, linear_weight_gradient
 from .loss import (
+    exact_binary_cross_entropy,
     exact_cross_entropy,
     exact_softmax,
+    integer_binary_cross_entropy,
     integer_cross_entropy,
     integer_squared_distance,
     integer_squared_error,
+    is_right,
     squared_error,
 )
 from .model import NaiveModel
@@ -89,6 +92,7 @@ __all__ = [
     "draw_array",
     "error_mask",
     "exact",
+    "exact_binary_cross_entropy",
     "exact_cross_entropy",
     "exact_softmax",
     "fitting_frac",
@@ -97,9 +101,11 @@ __all__ = [
     "global_avgpool_forward",
     "global_avgpool_input_error",
     "initialize",
+    "integer_binary_cross_entropy",
     "integer_cross_entropy",
     "integer_squared_distance",
     "integer_squared_error",
+    "is_right",
     "largest",
     "linear_bias_gradient",
     "linear_forward",

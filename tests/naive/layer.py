@@ -6,6 +6,7 @@ What does not belong here: the order of stages, draws, how errors of several rea
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from .activation import IDENTITY, Activation
 from .adapt import DelayedScale, Form
@@ -34,7 +35,7 @@ class Stage:
     size: Pair = (1, 1)  # of an average pool
     stride: Pair = (1, 1)
     padding: Padding = (0, 0)
-    max_pool: tuple[Pair, Pair] | None = None  # size and stride
+    max_pool: tuple[Any, ...] | None = None  # size, stride, padding and whether a last window is kept
     activation: Activation = IDENTITY
     options: dict[str, object] = field(default_factory=dict)
     inputs: tuple[int, ...] | None = None
@@ -104,6 +105,6 @@ class Stage:
     def error_bound(self, x_shape: tuple[int, ...], y_shape: tuple[int, ...], bits: int) -> int:
         """No sum of an input error is larger, for errors of so many bits."""
         if self.max_pool is not None and self.op == "identity":
-            (h, w), _ = self.max_pool
+            (h, w), *_ = self.max_pool
             return min(h * w, y_shape[1] * y_shape[2]) * 2 ** (bits - 1)
         return self.operation.error_bound(self.geometry, self.parameters, x_shape, y_shape, bits)

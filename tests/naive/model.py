@@ -17,7 +17,7 @@ from .adapt import DelayedScale, fitting_frac
 from .containers import Ints, exact, largest, zeros
 from .draws import draw_array
 from .layer import Stage
-from .loss import integer_cross_entropy
+from .loss import integer_cross_entropy, is_right
 from .operations import Input, align, brought
 from .parameter import VALUE, VALUE_REGRID, Parameter, Rule, Words, momentum_frac_that_fits
 from .rounding import requantize_array
@@ -49,6 +49,7 @@ class NaiveModel:
     layers: int
     input_bits: int = 16
     loss: Loss = integer_cross_entropy
+    of_labels: bool = False  # that are there or not, instead of other vectors
     seed: int = 0
     step: int = 0
     saturation_mask: bool = True
@@ -220,8 +221,12 @@ class NaiveModel:
                 stage.form.note(kept.out.saturated, kept.out.values.size, largest(kept.out.values))
             stage.operation.end_step()
         self.step += 1
-        correct = sum(row.index(max(row)) == label for row, label in zip(logits.tolist(), labels, strict=True))
-        return loss, correct
+        return loss, self.right(logits, labels)
+
+    def right(self, logits: Ints, labels: Sequence[Target]) -> int:
+        """How many samples are right."""
+        pairs = zip(logits.tolist(), labels, strict=True)
+        return sum(is_right(row, label, labels=self.of_labels) for row, label in pairs)
 
     def adapt(self, rule: Rule) -> None:
         """Adapt every form in running order; an output of weights or of a joint is never finer than its sums.

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from math import floor
+from typing import Any
 
 import numpy as np
 
@@ -155,6 +156,69 @@ class Conv2d(Weighted):
         return conv.grouped(weights, g.groups), conv.conv2d_bias_gradient(error)
 
 
+class Conv2dTranspose(Weighted):
+    """Every input sends its products with the kernel, turned around, to a window of outputs."""
+
+    @staticmethod
+    def _meetings(g: Geometry, image: Pair, kernel: Pair) -> tuple[Pair, list[tuple[Pair, Pair, Pair]]]:
+        """Extents of the output, and every (output position, kernel position, input position) that meets."""
+        more, ends, axes = g.options["output_padding"], [], []
+        assert isinstance(more, tuple)
+        for k in (0, 1):
+            extent = (kernel[k] - 1) * g.dilation[k] + 1
+            whole = (image[k] - 1) * g.stride[k] + extent
+            if g.padding == "same":
+                cut, out = max(extent - g.stride[k], 0) // 2, image[k] * g.stride[k]
+            else:
+                cut = int(g.padding[k])
+                out = whole - cut - int(g.padding[k + 2] if len(g.padding) == 4 else cut) + more[k]
+            ends.append(out)
+            axes.append([
+                (y * g.stride[k] + (kernel[k] - 1 - a) * g.dilation[k] - cut, a, y)
+                for y in range(image[k]) for a in range(kernel[k])
+                if 0 <= y * g.stride[k] + (kernel[k] - 1 - a) * g.dilation[k] - cut < out
+            ])  # fmt: skip
+        found = [((i, j), (a, b), (y, x)) for i, a, y in axes[0] for j, b, x in axes[1]]
+        return (ends[0], ends[1]), found
+
+    def products(self, g: Geometry, x: Ints, w: Ints) -> Ints:
+        """Sums of what arrives at an output."""
+        x, w = exact(x), exact(w)
+        (oh, ow), meetings = self._meetings(g, x.shape[1:3], w.shape[:2])
+        acc = zeros((x.shape[0], oh, ow, w.shape[3]))
+        for (i, j), tap, (y, z) in meetings:
+            for s in range(x.shape[0]):
+                for o in range(w.shape[3]):
+                    acc[s, i, j, o] += sum(x[s, y, z, c] * w[(*tap, c, o)] for c in range(x.shape[3]))
+        return acc
+
+    def terms(self, g: Geometry, w: Ints) -> int:
+        """Taps times outputs."""
+        return int(w.shape[0] * w.shape[1] * w.shape[3])
+
+    def input_error(
+        self, g: Geometry, parameters: Sequence[Parameter], error: Ints, shapes: list[tuple[int, ...]], slot: int
+    ) -> tuple[Ints, int]:
+        """A convolution of the errors."""
+        w, error = exact(parameters[0].raw), exact(error)
+        acc = zeros(shapes[0])
+        for (i, j), tap, (y, z) in self._meetings(g, shapes[0][1:3], w.shape[:2])[1]:  # type: ignore[arg-type]
+            for s in range(acc.shape[0]):
+                for c in range(acc.shape[3]):
+                    acc[s, y, z, c] += sum(error[s, i, j, o] * w[(*tap, c, o)] for o in range(w.shape[3]))
+        return acc, parameters[0].form.frac
+
+    def gradients(self, g: Geometry, parameters: Sequence[Parameter], x: Ints, error: Ints) -> tuple[Ints, Ints]:
+        """By weights and bias."""
+        x, error, shape = exact(x), exact(error), parameters[0].raw.shape
+        acc = zeros(shape)
+        for (i, j), (a, b), (y, z) in self._meetings(g, x.shape[1:3], shape[:2])[1]:
+            for c in range(shape[2]):
+                for o in range(shape[3]):
+                    acc[a, b, c, o] += sum(x[s, y, z, c] * error[s, i, j, o] for s in range(x.shape[0]))
+        return acc, conv.conv2d_bias_gradient(error)
+
+
 class DepthwiseConv2d(Weighted):
     """Every channel by itself."""
 
@@ -204,9 +268,9 @@ class Linear(Weighted):
 class AvgPool2d(Operation):
     """Means of windows."""
 
-    def window(self, g: Geometry, shape: tuple[int, ...]) -> tuple[Pair, Pair]:
-        """Size and stride on an input (n, h, w, c)."""
-        return g.size, g.stride
+    def window(self, g: Geometry, shape: tuple[int, ...]) -> tuple[Any, ...]:
+        """Size, stride, padding and whether a last window is kept, on an input (n, h, w, c)."""
+        return g.size, g.stride, g.padding, g.options.get("ceil_mode")
 
     def sums(self, g: Geometry, parameters: Sequence[Parameter], inputs: list[Input]) -> tuple[Ints, int]:
         """Sums of windows times the multiplier."""
@@ -224,14 +288,16 @@ class AvgPool2d(Operation):
         self, g: Geometry, parameters: Sequence[Parameter], x: tuple[int, ...], y: tuple[int, ...], bits: int
     ) -> int:
         """As many errors as windows can meet in one input."""
-        (h, w), _ = self.window(g, x)
-        return min(h * w, y[1] * y[2]) * Multiplier.from_ratio(1, h * w).mantissa * 2 ** (bits - 1)
+        (h, w), *_ = size, *_ = self.window(g, x)
+        rows, columns = pool.windows(x, *self.window(g, x))
+        largest = max(pool.factor(size, len(row) * len(column)) for row in rows for column in columns)
+        return min(h * w, y[1] * y[2]) * largest * 2 ** (bits - 1)
 
 
 class GlobalAvgPool(AvgPool2d):
     """One window of the size of the map."""
 
-    def window(self, g: Geometry, shape: tuple[int, ...]) -> tuple[Pair, Pair]:
+    def window(self, g: Geometry, shape: tuple[int, ...]) -> tuple[Any, ...]:
         """All of it."""
         return (shape[1], shape[2]), (1, 1)
 
@@ -388,6 +454,7 @@ OPERATIONS: dict[str, Operation] = {
     "global-avgpool": GlobalAvgPool(),
     **{kind: Curved(kind) for kind in ("sigmoid", "tanh", "hard-sigmoid", "hard-swish")},
     "dropout": Dropout(),
+    "conv2d-transpose": Conv2dTranspose(),
     "upsample2d": Upsample2d(),
     "add": Add(),
     "concat": Concat(),

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from .activation import IDENTITY, Activation
 from .containers import Ints, exact, zeros
-from .conv import Pair
 from .pool import maxpool2d_forward
 from .rounding import raw_range, requantize_array
 
@@ -38,7 +38,7 @@ def fused_stage(
     bits: int,
     *,
     frac: int = 0,
-    pool: tuple[Pair, Pair] | None = None,
+    pool: tuple[Any, ...] | None = None,
     activation: Activation = IDENTITY,
     draws: Ints | None = None,
 ) -> StageOutput:

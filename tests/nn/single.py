@@ -108,7 +108,11 @@ class Single:
         names = "stride", "padding", "dilation", "size"
         geometry = {name: getattr(layer, name) for name in names if getattr(layer, name, None)}
         op = layer.type if layer.type in naive.OPERATIONS else "identity"
-        pools = [(pool.size, pool.stride or pool.size) for pool in layers if isinstance(pool, s.MaxPool2d)]
+        pools = [
+            (pool.size, pool.stride or pool.size, pool.padding, pool.ceil_mode)
+            for pool in layers
+            if isinstance(pool, s.MaxPool2d)
+        ]
         if isinstance(layer, s.AvgPool2d):
             geometry["stride"] = layer.stride or layer.size
         if isinstance(layer, s.MaxPool2d):

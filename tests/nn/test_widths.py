@@ -1,6 +1,8 @@
 """No sum leaves int64: at the ends of wide formats the engine equals the oracle, or the model is refused before."""
 
 import re
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from fxptrain.fixed.format import FxP
 from fxptrain.kernels.requantize import RoundSite
 from fxptrain.nn import spec as s
 from fxptrain.nn.engine.inference import evaluate, logits
-from fxptrain.nn.losses import CROSS_ENTROPY, SQUARED_DISTANCE, SQUARED_ERROR, LossRule
+from fxptrain.nn.losses import BinaryCrossEntropy, CrossEntropy, LossRule, SquaredDistance, SquaredError
 from fxptrain.nn.model import InputScale, Model
 from fxptrain.nn.widths import INT64, check_widths
 from tests import naive
@@ -117,27 +119,31 @@ def test_moving_formats_stay_where_sums_fit() -> None:
 # Losses --------------------------------------------------------------------------------------------------------------
 
 
+CROSS_ENTROPY, SQUARED_ERROR, SQUARED_DISTANCE = CrossEntropy(), SquaredError(), SquaredDistance()
 RULES = {"cross-entropy": CROSS_ENTROPY, "squared-error": SQUARED_ERROR}
 TWINS = {
     CROSS_ENTROPY: naive.integer_cross_entropy,
     SQUARED_ERROR: naive.integer_squared_error,
     SQUARED_DISTANCE: naive.integer_squared_distance,
+    BinaryCrossEntropy(): naive.integer_binary_cross_entropy,
 }
 
 
-def loss_of(loss: LossRule, form: FxP, samples: int, classes: int) -> tuple[int, int]:
+def loss_of(loss: LossRule, form: FxP, samples: int, classes: int, weights: tuple[int, ...] = ()) -> tuple[int, int]:
     """Loss sum of the worst outputs by the engine and by the oracle."""
     rows = [[form.min_raw] + [form.max_raw] * (classes - 1)] * samples
-    if loss is not CROSS_ENTROPY:
+    if loss != CROSS_ENTROPY:
         rows = [[form.min_raw] * classes] * samples
     values, labels = np.array(rows, np.int32), np.zeros(samples, np.int32)
     if loss.of_vectors:
-        labels = np.full_like(values, form.max_raw)
+        labels = np.full_like(values, form.max_raw if loss.on_grid else 1)
     site = RoundSite(0, False, -128, 127, 0, 0, 0, 0)
     scratch = np.empty(classes, np.int64), np.empty(0, np.uint32), np.empty((samples, classes), np.int8)
-    found = loss.kernel(values, form.frac_bits, labels, site, *scratch)[0]
+    weighted = replace(loss, weights=weights)
+    found = loss.kernel(values, form.frac_bits, labels, site, *weighted.constants, *scratch)[0]
+    twin = partial(TWINS[loss], weights=weights) if weights else TWINS[loss]
     return int(found), sum(
-        TWINS[loss](row, form.frac_bits, label)[2] for row, label in zip(rows, labels.tolist(), strict=True)
+        twin(row, form.frac_bits, label)[2] for row, label in zip(rows, labels.tolist(), strict=True)
     )
 
 
@@ -155,6 +161,11 @@ def test_losses_fit_where_they_are_said_to(loss, bits, data) -> None:
         assume(bound < INT64)
         found, expected = loss_of(loss, FxP(bits, frac), samples, classes)
         assert found == expected <= bound
+        weights = (1 << 22, 5, 1 << 12, 0)[:classes] if loss.judges else ()
+        heavy = replace(loss, weights=weights).largest(FxP(bits, frac), samples, classes)
+        if weights and heavy < INT64:
+            found, expected = loss_of(loss, FxP(bits, frac), samples, classes, weights)
+            assert found == expected <= heavy
 
 
 def test_the_squares_that_leave_int64() -> None:

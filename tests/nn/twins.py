@@ -1,6 +1,9 @@
 """The oracle's copy of a model, made from its specification and its initial integers; and their comparison."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +17,18 @@ LOSSES = {
     ("cross-entropy", True): naive.integer_cross_entropy,
     ("squared-error", True): naive.integer_squared_error,
     ("squared-error", False): naive.integer_squared_distance,
+    ("binary-cross-entropy", False): naive.integer_binary_cross_entropy,
 }
+
+
+def loss_of(spec: s.ModelSpec) -> Callable[[Sequence[int], int, Any], tuple[list[int], int, int]]:
+    """The oracle's loss, with what the model says of it."""
+    options: dict[str, Any] = {}
+    if spec.label_smoothing is not None:
+        options["smoothing"] = round(spec.label_smoothing * 2**16)
+    if isinstance(spec.class_weights, tuple):
+        options["weights"] = [round(weight * 2**12) for weight in spec.class_weights]
+    return partial(LOSSES[spec.loss, spec.target == "class"], **options)
 
 
 def form_of(form: TensorFormat) -> naive.Form:
@@ -79,12 +93,18 @@ class Structure:
                 self.last[before] = number
         elif activation is not None and self._takes_activation(before, activation):
             self._hand_on(before, number)
-        elif layer.type == "maxpool2d" and layer.stride in (None, layer.size) and self._takes_pool(before):
+        elif layer.type == "maxpool2d" and self._is_plain(layer) and self._takes_pool(before):
             self.stages[before].max_pool = (layer.size, layer.size)
             self._hand_on(before, number)
         else:
             self.owner[number], self.last[len(self.stages)] = len(self.stages), number
             self.stages.append(self._stage(number, layer, owners, activation, options))
+
+    @staticmethod
+    def _is_plain(layer: s.MaxPool2d) -> bool:
+        """Whether windows lie side by side, and none reaches beyond the image."""
+        beyond = layer.ceil_mode or layer.padding not in (None, (0, 0), (0, 0, 0, 0))
+        return layer.stride in (None, layer.size) and not beyond
 
     def _hand_on(self, stage: int, number: int) -> None:
         self.owner[number] = stage
@@ -110,7 +130,8 @@ class Structure:
         if not self._open(stage) or self.layers[self.last[stage]].type == "flatten":
             return False
         pool = self.stages[stage].max_pool
-        return self.stages[stage].op in ("conv2d", "depthwise-conv2d") and (pool is None or pool[0] == (1, 1))
+        convolves = self.stages[stage].op in ("conv2d", "conv2d-transpose", "depthwise-conv2d")
+        return convolves and (pool is None or pool[0] == (1, 1))
 
     def _handed_on(self, stage: int) -> naive.Form:
         return self.input_form if stage < 0 else self.stages[stage].form
@@ -121,7 +142,9 @@ class Structure:
             return naive.Stage("add", number, form, activation=activation, inputs=owners)
         if layer.type == "maxpool2d" or activation is not None:
             form = self._handed_on(owners[0])
-            pool = (layer.size, layer.stride or layer.size) if activation is None else None
+            pool = None
+            if activation is None:
+                pool = layer.size, layer.stride or layer.size, layer.padding, layer.ceil_mode
             return naive.Stage(
                 "identity", number, form, max_pool=pool, activation=activation or naive.IDENTITY, inputs=owners
             )
@@ -151,7 +174,8 @@ def twin_of(model: Model) -> naive.NaiveModel:
         input_bits=model.input_form.format.total_bits,
         error_bits=model.formats.error_bits,
         layers=len(model.spec.layers),
-        loss=LOSSES[model.spec.loss, model.spec.target == "class"],
+        loss=loss_of(model.spec),
+        of_labels=model.spec.target == "labels",
         seed=model.seed,
         saturation_mask=optimizer.saturation_mask,
         forward_stochastic=optimizer.forward_rounding == "stochastic",

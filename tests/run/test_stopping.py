@@ -16,12 +16,19 @@ from fxptrain.run.stopping import Stopped
 from tests.test_crash import command, run  # noqa: F401  (a fixture)
 
 
+@pytest.fixture(scope="module")
+def whole(command: list[str], tmp_path_factory: pytest.TempPathFactory) -> str:  # noqa: F811
+    """The weights of a run that nobody disturbs."""
+    return run([*command, "--epochs", "2"], tmp_path_factory.mktemp("whole") / "run")["weights_sha256"]
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("times", [1, 5])
-def test_training(number: signal.Signals, times: int, command: list[str], tmp_path: Path) -> None:  # noqa: F811
+def test_training(
+    number: signal.Signals, times: int, command: list[str], whole: str, tmp_path: Path,  # noqa: F811
+) -> None:  # fmt: skip
     """It ends after the step in hand, all of it saved, and goes on to the same weights."""
     out = tmp_path / "a run"
-    whole = run([*command, "--epochs", "2"], tmp_path / "whole")
     heed = [sys.executable, "-c", "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
             "from fxptrain.cli.main import main; sys.exit(main(sys.argv[1:]))"]  # fmt: skip
     with subprocess.Popen(
@@ -37,7 +44,7 @@ def test_training(number: signal.Signals, times: int, command: list[str], tmp_pa
     told = [line for line in said.splitlines() if line.startswith("fxptrain: ") and " note: " not in line]
     assert told == [f"fxptrain: stopped; go on with: fxptrain train --resume --out '{out}'"]
     assert process.returncode == 128 + number
-    assert run([*command[:4], *command[5:]], out)["weights_sha256"] == whole["weights_sha256"]
+    assert run([*command[:4], *command[5:]], out)["weights_sha256"] == whole
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ from fxptrain.nn.layers.depthwise import DepthwiseStage
 from fxptrain.nn.layers.dropout import DropoutStage
 from fxptrain.nn.layers.layout import ConcatStage
 from fxptrain.nn.layers.pool import AveragePoolStage, MaxPoolStage
+from fxptrain.nn.layers.transposed import TransposedStage
 from fxptrain.nn.layers.upsample import UpsampleStage
 from fxptrain.nn.layers.weighted import WeightedStage
 from fxptrain.nn.model import Model
@@ -137,6 +138,13 @@ def product_form(stage: WeightedStage) -> str:
     sums = sums_of(stage)
     if _quantizes(stage, sums):
         return QUANTIZED
+    return INT64 if sums.lift else _integers(sums.bound, sums.shift, sums.shift)
+
+
+@FORMS.register(TransposedStage)
+def _spread(stage: TransposedStage) -> str:
+    """Integers: there is no transposed convolution of 8 bits."""
+    sums = sums_of(stage)
     return INT64 if sums.lift else _integers(sums.bound, sums.shift, sums.shift)
 
 

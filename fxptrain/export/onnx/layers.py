@@ -29,6 +29,7 @@ from fxptrain.nn.layers.depthwise import DepthwiseStage
 from fxptrain.nn.layers.dropout import DropoutStage
 from fxptrain.nn.layers.layout import ConcatStage
 from fxptrain.nn.layers.pool import AveragePoolStage, MaxPoolStage
+from fxptrain.nn.layers.transposed import TransposedStage
 from fxptrain.nn.layers.upsample import UpsampleStage
 from fxptrain.nn.layers.weighted import WeightedStage
 from fxptrain.nn.layers.windows import Pair, Windows
@@ -141,6 +142,37 @@ def _grouped(g: Graph, stage: GroupedStage, xs: list[Values], form: str) -> tupl
     return _finished(g, stage, row, acc, sums, dtype), form
 
 
+@WRITERS.register(TransposedStage)
+def _transposed(g: Graph, stage: TransposedStage, xs: list[Values], form: str) -> tuple[Values, str]:
+    """A matrix product of what each window reads: inputs, or the zero behind the last of them."""
+    sums, row, dtype = sums_of(stage), stage.row(), _dtype(form)
+    h, w, c = stage.in_shape
+    x = as_integers(g, _fitted(g, xs[0], stage.in_shape))
+    flat = g.reshape(x if dtype == np.int32 else g.cast(x, dtype), h * w, c)
+    places = positions_under(stage)
+    padded = g.add("Pad", flat, g.numbers(0, 0, 0, 0, 1, 0))
+    seen = g.add("Gather", padded, g.tensor("windows", places), axis=1)
+    weights = g.cast(g.tensor("weights", np.ascontiguousarray(stage.weights.values.reshape(row.taps, -1))), dtype)
+    products = g.add("MatMul", g.reshape(seen, len(places), row.taps), weights)
+    return _finished(g, stage, row, products, sums, dtype), form
+
+
+def positions_under(stage: TransposedStage) -> npt.NDArray[np.int32]:
+    """Flat positions (out * pool, kernel) of the inputs under a window; that behind the last one holds a zero."""
+    h, w, _ = stage.in_shape
+    windows, pool = stage.windows, stage.pool
+    axes = []
+    for axis, count in enumerate((h, w)):
+        outputs = np.arange(stage.out_shape[axis])[:, None] * pool[axis] + np.arange(pool[axis])  # (out, pool)
+        taps = np.arange(windows.kernel[axis]) * windows.dilation[axis] - windows.padding[axis]
+        spread = outputs[:, :, None] + taps
+        held = (spread >= 0) & (spread % windows.apart[axis] == 0) & (spread // windows.apart[axis] < count)
+        axes.append(np.where(held, spread // windows.apart[axis], -1))
+    rows, columns = axes[0][:, None, :, None, :, None], axes[1][None, :, None, :, None, :]
+    found = np.where((rows < 0) | (columns < 0), h * w, rows * w + columns)
+    return found.reshape(-1, windows.kernel[0] * windows.kernel[1]).astype(np.int32)
+
+
 @WRITERS.register(DepthwiseStage)
 def _depthwise(g: Graph, stage: DepthwiseStage, xs: list[Values], form: str) -> tuple[Values, str]:
     sums, row, x = sums_of(stage), stage.row(), _fitted(g, xs[0], stage.in_shape)
@@ -158,9 +190,11 @@ def _max_pool(g: Graph, stage: MaxPoolStage, xs: list[Values], form: str) -> tup
     """Exact in either form: values stay what they are."""
     out, row, x = stage.out_shape, stage.row(), _fitted(g, xs[0], stage.in_shape)
     if x.quantized:
-        y = g.add("MaxPool", x.name, kernel_shape=list(row.kernel), strides=list(row.stride))
+        pads: dict[str, Any] = {"pads": list(row.padding)} if any(row.padding) else {}
+        y = g.add("MaxPool", x.name, kernel_shape=list(row.kernel), strides=list(row.stride), **pads)
         return Values(y, out, True), "MaxPool"
-    y = g.reduce("ReduceMax", _gathered(g, stage, row, x.name, np.dtype(np.int32)), 2)
+    least = stage.x_form.format.min_raw  # what no value is less than
+    y = g.reduce("ReduceMax", _gathered(g, stage, row, x.name, np.dtype(np.int32), beyond=least), 2)
     return Values(g.reshape(y, *out), out, False), INT32
 
 
@@ -180,7 +214,10 @@ def _average_pool(g: Graph, stage: AveragePoolStage, xs: list[Values], form: str
     """The window's sum times the integer multiplier, rounded once."""
     x, dtype = as_integers(g, _fitted(g, xs[0], stage.in_shape)), _dtype(form)
     acc = g.reduce("ReduceSum", _gathered(g, stage, stage.row(), x, dtype), 2)
-    return _rounded(g, stage, g.with_scalar("Mul", acc, stage.multiplier.mantissa, dtype), dtype), form
+    if not any(stage.windows.padding):
+        return _rounded(g, stage, g.with_scalar("Mul", acc, stage.multiplier.mantissa, dtype), dtype), form
+    mantissas = np.array([stage.mantissas[count] for count in stage.counts.reshape(-1).tolist()], dtype)
+    return _rounded(g, stage, g.add("Mul", acc, g.tensor("mantissas", mantissas.reshape(-1, 1))), dtype), form
 
 
 @WRITERS.register(CurveStage)
@@ -308,13 +345,14 @@ def read_positions(width: int, windows: Windows, out: Pair, pool: Pair) -> npt.N
     return np.asarray(corners + taps, np.int32)
 
 
-def _gathered(g: Graph, stage: Stage, row: Row, x: str, dtype: np.dtype[Any]) -> str:
-    """What each window reads: integers (n, h, w, c) to (n, windows, kernel, c), with zero padding."""
+def _gathered(g: Graph, stage: Stage, row: Row, x: str, dtype: np.dtype[Any], beyond: int = 0) -> str:
+    """What each window reads: integers (n, h, w, c) to (n, windows, kernel, c), and what stands around those."""
     h, w, c = stage.in_shape
     x = x if dtype == np.int32 else g.cast(x, dtype)
     top, left, bottom, right = row.padding
     if any(row.padding):
-        x = g.add("Pad", x, g.numbers(0, top, left, 0, 0, bottom, right, 0))
+        value = (g.scalar(beyond, dtype),) if beyond else ()
+        x = g.add("Pad", x, g.numbers(0, top, left, 0, 0, bottom, right, 0), *value)
     h, w = h + top + bottom, w + left + right
     found = read_positions(w, row.windows, stage.out_shape[:2], row.pool)
     return g.add("Gather", g.reshape(x, h * w, c), g.tensor("windows", found), axis=1)

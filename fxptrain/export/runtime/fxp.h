@@ -63,7 +63,7 @@ fxp_status fxp_quantize_input(const int32_t *values, int32_t frac, fxp_value *in
 /* What samples gave, before an update. */
 typedef struct {
     int64_t loss_sum; /* over the samples, natural-log units, 16 fractional bits */
-    int32_t correct; /* of classes */
+    int32_t correct; /* of classes; of labels, samples of which all are right */
     int32_t samples;    /* 0: refused, and nothing happened */
     uint32_t rounded;   /* outputs of all layers that were rounded, */
     uint32_t saturated; /* and how many of them did not fit */
@@ -71,8 +71,8 @@ typedef struct {
 } fxp_result;
 
 /* One step of training on `count` samples, 1 to FXP_BATCH; goals are classes (uint16_t), 0 to FXP_OUTPUTS - 1, or where
- * FXP_VECTORS is 1 FXP_OUTPUTS raw integers of each sample with fxp_logit_frac() fractional bits (fxp_value). NULL where
- * FXP_LEARNS_INPUTS is 1: the inputs. */
+ * FXP_VECTORS is 1 FXP_OUTPUTS raw integers of each sample with fxp_logit_frac() fractional bits (fxp_value), or where
+ * FXP_LEARNS_LABELS is 1 each 1 or 0. NULL where FXP_LEARNS_INPUTS is 1: the inputs. */
 fxp_result fxp_train_step(fxp_model *model, const fxp_input *inputs, const fxp_goal_item *goals, int32_t count,
                           fxp_multiplier rate);
 fxp_result fxp_train_step_raw(fxp_model *model, const fxp_value *inputs, const fxp_goal_item *goals, int32_t count,
@@ -129,7 +129,8 @@ typedef struct {
 } fxp_storage;
 
 /* One state from byte 0 on, without a buffer for all of it. Writing does not erase; reading goes over the bytes twice,
- * to check and to load. */
+ * to check and to load: where they could be read and were good the first time only, the model is not ready any more and
+ * goes through fxp_init again. */
 fxp_status fxp_state_write(const fxp_model *model, const fxp_storage *storage);
 fxp_status fxp_state_read(fxp_model *model, const fxp_storage *storage);
 

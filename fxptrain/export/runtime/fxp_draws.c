@@ -21,6 +21,8 @@ fxp_draws fxp_draws_at(uint32_t stream, uint32_t step)
     return draws;
 }
 
+#if FXP_TRAINING
+
 void fxp_draw_block(fxp_draws *draws, uint32_t block)
 {
     const uint32_t k0 = FXP_SEED, k1 = draws->stream, k2 = FXP_PARITY ^ k0 ^ k1;
@@ -38,3 +40,5 @@ void fxp_draw_block(fxp_draws *draws, uint32_t block)
     draws->words[1] = x1 + k0 + 5u;
     draws->block = block;
 }
+
+#endif

@@ -20,10 +20,10 @@ static int32_t sum_frac_of(const fxp_step *step, int32_t i)
     fxp_grid grid = fxp_grid_none();
     int32_t k;
     if (tensor->readers == 0) {
-#if FXP_CROSS_ENTROPY
-        return FXP_PROBABILITY_FRAC;
+#if FXP_CROSS_ENTROPY || FXP_LEARNS_LABELS
+        return FXP_PROBABILITY_FRAC + FXP_WEIGHT_FRAC;
 #else
-        return step->model->forms[tensor->form].frac;
+        return step->model->forms[tensor->form].frac + FXP_WEIGHT_FRAC;
 #endif
     }
     for (k = 0; k < tensor->readers; k++) {

@@ -30,18 +30,42 @@ static limbs times(limbs sum, int64_t factor)
     return carried(found);
 }
 
-/* The products of the taps inside the input, of a kernel whose first tap is at `at`; `x` is its first channel's. */
-static limbs sum_of(const fxp_stage *s, const fxp_value *x, FXP_ROM fxp_param *weights, int32_t inner, fxp_position at)
+/* How far the kernel moves from output to output, and how far inputs lie apart from each other, with zeros between: of a
+ * transposed convolution as many as its stride. */
+typedef struct {
+    fxp_position step;
+    fxp_position apart;
+} spacing;
+
+static spacing spacing_of(const fxp_stage *s)
 {
-    const fxp_range rows = fxp_rows_inside(s, at);
-    const fxp_range columns = fxp_columns_inside(s, at);
+    const spacing plain = {{s->sh, s->sw}, {1, 1}}, transposed = {{1, 1}, {s->sh, s->sw}};
+    return (s->kind == FXP_TRANSPOSED) ? transposed : plain;
+}
+
+/* The input that a place on an axis holds, of `count` that lie `apart`; -1 for a zero. */
+static inline int32_t held(int32_t place, int32_t apart, int32_t count)
+{
+    return ((place >= 0) && (place % apart == 0) && (place / apart < count)) ? (place / apart) : -1;
+}
+
+/* The products of the inputs under the kernel for output (oh, ow), entry `t` of its pooling window; `x` is the first
+ * channel's. */
+static limbs sum_of(const fxp_stage *s, const fxp_value *x, FXP_ROM fxp_param *weights, int32_t inner, int32_t oh, int32_t ow,
+                    int32_t t)
+{
+    const spacing lie = spacing_of(s);
     limbs sum = {0, 0};
     int32_t kh, kw, i;
-    for (kh = rows.first; kh < rows.last; kh++) {
-        for (kw = columns.first; kw < columns.last; kw++) {
-            const fxp_value *from = x + fxp_input_at(s, at, kh, kw);
+    for (kh = 0; kh < s->kh; kh++) {
+        const int32_t top = (oh * s->pool_h + t / s->pool_w) * lie.step.h - s->pad_h;
+        const int32_t h = held(top + FXP_APART_H(s, kh), lie.apart.h, s->h);
+        for (kw = 0; (kw < s->kw) && (h >= 0); kw++) {
+            const int32_t left = (ow * s->pool_w + t % s->pool_w) * lie.step.w - s->pad_w;
+            const int32_t at = held(left + FXP_APART_W(s, kw), lie.apart.w, s->w);
+            const fxp_value *from = x + (h * s->w + at) * s->ci;
             FXP_ROM fxp_param *w = weights + (kh * s->kw + kw) * inner;
-            for (i = 0; i < inner; i++) {
+            for (i = 0; (i < inner) && (at >= 0); i++) {
                 const int32_t weight = w[i], value = from[i];
                 sum.high += (int64_t)value * fxp_shift_right_32(weight, FXP_LIMB);
                 sum.low += (int64_t)value * (weight & (int32_t)FXP_LOW);
@@ -73,6 +97,7 @@ static limbs completed(const fxp_forward *pass, limbs best, int32_t c)
     return sum;
 }
 
+/* Shifted and rounded; what saturates in any case may be another number that does. */
 static int64_t rounded(fxp_site *site, limbs sum, uint32_t index)
 {
     const int32_t lift = (site->shift < FXP_LIMB) ? (FXP_LIMB - site->shift) : 0;
@@ -83,17 +108,21 @@ static int64_t rounded(fxp_site *site, limbs sum, uint32_t index)
         value.high = fxp_saturate(value.high, -FXP_FAR, FXP_FAR);
         value = times(value, (int64_t)1 << lift);
     }
+#if FXP_TRAINING
     if (site->stochastic) {
         const uint64_t draw = fxp_draw(&site->draws, index);
         more = (int64_t)((right > 32) ? (draw << (right - 32)) : (draw >> (32 - right)));
         carry = (int64_t)((right > FXP_LIMB) ? (draw << (right - FXP_LIMB)) : (draw >> (FXP_LIMB - right))) & FXP_LOW;
-    } else {
-        if (right > 0) {
-            more = ((int64_t)1 << (right - 1)) - 1;
-            carry = FXP_LOW;
-        }
-        carry += (site->shift > 0) ? (fxp_shift_right(value.high, right) & 1) : 0;
+        return fxp_shift_right(value.high + more + fxp_shift_right(value.low + carry, FXP_LIMB), right);
     }
+#else
+    (void)index;
+#endif
+    if (right > 0) {
+        more = ((int64_t)1 << (right - 1)) - 1;
+        carry = FXP_LOW;
+    }
+    carry += (site->shift > 0) ? (fxp_shift_right(value.high, right) & 1) : 0;
     return fxp_shift_right(value.high + more + fxp_shift_right(value.low + carry, FXP_LIMB), right);
 }
 
@@ -136,11 +165,11 @@ static void forward_panel(const fxp_forward *pass, FXP_ROM fxp_param *weights, i
             FXP_ROM fxp_param *w = weights + (c - first) * s->taps;
             const fxp_value *x = pass->x + c / (s->co / (s->ci / inner)) * inner;
             const int32_t oh = place / s->ow, ow = place % s->ow, at = place * s->co + c;
-            limbs best = sum_of(s, x, w, inner, fxp_input_position(s, oh, ow, 0));
+            limbs best = sum_of(s, x, w, inner, oh, ow, 0);
             int32_t winner = 0;
             int64_t value;
             for (t = 1; t < s->pool_h * s->pool_w; t++) {
-                const limbs sum = sum_of(s, x, w, inner, fxp_input_position(s, oh, ow, t));
+                const limbs sum = sum_of(s, x, w, inner, oh, ow, t);
                 if ((sum.high > best.high) || ((sum.high == best.high) && (sum.low > best.low))) { /* the first on ties */
                     best = sum;
                     winner = t;

@@ -2,7 +2,9 @@
 
 #include <string.h>
 
+#include "fxp_curve.h"
 #include "fxp_model.h"
+#include "fxp_sigmoid.h"
 
 int32_t fxp_first_largest(const fxp_value *logits)
 {
@@ -25,9 +27,15 @@ fxp_status fxp_goal_status(fxp_goal goal)
     }
     for (c = 0; c < FXP_OUTPUTS; c++) {
         const int32_t value = goal[c];
+#if FXP_LEARNS_LABELS
+        if ((value != 0) && (value != 1)) {
+            return FXP_BAD_LABEL;
+        }
+#else
         if ((value < FXP_MIN_RAW(FXP_VALUE_BITS)) || (value > FXP_MAX_RAW(FXP_VALUE_BITS))) {
             return FXP_BAD_LABEL;
         }
+#endif
     }
     return FXP_OK;
 }
@@ -49,9 +57,19 @@ void fxp_goal_keep(fxp_model *model, int32_t n, fxp_goal goal)
 
 int32_t fxp_is_right(const fxp_value *logits, fxp_goal goal)
 {
+#if FXP_LEARNS_LABELS
+    int32_t c;
+    for (c = 0; c < FXP_OUTPUTS; c++) {
+        if ((logits[c] > 0) != (goal[c] != 0)) {
+            return 0;
+        }
+    }
+    return 1;
+#else
     (void)logits;
     (void)goal;
     return 0;
+#endif
 }
 
 #elif FXP_TRAINING
@@ -78,24 +96,21 @@ int32_t fxp_is_right(const fxp_value *logits, fxp_goal goal)
 
 #endif
 
-#if FXP_TRAINING && FXP_CROSS_ENTROPY
+#if FXP_TRAINING && FXP_WEIGHT_FRAC > 0
 
-#define FXP_LOG2_E 774541002 /* round(log2(e) * 2^29) */
-#define FXP_LN_2 45426       /* round(ln(2) * 2^16) */
-#define FXP_FRACTION 16
-
-/* 2^-t with 30 fractional bits for t >= 0 with 16: a table, linear between its entries. */
-static int64_t exp2_negative(int64_t t)
+/* A loss times the weight of a class, rounded down. */
+static int64_t weighted(int64_t loss, int32_t weight)
 {
-    const int64_t whole = fxp_shift_right(t, 16);
-    const int32_t k = (int32_t)((t / 256) % 256), rest = (int32_t)(t % 256);
-    int64_t value;
-    if (whole >= 31) {
-        return 0;
-    }
-    value = (int64_t)(fxp_exp2[k] - fxp_exp2[k + 1]) * rest;
-    return fxp_shift_right(fxp_exp2[k] - fxp_shift_right(value, 8), (int32_t)whole);
+    return fxp_shift_right(loss * weight, FXP_WEIGHT_FRAC);
 }
+
+#endif
+
+#if FXP_TRAINING && (FXP_CROSS_ENTROPY || FXP_LEARNS_LABELS)
+
+#define FXP_LN_2 45426 /* round(ln(2) * 2^16) */
+#define FXP_FRACTION 16
+#define FXP_CERTAIN ((int64_t)1 << FXP_PROBABILITY_FRAC)
 
 /* log2(value) with 16 fractional bits for value >= 1. */
 static int64_t log2_fixed(int64_t value)
@@ -112,25 +127,78 @@ static int64_t log2_fixed(int64_t value)
     return ((int64_t)whole * 65536) + fxp_log2[k] + (((fxp_log2[k + 1] - fxp_log2[k]) * rest) >> 8);
 }
 
+#endif
+
+#if FXP_TRAINING && FXP_CROSS_ENTROPY
+
+#define FXP_LOG2_E 774541002 /* round(log2(e) * 2^29) */
+
+/* 2^-t with 30 fractional bits for t >= 0 with 16: a table, linear between its entries. */
+static int64_t exp2_negative(int64_t t)
+{
+    const int64_t whole = fxp_shift_right(t, 16);
+    const int32_t k = (int32_t)((t / 256) % 256), rest = (int32_t)(t % 256);
+    int64_t value;
+    if (whole >= 31) {
+        return 0;
+    }
+    value = (int64_t)(fxp_exp2[k] - fxp_exp2[k + 1]) * rest;
+    return fxp_shift_right(fxp_exp2[k] - fxp_shift_right(value, 8), (int32_t)whole);
+}
+
 int64_t fxp_loss_sums(const fxp_value *logits, int32_t frac, fxp_goal goal, int64_t *sums)
 {
+    const int64_t other = ((int64_t)FXP_SMOOTHING << (FXP_PROBABILITY_FRAC - FXP_FRACTION)) / FXP_OUTPUTS;
+    const int64_t own = FXP_CERTAIN - (FXP_OUTPUTS - 1) * other;
     const int64_t top = logits[fxp_first_largest(logits)];
-    const int64_t behind = top - logits[goal];
-    int64_t total = 0, loss;
+    int64_t total = 0, behind = 0, loss;
     int32_t c;
     for (c = 0; c < FXP_OUTPUTS; c++) {
         sums[c] = exp2_negative(fxp_shift_right((top - logits[c]) * FXP_LOG2_E, 13 + frac));
         total += sums[c];
     }
     for (c = 0; c < FXP_OUTPUTS; c++) {
-        sums[c] = (sums[c] * ((int64_t)1 << FXP_PROBABILITY_FRAC)) / total;
+        const int64_t target = (c == (int32_t)goal) ? own : other;
+        sums[c] = (sums[c] * FXP_CERTAIN) / total - target;
+        behind += (top - logits[c]) * target;
     }
-    sums[goal] -= (int64_t)1 << FXP_PROBABILITY_FRAC;
     loss = fxp_shift_right((log2_fixed(total) - ((int64_t)FXP_PROBABILITY_FRAC << FXP_FRACTION)) * FXP_LN_2, 16);
-    if (frac <= FXP_FRACTION) {
-        return loss + fxp_shift_left(behind, FXP_FRACTION - frac);
+    loss += fxp_shift_right(behind, FXP_PROBABILITY_FRAC - FXP_FRACTION + frac);
+#if FXP_WEIGHT_FRAC > 0
+    for (c = 0; c < FXP_OUTPUTS; c++) {
+        sums[c] *= fxp_class_weights[goal];
     }
-    return loss + fxp_shift_right(behind, frac - FXP_FRACTION);
+    loss = weighted(loss, fxp_class_weights[goal]);
+#endif
+    return loss;
+}
+
+#elif FXP_TRAINING && FXP_LEARNS_LABELS
+
+int64_t fxp_loss_sums(const fxp_value *logits, int32_t frac, fxp_goal goal, int64_t *sums)
+{
+    const int64_t absent = (int64_t)FXP_SMOOTHING << (FXP_PROBABILITY_FRAC - FXP_FRACTION - 1);
+    int64_t loss = 0;
+    int32_t c;
+    for (c = 0; c < FXP_OUTPUTS; c++) {
+        const int64_t target = (goal[c] != 0) ? (FXP_CERTAIN - absent) : absent;
+        const int64_t p = fxp_sigmoid_at(fxp_curve_input(logits[c], frac));
+        const int64_t size = (logits[c] < 0) ? -(int64_t)logits[c] : logits[c];
+        const int64_t off = size * ((logits[c] > 0) ? (FXP_CERTAIN - target) : target);
+        const int64_t sure = log2_fixed((p > FXP_CERTAIN - p) ? p : (FXP_CERTAIN - p));
+        int64_t value = fxp_shift_right((((int64_t)FXP_PROBABILITY_FRAC << FXP_FRACTION) - sure) * FXP_LN_2, 16);
+        value += fxp_shift_right(off, FXP_PROBABILITY_FRAC - FXP_FRACTION + frac);
+        sums[c] = p - target;
+#if FXP_WEIGHT_FRAC > 0
+        {
+            const int32_t weight = (goal[c] != 0) ? fxp_class_weights[c] : (1 << FXP_WEIGHT_FRAC);
+            sums[c] *= weight;
+            value = weighted(value, weight);
+        }
+#endif
+        loss += value;
+    }
+    return loss;
 }
 
 #elif FXP_TRAINING
@@ -156,6 +224,12 @@ int64_t fxp_loss_sums(const fxp_value *logits, int32_t frac, fxp_goal goal, int6
             loss += fxp_shift_left(sums[c] * sums[c], -drop);
         }
     }
+#if FXP_WEIGHT_FRAC > 0
+    for (c = 0; c < FXP_OUTPUTS; c++) {
+        sums[c] *= fxp_class_weights[goal];
+    }
+    loss = weighted(loss, fxp_class_weights[goal]);
+#endif
     return loss;
 }
 

@@ -13,14 +13,14 @@ typedef struct {
 static fxp_status write_memory(void *context, uint32_t at, const uint8_t *bytes, uint32_t count)
 {
     const memory *whole = (const memory *)context;
-    memcpy(whole->to + at, bytes, count);
+    memcpy(whole->to + at, bytes, (size_t)count);
     return FXP_OK;
 }
 
 static fxp_status read_memory(void *context, uint32_t at, uint8_t *bytes, uint32_t count)
 {
     const memory *whole = (const memory *)context;
-    memcpy(bytes, whole->from + at, count);
+    memcpy(bytes, whole->from + at, (size_t)count);
     return FXP_OK;
 }
 

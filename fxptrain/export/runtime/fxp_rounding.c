@@ -28,6 +28,8 @@ int64_t fxp_round_half_even(int64_t value, int32_t shift)
     return fxp_shift_right(value + half + (fxp_shift_right(value, shift) & 1), shift);
 }
 
+#if FXP_TRAINING
+
 int64_t fxp_round_stochastic(int64_t value, int32_t shift, uint32_t draw)
 {
     int64_t low;
@@ -37,6 +39,8 @@ int64_t fxp_round_stochastic(int64_t value, int32_t shift, uint32_t draw)
     low = (shift <= 32) ? (int64_t)((uint64_t)draw >> (32 - shift)) : (int64_t)((uint64_t)draw << (shift - 32));
     return fxp_shift_right(value + low, shift);
 }
+
+#endif
 
 fxp_site fxp_site_at(int32_t shift, int32_t stochastic, int32_t bits, uint32_t stream, uint32_t step)
 {
@@ -54,8 +58,12 @@ fxp_site fxp_site_at(int32_t shift, int32_t stochastic, int32_t bits, uint32_t s
 
 int32_t fxp_requantize(fxp_site *site, int64_t sum, uint32_t index)
 {
+#if FXP_TRAINING
     if (site->stochastic) {
         return fxp_store(site, fxp_round_stochastic(sum, site->shift, fxp_draw(&site->draws, index)));
     }
+#else
+    (void)index;
+#endif
     return fxp_store(site, fxp_round_half_even(sum, site->shift));
 }

@@ -2,6 +2,7 @@
 #ifndef FXP_ROUNDING_H
 #define FXP_ROUNDING_H
 
+#include "fxp_config.h"
 #include "fxp_draws.h"
 
 /* The arithmetic (floor) right shift, 0 <= shift <= 63. C leaves `>>` of negatives to the compiler; where that is no floor,
@@ -30,7 +31,9 @@ int64_t fxp_shift_left(int64_t value, int32_t shift);
 
 /* value * 2^-shift; a shift <= 0 is a left shift. Bound: |value| + 2^shift < 2^63. */
 int64_t fxp_round_half_even(int64_t value, int32_t shift);
+#if FXP_TRAINING
 int64_t fxp_round_stochastic(int64_t value, int32_t shift, uint32_t draw);
+#endif
 
 static inline int64_t fxp_saturate(int64_t value, int64_t low, int64_t high)
 {

@@ -31,5 +31,6 @@ fxp_position fxp_window_entry(int32_t t, int32_t pool_w)
 int32_t fxp_window_at(const fxp_stage *stage, int32_t oh, int32_t ow, int32_t c, int32_t t)
 {
     const fxp_position entry = fxp_window_entry(t, stage->kw);
-    return ((oh * stage->sh + entry.h) * stage->w + ow * stage->sw + entry.w) * stage->ci + c;
+    const int32_t h = oh * stage->sh - stage->pad_h + entry.h, w = ow * stage->sw - stage->pad_w + entry.w;
+    return (h * stage->w + w) * stage->ci + c;
 }

@@ -211,12 +211,17 @@ fxp_status fxp_state_check(const fxp_storage *storage, uint32_t base, uint32_t *
 fxp_status fxp_state_in(fxp_model *model, const fxp_storage *storage, uint32_t base)
 {
     fxp_bytes bytes;
+    fxp_status status;
     int32_t i;
     fxp_bytes_start(&bytes, storage, base);
     for (i = 0; i < 5; i++) {
         (void)fxp_get(&bytes, 4);
     }
-    return take_body(&bytes, model);
+    status = take_body(&bytes, model);
+    if (status != FXP_OK) { /* the bytes were good a moment ago: some of them are loaded */
+        model->identity = ~FXP_IDENTITY;
+    }
+    return status;
 }
 
 fxp_status fxp_state_write(const fxp_model *model, const fxp_storage *storage)

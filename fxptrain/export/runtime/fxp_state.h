@@ -12,7 +12,7 @@ fxp_status fxp_state_out(const fxp_model *model, const fxp_storage *storage, uin
 /* Whether a whole state that this model can take begins at byte `base`, and its number. */
 fxp_status fxp_state_check(const fxp_storage *storage, uint32_t base, uint32_t *number);
 
-/* Load a state that was checked. */
+/* Load a state that was checked. If that fails nevertheless, the model is not ready. */
 fxp_status fxp_state_in(fxp_model *model, const fxp_storage *storage, uint32_t base);
 
 #endif

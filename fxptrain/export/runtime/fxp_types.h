@@ -63,8 +63,8 @@ typedef fxp_param fxp_stored_param;
 typedef fxp_momentum fxp_stored_momentum;
 #endif
 
-/* What training compares outputs with: a class number, or FXP_OUTPUTS raw integers with fxp_logit_frac() fractional bits.
- * A model that learns its inputs takes NULL for those. */
+/* What training compares outputs with: a class number, or FXP_OUTPUTS raw integers with fxp_logit_frac() fractional bits,
+ * or of labels each 1 or 0. A model that learns its inputs takes NULL for those. */
 #if FXP_VECTORS
 typedef fxp_value fxp_goal_item;
 typedef const fxp_value *fxp_goal;
@@ -228,7 +228,7 @@ extern const fxp_input_scale fxp_input_scales[FXP_INPUT_SCALES];
 #endif
 
 /* Generated in fxp_data.c. */
-#if FXP_USE_SIGMOID
+#if FXP_USE_SIGMOID || (FXP_TRAINING && FXP_LEARNS_LABELS)
 extern FXP_ROM int32_t fxp_sigmoids[257]; /* of every sixteenth from 0 to 16, 30 fractional bits */
 #endif
 extern const fxp_stage fxp_stages[FXP_STAGES];

@@ -152,18 +152,20 @@ class Inference:
         inputs : uint8 or raw int array (n, h, w, c)
             Pixels, or raw integers in the model's input format.
         labels : int32 array (n,), or raw int array (n, outputs)
-            Class numbers; of a model of vectors, targets in the format of the outputs, none of which is correct.
+            Class numbers; labels, each 1 or 0, of which a sample has all right or is not correct; of a model of
+            vectors, targets in the format of the outputs, none of which is correct.
         see : callable, optional
             Called with every chunk's part of the samples and its outputs, which the next chunk overwrites.
         """
         last = self.model.stages[-1]
-        kernel = self.model.loss.kernel
-        self.model.loss.check(labels, last.y_form.format, last.out_elements)
+        rule = self.model.loss
+        rule.check(labels, last.y_form.format, last.out_elements)
         total, correct = 0, 0
         acc, draws = np.empty(last.out_elements, np.int64), np.empty(0, np.uint32)
         for part, values in self.chunks(inputs):
             unused = np.empty(values.shape, np.int8)
-            result = kernel(values, last.y_form.format.frac_bits, labels[part], NO_ROUNDING, acc, draws, unused)
+            frac, wanted = last.y_form.format.frac_bits, labels[part]
+            result = rule.kernel(values, frac, wanted, NO_ROUNDING, *rule.constants, acc, draws, unused)
             total, correct = total + int(result[0]), correct + int(result[1])
             if see is not None:
                 see(part, values)

@@ -86,7 +86,7 @@ def loss_call(
     scratch = space.loss[worker]
     return Call(
         model.loss.kernel, space.y[-1][part].reshape(-1, elements), last.y_form.format.frac_bits, labels, site,
-        scratch["acc"], scratch["draws"], error.reshape(-1, elements),
+        *model.loss.constants, scratch["acc"], scratch["draws"], error.reshape(-1, elements),
     )  # fmt: skip
 
 

@@ -172,6 +172,8 @@ def state_buffers(
         Buffer("pixels", "table", model.table.shape, model.table.dtype),
         Buffer("alignment", "table", (ALIGNMENT * arenas,), np.uint8),
     ]  # fmt: skip
+    if model.loss.weights:
+        found.append(Buffer("class_weights", "table", (len(model.loss.weights),), np.int64))
     for stage, table in zip(model.stages, tables, strict=True):
         found.append(Buffer(f"{stage.name}.tables", "table", (table,), np.uint8))
         for parameter in stage.parameters:

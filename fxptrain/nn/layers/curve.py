@@ -21,7 +21,6 @@ from fxptrain.nn.layers.contract import ErrorCall, ForwardCall, LayerSpec, Momen
 from fxptrain.nn.layers.registry import register
 from fxptrain.nn.state.parameters import IntArray
 
-FARTHEST = 5  # beyond 2**5 all curves are straight
 MOST_BITS = 61  # of an int64 sum, with room for its rounding
 LEAST_SLOPE, MOST_SLOPE = 0.0625, 1.0
 
@@ -147,7 +146,7 @@ class CurveStage(JoiningStage):
         """On inputs as they are now."""
         frac = self.x_form.format.frac_bits
         return curves.Curve(
-            self.kind, self.slope, 1 << max(frac + FARTHEST, 0), curves.GRID - frac, max(curves.SUM - frac, 0)
+            self.kind, self.slope, 1 << max(frac + curves.FARTHEST, 0), curves.GRID - frac, max(curves.SUM - frac, 0)
         )
 
     @property

@@ -13,7 +13,8 @@ from fxptrain.nn.layers.dropout import Dropout
 from fxptrain.nn.layers.layout import Concat, Flatten
 from fxptrain.nn.layers.normalization import BatchNorm
 from fxptrain.nn.layers.pool import AvgPool2d, GlobalAvgPool, MaxPool2d
-from fxptrain.nn.layers.series import AvgPool1d, Conv1d, DepthwiseConv1d, MaxPool1d
+from fxptrain.nn.layers.series import AvgPool1d, Conv1d, Conv1dTranspose, DepthwiseConv1d, MaxPool1d, Upsample1d
+from fxptrain.nn.layers.transposed import Conv2dTranspose
 from fxptrain.nn.layers.upsample import Upsample2d
 
 __all__ = [
@@ -24,7 +25,9 @@ __all__ = [
     "Clamp",
     "Concat",
     "Conv1d",
+    "Conv1dTranspose",
     "Conv2d",
+    "Conv2dTranspose",
     "DepthwiseConv1d",
     "DepthwiseConv2d",
     "Dropout",
@@ -40,5 +43,6 @@ __all__ = [
     "ReLU6",
     "Sigmoid",
     "Tanh",
+    "Upsample1d",
     "Upsample2d",
 ]

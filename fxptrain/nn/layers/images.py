@@ -60,8 +60,8 @@ def make_geometry(
     """Geometry of windows on an image (h, w, c), of `channels` outputs at the `used` positions."""
     across = taps_across(windows)
     return Geometry(
-        Image(*shape, *windows.padding[:2], *windows.padded(shape)), *windows.kernel, across, *windows.dilation,
-        channels, *windows.stride, *pool, *used, block, round_up(channels, COLUMN_MULTIPLE),
+        Image(*shape, *windows.padding[:2], *windows.padded(shape), *windows.apart), *windows.kernel, across,
+        *windows.dilation, channels, *windows.stride, *pool, *used, block, round_up(channels, COLUMN_MULTIPLE),
         round_up(across * shape[2], COLUMN_MULTIPLE),
     )  # fmt: skip
 

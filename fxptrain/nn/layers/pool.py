@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from math import prod
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from fxptrain.errors import ShapeError
 from fxptrain.fixed.multiplier import Multiplier
@@ -26,7 +29,7 @@ from fxptrain.nn.layers.contract import (
 )
 from fxptrain.nn.layers.registry import register
 from fxptrain.nn.layers.weighted import MAX_WINDOW
-from fxptrain.nn.layers.windows import Pair, Windows
+from fxptrain.nn.layers.windows import Padding, Pair, Windows, sides_of
 from fxptrain.nn.state.arena import Buffer
 
 
@@ -40,17 +43,57 @@ class _PoolSpec(LayerSpec):
         Extents of a window along height and width.
     stride : (int, int), optional
         Its steps; left out: the size, so that windows lie side by side.
+    padding : (int, int), (int, int, int, int) or "same", optional
+        How far windows reach beyond the image (left out: not at all), at both ends of each axis; at the top, left,
+        bottom and right; or as TensorFlow's ``SAME``, see `sides_of`. Less than the size, so that a part of every
+        window is on the image, and that part alone counts.
+    ceil_mode : bool, optional
+        Whether a last window that reaches beyond the image and its padding is kept, if it begins before that ends, or
+        the padding before it.
     """
 
     size: Pair
     stride: Pair | None = None
+    padding: Padding | None = None
+    ceil_mode: bool | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether no window can reach beyond the image."""
+        return not self.ceil_mode and self.padding != "same" and not any(self.padding or ())
+
+    def windows(self, name: str, shape: Shape) -> Windows:
+        """Its windows on an input of the layer `name`, padded as far as the last one reaches."""
+        found = Windows(self.size, self.stride or self.size)
+        found.check(name, (max(shape[0], self.size[0]), max(shape[1], self.size[1])))
+        found = found._replace(padding=sides_of(self.padding or (0, 0), shape, found))
+        top, left, bottom, right = found.padding
+        if min(found.padding) < 0 or max(top, bottom) >= self.size[0] or max(left, right) >= self.size[1]:
+            raise ShapeError(
+                f"Layer {name!r}: `padding` (={list(found.padding)}) must be 0 to below the window's {list(self.size)}."
+            )
+        if self.ceil_mode:
+            axes = zip(shape[:2], self.size, found.stride, (top, left), found.padded(shape), strict=True)
+            more = [_beyond(*axis) for axis in axes]
+            found = found._replace(padding=(top, left, bottom + more[0], right + more[1]))
+        found.check(name, shape)
+        return found
 
     @classmethod
     def choices(cls, shapes: Sequence[Shape]) -> Mapping[str, Sequence[Any]]:
-        """Windows of up to three in each direction."""
+        """Windows of up to three in each direction, on the image or beyond it."""
         (h, w, _), *_ = shapes
         sizes = [(kh, kw) for kh in range(1, min(h, 3) + 1) for kw in range(1, min(w, 3) + 1)]
-        return {"size": sizes, "stride": [None, *((sh, sw) for sh in (1, 2, 3) for sw in (1, 2, 3))]}
+        return {
+            "size": sizes, "stride": [None, *((sh, sw) for sh in (1, 2, 3) for sw in (1, 2, 3))],
+            "padding": [None, None, "same", (1, 1), (0, 1, 1, 0), (2, 1)], "ceil_mode": (None, None, True),
+        }  # fmt: skip
+
+
+def _beyond(extent: int, size: int, stride: int, before: int, padded: int) -> int:
+    """How far a last window reaches beyond an axis with its padding, if it begins before its end."""
+    last = -(-(padded - size) // stride) * stride
+    return max(last + size - padded, 0) if last < extent + before else 0
 
 
 @register
@@ -64,6 +107,10 @@ class MaxPool2d(_PoolSpec):
         Extents of a window along height and width, at most 256 elements.
     stride : (int, int), optional
         Its steps; left out: the size. Windows that do not fit are dropped.
+    padding : (int, int), (int, int, int, int) or "same", optional
+        How far windows reach beyond the image, which holds nothing there; less than the size.
+    ceil_mode : bool, optional
+        Whether a last window that does not fit is kept.
 
     Notes
     -----
@@ -74,12 +121,12 @@ class MaxPool2d(_PoolSpec):
 
     @property
     def window(self) -> Pair | None:
-        """The size, where windows lie side by side."""
-        return self.size if self.stride in (None, self.size) else None
+        """The size, where windows lie side by side, all of them on the image."""
+        return self.size if self.stride in (None, self.size) and self.is_whole else None
 
     def stage(self, layer: int, name: str, shapes: Sequence[Shape]) -> MaxPoolStage:
         """See `LayerSpec.stage`."""
-        return MaxPoolStage(layer, name, shapes[0], size=self.size, stride=self.stride or self.size)
+        return MaxPoolStage(layer, name, shapes[0], windows=self.windows(name, shapes[0]))
 
 
 @register
@@ -93,13 +140,17 @@ class AvgPool2d(_PoolSpec):
         Extents of a window along height and width.
     stride : (int, int), optional
         Its steps; left out: the size. Windows that do not fit are dropped.
+    padding : (int, int), (int, int, int, int) or "same", optional
+        How far windows reach beyond the image; what lies there is not counted. Less than the size.
+    ceil_mode : bool, optional
+        Whether a last window that does not fit is kept.
     """
 
     type: Literal["avgpool2d"] = "avgpool2d"
 
     def stage(self, layer: int, name: str, shapes: Sequence[Shape]) -> AveragePoolStage:
         """See `LayerSpec.stage`."""
-        return AveragePoolStage(layer, name, shapes[0], size=self.size, stride=self.stride or self.size)
+        return AveragePoolStage(layer, name, shapes[0], windows=self.windows(name, shapes[0]))
 
 
 @register
@@ -111,18 +162,16 @@ class GlobalAvgPool(LayerSpec):
 
     def stage(self, layer: int, name: str, shapes: Sequence[Shape]) -> AveragePoolStage:
         """See `LayerSpec.stage`."""
-        size = shapes[0][:2]
-        return AveragePoolStage(layer, name, shapes[0], size=size, stride=size)
+        return AveragePoolStage(layer, name, shapes[0], windows=Windows(shapes[0][:2]))
 
 
 class _PoolStage(Stage):
     """What both pools share: windows, shapes and the scratch of the input error."""
 
-    def __init__(self, layer: int, name: str, in_shape: Shape, *, size: Pair, stride: Pair) -> None:
-        windows = Windows(size, stride)
-        windows.check(name, in_shape)
+    def __init__(self, layer: int, name: str, in_shape: Shape, *, windows: Windows) -> None:
         super().__init__(layer, name, (in_shape,), (*windows.number(in_shape), in_shape[2]))
-        self.window = pool.Window(*size, *stride)
+        self.windows = windows
+        self.window = pool.Window(*windows.kernel, *windows.stride, *windows.padding[:2])
 
     @property
     def meetings(self) -> int:
@@ -161,18 +210,18 @@ class MaxPoolStage(_PoolStage):
 
     pools, rounds, commutes = True, False, True
 
-    def __init__(self, layer: int, name: str, in_shape: Shape, *, size: Pair, stride: Pair) -> None:
-        if size[0] * size[1] > MAX_WINDOW:
+    def __init__(self, layer: int, name: str, in_shape: Shape, *, windows: Windows) -> None:
+        if prod(windows.kernel) > MAX_WINDOW:
             raise ShapeError(
-                f"Layer {name!r}: a window {size} has {size[0] * size[1]} elements; {MAX_WINDOW} are the most. "
-                "Pool in two steps."
+                f"Layer {name!r}: a window {windows.kernel} has {prod(windows.kernel)} elements; {MAX_WINDOW} are the "
+                "most. Pool in two steps."
             )
-        super().__init__(layer, name, in_shape, size=size, stride=stride)
+        super().__init__(layer, name, in_shape, windows=windows)
 
     def row(self) -> Row:
         """See `Stage.row`."""
-        w = self.window
-        return Row("maxpool", (w.h, w.w), (w.sh, w.sw), error_terms=self.meetings)
+        windows = self.windows
+        return Row("maxpool", windows.kernel, windows.stride, windows.padding, error_terms=self.meetings)
 
     def gate(self, saturation_mask: bool, behind: Gate) -> Gate:
         """That of its input, whose values its own are; what passing adds is added there."""
@@ -200,9 +249,31 @@ class MaxPoolStage(_PoolStage):
 class AveragePoolStage(_PoolStage):
     """Means: the window's sum times an integer multiplier for 1/count, requantized."""
 
-    def __init__(self, layer: int, name: str, in_shape: Shape, *, size: Pair, stride: Pair) -> None:
-        super().__init__(layer, name, in_shape, size=size, stride=stride)
-        self.multiplier = Multiplier.from_ratio(1, size[0] * size[1])
+    def __init__(self, layer: int, name: str, in_shape: Shape, *, windows: Windows) -> None:
+        super().__init__(layer, name, in_shape, windows=windows)
+        self.multiplier = Multiplier.from_ratio(1, prod(windows.kernel))
+
+    @cached_property
+    def counts(self) -> npt.NDArray[np.int64]:
+        """Of every window (oh, ow) how many of its positions lie on the input."""
+        axes: list[npt.NDArray[np.int64]] = []
+        for axis in (0, 1):
+            first = np.arange(self.out_shape[axis]) * self.windows.stride[axis] - self.windows.padding[axis]
+            axes.append(np.minimum(first + self.windows.kernel[axis], self.in_shape[axis]) - np.maximum(first, 0))
+        found: npt.NDArray[np.int64] = axes[0][:, None] * axes[1]
+        return found
+
+    @cached_property
+    def mantissas(self) -> dict[int, int]:
+        """The multiplier for 1 / count by the counts of its windows, see `kernels.pool.mantissa_of`."""
+        whole, shift = prod(self.windows.kernel), self.multiplier.shift
+        others = {count: ((2 << shift) + count) // (2 * count) for count in np.unique(self.counts).tolist()}
+        return {count: self.multiplier.mantissa if count == whole else found for count, found in others.items()}
+
+    @property
+    def mean(self) -> pool.Mean:
+        """As kernels take it."""
+        return pool.Mean(self.multiplier.mantissa, self.multiplier.shift)
 
     @property
     def sum_frac(self) -> int:
@@ -212,13 +283,13 @@ class AveragePoolStage(_PoolStage):
     @property
     def largest_sum(self) -> int:
         """Bound of the output's sums."""
-        window = self.window.h * self.window.w
-        return window * self.multiplier.mantissa << (self.x_form.format.total_bits - 1)
+        most = max(count * mantissa for count, mantissa in self.mantissas.items())
+        return most << (self.x_form.format.total_bits - 1)
 
     @property
     def largest_error_sum(self) -> int:
         """Bound of the sums of the input error."""
-        return self.meetings * self.multiplier.mantissa << (self.error_scale.bits - 1)
+        return self.meetings * max(self.mantissas.values()) << (self.error_scale.bits - 1)
 
     def keep_inputs_in_range(self) -> None:
         """Not so coarse that int64 cannot hold a mean on its output's finest grid; up to 16 bits that is no limit."""
@@ -229,8 +300,12 @@ class AveragePoolStage(_PoolStage):
 
     def row(self) -> Row:
         """See `Stage.row`."""
-        w, one = self.window, self.multiplier
-        return Row("avgpool", (w.h, w.w), (w.sh, w.sw), error_terms=self.meetings, mean=(one.mantissa, one.shift))
+        windows, one = self.windows, self.multiplier
+        terms = self.meetings * -(-max(self.mantissas.values()) // one.mantissa)
+        return Row(
+            "avgpool", windows.kernel, windows.stride, windows.padding, error_terms=terms,
+            mean=(one.mantissa, one.shift),
+        )  # fmt: skip
 
     @property
     def error_sum_frac(self) -> int:
@@ -240,7 +315,7 @@ class AveragePoolStage(_PoolStage):
     def forward(self, call: ForwardCall) -> Roundings:
         """See `Stage.forward`."""
         made = Call(
-            pool.averagepool_forward, call.x, self.window, self.multiplier.mantissa, self.activation,
+            pool.averagepool_forward, call.x, self.window, self.mean, self.activation,
             self.forward_site(call.moment), call.scratch["acc"], call.scratch["draws"], call.y,
         )  # fmt: skip
         return Roundings([made], call.y.size)
@@ -249,7 +324,7 @@ class AveragePoolStage(_PoolStage):
         """See `Stage.input_error`."""
         scratch, site, kind = call.scratch, self.error_site(call), self.error_type(call)
         made = Call(
-            pool.averagepool_input_error, call.error, call.x, self.window, self.multiplier.mantissa,
+            pool.averagepool_input_error, call.error, call.x, self.window, self.mean,
             call.gate, site, scratch["acc"].view(kind), scratch["best"].view(kind), scratch["draws"], call.out,
         )  # fmt: skip
         return Roundings([made], call.out.size)

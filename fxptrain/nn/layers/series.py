@@ -16,10 +16,25 @@ from fxptrain.nn.layers.conv2d import Conv2d
 from fxptrain.nn.layers.depthwise import DepthwiseConv2d
 from fxptrain.nn.layers.pool import AvgPool2d, MaxPool2d
 from fxptrain.nn.layers.registry import register
+from fxptrain.nn.layers.transposed import Conv2dTranspose
+from fxptrain.nn.layers.upsample import Upsample2d
 from fxptrain.nn.layers.weighted import WeightedSpec
 from fxptrain.nn.layers.windows import Padding, Pair
 
 SeriesPadding = int | tuple[int, int] | Literal["same", "causal"]
+
+
+def _zeros(padding: SeriesPadding, extent: int) -> Padding:
+    """What windows of an extent reach beyond an image, from what a layer of series says."""
+    match padding:
+        case "same":
+            return "same"
+        case "causal":
+            return 0, extent - 1, 0, 0
+        case int(both):
+            return 0, both
+        case before, after:
+            return 0, before, 0, after
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,18 +99,9 @@ class _ConvSpec(SeriesSpec, WeightedSpec):
 
     @property
     def _window(self) -> dict[str, Any]:
-        before: Padding
-        match self.padding:
-            case "same":
-                before = "same"
-            case "causal":
-                before = 0, (self.kernel - 1) * self.dilation, 0, 0
-            case int(zeros):
-                before = 0, zeros
-            case first, last:
-                before = 0, first, 0, last
+        zeros = _zeros(self.padding, (self.kernel - 1) * self.dilation + 1)
         return {
-            "kernel": (1, self.kernel), "stride": (1, self.stride), "padding": before, "dilation": (1, self.dilation)
+            "kernel": (1, self.kernel), "stride": (1, self.stride), "padding": zeros, "dilation": (1, self.dilation)
         }  # fmt: skip
 
     @classmethod
@@ -144,6 +150,76 @@ class DepthwiseConv1d(_ConvSpec):
     type: Literal["depthwise-conv1d"] = "depthwise-conv1d"
 
 
+@register
+@dataclass(frozen=True, kw_only=True)
+class Conv1dTranspose(SeriesSpec, WeightedSpec):
+    """Transposed convolution along time: (n, 1, t, c) to (n, 1, ot, channels), see `Conv2dTranspose`.
+
+    Parameters
+    ----------
+    channels, kernel, stride, dilation, output_padding, bias
+        As of `Conv2dTranspose`, a number each.
+    padding : int, (int, int), "same" or "causal"
+        What is cut off the output at both ends; before and after; half at either end, so that it is `stride` times as
+        long as the input; or as much, all of it after, so that no output sees an input that comes later.
+    """
+
+    of_images = Conv2dTranspose
+
+    type: Literal["conv1d-transpose"] = "conv1d-transpose"
+    channels: int
+    kernel: int
+    stride: int = 1
+    padding: SeriesPadding = 0
+    dilation: int = 1
+    output_padding: int = 0
+    bias: bool = True
+
+    @property
+    def _window(self) -> dict[str, Any]:
+        extent = (self.kernel - 1) * self.dilation + 1
+        cut = (0, 0, 0, max(extent - self.stride, 0)) if self.padding == "causal" else _zeros(self.padding, extent)
+        return {
+            "kernel": (1, self.kernel), "stride": (1, self.stride), "padding": cut, "dilation": (1, self.dilation),
+            "output_padding": (0, self.output_padding),
+        }  # fmt: skip
+
+    @classmethod
+    def choices(cls, shapes: Sequence[Shape]) -> Mapping[str, Sequence[Any]]:
+        """Windows of up to four, cut off or not; none on images."""
+        return {"kernel": ()} if shapes[0][0] != 1 else {
+            "channels": range(1, 5), "kernel": (2, 1, 3, 4), "stride": (2, 1, 3),
+            "padding": ("same", "causal", 0, 0, (0, 1), (1, 0)), "dilation": (1, 2), "output_padding": (0, 0, 1),
+            "bias": (True, False),
+        }  # fmt: skip
+
+
+@register
+@dataclass(frozen=True, kw_only=True)
+class Upsample1d(SeriesSpec):
+    """Every value several times along time: (n, 1, t, c) to (n, 1, t size, c), see `Upsample2d`.
+
+    Parameters
+    ----------
+    size : int
+        Copies.
+    """
+
+    of_images = Upsample2d
+
+    type: Literal["upsample1d"] = "upsample1d"
+    size: int
+
+    @property
+    def _window(self) -> dict[str, Any]:
+        return {"size": (1, self.size)}
+
+    @classmethod
+    def choices(cls, shapes: Sequence[Shape]) -> Mapping[str, Sequence[Any]]:
+        """Up to three copies; none on images."""
+        return {"size": ()} if shapes[0][0] != 1 else {"size": (2, 1, 3)}
+
+
 @dataclass(frozen=True, kw_only=True)
 class _PoolSpec(SeriesSpec):
     """Windows along time; those that do not fit are dropped.
@@ -154,19 +230,30 @@ class _PoolSpec(SeriesSpec):
         Extent of a window.
     stride : int, optional
         Its steps; left out: the size, so that windows lie side by side.
+    padding : int, (int, int), "same" or "causal", optional
+        How far windows reach beyond the series (left out: not at all), where nothing counts: at both ends; before and
+        after; as TensorFlow's ``SAME``; or all before.
+    ceil_mode : bool, optional
+        Whether a last window that does not fit is kept.
     """
 
     size: int
     stride: int | None = None
+    padding: SeriesPadding | None = None
+    ceil_mode: bool | None = None
 
     @property
     def _window(self) -> dict[str, Any]:
-        return {"size": (1, self.size), "stride": None if self.stride is None else (1, self.stride)}
+        beyond = None if self.padding is None else _zeros(self.padding, self.size)
+        return {"size": (1, self.size), "stride": None if self.stride is None else (1, self.stride), "padding": beyond}
 
     @classmethod
     def choices(cls, shapes: Sequence[Shape]) -> Mapping[str, Sequence[Any]]:
         """Windows of up to three; none on images."""
-        return {"size": ()} if shapes[0][0] != 1 else {"size": (2, 1, 3), "stride": (None, 1, 2, 3)}
+        return {"size": ()} if shapes[0][0] != 1 else {
+            "size": (2, 1, 3), "stride": (None, 1, 2, 3), "padding": (None, None, "same", "causal", (0, 1)),
+            "ceil_mode": (None, None, True),
+        }  # fmt: skip
 
 
 @register

@@ -28,12 +28,15 @@ class Windows(NamedTuple):
         Zeros around the image.
     dilation : (int, int)
         Steps from one tap to the next.
+    apart : (int, int)
+        Steps from one value of the image to the next, with zeros between.
     """
 
     kernel: Pair = BOTH
     stride: Pair = BOTH
     padding: Sides = NONE
     dilation: Pair = BOTH
+    apart: Pair = BOTH
 
     @property
     def extent(self) -> Pair:
@@ -43,7 +46,8 @@ class Windows(NamedTuple):
     def padded(self, shape: tuple[int, ...]) -> Pair:
         """Height and width of an image (h, w, ...) with its padding."""
         top, left, bottom, right = self.padding
-        return shape[0] + top + bottom, shape[1] + left + right
+        h, w = ((n - 1) * step + 1 for n, step in zip(shape[:2], self.apart, strict=True))
+        return h + top + bottom, w + left + right
 
     def number(self, shape: tuple[int, ...]) -> Pair:
         """How many windows fit into an image (h, w, ...) along each axis; a last one that does not is dropped."""

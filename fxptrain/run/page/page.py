@@ -22,6 +22,7 @@ from fxptrain.errors import CheckpointError, DataError
 from fxptrain.nn.engine import inference
 from fxptrain.run.advice import of_tensors
 from fxptrain.run.checkpoint import write_atomically
+from fxptrain.run.classification import Classification
 from fxptrain.run.directory import RunDirectory
 from fxptrain.run.evaluation import Evaluation, Run, available_threads, evaluate_split, load_run, samples_to_judge
 from fxptrain.run.metrics import read_metrics
@@ -88,9 +89,11 @@ def write_page(path: str | Path, memory: Mapping[str, int] | None = None, out: P
         threads = available_threads()
         result = evaluate_split(run, split, threads)
         cards = _tested(result) | {"test samples": f"{result.samples:,}"} | cards
-        if result.regression is None:
+        if result.confusion:
             sections += [_matrix(run.classes, result.confusion, result.recall), _wrong(mistakes(run, split, threads))]
-        elif run.recipe.model.target == "values":
+        if result.classification is not None:
+            sections.append(_told(run.classes, result.classification))
+        elif result.regression is not None and run.recipe.model.target == "values":
             sections.append(_values(run.classes, result.regression))
         if result.anomalies is not None:
             sections.append(_anomalies(result.anomalies))
@@ -116,11 +119,10 @@ def write_page(path: str | Path, memory: Mapping[str, int] | None = None, out: P
 
 def _tested(result: Evaluation) -> dict[str, str]:
     """How good the run is, on cards."""
-    if result.accuracy is not None:
-        return {"test accuracy": f"{result.accuracy:.2%}"}
+    own = {} if result.accuracy is None else {"test accuracy": f"{result.accuracy:.2%}"}
     found = result.metrics()
     shown = {f"test {title}": found.get(name) for name, title in METRIC_TITLES.items()}
-    return {title: f"{value:.4g}" for title, value in shown.items() if value is not None}
+    return own | {title: f"{value:.4g}" for title, value in shown.items() if value is not None}
 
 
 def _about(run: Run) -> str:
@@ -153,6 +155,7 @@ def _curves(records: Sequence[Mapping[str, Any]]) -> str:
     figures = [
         drawn("Loss over epochs", [(name, f"{prefix}loss") for name, prefix in both], "{:.3g}".format),
         drawn("R2 over epochs", [("validation", "validation_r2")], "{:.3g}".format),
+        drawn("Mean F1 over epochs", [("validation", "validation_macro_f1")], "{:.3g}".format),
         drawn("Accuracy over epochs", [(name, f"{prefix}accuracy") for name, prefix in both], "{:.0%}".format),
         drawn("Learning rate over epochs", [("learning rate", "lr")], "{:.2g}".format),
     ]
@@ -179,6 +182,25 @@ def _matrix(classes: Sequence[str], confusion: Sequence[Sequence[int]], recall: 
         )
         lines.append(f'<tr><th class="name">{escape(classes[i])}</th>{cells}<td>{shown[i]}</td></tr>')
     return _section("Which class was taken for which (test split)", _table("".join(lines)))
+
+
+def _told(names: Sequence[str], found: Classification) -> str:
+    """How well each class or label is told, the worst first."""
+    order = sorted(range(len(names)), key=lambda i: 2.0 if found.told[i].f1 is None else float(found.told[i].f1 or 0))
+    rows = "".join(
+        f'<tr><td class="name">{escape(names[i])}</td><td>{found.told[i].samples:,}</td>'
+        f"<td>{_share(found.told[i].recall)}</td><td>{_share(found.told[i].precision)}</td>"
+        f"<td>{_share(found.told[i].f1)}</td></tr>"
+        for i in order[:CLASSES]
+    )
+    title = "class" if found.confusion else "label"
+    heads = "".join(f"<th>{head}</th>" for head in ("samples", "recall", "precision", "F1"))
+    head = f'<tr><th class="name">{title}</th>{heads}</tr>'
+    return _section("Classes (test split)" if found.confusion else "Labels (test split)", _table(head + rows))
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1%}"
 
 
 def _values(names: Sequence[str], found: Regression) -> str:

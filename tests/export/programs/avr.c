@@ -1,4 +1,5 @@
-/* On an AVR: class and logits of one made-up sample to the serial port as decimal numbers, then the end. */
+/* On an AVR: class and logits of one made-up sample to the serial port as decimal numbers; where the export trains, the
+ * state's checksum after STEPS steps on further ones, too; then the end. */
 #include <avr/interrupt.h>
 #include <avr/io.h>
 #include <avr/sleep.h>
@@ -36,16 +37,56 @@ static void put_number(int32_t value)
     put(' ');
 }
 
-int main(void)
+static void make_up(void)
 {
-    int32_t logits[FXP_OUTPUTS];
-    uint32_t seed = 5;
+    static uint32_t seed = 5;
     int16_t i;
-    UCSR0B = (1 << TXEN0);
     for (i = 0; i < FXP_INPUTS; i++) {
         seed = seed * 1664525u + 1013904223u;
         inputs[i] = (fxp_input)(seed >> 24);
     }
+}
+
+#if FXP_TRAINING
+
+static uint32_t checksum; /* the last four bytes that were written */
+
+static fxp_status keep_last(void *context, uint32_t at, const uint8_t *bytes, uint32_t count)
+{
+    uint32_t i;
+    (void)context;
+    (void)at;
+    for (i = 0; i < count; i++) {
+        checksum = (checksum >> 8) | ((uint32_t)bytes[i] << 24);
+    }
+    return FXP_OK;
+}
+
+static void learn(void)
+{
+    static const fxp_storage end = {NULL, NULL, keep_last, NULL, 0};
+    int16_t step, n;
+    for (step = 0; step < STEPS; step++) {
+        for (n = 0; n < FXP_BATCH; n++) {
+            make_up();
+            (void)fxp_train_add(&model, inputs, (uint16_t)(n % FXP_OUTPUTS));
+        }
+        put_number(fxp_train_finish(&model, fxp_rate_default()).correct);
+    }
+    if (fxp_state_write(&model, &end) != FXP_OK) {
+        put('!');
+    }
+    put_number((int32_t)checksum);
+}
+
+#endif
+
+int main(void)
+{
+    int32_t logits[FXP_OUTPUTS];
+    int16_t i;
+    UCSR0B = (1 << TXEN0);
+    make_up();
     if (fxp_init(&model, arena) != FXP_OK) {
         put('!');
     }
@@ -54,6 +95,9 @@ int main(void)
     for (i = 0; i < FXP_OUTPUTS; i++) {
         put_number(logits[i]);
     }
+#if FXP_TRAINING
+    learn();
+#endif
     put('\n');
     cli();
     sleep_mode(); /* without interrupts the simulator ends here */

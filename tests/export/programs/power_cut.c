@@ -1,7 +1,8 @@
 /* Power fails while a state is kept: at every moment the state before or the state after comes back. Code 0: it does.
  *
  * The memory is like NOR flash: erasing sets all bits of a slot, writing clears bits; where power fails, the rest of what was
- * asked for is left undone, and what was under way has any value. */
+ * asked for is left undone, and what was under way has any value, or cannot be read until it is erased (flash with error
+ * correction). With -DERASES=0 it is like EEPROM or FRAM, where bytes are written over. */
 #include <string.h>
 
 #include "fxp.h"
@@ -9,10 +10,15 @@
 #ifndef CUTS
 #define CUTS 400
 #endif
+#ifndef ERASES
+#define ERASES 1
+#endif
+#define NOWHERE UINT32_MAX
 #define SLOT ((FXP_STATE_BYTES + 255u) / 256u * 256u)
 
 static uint8_t flash[2u * SLOT], was[2u * SLOT];
 static uint32_t left; /* bytes that can still be erased or written */
+static uint32_t torn = NOWHERE; /* a byte that cannot be read */
 static uint32_t random_state = 1;
 static fxp_model model;
 static uint64_t arena[FXP_ARENA_WORDS];
@@ -28,7 +34,7 @@ static fxp_status read_flash(void *context, uint32_t at, uint8_t *bytes, uint32_
 {
     (void)context;
     memcpy(bytes, flash + at, count);
-    return FXP_OK;
+    return ((at <= torn) && (torn < at + count)) ? FXP_STORAGE : FXP_OK;
 }
 
 /* Whether power lasts for one more byte; the one under way when it fails has any value. */
@@ -38,8 +44,10 @@ static int lasts(uint32_t at)
         return 0;
     }
     left--;
+    torn = (torn == at) ? NOWHERE : torn;
     if (left == 0u) {
         flash[at] = (uint8_t)draw();
+        torn = ((draw() & 1u) != 0u) ? at : NOWHERE;
     }
     return left > 0u;
 }
@@ -52,10 +60,12 @@ static fxp_status write_flash(void *context, uint32_t at, const uint8_t *bytes, 
         if (!lasts(at + i)) {
             return FXP_STORAGE;
         }
-        flash[at + i] &= bytes[i];
+        flash[at + i] = (uint8_t)(ERASES ? (flash[at + i] & bytes[i]) : bytes[i]);
     }
     return FXP_OK;
 }
+
+#if ERASES
 
 static fxp_status erase_flash(void *context, uint32_t at, uint32_t count)
 {
@@ -71,6 +81,12 @@ static fxp_status erase_flash(void *context, uint32_t at, uint32_t count)
 }
 
 static const fxp_storage storage = {NULL, read_flash, write_flash, erase_flash, SLOT};
+
+#else
+
+static const fxp_storage storage = {NULL, read_flash, write_flash, NULL, SLOT};
+
+#endif
 
 static void learn(void)
 {
@@ -107,7 +123,7 @@ int main(void)
         learn();
         (void)fxp_state_save(&model, after, sizeof after);
         memcpy(was, flash, sizeof flash);
-        left = 1u + draw() % (SLOT + FXP_STATE_BYTES + 64u);
+        left = 1u + draw() % (ERASES * SLOT + FXP_STATE_BYTES + 64u);
         (void)fxp_state_keep(&model, &storage);
         if (restart() != FXP_OK) {
             return 2;

@@ -1,4 +1,4 @@
-# As much of Zephyr's build as a module's CMakeLists.txt calls: cmake -DMODULE=DIR -DCONFIG_NAME=y -P zephyr.cmake
+# As much of Zephyr's build as a module's CMakeLists.txt calls: cmake -DMODULE=DIR -DCONFIG_FXPTRAIN_NAME=y -P zephyr.cmake
 set(CMAKE_CURRENT_SOURCE_DIR ${MODULE}/zephyr)
 function(zephyr_library_named name)
     message("library ${name}")

@@ -22,7 +22,8 @@ from tests.nn.engine.test_step import compare
 WIDE = s.FormatSpec(mode="fixed", param_bits=32, param_frac=24, activation_bits=32, activation_frac=24)
 LAYERS = (
     s.Conv2d(channels=4, kernel=(3, 3), padding=(1, 1)), s.ReLU(), s.MaxPool2d(size=(2, 2)),
-    s.Conv2d(channels=4, kernel=(2, 2), groups=2), s.LeakyReLU(), s.DepthwiseConv2d(kernel=(2, 2)), s.ReLU(),
+    s.Conv2d(channels=4, kernel=(2, 2), groups=2), s.LeakyReLU(slope=0.125),
+    s.Conv2dTranspose(channels=2, kernel=(2, 1)), s.DepthwiseConv2d(kernel=(2, 2)), s.ReLU(),
     s.Linear(features=4), s.ReLU(), s.Linear(features=3),
 )  # fmt: skip
 TABLE_2 = [(32, 24), (32, 20), (32, 16), (24, 16), (24, 14), (24, 12), (16, 10), (16, 8), (12, 8), (12, 6), (8, 5),

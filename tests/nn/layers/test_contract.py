@@ -60,7 +60,7 @@ def test_alone(name: str, data: st.DataObject, stochastic: bool, mask: bool, rel
 
 def shape_for(name: str) -> s.Shape:
     """A sample that layers of a kind read: a series or an image."""
-    return SERIES if name.endswith("1d") else SHAPE
+    return SERIES if "1d" in name else SHAPE
 
 
 def model_of(layer: s.LayerSpec, formats: s.FormatSpec, optimizer: s.OptimizerSpec, seed: int = 0) -> Model:

@@ -118,9 +118,10 @@ def test_wide_operands(layer: s.LayerSpec, w: int, x: int, error: int, seed: int
         ((s.Conv2d(channels=6, kernel=(2, 2), groups=2), s.Clamp(low=-1.3), s.MaxPool2d(size=(2, 2))), (5, 5, 4)),
         ((s.DepthwiseConv2d(kernel=(2, 2), stride=(1, 2)), s.ReLU()), (4, 5, 3)),
         ((s.DepthwiseConv2d(kernel=(3, 2)), s.MaxPool2d(size=(2, 2)), s.LeakyReLU(slope=0.125)), (6, 5, 3)),
+        ((s.Conv2dTranspose(channels=3, kernel=(2, 3), stride=(2, 2)), s.MaxPool2d(size=(2, 2))), (3, 4, 2)),
         ((s.Linear(features=5), s.ReLU()), (4, 3, 2)),
     ],
-    ids=["conv", "pool", "bent", "dilated", "groups", "depthwise", "pooled-depthwise", "linear"],
+    ids=["conv", "pool", "bent", "dilated", "groups", "depthwise", "pooled-depthwise", "transposed", "linear"],
 )
 @pytest.mark.parametrize(("x", "w", "y"), [((32, 24), (32, 24), (32, 24)), ((32, 16), (30, 20), (32, 33)),
                                            ((30, -5), (32, 4), (32, -6)), ((32, 30), (32, 33), (20, 2))])  # fmt: skip

@@ -34,7 +34,7 @@ def model_of(*layers: s.LayerSpec, bits: int = 8, **options: int) -> Model:
 
 
 @given(
-    bits=st.sampled_from([(8, 8, 8), (8, 8, 16), (16, 16, 16), (6, 12, 12), (24, 20, 16)]),
+    bits=st.sampled_from([(8, 8, 8), (6, 12, 16), (24, 20, 16)]),
     groups=st.integers(1, 3), inner=st.integers(1, 3), outputs=st.integers(1, 3),
     pool=st.sampled_from([None, (2, 2), (3, 2), (1, 1)]), kernel=st.tuples(st.integers(1, 3), st.integers(1, 3)),
     stride=st.sampled_from([(1, 1), (2, 1)]), padding=st.sampled_from([(0, 0), (1, 2)]), seed=st.integers(0, 99),

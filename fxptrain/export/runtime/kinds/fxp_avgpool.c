@@ -7,19 +7,40 @@ fxp_fracs fxp_avgpool_fracs(const fxp_model *model, const fxp_stage *stage)
     return fxp_fracs_at(fxp_x_frac(model, stage, 0) + stage->mean.shift, FXP_NO_FINEST, stage->mean.shift);
 }
 
-/* Sum of a window of one channel; |x| < 2^31, and a window has fewer than 2^31 entries. */
-static int64_t window_sum(const fxp_stage *s, const fxp_value *x)
+/* The part of a window that lies on the input, and the multiplier for 1 / its size. */
+typedef struct {
+    fxp_range rows, columns;
+    int32_t mantissa;
+} part;
+
+static part part_of(const fxp_stage *s, int32_t oh, int32_t ow)
 {
-    const int32_t ci = s->ci, kh = s->kh, kw = s->kw, row = s->w * ci;
+    const fxp_position at = fxp_input_position(s, oh, ow, 0);
+    part found;
+    int32_t count;
+    found.rows = fxp_rows_inside(s, at);
+    found.columns = fxp_columns_inside(s, at);
+    found.mantissa = s->mean.mantissa;
+    count = (found.rows.last - found.rows.first) * (found.columns.last - found.columns.first);
+    if (count != s->kh * s->kw) {
+        found.mantissa = (int32_t)((((int64_t)2 << s->mean.shift) + count) / (2 * (int64_t)count));
+    }
+    return found;
+}
+
+/* Sum of a part of a window of one channel, whose first entry is `x`; |x| < 2^31, and it has fewer than 2^31 entries. */
+static int64_t part_sum(const fxp_stage *s, const part *p, const fxp_value *x)
+{
+    const int32_t ci = s->ci, columns = p->columns.last - p->columns.first, row = s->w * ci;
 #if FXP_VALUE_BITS <= 8
     int32_t sum = 0; /* of fewer than 2^24 entries */
 #else
     int64_t sum = 0;
 #endif
     int32_t i, j;
-    for (i = 0; i < kh; i++) {
+    for (i = p->rows.first; i < p->rows.last; i++) {
         const fxp_value *from = x;
-        for (j = 0; j < kw; j++) {
+        for (j = 0; j < columns; j++) {
             sum += *from;
             from += ci;
         }
@@ -34,9 +55,10 @@ void fxp_avgpool_forward(const fxp_forward *pass)
     int32_t oh, ow, c, at = 0;
     for (oh = 0; oh < s->oh; oh++) {
         for (ow = 0; ow < s->ow; ow++) {
+            const part p = part_of(s, oh, ow);
+            const int32_t first = fxp_window_at(s, oh, ow, 0, p.rows.first * s->kw + p.columns.first);
             for (c = 0; c < s->co; c++, at++) {
-                const int64_t whole = window_sum(s, pass->x + fxp_window_at(s, oh, ow, c, 0));
-                const int64_t sum = fxp_activated(pass, s, whole * s->mean.mantissa);
+                const int64_t sum = fxp_activated(pass, s, part_sum(s, &p, pass->x + first + c) * p.mantissa);
                 pass->y[at] = (fxp_value)fxp_requantize(pass->site, sum, pass->first + (uint32_t)at);
             }
         }
@@ -48,13 +70,16 @@ void fxp_avgpool_forward(const fxp_forward *pass)
 void fxp_avgpool_input_error(const fxp_backward *pass, fxp_error_sum *sums)
 {
     const fxp_stage *s = pass->stage;
-    int32_t oh, ow, c, t, at = 0;
+    int32_t oh, ow, c, i, j, at = 0;
     for (oh = 0; oh < s->oh; oh++) {
         for (ow = 0; ow < s->ow; ow++) {
+            const part p = part_of(s, oh, ow);
             for (c = 0; c < s->co; c++, at++) {
-                const fxp_error_sum part = (fxp_error_sum)pass->error[at] * s->mean.mantissa;
-                for (t = 0; t < s->kh * s->kw; t++) {
-                    sums[fxp_window_at(s, oh, ow, c, t)] += part;
+                const fxp_error_sum share = (fxp_error_sum)pass->error[at] * p.mantissa;
+                for (i = p.rows.first; i < p.rows.last; i++) {
+                    for (j = p.columns.first; j < p.columns.last; j++) {
+                        sums[fxp_window_at(s, oh, ow, c, i * s->kw + j)] += share;
+                    }
                 }
             }
         }

@@ -10,17 +10,21 @@ fxp_fracs fxp_maxpool_fracs(const fxp_model *model, const fxp_stage *stage)
 void fxp_maxpool_forward(const fxp_forward *pass)
 {
     const fxp_stage *s = pass->stage;
-    int32_t oh, ow, c, t, at = 0;
+    int32_t oh, ow, c, at = 0;
     for (oh = 0; oh < s->oh; oh++) {
         for (ow = 0; ow < s->ow; ow++) {
+            const fxp_position first = fxp_input_position(s, oh, ow, 0);
+            const fxp_range rows = fxp_rows_inside(s, first), columns = fxp_columns_inside(s, first);
             for (c = 0; c < s->co; c++, at++) {
-                fxp_value best = pass->x[fxp_window_at(s, oh, ow, c, 0)];
-                int32_t winner = 0;
-                for (t = 1; t < s->kh * s->kw; t++) {
-                    const fxp_value value = pass->x[fxp_window_at(s, oh, ow, c, t)];
-                    if (value > best) {
-                        best = value;
-                        winner = t;
+                int32_t winner = rows.first * s->kw + columns.first, i, j;
+                fxp_value best = pass->x[fxp_window_at(s, oh, ow, c, winner)];
+                for (i = rows.first; i < rows.last; i++) {
+                    for (j = columns.first; j < columns.last; j++) {
+                        const fxp_value value = pass->x[fxp_window_at(s, oh, ow, c, i * s->kw + j)];
+                        if (value > best) {
+                            best = value;
+                            winner = i * s->kw + j;
+                        }
                     }
                 }
                 pass->y[at] = best;

@@ -2,17 +2,9 @@
 
 #include "fxp_curve.h"
 
-#if FXP_USE_SIGMOID
+#if FXP_USE_SIGMOID || (FXP_TRAINING && FXP_LEARNS_LABELS)
 
-fxp_fracs fxp_sigmoid_fracs(const fxp_model *model, const fxp_stage *stage)
-{
-    (void)model;
-    (void)stage;
-    return fxp_curve_fracs();
-}
-
-/* The sigmoid of u: cubic between values at every sixteenth. */
-static int64_t sigmoid(int64_t u)
+int64_t fxp_sigmoid_at(int64_t u)
 {
     const int32_t entry = FXP_CURVE_GRID - 4;
     const int64_t size = (u < 0) ? -u : u;
@@ -30,9 +22,20 @@ static int64_t sigmoid(int64_t u)
     return (u < 0) ? (FXP_CURVE_ONE - value) : value;
 }
 
+#endif
+
+#if FXP_USE_SIGMOID
+
+fxp_fracs fxp_sigmoid_fracs(const fxp_model *model, const fxp_stage *stage)
+{
+    (void)model;
+    (void)stage;
+    return fxp_curve_fracs();
+}
+
 static int64_t value_of(const fxp_stage *s, int64_t u)
 {
-    return (s->mean.shift == 1) ? (2 * sigmoid(2 * u) - FXP_CURVE_ONE) : sigmoid(u);
+    return (s->mean.shift == 1) ? (2 * fxp_sigmoid_at(2 * u) - FXP_CURVE_ONE) : fxp_sigmoid_at(u);
 }
 
 #if FXP_TRAINING && FXP_BACK_SIGMOID
@@ -40,7 +43,7 @@ static int64_t value_of(const fxp_stage *s, int64_t u)
 static int64_t slope_of(const fxp_stage *s, int64_t u)
 {
     const int32_t twice = s->mean.shift, drop = 2 * FXP_CURVE_SUM - FXP_CURVE_SLOPE - 2 * twice;
-    const int64_t value = sigmoid(u * (1 + twice));
+    const int64_t value = fxp_sigmoid_at(u * (1 + twice));
     return (value * (FXP_CURVE_ONE - value) + ((int64_t)1 << (drop - 1))) >> drop;
 }
 

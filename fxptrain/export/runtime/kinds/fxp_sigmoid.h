@@ -4,6 +4,9 @@
 
 #include "fxp_stage.h"
 
+/* The sigmoid of u, on the curves' grid: cubic between values at every sixteenth. */
+int64_t fxp_sigmoid_at(int64_t u);
+
 fxp_fracs fxp_sigmoid_fracs(const fxp_model *model, const fxp_stage *stage);
 
 /* Every value by itself, one requantization, of one sample. */
