@@ -16,6 +16,7 @@ import numpy.typing as npt
 from fxptrain.errors import FormatError, RecipeError
 from fxptrain.export.asked import unknown_function
 from fxptrain.fixed.format import FxP
+from fxptrain.nn.layers.accumulate import INT64_BITS
 from fxptrain.nn.layers.contract import INPUT, Row, Shape, Stage
 from fxptrain.nn.layers.registry import lacks
 from fxptrain.nn.model import Model
@@ -180,9 +181,21 @@ class Network:
         if self.batch < 1:
             raise RecipeError(f"`batch` (={self.batch}) must be at least 1.")
         model.check_widths(self.batch)
+        self._check_gradients()
         elements = self.batch * max(max(stage.in_elements, stage.out_elements) for stage in model.stages)
         if elements >= INT32_LIMIT:
             raise RecipeError(f"`batch` (={self.batch}) makes {elements} elements of one tensor; C counts below 2**31.")
+
+    def _check_gradients(self) -> None:
+        """Raise where int64, in which C adds up gradients, does not hold one."""
+        for layer in self.layers:
+            bits = self._gradient_bound(layer).bit_length()
+            if layer.stage.trains_weights and bits > INT64_BITS:
+                raise FormatError(
+                    f"Layer {layer.stage.name!r}: weight gradients over a batch of {self.batch} samples reach {bits} "
+                    f"bits; C adds them up in int64, which has {INT64_BITS}. Use a smaller batch, or fewer activation "
+                    "or error bits."
+                )
 
     def _hold(self, ring: Ring) -> None:
         """Have what latents are made by stay as it is."""
@@ -311,6 +324,16 @@ class Network:
         """32 or 64: the width that provably holds every sum of a family (``forward``, ``error``, ``gradient``)."""
         bounds = {"forward": self._forward_bound, "error": self._error_bound, "gradient": self._gradient_bound}
         return 32 if all(bounds[family](layer) < INT32_LIMIT for layer in self.layers) else 64
+
+    @property
+    def limbs(self) -> bool:
+        """Whether sums of outputs are of two limbs, as int64 is not proved to hold those of some layer."""
+        return any(layer.stage.held_bits > INT64_BITS for layer in self.layers)
+
+    @property
+    def wide_kinds(self) -> set[str]:
+        """Kinds of layers whose outputs are then computed so: all that have weights."""
+        return {layer.row.kind for layer in self.layers if layer.stage.parameters} if self.limbs else set()
 
     def _forward_bound(self, layer: Layer) -> int:
         if not layer.stage.parameters:

@@ -5,9 +5,10 @@ What does not belong here: C that computes; it stands in `runtime/`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from importlib import resources
 from string import Template
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -134,16 +135,20 @@ def kinds(net: Network) -> str:
     text = (resources.files("fxptrain.export") / "templates" / "fxp_kinds.c.in").read_text(encoding="utf-8")
     users = {part: sorted(found) for part, found in _users(net).items()}
 
-    def cases(names: Iterable[str], macro: Callable[[str], str], call: str) -> str:
-        lines = [f"    case {macro(name)}:\n        {call.format(name)};\n        break;" for name in names]
+    def cases(
+        names: Iterable[str], macro: Callable[[str], str], call: str, others: Mapping[str, str] = MappingProxyType({})
+    ) -> str:
+        called = ((name, call.format(others.get(name, name))) for name in names)
+        lines = [f"    case {macro(name)}:\n        {made};\n        break;" for name, made in called]
         return "\n".join([*lines, "    default:\n        break;"])
 
     bounding = [name for name, adds in functions(net).items() if not adds]
     adding = [name for name, adds in functions(net).items() if adds]
+    headers = [*users["USE"], *functions(net), *["limbs"] * net.limbs]
     return Template(text).substitute(
-        includes="\n".join(f'#include "fxp_{name}.h"' for name in [*users["USE"], *functions(net)]),
+        includes="\n".join(f'#include "fxp_{name}.h"' for name in headers),
         fracs=cases(users["USE"], _kind, "fracs = fxp_{}_fracs(model, stage)"),
-        forward=cases(users["USE"], _kind, "fxp_{}_forward(pass)"),
+        forward=cases(users["USE"], _kind, "fxp_{}_forward(pass)", dict.fromkeys(net.wide_kinds, "limbs")),
         input_error=cases(users["BACK"], _kind, "fxp_{}_input_error(pass, sums)"),
         weight_gradient=cases(users["GRADIENT"], _kind, "fxp_{}_weight_gradient(pass, c, sums)"),
         bounds=cases(bounding, _macro, "bounds = fxp_{}_bounds(stage, frac)"),
@@ -177,6 +182,7 @@ def config(net: Network, layout: Offsets, rate: Multiplier) -> str:
         "FXP_MOMENTUM_BITS": net.momentum.total_bits,
         "FXP_ERROR_BITS": net.error.total_bits,
         "FXP_FORWARD_SUM_BITS": net.sum_bits("forward"),
+        "FXP_LIMBS": int(net.limbs),
     }
     sizes["FXP_CROSS_ENTROPY"] = int(net.training and net.model.spec.loss == "cross-entropy")
     sizes["FXP_VECTORS"] = int(net.model.loss.of_vectors)

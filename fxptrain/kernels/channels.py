@@ -64,6 +64,25 @@ def load_image(array, n, stored):
                 line[at + c] = flat[source + c]
 
 
+class Half(NamedTuple):
+    """Of plain values of up to 32 bits, the low 16 bits without their sign, or what is above: read image by image.
+
+    `line` (1, h, w, c) is as long as an image; `shift` is 0 or 16.
+    """
+
+    line: Any
+    shift: int
+
+
+@native
+def load_half(array, n, half):
+    """Image `n`, to ``half.line``."""
+    flat, line = array.reshape(array.size), half.line.reshape(half.line.size)
+    mask = np.int64(0xFFFF) if half.shift == 0 else np.int64(-1)
+    for i in range(line.size):
+        line[i] = np.int64(flat[n * line.size + i]) >> half.shift & mask
+
+
 class Group(NamedTuple):
     """Of plain errors and their winners, the channels of one group: how they are read; no winners, None, of no pool."""
 
@@ -72,7 +91,7 @@ class Group(NamedTuple):
 
 
 def image_of(array, n, stored):
-    """An array that holds image `n`, and its number there; see `Stored`, and of winners `Group`."""
+    """An array that holds image `n`, and its number there; see `Stored` and `Half`, and of winners `Group`."""
 
 
 @by_type(image_of)
@@ -84,6 +103,10 @@ def _image_of(array, n, stored):
         load_image(array, n, stored)
         return stored.line, ZERO
 
+    def halved(array, n, stored):
+        load_half(array, n, stored)
+        return stored.line, ZERO
+
     def pooled(array, n, stored):
         load_image(array, n, stored.winners)
         return stored.winners.line, ZERO
@@ -91,6 +114,8 @@ def _image_of(array, n, stored):
     def none(array, n, stored):
         return array, ZERO
 
+    if isinstance(stored, types.NamedTuple) and stored.instance_class is Half:
+        return halved
     if _is_group(stored):
         return none if isinstance(stored.types[stored.fields.index("winners")], types.NoneType) else pooled
     return plain if isinstance(stored, types.NoneType) else loaded

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fxptrain._jit import kernel, native
 from fxptrain.kernels.bits import pack_run, read, unpack_run, write
+from fxptrain.kernels.limbs import without
 from fxptrain.kernels.update import NOTHING, merged, regridded, update_block
 from fxptrain.kernels.update_site import BLOCK
 
@@ -29,7 +30,7 @@ def _store(values, first, count, bits, line):
 @native
 def update_packed(site, weights, weight_bits, momentum, momentum_bits, runs, gradient, draws, lines):
     """`update.update` for arrays of these bits (0: plain); signed `lines` (2, BLOCK) are scratch, too."""
-    result = NOTHING
+    result, exact = NOTHING, without(gradient, site.taken)
     for run in range(runs.number):
         start, source, count = runs.start + run * runs.skip, run * runs.length, runs.length
         for block in range(0, count, BLOCK):
@@ -37,7 +38,7 @@ def update_packed(site, weights, weight_bits, momentum, momentum_bits, runs, gra
             some_weights, some_momentum = lines[0, :here], lines[1, :here]
             _load(weights, base, here, weight_bits, some_weights)
             _load(momentum, base, here, momentum_bits, some_momentum)
-            found = update_block(some_weights, some_momentum, gradient[at : at + here], base, site, draws[0], draws[1])
+            found = update_block(some_weights, some_momentum, exact[at : at + here], base, site, draws[0], draws[1])
             result = merged(result, found)
             _store(weights, base, here, weight_bits, some_weights)
             _store(momentum, base, here, momentum_bits, some_momentum)

@@ -11,6 +11,7 @@ import numpy as np
 from fxptrain._jit import kernel, native, prefer_wide_vectors
 from fxptrain.fixed.draws import fill_draws, threefry2x32
 from fxptrain.fixed.rounding import shift_half_even, shift_stochastic
+from fxptrain.kernels.limbs import without
 from fxptrain.kernels.update_narrow import fits_narrow, narrow_momentum, narrow_weights, split_gradient
 from fxptrain.kernels.update_site import BLOCK, GUARD
 
@@ -110,16 +111,16 @@ NOTHING = (np.int64(0),) * 5
 def update(site, weights, momentum, runs, gradient, draws):
     """Update some of the flat `weights` and `momentum` by a flat gradient; `draws` (2, `BLOCK`) is scratch.
 
-    `runs` say where the gradient belongs. Returns (weights with momentum that stayed as they
-    were, saturated weights, saturated momenta, largest absolute weight, largest absolute momentum).
+    `runs` say where the gradient belongs; one of two limbs (`limbs.Limbs`) is used up. Returns (weights with momentum
+    that stayed as they were, saturated weights, saturated momenta, largest absolute weight, largest absolute momentum).
     """
-    result = NOTHING
+    result, exact = NOTHING, without(gradient, site.taken)
     for run in range(runs.number):
         start, source, count = runs.start + run * runs.skip, run * runs.length, runs.length
         for block in range(0, count, BLOCK):
             here, base, at = min(BLOCK, count - block), start + block, source + block
             found = update_block(
-                weights[base : base + here], momentum[base : base + here], gradient[at : at + here], base, site,
+                weights[base : base + here], momentum[base : base + here], exact[at : at + here], base, site,
                 draws[0], draws[1],
             )  # fmt: skip
             result = merged(result, found)

@@ -53,3 +53,4 @@ class UpdateSite(NamedTuple):
     stream: int
     step: int
     magnitude: bool = False  # decay by |weight|
+    taken: int = 0  # of what the gradient's term drops: so many bits are dropped from gradients of two limbs before

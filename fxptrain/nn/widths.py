@@ -1,4 +1,4 @@
-"""Whether int64 holds every sum of a model, shifts included, and how coarse a moving format may become for that.
+"""Whether every sum of a model is exact, shifts included, and how coarse a moving format may become for that.
 
 What does not belong here: the products' own sums, which each stage checks (`Stage.check_widths`), and what the kernels
 are made for whatever the layers (`limits`).
@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from fxptrain.errors import FormatError, RecipeError
 from fxptrain.fixed.format import FxP
 from fxptrain.fixed.rounding import MAX_SHIFT
+from fxptrain.nn.layers.accumulate import INT64_BITS
 from fxptrain.nn.layers.alignment import SUM_BITS
 from fxptrain.nn.layers.contract import Stage, elements_of
 from fxptrain.nn.losses import LossRule
@@ -24,16 +25,18 @@ WAY_OUT = "Use fewer bits for the weights or activations, or binary points that 
 
 
 def _check_output(stage: Stage) -> None:
-    """Raise `FormatError` unless int64 holds the sums of a stage while they are shifted and rounded."""
+    """Raise `FormatError` unless an exact sum holds those of a stage while they are shifted and rounded."""
     if not stage.rounds:
         return
     largest, shift = stage.largest_sum << stage.function.added_frac, stage.shift
     needed = (largest + (1 << shift) if shift > 0 else largest << -shift).bit_length()
-    if needed > 63 or shift > MAX_SHIFT:
+    held = "int64 has" if stage.held_bits == INT64_BITS else "two limbs have"
+    farthest = MAX_SHIFT + stage.held_bits - INT64_BITS
+    if needed > stage.held_bits or shift > farthest:
         moved = f"{abs(shift)} bits to the {'right' if shift > 0 else 'left'}"
         raise FormatError(
             f"Layer {stage.name!r}: output sums of up to {largest.bit_length()} bits are shifted {moved}, which takes "
-            f"{needed}; int64 has 63, and {MAX_SHIFT} is the farthest to the right. {WAY_OUT}"
+            f"{needed}; {held} {stage.held_bits}, and {farthest} is the farthest to the right. {WAY_OUT}"
         )
 
 

@@ -22,6 +22,7 @@ from fxptrain.memory.plan import (
 from fxptrain.nn.engine.curve import curve
 from fxptrain.nn.engine.ranks import Ranks
 from fxptrain.nn.engine.step import training_step
+from fxptrain.nn.layers.conv import ProductStage
 from fxptrain.recipe import load_recipe
 from tests.small import small_recipe
 
@@ -66,6 +67,18 @@ GRID = [
 def test_planned_equals_allocated(method: str, bits: int, options: dict, lean: bool) -> None:
     """NumPy holds the planned bytes after steps, and no array comes and goes within one."""
     here = setting(small_recipe(), **options, lean=lean).with_method(method).with_bits(bits)
+    found = measure(here)
+    assert found.total == plan(here).total
+    assert found.transient < TRANSIENT
+
+
+@pytest.mark.parametrize("options", [{"batch_size": 7, "threads": 2}, {"batch_size": 40, "micro_batch": 3}], ids=str)
+@pytest.mark.parametrize("lean", [False, True])
+def test_planned_equals_allocated_in_two_limbs(options: dict, lean: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sums and gradients of two limbs are counted, in accumulators too."""
+    monkeypatch.setattr(ProductStage, "wide_gradient", lambda self, batch: True)
+    here = setting(small_recipe(), **options, lean=lean).with_bits(32)
+    assert any(getattr(stage, "wide", False) for stage in here.build().stages)
     found = measure(here)
     assert found.total == plan(here).total
     assert found.transient < TRANSIENT

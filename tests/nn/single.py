@@ -8,6 +8,7 @@ import numpy as np
 from fxptrain.fixed.format import FxP
 from fxptrain.fixed.multiplier import Multiplier
 from fxptrain.kernels.call import run_calls
+from fxptrain.kernels.limbs import LIMB, Limbs
 from fxptrain.kernels.requantize import Gate
 from fxptrain.nn import spec as s
 from fxptrain.nn.graph import build_graph
@@ -58,6 +59,11 @@ class Guarded:
         for block, before, after in self.blocks:
             assert block[:GUARD].tobytes() == before
             assert block[-GUARD:].tobytes() == after
+
+
+def _whole(gradient: Limbs, part: slice) -> np.ndarray:
+    """The integers that some of a gradient's limbs stand for."""
+    return (gradient.high[part].astype(object) << LIMB) + gradient.low[part].astype(object)
 
 
 class Single:
@@ -228,7 +234,9 @@ class Single:
             runs = block.runs
             for start, source in ((runs.start + i * runs.skip, i * runs.length) for i in range(runs.number)):
                 count = runs.length
-                found[block.parameter.is_bias][start : start + count] = gradient[source : source + count].tolist()
+                part = slice(source, source + count)
+                values = gradient[part] if isinstance(gradient, np.ndarray) else _whole(gradient, part)
+                found[block.parameter.is_bias][start : start + count] = values.tolist()
         for values, exact in zip(found, wanted, strict=False):
             assert values.tolist() == exact.reshape(-1).tolist()
         self.guarded.check()

@@ -32,11 +32,10 @@ from fxptrain.nn.engine.ranks import Ranks
 from fxptrain.nn.engine.sinks import Sink
 from fxptrain.nn.engine.threads import Team, pieces, shares
 from fxptrain.nn.engine.workspace import GATHER, Workspace, at_once
-from fxptrain.nn.layers.contract import GradientBlock, Moment
+from fxptrain.nn.layers.contract import Gradient, GradientBlock, Moment
 from fxptrain.nn.layers.gathering import Sums
 from fxptrain.nn.layers.images import SAMPLE_BLOCK
 from fxptrain.nn.model import Model
-from fxptrain.nn.state.parameters import IntArray
 
 PATIENCE = 16  # steps from one measurement of the parameters to the next, if the last one brought nothing
 
@@ -232,7 +231,7 @@ class GradientsProgram:
             self._sunk.append((i, block, sunk))
             self._groups.append((i, group))
 
-    def _gradient(self, i: int, block: GradientBlock, worker: int) -> tuple[list[Call], IntArray]:
+    def _gradient(self, i: int, block: GradientBlock, worker: int) -> tuple[list[Call], Gradient]:
         space, layout, part = self._space, self._layout, slice(0, self._samples)
         scratch, blocks = space.scratch["gradient", worker][i], layout.blocks[i]
         if i in layout.chunks:  # summed up already

@@ -15,9 +15,10 @@ from fxptrain.fixed.format import FxP
 from fxptrain.fixed.multiplier import Multiplier
 from fxptrain.kernels.call import Call, Program
 from fxptrain.kernels.copy import add_runs, largest
+from fxptrain.kernels.limbs import LIMB, Limbs, add_to_limbs, largest_limbs, limbs_of
 from fxptrain.kernels.update_site import Runs, UpdateSite
-from fxptrain.nn.engine.workspace import Workspace
-from fxptrain.nn.layers.contract import GradientBlock
+from fxptrain.nn.engine.workspace import Workspace, sum_size
+from fxptrain.nn.layers.contract import Gradient, GradientBlock
 from fxptrain.nn.model import Model
 from fxptrain.nn.state.formats import MAX_MOMENTUM_FRAC
 from fxptrain.nn.state.parameters import IntArray, ParameterArray, UpdateMoment
@@ -38,7 +39,7 @@ class Sink(ABC):
         self._taken: dict[Hashable, tuple[Call, Program]] = {}
 
     @abstractmethod
-    def plan(self, stage: int, block: GradientBlock, gradient: IntArray, worker: int) -> Call:
+    def plan(self, stage: int, block: GradientBlock, gradient: Gradient, worker: int) -> Call:
         """A call that consumes the gradient of a block.
 
         Parameters
@@ -47,7 +48,7 @@ class Sink(ABC):
             Number of the stage.
         block : GradientBlock
             Which parameters.
-        gradient : int array (block.runs.size,), at least
+        gradient : int array (block.runs.size,), at least, or Limbs of such
             Flat and exact, summed over the samples of a piece; see `Stage.gradient`.
         worker : int
             The thread that makes the call.
@@ -59,9 +60,10 @@ class Sink(ABC):
     def after(self, stage: int, block: GradientBlock, call: Call) -> None:  # noqa: B027
         """Take over what a planned call returned."""
 
-    def take(self, stage: int, block: GradientBlock, gradient: IntArray, worker: int, step: int) -> None:
+    def take(self, stage: int, block: GradientBlock, gradient: Gradient, worker: int, step: int) -> None:
         """Make a call at once; it is planned the first time."""
-        key = (stage, block, worker, gradient.ctypes.data, gradient.size, gradient.dtype)
+        array = gradient.high if isinstance(gradient, Limbs) else gradient
+        key = (stage, block, worker, array.ctypes.data, array.size, array.dtype)
         if key not in self._taken:
             call = self.plan(stage, block, gradient, worker)
             self._taken[key] = call, Program([[[call]]])
@@ -89,6 +91,7 @@ class UpdateSink(Sink):
         super().__init__()
         self.model, self.space = model, space
         self.sites: dict[int, UpdateSite] = {}
+        self._in_limbs: set[int] = set()  # the parameters whose gradients come in two
         self.reports: dict[int, list[tuple[int, ...]]] = {id(parameter): [] for _, parameter in trained(model)}
 
     def begin(self, rate: Multiplier, batch: int, errors: list[FxP], formats: Hashable) -> None:
@@ -115,14 +118,23 @@ class UpdateSink(Sink):
             moment = UpdateMoment(self.model.seed, rate, batch, frac, bits(parameter, batch))
             self.sites[id(parameter)] = parameter.site(moment)
 
-    def plan(self, stage: int, block: GradientBlock, gradient: IntArray, worker: int) -> Call:
+    def plan(self, stage: int, block: GradientBlock, gradient: Gradient, worker: int) -> Call:
         """Update the block's parameters."""
-        parameter, draws = block.parameter, self.space.draws(stage, worker)
-        return parameter.update(self.sites[id(parameter)], block.runs, gradient, draws)
+        if isinstance(gradient, Limbs):
+            self._in_limbs.add(id(block.parameter))
+        return block.parameter.update(self._site(block), block.runs, gradient, self.space.draws(stage, worker))
+
+    def _site(self, block: GradientBlock) -> UpdateSite:
+        """The site of this step; a gradient of two limbs comes without the low one, as far as it would be dropped."""
+        site, key = self.sites[id(block.parameter)], id(block.parameter)
+        if key not in self._in_limbs:
+            return site
+        taken = min(site.gradient.drop, LIMB)
+        return site._replace(gradient=site.gradient._replace(drop=site.gradient.drop - taken), taken=taken)
 
     def before(self, block: GradientBlock, call: Call) -> None:
         """Set this step's site."""
-        call.replace(0, self.sites[id(block.parameter)])
+        call.replace(0, self._site(block))
 
     def after(self, stage: int, block: GradientBlock, call: Call) -> None:
         """Keep the counts for `finish`."""
@@ -149,25 +161,32 @@ class Accumulator(Sink):
         super().__init__()
         self.model = model
         self.sums: dict[int, IntArray] = {
-            id(parameter): np.zeros(parameter.flat.size, model.stages[i].gradient_type(batch_size))
+            id(parameter): np.zeros(sum_size(model.stages[i], parameter, batch_size),
+                                    model.stages[i].gradient_type(batch_size))
             for i, parameter in trained(model)
-        }
+        }  # fmt: skip
 
     @property
     def bytes(self) -> int:
         """Bytes of the accumulators."""
         return sum(array.nbytes for array in self.sums.values())
 
-    def plan(self, stage: int, block: GradientBlock, gradient: IntArray, worker: int) -> Call:
+    def total(self, parameter: ParameterArray) -> Gradient:
+        """The sums of a parameter's gradient."""
+        sums = self.sums[id(parameter)]
+        return sums if sums.size == parameter.flat.size else limbs_of(sums)
+
+    def plan(self, stage: int, block: GradientBlock, gradient: Gradient, worker: int) -> Call:
         """Add a block."""
-        return Call(add_runs, gradient, block.runs, self.sums[id(block.parameter)])
+        total = self.total(block.parameter)
+        return Call(add_to_limbs if isinstance(total, Limbs) else add_runs, gradient, block.runs, total)
 
     def hand_over(self, sink: Sink) -> None:
         """Give the sums to another sink, whole parameter by whole parameter, and start again from zero."""
         for i, parameter in trained(self.model):
-            total = self.sums[id(parameter)]
-            sink.take(i, GradientBlock(parameter, 0, 0, Runs(0, total.size)), total, 0, self.model.step)
-            total[:] = 0
+            block = GradientBlock(parameter, 0, 0, Runs(0, parameter.flat.size))
+            sink.take(i, block, self.total(parameter), 0, self.model.step)
+            self.sums[id(parameter)][:] = 0
 
 
 class LargestSink(Sink):
@@ -179,15 +198,16 @@ class LargestSink(Sink):
         self.largest: dict[tuple[int, bool], int] = {}
         self._lock = Lock()
 
-    def plan(self, stage: int, block: GradientBlock, gradient: IntArray, worker: int) -> Call:
+    def plan(self, stage: int, block: GradientBlock, gradient: Gradient, worker: int) -> Call:
         """Look at a block."""
-        return Call(largest, gradient, block.runs.size)
+        return Call(largest_limbs if isinstance(gradient, Limbs) else largest, gradient, block.runs.size)
 
     def after(self, stage: int, block: GradientBlock, call: Call) -> None:
         """Keep the largest."""
-        key = (stage, block.parameter.is_bias)
+        key, (top, *rest) = (stage, block.parameter.is_bias), call.results
+        peak = (top << LIMB) + rest[0] if rest else top
         with self._lock:  # several threads may hold blocks of one parameter
-            self.largest[key] = max(self.largest.get(key, 0), call.results[0])
+            self.largest[key] = max(self.largest.get(key, 0), peak)
 
     def fit_momentum(self, batch: int, errors: list[FxP]) -> None:
         """Give every momentum the finest format that holds `MOMENTUM_HEADROOM` times its largest gradient.

@@ -15,12 +15,12 @@ import numpy.typing as npt
 from fxptrain.errors import ShapeError
 from fxptrain.fixed.format import FxP
 from fxptrain.kernels.update_site import BLOCK
-from fxptrain.nn.layers.contract import INPUT, NO_WINNERS, Views
+from fxptrain.nn.layers.contract import INPUT, NO_WINNERS, Stage, Views
 from fxptrain.nn.layers.gathering import ROWS
 from fxptrain.nn.model import Model
 from fxptrain.nn.state.arena import ALIGNMENT, FOREVER, Buffer, Plan, lay_out
 from fxptrain.nn.state.packed import state_bytes
-from fxptrain.nn.state.parameters import IntArray
+from fxptrain.nn.state.parameters import IntArray, ParameterArray
 from fxptrain.sizes import machine_bytes
 
 PHASES = ("forward", "error", "gradient")
@@ -181,9 +181,14 @@ def state_buffers(
             for kind, size in state_bytes(parameter, packs=packed).items():
                 found.append(Buffer(f"{stage.name}.{parameter.name}_{kind}", kind, (size,), np.uint8))
             if pieces and parameter.trained:
-                name, size = f"{stage.name}.{parameter.name}_sum", parameter.flat.size
+                name, size = f"{stage.name}.{parameter.name}_sum", sum_size(stage, parameter, batch)
                 found.append(Buffer(name, "accumulator", (size,), stage.gradient_type(batch)))
     return found
+
+
+def sum_size(stage: Stage, parameter: ParameterArray, batch: int) -> int:
+    """Integers that the sums of a parameter's gradient over a batch take."""
+    return parameter.flat.size * (1 + (stage.wide_gradient(batch) and not parameter.is_bias))
 
 
 class Workspace:

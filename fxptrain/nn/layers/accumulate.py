@@ -15,8 +15,9 @@ from fxptrain.kernels.instructions import FLIP, QUADS
 from fxptrain.kernels.pack import Digits
 
 INT32_LIMIT = 1 << 31
+INT64_BITS = 63
 WORTHWHILE_TERMS = 48  # a shorter int32 chain costs more in flushes than a second plane of digits
-ROW_DIGIT_BITS, COLUMN_DIGIT_BITS = 8, 15
+ROW_DIGIT_BITS, COLUMN_DIGIT_BITS, LIMB_DIGIT_BITS = 8, 15, 11
 BYTE_BITS = 8
 BYTE_CHAIN = (INT32_LIMIT - 1) // (255 * 128 * 4)  # quads of unsigned by signed bytes that cannot leave int32
 
@@ -55,6 +56,12 @@ def plan_chain(row_bits: int, column_bits: int) -> Accumulation:
     return Accumulation(rows, columns, ((INT32_LIMIT - 1) >> (ROW_DIGIT_BITS - 1 + column_magnitude)) // 2)
 
 
+def plan_limbs(row_bits: int, column_bits: int) -> Accumulation:
+    """The same into two limbs: wide operands alike, in as few digits as leave room for long int32 chains."""
+    rows, columns = (Digits(-(-bits // LIMB_DIGIT_BITS), LIMB_DIGIT_BITS) for bits in (row_bits, column_bits))
+    return Accumulation(rows, columns, ((INT32_LIMIT - 1) >> 2 * (LIMB_DIGIT_BITS - 1)) // 2)
+
+
 NARROW = Accumulation(Digits(1, 0), Digits(1, 0), int(UNBOUNDED))  # for sums proved to fit int32: partial sums may wrap
 
 
@@ -63,11 +70,17 @@ def fits_int32(largest_sum: int, shift: int) -> bool:
     return 0 <= shift <= 30 and largest_sum + (1 << shift) < INT32_LIMIT
 
 
-def require_int64(name: str, what: str, bits: int, terms: int, way_out: str) -> None:
-    """Raise unless `terms` products of `bits` magnitude bits in all, with guard bits for the rest, stay in int64."""
-    needed = bits + (terms - 1).bit_length() + 2
-    if needed > 63:
+def sum_bits(bits: int, terms: int) -> int:
+    """Bits of `terms` products of `bits` magnitude bits in all, with guard bits for the rest of what is summed."""
+    return bits + (terms - 1).bit_length() + 2
+
+
+def require(name: str, what: str, bits: int, terms: int, way_out: str, held: int = INT64_BITS) -> None:
+    """Raise unless an exact sum of `held` bits holds `terms` products of `bits` magnitude bits in all."""
+    needed = sum_bits(bits, terms)
+    if needed > held:
+        limbs = " in two limbs" if held > INT64_BITS else ""
         raise FormatError(
             f"Layer {name!r}: the {what} sums {terms} products of {bits} bits and needs {needed} bits; "
-            f"an exact sum has 63. {way_out}"
+            f"an exact sum{limbs} has {held}. {way_out}"
         )

@@ -324,7 +324,8 @@ class ProductBlocks(Blocks):
             calls.append(
                 s.gradient_of(
                     images, self._x(x, kept, images), block.first, images.of(error), winners, scratch, start,
-                    more or number > 0, self.batch, self.samples, won=self._winners(winners, kept, images, scratch),
+                    more or number > 0, s.gradient_chain(self.batch)[0], self.samples, gradient,
+                    won=self._winners(winners, kept, images, scratch),
                     stored=self._stored(x, kept, images, block.first, block.channels, scratch),
                 )
             )  # fmt: skip

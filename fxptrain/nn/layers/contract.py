@@ -21,8 +21,10 @@ import numpy.typing as npt
 
 from fxptrain.fixed.format import FxP
 from fxptrain.kernels.call import Call, run_calls
+from fxptrain.kernels.limbs import Limbs
 from fxptrain.kernels.requantize import Activation, Gate, RoundSite
 from fxptrain.kernels.update_site import Runs
+from fxptrain.nn.layers.accumulate import INT64_BITS
 from fxptrain.nn.layers.gathering import Gathering
 from fxptrain.nn.layers.row import Row as Row  # part of the contract, for those who keep it
 from fxptrain.nn.layers.storage import NOTHING, Storage
@@ -36,6 +38,7 @@ from fxptrain.nn.state.streams import Site, stream
 Shape = tuple[int, int, int]
 Trainable = bool | Literal["bias"]
 Views = Mapping[str, npt.NDArray[Any]]
+Gradient = IntArray | Limbs
 NO_WINNERS = np.empty((0, 0, 0, 0), np.uint8)
 INPUT = -1  # the number of the tensor that is the model's input; others have their stage's
 
@@ -495,6 +498,11 @@ class Stage(ABC):
         raise NotImplementedError
 
     @property
+    def held_bits(self) -> int:
+        """Magnitude bits that an exact sum of the output may have, shifts and rounding included."""
+        return INT64_BITS
+
+    @property
     def finest_output(self) -> int | None:
         """Fractional bits beyond which a moving output format holds nothing more; None for no such limit."""
         return None
@@ -510,10 +518,10 @@ class Stage(ABC):
         raise NotImplementedError
 
     def check_widths(self, batch: int) -> None:  # noqa: B027  (most layers need nothing)
-        """Raise `FormatError` where int64 cannot be proved for some sum over a batch of that size."""
+        """Raise `FormatError` where some sum over a batch of that size cannot be proved to be exact."""
 
     def keep_inputs_in_range(self) -> None:  # noqa: B027
-        """Limit how coarse a moving input format may become, so that sums stay in int64."""
+        """Limit how coarse a moving input format may become, so that sums stay exact."""
 
     # Parameters ----------------------------------------------------------------------------------------------------
 
@@ -600,13 +608,17 @@ class Stage(ABC):
         """Element type that holds every exact gradient over `batch` samples."""
         return np.int64
 
+    def wide_gradient(self, batch: int) -> bool:
+        """Whether a weight gradient over `batch` samples is of two limbs, as int64 is not proved to hold it."""
+        return False
+
     def gradient(
         self, block: GradientBlock, x: IntArray, error: IntArray, winners: npt.NDArray[np.uint8], scratch: Views
-    ) -> tuple[list[Call], IntArray]:
+    ) -> tuple[list[Call], Gradient]:
         """Exact gradient of a block over all samples: calls that write it, and where: flat, in scratch memory.
 
         x is (n, h, w, ci), raw in `x_form`, `error` (n, oh, ow, co), raw in its scale's format. The gradient has the
-        error's fractional bits and, of weights, the input's.
+        error's fractional bits and, of weights, the input's. It is of two limbs where `wide_gradient` says so.
         """
         raise NotImplementedError
 

@@ -16,20 +16,22 @@ import numpy as np
 import numpy.typing as npt
 
 from fxptrain.errors import ShapeError
-from fxptrain.kernels import conv, conv_gradient, panels
+from fxptrain.kernels import conv, conv_gradient, limbs, panels, wide
 from fxptrain.kernels.call import Call
-from fxptrain.kernels.channels import Destination, Group, Stored
+from fxptrain.kernels.channels import Destination, Group, Half, Stored
 from fxptrain.kernels.conv import Accumulation, Geometry, Tables
 from fxptrain.kernels.dot import COLUMN_MULTIPLE
 from fxptrain.kernels.instructions import CHOICES, FLIPPED_WORD, PICKS
 from fxptrain.kernels.norms import Chains, room_beside, room_of_chains
 from fxptrain.kernels.update_site import Runs
+from fxptrain.nn.layers.accumulate import INT64_BITS, sum_bits
 from fxptrain.nn.layers.blocks import ProductBlocks
 from fxptrain.nn.layers.contract import (
     Blocks,
     Budgets,
     ErrorCall,
     ForwardCall,
+    Gradient,
     GradientBlock,
     LayerSpec,
     Roundings,
@@ -217,7 +219,7 @@ class ProductStage(WeightedStage):
         size = self.forward_static.column_digits.planes * self.lines * run * g.columns
         return [
             Buffer("panels", "panel", (size,), self.elements["forward"]),
-            Buffer("bias", "panel", (g.columns,), np.int64),
+            Buffer("bias", "panel", (self.limbs * g.columns,), np.int64),
         ]
 
     def error_panels(self, g: Geometry, sparse: bool) -> list[Buffer]:
@@ -270,11 +272,13 @@ class ProductStage(WeightedStage):
         if phase == "gradient":
             return self._gradient_scratch(batch)
         if phase == "forward":
-            row = g.block * (g.ow_used // g.pool_w) * g.co
+            row, number = g.block * (g.ow_used // g.pool_w) * g.co, self.limbs
             found = self.forward_scratch(g)
         else:
-            row, found = g.image.w * g.image.c, self.error_scratch(g, self.sparse)
-        return [*found, Buffer("best", "scratch", (row,), np.int64), Buffer("draws", "scratch", (row,), np.uint32)]
+            row, number, found = g.image.w * g.image.c, 1, self.error_scratch(g, self.sparse)
+        return [
+            *found, Buffer("best", "scratch", (number * row,), np.int64), Buffer("draws", "scratch", (row,), np.uint32)
+        ]  # fmt: skip
 
     def forward_scratch(self, g: Geometry) -> list[Buffer]:
         """Where inputs of a geometry lie padded, and its outputs' sums."""
@@ -283,7 +287,7 @@ class ProductStage(WeightedStage):
         planes = self.forward_static.row_digits.planes
         return [
             Buffer("padded", "scratch", (planes * padded,), self.elements["forward"]),
-            Buffer("acc", "scratch", (acc,), np.int64),
+            Buffer("acc", "scratch", (self.limbs * acc,), np.int64),
         ]
 
     def error_scratch(self, g: Geometry, sparse: bool) -> list[Buffer]:
@@ -299,15 +303,26 @@ class ProductStage(WeightedStage):
 
     def _gradient_scratch(self, batch: int) -> list[Buffer]:
         gradient, channels = self.gradient_type(batch), self._block_channels(1)
-        g = self.images.extents(channels)
+        g, wide = self.images.extents(channels), self.wide_gradient(batch)
+        half = g.image.h * g.image.w * self._channels_at_once
         biases = Buffer("bias_gradient", "gradient", (round_up(self.channels, COLUMN_MULTIPLE),), gradient)
         if not self.trains_weights:
             return [biases]
         return [
             *self.gradient_scratch(g, batch, self._order()[1], self.picks),
-            Buffer("gradient", "gradient", (self.taps * channels * g.columns,), gradient),
+            Buffer("half", "scratch", (wide * half,), np.int32),
+            Buffer("gradient", "gradient", ((1 + wide) * self.taps * channels * g.columns,), gradient),
             biases,
         ]
+
+    @property
+    def _channels_at_once(self) -> int:
+        """Input channels that lie side by side at a position of what kernels read."""
+        return self.inner
+
+    def wide_gradient(self, batch: int) -> bool:
+        """See `Stage.wide_gradient`."""
+        return sum_bits(sum(self.widths["gradient"]) - 2, self.positions(batch)) > INT64_BITS
 
     def gradient_scratch(self, g: Geometry, batch: int, samples: int, picks: bool) -> list[Buffer]:
         """Where inputs and errors of a geometry lie in the order in which the gradient of a batch multiplies them.
@@ -416,6 +431,10 @@ class ProductStage(WeightedStage):
                 self.forward_chain.column_digits, views["panels"],
             )
         ]  # fmt: skip
+        if self.wide:
+            aligned = limbs.limbs_of(views["bias"])
+            bias, bias_bits, biases = self.biases
+            return [*calls, Call(limbs.align_limbs, bias, bias_bits, begin, min(g.co, biases), self.bias_lift, aligned)]
         sums = views["sums"].view(np.int32)[:0]
         if self.flipped["forward"]:
             sums = views["sums"].view(np.int32)[: g.columns]
@@ -508,6 +527,8 @@ class ProductStage(WeightedStage):
         place: Destination | None = None,
     ) -> Call:  # fmt: skip
         """Outputs of a geometry of some samples; see `kernels.conv.conv2d_forward`."""
+        if self.wide:
+            return self._wide_of(call, images, views, x, y, stored)
         kind = np.int32 if self.forward_narrow else np.int64
         scratch, site = call.scratch, self.forward_site(call.moment)
         return Call(
@@ -515,6 +536,20 @@ class ProductStage(WeightedStage):
             self._chains(call.shared), self.product_lift, self.activation, images.geometry, self.forward_chain,
             images.tables, site._replace(first=site.first + images.part.start * self.out_elements), scratch["padded"],
             scratch["acc"].view(kind), scratch["best"].view(kind), scratch["draws"], place, y, call.winners,
+        )  # fmt: skip
+
+    def _wide_of(
+        self, call: ForwardCall, images: Images, views: Views, x: IntArray, y: IntArray, stored: Stored | None,
+        begin: int = 0,
+    ) -> Call:  # fmt: skip
+        """The same in two limbs, to the outputs from `begin` on; see `kernels.wide.wide_forward`."""
+        scratch, site = call.scratch, self.forward_site(call.moment)
+        return Call(
+            wide.wide_forward, x, stored, views["panels"], limbs.limbs_of(views["bias"]), self.product_lift,
+            self.on_outputs, images.geometry, self.forward_chain, images.tables,
+            site._replace(first=site.first + images.part.start * self.out_elements), scratch["padded"],
+            limbs.limbs_of(scratch["acc"]), limbs.limbs_of(scratch["best"]), scratch["draws"], self.channels, begin, y,
+            call.winners,
         )  # fmt: skip
 
     def input_error(self, call: ErrorCall) -> Roundings:
@@ -540,41 +575,56 @@ class ProductStage(WeightedStage):
 
     def gradient(
         self, block: GradientBlock, x: IntArray, error: IntArray, winners: npt.NDArray[np.uint8], scratch: Views
-    ) -> tuple[list[Call], IntArray]:
+    ) -> tuple[list[Call], Gradient]:
         """See `Stage.gradient`."""
         total: npt.NDArray[Any] = scratch["bias_gradient"]
         if block.parameter.is_bias:
             return [Call(conv_gradient.bias_gradient, error, 0, self.channels, 1, total)], total
         factor = -128 if self.flipped["gradient"] else 0
         calls = [Call(conv_gradient.bias_gradient, error, 0, self.channels, factor, total)]
-        calls += [
-            self.gradient_of(
-                images, images.of(x), block.first, images.of(error), winners, scratch, total, number > 0, len(x),
-                self.batch_in_order,
-            )
-            for number, images in enumerate(self.images.images(len(x), block.channels))
-        ]  # fmt: skip
-        return calls, scratch["gradient"]
+        for number, images in enumerate(self.images.images(len(x), block.channels)):
+            calls += self._gradients_of(images, x, block.first, error, winners, scratch, total, number > 0)
+        return calls, self._in_scratch(scratch)
+
+    @staticmethod
+    def _in_scratch(scratch: Views) -> Gradient:
+        """Where a block's gradient lies."""
+        return limbs.limbs_of(scratch["gradient"]) if scratch["half"].size else scratch["gradient"]
+
+    def _gradients_of(
+        self, images: Images, x: IntArray, first: int, error: IntArray, winners: npt.NDArray[np.uint8], scratch: Views,
+        start: IntArray, add: bool, won: Group | None = None,
+    ) -> list[Call]:  # fmt: skip
+        """Gradient of the weights of a geometry's input channels: one call, or one for each half of the inputs."""
+        here, found = images.of(x), self._in_scratch(scratch)
+        args = images, here, first, images.of(error), winners, scratch, start, add
+        if not isinstance(found, limbs.Limbs):
+            return [self.gradient_of(*args, self.gradient_chain(len(x))[0], self.batch_in_order, found, won=won)]
+        line = scratch["half"][: here[0].size].reshape(1, *here.shape[1:])
+        return [
+            self.gradient_of(*args, self.half_chain, self.batch_in_order, to, won=won, stored=Half(line, shift))
+            for to, shift in ((found.high, limbs.LIMB), (found.low, 0))
+        ]
 
     def gradient_of(
         self, images: Images, x: IntArray, first: int, error: IntArray, winners: npt.NDArray[np.uint8], scratch: Views,
-        start: IntArray, add: bool, batch: int, samples: int, *, won: Stored | Group | None = None,
-        stored: Stored | None = None,
+        start: IntArray, add: bool, chain: Accumulation, samples: int, to: IntArray, *,
+        won: Stored | Group | None = None, stored: Stored | Half | None = None,
     ) -> Call:  # fmt: skip
         """Gradient of the weights of a geometry's input channels; see `kernels.conv_gradient.conv2d_weight_gradient`.
 
-        It is part of the gradient of a `batch`; `samples` are brought into order at a time.
+        `samples` are brought into order at a time.
         """
         return Call(
             conv_gradient.conv2d_weight_gradient, x, stored, error, winners, won, first, images.geometry,
-            self.gradient_chain(batch)[0], images.tables, samples,
+            chain, images.tables, samples,
             *(scratch[name] for name in ("padded", "words", "grouped", "spread", "picks")),
-            scratch["squares"] if scratch["squares"].size else None, start, add, scratch["gradient"],
+            scratch["squares"] if scratch["squares"].size else None, start, add, to,
         )  # fmt: skip
 
     def in_blocks(self, batch: int, budgets: Budgets) -> Blocks | None:
-        """See `Stage.in_blocks`."""
-        return ProductBlocks(self, batch, budgets)
+        """See `Stage.in_blocks`; sums of two limbs are not cut."""
+        return None if self.wide or self.wide_gradient(batch) else ProductBlocks(self, batch, budgets)
 
     @property
     def winner_bits(self) -> int:

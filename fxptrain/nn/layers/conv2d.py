@@ -23,6 +23,7 @@ from fxptrain.nn.layers.contract import (
     Budgets,
     ErrorCall,
     ForwardCall,
+    Gradient,
     GradientBlock,
     Roundings,
     Row,
@@ -129,6 +130,11 @@ class GroupedStage(ProductStage):
         """All of a group's."""
         return self.inner
 
+    @property
+    def _channels_at_once(self) -> int:
+        """All of the input's."""
+        return self.in_shape[2]
+
     def blocks(self, threads: int) -> list[GradientBlock]:
         """A group's weights each, then the bias."""
         rows, channels = self.taps * self.inner, self.channels
@@ -172,10 +178,13 @@ class GroupedStage(ProductStage):
             rounded = FxP(self.error_scale.bits, 0)
             found = self.error_scratch(g, self.sparse) + errors
             return found + row_buffers(g.image.w, g.image.c, self.in_shape[2], rounded, 0)
-        positions = g.ow_used // g.pool_w
+        positions, line = g.ow_used // g.pool_w, (*self.in_shape[:2], self.inner)
+        x = Buffer("x", "scratch", line, self.x_form.format.dtype)
+        if self.wide:
+            return [*super().scratch(phase, batch), x]
         return [
             *self.forward_scratch(g),
-            Buffer("x", "scratch", (*self.in_shape[:2], self.inner), self.x_form.format.dtype),
+            x,
             Buffer("won", "scratch", (positions * g.co * self.pools,), np.uint8),
             *row_buffers(positions, g.co, self.channels, self.y_form.format, 0),
         ]
@@ -203,6 +212,10 @@ class GroupedStage(ProductStage):
         """See `Stage.forward`."""
         calls, (images,), scratch = [], self.images.images(len(call.x), self.inner), call.scratch
         for group in range(self.number):
+            if self.wide:
+                stored, views = self._read(call.x, group, scratch["x"]), self._of(call.shared, group)
+                calls.append(self._wide_of(call, images, views, call.x, call.y, stored, group * self.outputs))
+                continue
             line = scratch["line"].view(np.int32 if self.forward_narrow else np.int64)[: self.outputs]
             place = Destination(
                 self.channels, group * self.outputs, 0, 0, 0, 0, 0, 0, scratch["row"], scratch["won"], line
@@ -230,18 +243,14 @@ class GroupedStage(ProductStage):
 
     def gradient(
         self, block: GradientBlock, x: IntArray, error: IntArray, winners: npt.NDArray[np.uint8], scratch: Views
-    ) -> tuple[list[Call], IntArray]:
+    ) -> tuple[list[Call], Gradient]:
         """See `Stage.gradient`."""
         if block.parameter.is_bias:
             return super().gradient(block, x, error, winners, scratch)
         (images,), group = self.images.images(len(x), self.inner), block.first // self.inner
         start = scratch["bias_gradient"][: images.geometry.columns]
         factor = -128 if self.flipped["gradient"] else 0
-        calls = [
-            Call(conv_gradient.bias_gradient, error, group * self.outputs, self.outputs, factor, start),
-            self.gradient_of(
-                images, x, block.first, error, winners, scratch, start, False, len(x), self.batch_in_order,
-                won=self._errors(error, winners, group, scratch),
-            ),
-        ]  # fmt: skip
-        return calls, scratch["gradient"]
+        won = self._errors(error, winners, group, scratch)
+        calls = [Call(conv_gradient.bias_gradient, error, group * self.outputs, self.outputs, factor, start)]
+        calls += self._gradients_of(images, x, block.first, error, winners, scratch, start, False, won)
+        return calls, self._in_scratch(scratch)

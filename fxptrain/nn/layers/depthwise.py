@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from fxptrain.kernels import conv, depthwise, panels
+from fxptrain.kernels import conv, depthwise, limbs, panels, wide
 from fxptrain.kernels.call import Call
 from fxptrain.kernels.conv_gradient import bias_gradient
 from fxptrain.kernels.update_site import Runs
@@ -142,7 +142,7 @@ class DepthwiseStage(WeightedStage):
             Buffer("totals", "scratch", (columns,), np.int32, last=-1),
             Buffer("ones", "scratch", (4,), np.int8, last=-1),
             Buffer("panels", "panel", (self._panel("forward", self.forward_static),), self.elements["forward"]),
-            Buffer("bias", "panel", (columns,), np.int64),
+            Buffer("bias", "panel", (self.limbs * columns,), np.int64),
         ]
         if not backward:
             return found
@@ -165,7 +165,7 @@ class DepthwiseStage(WeightedStage):
         g, group, kind = self.geometry, self.groups[phase], self.elements[phase]
         if phase == "gradient":
             return self._gradient_scratch(batch)
-        forward = phase == "forward"
+        forward, number = phase == "forward", self.limbs if phase == "forward" else 1
         planes = (self.forward_static if forward else self.error_static).row_digits.planes
         size = padded_size(g) if forward else self.spread_elements
         slack = (group - 1) * g.dw * g.image.c
@@ -174,8 +174,8 @@ class DepthwiseStage(WeightedStage):
         return [
             Buffer("padded" if forward else "spread", "scratch", (planes * (size + slack),), kind),
             Buffer("grouped", "scratch", (group * (planes * size + g.columns),), kind),
-            Buffer("acc", "scratch", (acc,), np.int64),
-            Buffer("best", "scratch", (row,), np.int64),
+            Buffer("acc", "scratch", (number * acc,), np.int64),
+            Buffer("best", "scratch", (number * row,), np.int64),
             Buffer("draws", "scratch", (row,), np.uint32),
         ]
 
@@ -215,7 +215,9 @@ class DepthwiseStage(WeightedStage):
         (flat, bits), (bias, bias_bits, biases) = self.weights.stored, self.biases
         calls, sums = self._packed("forward", flat, bits, views["panels"], self.forward_chain, views)
         calls.append(
-            Call(
+            Call(limbs.align_limbs, bias, bias_bits, 0, biases, self.bias_lift, limbs.limbs_of(views["bias"]))
+            if self.wide
+            else Call(
                 panels.align_bias, bias, bias_bits, 0, biases, self.bias_lift, sums, 7 + self.product_lift,
                 self._aligned(views),
             )
@@ -260,6 +262,14 @@ class DepthwiseStage(WeightedStage):
     def forward(self, call: ForwardCall) -> Roundings:
         """See `Stage.forward`."""
         scratch, kind = call.scratch, np.int32 if self.forward_narrow else np.int64
+        if self.wide:
+            made = Call(
+                wide.wide_depthwise, call.x, call.shared["panels"], limbs.limbs_of(call.shared["bias"]),
+                self.product_lift, self.on_outputs, self.geometry, self.forward_chain, self.tables,
+                self.forward_site(call.moment), scratch["padded"], scratch["grouped"], limbs.limbs_of(scratch["acc"]),
+                limbs.limbs_of(scratch["best"]), scratch["draws"], call.y, call.winners,
+            )  # fmt: skip
+            return Roundings([made], call.y.size)
         made = Call(
             depthwise.depthwise_forward, call.x, call.shared["panels"], self._aligned(call.shared), self.product_lift,
             self.activation, self.geometry, self.forward_chain, self.tables, self.forward_site(call.moment),

@@ -253,7 +253,7 @@ class AveragePoolStage(_PoolStage):
         super().__init__(layer, name, in_shape, windows=windows)
         self.multiplier = Multiplier.from_ratio(1, prod(windows.kernel))
 
-    @cached_property
+    @property
     def counts(self) -> npt.NDArray[np.int64]:
         """Of every window (oh, ow) how many of its positions lie on the input."""
         axes: list[npt.NDArray[np.int64]] = []

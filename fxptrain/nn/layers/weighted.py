@@ -13,22 +13,27 @@ import numpy as np
 from fxptrain.fixed.format import FxP
 from fxptrain.kernels.call import Call
 from fxptrain.kernels.conv import Accumulation
+from fxptrain.kernels.limbs import LIMB, SUM_BITS
+from fxptrain.kernels.requantize import UNBOUNDED, Activation
 from fxptrain.nn.layers.accumulate import (
+    INT64_BITS,
     NARROW,
     element_type,
     fits_int32,
     flips,
     plan_chain,
-    require_int64,
+    plan_limbs,
+    require,
+    sum_bits,
 )
 from fxptrain.nn.layers.contract import ErrorCall, LayerSpec, Shape, Stage, Trainable
 from fxptrain.nn.layers.windows import Padding, Pair, Windows, sides_of
 from fxptrain.nn.state.initialization import Init
 from fxptrain.nn.state.parameters import IntArray, ParameterArray
 
-INT64 = 1 << 63
 MAX_WINDOW = 256  # winners are stored as uint8
 FEWER_BITS = "Use fewer bits for the weights, activations or errors."
+SMALLER_BATCH = "Use a smaller batch, or fewer bits for the activations or errors."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,7 +226,7 @@ class WeightedStage(Stage):
     @cached_property
     def forward_static(self) -> Accumulation:
         """Accumulation of the output that the formats alone prove exact."""
-        return plan_chain(*self.widths["forward"])
+        return (plan_limbs if self.wide else plan_chain)(*self.widths["forward"])
 
     @cached_property
     def error_static(self) -> Accumulation:
@@ -230,19 +235,54 @@ class WeightedStage(Stage):
 
     def gradient_chain(self, batch: int) -> tuple[Accumulation, bool]:
         """Accumulation of the weight gradient, and whether int32 holds the sum over the whole batch."""
-        terms = batch * self.out_shape[0] * self.out_shape[1]
-        bits = self.widths["gradient"]
+        terms, bits = self.positions(batch), self.widths["gradient"]
         if terms << (sum(bits) - 2) < 1 << 31 and max(bits) <= 16:
             return NARROW, True
+        if self.wide_gradient(batch):
+            return self.half_chain, False
         return plan_chain(*bits), False
+
+    @property
+    def half_chain(self) -> Accumulation:
+        """The same of one half of the inputs, of which the low one has no sign, where it is of two limbs."""
+        return plan_chain(LIMB + 1, self.widths["gradient"][1])
 
     def gradient_type(self, batch: int) -> type[np.signedinteger[Any]]:
         """See `Stage.gradient_type`."""
         return np.int32 if self.gradient_chain(batch)[1] else np.int64
 
+    def positions(self, batch: int) -> int:
+        """Products in one sum of the weight gradient, at most."""
+        return batch * self.out_shape[0] * self.out_shape[1]
+
     def must_measure(self, phase: str) -> bool:
         """Whether int32 may hold a phase's sums, and it takes the weights' values to prove it."""
         return self._may_be_narrow(phase) and not self._fits(phase, None)
+
+    @cached_property
+    def wide(self) -> bool:
+        """Whether the output's sums are of two limbs (`kernels.limbs`), as the formats do not prove that int64 does."""
+        return sum_bits(sum(self.widths["forward"]) - 2, self.fan_in + 1) > INT64_BITS
+
+    @property
+    def limbs(self) -> int:
+        """Of an output's sum."""
+        return 1 + self.wide
+
+    @property
+    def held_bits(self) -> int:
+        """See `Stage.held_bits`."""
+        return SUM_BITS if self.wide else INT64_BITS
+
+    @property
+    def on_outputs(self) -> Activation:
+        """The activation of sums of two limbs: what it bounds are outputs, as a bound may be beyond int64 on sums."""
+        left = max(-self.shift, 0)
+        found = self.function.on_sums(-left, self.y_form.format)
+        return found._replace(
+            floor=found.floor << left if found.floor > -UNBOUNDED else -UNBOUNDED,
+            ceiling=found.ceiling << left if found.ceiling < UNBOUNDED else UNBOUNDED,
+        )
 
     def choose(self, measured: Mapping[str, Call]) -> tuple[int, ...]:
         """Whether int32 holds the sums of the output and of the input error.
@@ -302,12 +342,12 @@ class WeightedStage(Stage):
         return self.error_terms << (self.error_scale.bits + self.weight_format.total_bits - 2)
 
     def check_widths(self, batch: int) -> None:
-        """Raise `FormatError` where even int64 cannot be proved for some sum of this layer."""
+        """Raise `FormatError` where not even two limbs are proved to hold the output, or int64 another sum."""
         x, w, e = self.x_form.format.total_bits, self.weight_format.total_bits, self.error_scale.bits
-        positions = batch * self.out_shape[0] * self.out_shape[1]
-        require_int64(self.name, "output", x + w - 2, self.fan_in + 1, FEWER_BITS)
-        require_int64(self.name, "input error", e + w - 2, self.error_terms, FEWER_BITS)
-        require_int64(self.name, "weight gradient", x + e - 2, positions, FEWER_BITS)
+        held = SUM_BITS if self.wide_gradient(batch) else INT64_BITS
+        require(self.name, "output", x + w - 2, self.fan_in + 1, FEWER_BITS, self.held_bits)
+        require(self.name, "input error", e + w - 2, self.error_terms, FEWER_BITS)
+        require(self.name, "weight gradient", x + e - 2, self.positions(batch), SMALLER_BATCH, held)
 
     def keep_inputs_in_range(self) -> None:
         """A coarse input lifts the products; up to 16 bits only the bits that a function adds make that a limit.
@@ -316,7 +356,8 @@ class WeightedStage(Stage):
         """
         form, added = self.x_form, self.function.added_frac
         if form.adaptive:
-            held = [f for f in range(form.min_frac, form.max_frac + 1) if self._largest_sum(f) << added < INT64 >> 1]
+            most = 1 << (self.held_bits - 1)
+            held = [f for f in range(form.min_frac, form.max_frac + 1) if self._largest_sum(f) << added < most]
             form.min_frac = max(form.min_frac, min((frac for frac in held if frac <= 0), default=0))
             if added:
                 form.max_frac = max(held, default=form.max_frac)

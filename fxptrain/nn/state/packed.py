@@ -15,6 +15,7 @@ import numpy.typing as npt
 from fxptrain.fixed.format import FxP
 from fxptrain.kernels.bits import PADDING, pack, unpack
 from fxptrain.kernels.call import Call
+from fxptrain.kernels.limbs import Limbs
 from fxptrain.kernels.packed import regrid_packed, update_packed
 from fxptrain.kernels.update_site import BLOCK, Runs, UpdateSite
 from fxptrain.nn.state.parameters import IntArray, ParameterArray
@@ -78,7 +79,7 @@ class PackedParameter(ParameterArray):
         count = prod(self.shape) * self.trained
         return _unpacked(self.packed_momentum, self.momentum_bits, count, self.momentum_form.format)
 
-    def update(self, site: UpdateSite, runs: Runs, gradient: IntArray, draws: npt.NDArray[np.uint32]) -> Call:
+    def update(self, site: UpdateSite, runs: Runs, gradient: IntArray | Limbs, draws: npt.NDArray[np.uint32]) -> Call:
         """See `ParameterArray.update`; `draws` (3 or 4, block): behind the draws, lines for unpacked values."""
         kind = np.int16 if len(draws) == 3 else np.int32  # the plan knows whether all values fit 16 bits
         return Call(

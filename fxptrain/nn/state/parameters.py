@@ -20,6 +20,7 @@ from fxptrain.fixed.multiplier import Multiplier
 from fxptrain.fixed.rounding import requantize
 from fxptrain.kernels.call import Call
 from fxptrain.kernels.copy import narrow
+from fxptrain.kernels.limbs import Limbs
 from fxptrain.kernels.update import initialize, regrid, update
 from fxptrain.kernels.update_site import GUARD, Runs, Term, UpdateSite
 from fxptrain.nn.state.formats import TensorFormat
@@ -258,7 +259,7 @@ class ParameterArray:
             magnitude=self.rule.magnitude,
         )
 
-    def update(self, site: UpdateSite, runs: Runs, gradient: IntArray, draws: npt.NDArray[np.uint32]) -> Call:
+    def update(self, site: UpdateSite, runs: Runs, gradient: IntArray | Limbs, draws: npt.NDArray[np.uint32]) -> Call:
         """A call that updates some parameters.
 
         Parameters
@@ -267,8 +268,8 @@ class ParameterArray:
             The call's first argument, which another step replaces.
         runs : Runs
             Where the gradient belongs in the flat parameters.
-        gradient : int array (runs.size,), at least
-            Exact, flat.
+        gradient : int array (runs.size,), at least, or Limbs of such
+            Exact, flat; limbs are used up.
         draws : uint32 array (2, BLOCK)
             Scratch.
 

@@ -1,12 +1,14 @@
 """Sums are exact for every pair of widths: digits recombine, fit int16, and no int32 chain can overflow."""
 
+from itertools import product
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fxptrain.errors import FormatError
 from fxptrain.kernels.pack import Digits, digit, digit_rule
-from fxptrain.nn.layers.accumulate import fits_int32, plan_chain, require_int64
+from fxptrain.nn.layers.accumulate import fits_int32, plan_chain, plan_limbs, require
 from tests import naive
 
 WIDTHS = range(2, 33)
@@ -19,7 +21,7 @@ def largest_digit(bits: int, digits: Digits) -> int:
     return max([*ends, 1 << (digits.bits - 1) if digits.planes > 1 else 0])
 
 
-@given(st.integers(2, 32), st.sampled_from([8, 15]), st.data())
+@given(st.integers(2, 32), st.sampled_from([8, 11, 15]), st.data())
 def test_digits_recombine(bits: int, digit_bits: int, data: st.DataObject) -> None:
     """``value = sum of digit[p] << (bits * p)``, with every digit an int16."""
     low, high = naive.raw_range(bits)
@@ -32,8 +34,8 @@ def test_digits_recombine(bits: int, digit_bits: int, data: st.DataObject) -> No
 @pytest.mark.parametrize("row_bits", WIDTHS)
 def test_no_chain_overflows(row_bits: int) -> None:
     """`flush` pairs of the largest digits stay below 2**31, and at least one pair fits."""
-    for column_bits in WIDTHS:
-        chain = plan_chain(row_bits, column_bits)
+    for column_bits, plan in product(WIDTHS, (plan_chain, plan_limbs)):
+        chain = plan(row_bits, column_bits)
         rows = largest_digit(row_bits, chain.row_digits)
         columns = largest_digit(column_bits, chain.column_digits)
         assert max(rows, columns) <= 2**15
@@ -50,7 +52,10 @@ def test_narrow_sums() -> None:
 
 
 def test_too_wide_sums() -> None:
-    """The error names layer, sum, bits and way out; 61 bits in all are the most."""
-    require_int64("3", "output", 59, 4, "")
-    with pytest.raises(FormatError, match=r"Layer '3': the output sums 5 products of 59 .* needs 64 bits; .* Less"):
-        require_int64("3", "output", 59, 5, "Less.")
+    """The error names layer, sum, bits and way out; 61 bits in all are the most, and 76 in two limbs."""
+    require("3", "output", 59, 4, "")
+    with pytest.raises(FormatError, match=r"Layer '3': the output sums 5 products of 59 .* needs 64 bits; .* 63. Less"):
+        require("3", "output", 59, 5, "Less.")
+    require("3", "output", 62, 1 << 14, "", 78)
+    with pytest.raises(FormatError, match=r"needs 79 bits; an exact sum in two limbs has 78. Less"):
+        require("3", "output", 62, (1 << 14) + 1, "Less.", 78)

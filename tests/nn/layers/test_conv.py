@@ -108,11 +108,40 @@ def test_wide_operands(layer: s.LayerSpec, w: int, x: int, error: int, seed: int
     single.check(3, stochastic=seed > 0, mask=True, producer_relu=False, threads=2)
 
 
-def test_sums_beyond_int64_are_refused() -> None:
+@pytest.mark.parametrize(
+    ("layers", "shape"),
+    [
+        ((s.Conv2d(channels=3, kernel=(2, 3), padding=(1, 1)), s.ReLU()), (4, 5, 2)),
+        ((s.Conv2d(channels=3, kernel=(2, 2), padding=(1, 1)), s.ReLU(), s.MaxPool2d(size=(2, 2))), (5, 6, 2)),
+        ((s.Conv2d(channels=2, kernel=(2, 2)), s.MaxPool2d(size=(2, 3)), s.LeakyReLU(slope=0.3)), (5, 7, 2)),
+        ((s.Conv2d(channels=3, kernel=(2, 2), dilation=(1, 2), bias=False), s.ReLU6()), (4, 6, 2)),
+        ((s.Conv2d(channels=6, kernel=(2, 2), groups=2), s.Clamp(low=-1.3), s.MaxPool2d(size=(2, 2))), (5, 5, 4)),
+        ((s.DepthwiseConv2d(kernel=(2, 2), stride=(1, 2)), s.ReLU()), (4, 5, 3)),
+        ((s.DepthwiseConv2d(kernel=(3, 2)), s.MaxPool2d(size=(2, 2)), s.LeakyReLU(slope=0.125)), (6, 5, 3)),
+        ((s.Conv2dTranspose(channels=3, kernel=(2, 3), stride=(2, 2)), s.MaxPool2d(size=(2, 2))), (3, 4, 2)),
+        ((s.Linear(features=5), s.ReLU()), (4, 3, 2)),
+    ],
+    ids=["conv", "pool", "bent", "dilated", "groups", "depthwise", "pooled-depthwise", "transposed", "linear"],
+)
+@pytest.mark.parametrize(("x", "w", "y"), [((32, 24), (32, 24), (32, 24)), ((32, 16), (30, 20), (32, 33)),
+                                           ((30, -5), (32, 4), (32, -6)), ((32, 30), (32, 33), (20, 2))])  # fmt: skip
+def test_sums_of_two_limbs(layers, shape, x, w, y) -> None:
+    """Operands whose sums int64 is not proved to hold: every shift, ends of the ranges, errors and gradients too."""
+    forms = Formats(x=FxP(*x), y=FxP(*y), w=FxP(*w), error=FxP(16, 12), input_error=FxP(16, 9))
+    for seed in range(2):
+        single = Single(layers, shape, forms, seed)
+        assert single.stage.wide
+        single.check(3, stochastic=seed > 0, mask=True, producer_relu=False, threads=2)
+
+
+def test_sums_beyond_two_limbs_are_refused() -> None:
     """The error names the layer, the sum, the bits and the way out."""
     forms = Formats(x=FxP(32, 0), y=FxP(8, 0), w=FxP(32, 0), error=FxP(8, 0), input_error=FxP(8, 0))
-    single = Single((s.Linear(features=2),), (1, 1, 4), forms, 0)
-    with pytest.raises(FormatError, match=r"Layer '0.linear': the output sums 5 products of 62 bits .* Use fewer bits"):
+    single = Single((s.Linear(features=2),), (1, 1, 1 << 14), forms, 0)
+    message = (
+        r"Layer '0.linear': the output sums 16385 products of 62 bits and needs 79 .* limbs has 78. Use fewer bits"
+    )
+    with pytest.raises(FormatError, match=message):
         single.stage.check_widths(1)  # type: ignore[attr-defined]
 
 
