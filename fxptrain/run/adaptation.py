@@ -27,6 +27,8 @@ from fxptrain.run.evaluation import Run, available_threads, describe, evaluate_s
 from fxptrain.run.start import Origin, Source, read_start
 from fxptrain.run.task import Task, prepare
 
+MAX_RATE = 16  # what C takes, too
+
 
 @dataclass(frozen=True, kw_only=True)
 class Adapting:
@@ -68,6 +70,10 @@ class Adapting:
             value = getattr(self, name)
             if not least <= value <= most:
                 raise RecipeError(f"`{name}` (={value}) must be {least} to {most}. Give another number.")
+        if self.lr is not None and not 0 < self.lr < MAX_RATE:
+            raise RecipeError(
+                f"`lr` (={self.lr}) must be above 0 and below {MAX_RATE}. Leave it out for half the recipe's."
+            )
 
     @property
     def replays(self) -> int:
