@@ -153,7 +153,7 @@ def test_slopes(sums, slope):
     assert all(0 <= low < 1 << LIMB for low in carried.low.tolist())
 
 
-@given(st.lists(st.integers(-(2**31), 2**31 - 1), min_size=3, max_size=6), st.integers(0, 60), st.integers(0, 2))
+@given(st.lists(st.integers(-(2**31), 2**31 - 1), min_size=3, max_size=6), st.integers(0, 46), st.integers(0, 2))
 def test_biases(bias, lift, begin):
     """Any bias meets products of any fraction; behind them are zeros."""
     count = min(len(bias) - begin, 3)

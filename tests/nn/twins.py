@@ -31,6 +31,9 @@ def loss_of(spec: s.ModelSpec) -> Callable[[Sequence[int], int, Any], tuple[list
     return partial(LOSSES[spec.loss, spec.target == "class"], **options)
 
 
+WITHOUT_ROOM = ("concat", "dropout", "sigmoid", "tanh", "hard-sigmoid", "hard-swish")  # for a slope's fractional bits
+
+
 def form_of(form: TensorFormat) -> naive.Form:
     """Copy of a tensor's format, before anything was counted."""
     return naive.Form(form.format.total_bits, form.format.frac_bits, form.adaptive, form.max_frac, form.min_frac)
@@ -118,7 +121,7 @@ class Structure:
         if found.commutes:
             assert found.inputs is not None
             return self._takes_activation(found.inputs[0], activation)
-        if activation.added_frac and (found.op == "concat" or found.activation == activation):
+        if activation.added_frac and (found.op in WITHOUT_ROOM or found.activation == activation):
             return False
         if found.activation == activation or (found.rounds and found.activation == naive.IDENTITY):
             found.activation = activation
