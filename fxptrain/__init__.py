@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from fxptrain.recipe.schema import ScheduleSpec as ScheduleSpec
     from fxptrain.recipe.schema import StoppingSpec as StoppingSpec
     from fxptrain.recipe.schema import TrainingSpec as TrainingSpec
+    from fxptrain.run.adaptation import Adapting as Adapting
+    from fxptrain.run.adaptation import adapt as adapt
     from fxptrain.run.evaluation import evaluate as evaluate
     from fxptrain.run.evaluation import load_run as load_run
     from fxptrain.run.evaluation import predict as predict
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "Adapting": "fxptrain.run.adaptation",
     "DataSpec": "fxptrain.recipe.schema",
     "FormatSpec": "fxptrain.nn.spec",
     "FxP": "fxptrain.fixed.format",
@@ -46,6 +49,7 @@ _HOME = {
     "Sequential": "fxptrain.sequential",
     "StoppingSpec": "fxptrain.recipe.schema",
     "TrainingSpec": "fxptrain.recipe.schema",
+    "adapt": "fxptrain.run.adaptation",
     "evaluate": "fxptrain.run.evaluation",
     "load_data": "fxptrain.data",
     "load_recipe": "fxptrain.recipe",

@@ -65,6 +65,34 @@ def test_fine_tune_onnx(tmp_path: Path) -> None:
     assert "equal: True" in printed
 
 
+def accuracies(printed: str, what: str) -> tuple[float, float]:
+    """Before and after, in percent."""
+    before, after = re.search(rf"{re.escape(what)}: ([\d.]+)% before, ([\d.]+)% after", printed).groups()
+    return float(before), float(after)
+
+
+def check_adapting(name: str, place: Path, replay: int, noun: str) -> None:
+    """What is new is learned; with replay, what was known is kept, without it is not."""
+    printed = run(f"adapt_{name}", place)
+    before, after = accuracies(printed, f"replay {replay}, new {noun}")
+    assert after > before + 10
+    known, kept = accuracies(printed, f"replay {replay}, old {noun}")
+    assert known > 90
+    assert kept > known - 10
+    assert kept > accuracies(printed, f"replay 0, old {noun}")[1] + 10
+    assert (place / "runs" / name / f"replay-{replay}" / "checkpoint.fxp").exists()
+
+
+def test_adapt_handwriting(tmp_path: Path) -> None:
+    """Glyphs written aslant."""
+    check_adapting("handwriting", tmp_path, 200, "writing")
+
+
+def test_adapt_wearer(tmp_path: Path) -> None:
+    """A watch on the other arm."""
+    check_adapting("wearer", tmp_path, 60, "wearers")
+
+
 @COMPILER
 def test_property_test_c(tmp_path: Path) -> None:
     """Both faults are found, at their simplest; the mended function has none."""
@@ -89,7 +117,7 @@ def tool() -> ModuleType:
 def test_every_example_is_run_here() -> None:
     """No script is without a test."""
     assert [name for name in NAMES if f"test_{name}" not in globals()] == []
-    assert len(NAMES) == 4
+    assert len(NAMES) == 6
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -33,6 +33,7 @@ MAX_COUNT = 1 << 16
 @click.option("--train-last", type=int, metavar="N", help="Of what the recipe trains, C trains the last N layers only.")
 @bias_only_option
 @click.option("--packed", is_flag=True, help="Store weights bit by bit: less flash, slower.")
+@click.option("--replay", is_flag=True, help="The C adapts, too, with the ring of a run of `fxptrain adapt`.")
 @click.option("--prefix", default="fxp", show_default=True, metavar="NAME", help="Of all names and files of the C.")
 @click.option("--best", is_flag=True, help="Use the epoch with the lowest validation loss, not the last.")
 @json_option
@@ -109,8 +110,9 @@ def verify(directory: Path, data: str | None, cflags: str, as_json: bool, **give
 @click.argument("directory", type=click.Path(path_type=Path))
 @click.argument("state", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), required=True, metavar="RUN", help="Run directory to make.")
+@click.option("--ring", type=click.Path(path_type=Path), metavar="FILE", help="The ring that the board saved, too.")
 @json_option
-def readback(directory: Path, state: Path, out: Path, as_json: bool) -> None:
+def readback(directory: Path, state: Path, out: Path, ring: Path | None, as_json: bool) -> None:
     """Make a run of STATE, a file with the bytes that a board saved, whose program was built from the export DIRECTORY.
 
     A dump of memory with two slots will do: the newest whole state in it counts. Evaluate the run, predict with it,
@@ -118,7 +120,7 @@ def readback(directory: Path, state: Path, out: Path, as_json: bool) -> None:
     """
     from fxptrain.export.readback import read_back
 
-    made = read_back(directory, state, out)
+    made = read_back(directory, state, out, ring)
     text = f"{made['recipe']} after {made['step']:,} steps in {made['run']}, weights {made['weights_sha256'][:12]}"
     click.echo(json.dumps(made) if as_json else text)
 

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fxptrain import __version__
+from fxptrain.cli.adapting import adapt
 from fxptrain.cli.boundary import finish, guard_output
 from fxptrain.cli.experiment import experiment
 from fxptrain.cli.export import export, readback, verify
@@ -73,6 +74,7 @@ def cli(wish: Wish | None, debug: bool) -> None:
       fxptrain memory gupta_cnn           what training takes, byte by byte
       fxptrain evaluate RUN               test accuracy of a finished run
       fxptrain predict RUN images.npy     classes of new images
+      fxptrain adapt RUN NEW_DATA ...     its last layers tuned to new samples, old ones replayed
       fxptrain export RUN --out DIR       the model, and its training, as C for microcontrollers
       fxptrain import net.onnx ...        a float model as a run, to be trained further
       fxptrain experiment list            sweeps: the paper's grids and your own
@@ -291,6 +293,7 @@ def _progress() -> Any:
 
 
 cli.add_command(new)
+cli.add_command(adapt)
 cli.add_command(report)
 cli.add_command(compare)
 cli.add_command(experiment)

@@ -40,6 +40,13 @@ AUTO = "auto"
     help="Of training the last N layers with parameters; auto: of the last one up to all, or with --fit what fits.",
 )
 @bias_only_option
+@click.option(
+    "--replay",
+    type=click.IntRange(0),
+    default=0,
+    metavar="N",
+    help="Of the step of `fxptrain adapt` with a ring of N places; --batch-size counts replayed samples, too.",
+)
 @click.option("--fit", metavar="BYTES", help="Find what fits into so many bytes, as 256KB or 64KiB.")
 @click.option("--operations", is_flag=True, help="Count rounding operations instead, as the paper's Table 3.")
 @click.option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="Draw the plans (extra `plot`).")
@@ -47,7 +54,7 @@ AUTO = "auto"
 @json_option
 def memory(
     recipe: str, threads: int, lean: bool | None, fit: str | None, operations: bool, plot: Path | None,
-    train_last: str | None, train_bias_only: bool, as_json: bool, **given: Any,
+    train_last: str | None, train_bias_only: bool, replay: int, as_json: bool, **given: Any,
 ) -> None:  # fmt: skip
     """Bytes that training RECIPE takes: by the paper's accounting, planned in full, and measured on a real step.
 
@@ -61,7 +68,7 @@ def memory(
     auto = train_last == AUTO
     chosen = load_recipe(recipe).changed(recipe_options(given))
     chosen = tuned(chosen, None if auto or train_last is None else _count(train_last), train_bias_only)
-    setting = Setting.of(chosen, threads=threads, lean=bool(lean))
+    setting = replace(Setting.of(chosen, threads=threads, lean=bool(lean)), replay=replay)
     models = depths(chosen.model, bias_only=train_bias_only) if auto else []
     if operations:
         from fxptrain.memory.operations import rounding_counts

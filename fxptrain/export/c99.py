@@ -12,19 +12,21 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+from fxptrain.errors import RecipeError
 from fxptrain.export.interface import Interface, explained, header, interface_of, tables
 from fxptrain.export.interface import table_bytes as table_bytes_of_inputs
 from fxptrain.export.layers import RUNTIME, Network
 from fxptrain.export.manifests import build_files, library_name
 from fxptrain.export.names import renamed
 from fxptrain.export.plan import Offsets, plan
+from fxptrain.export.ring import ring_bytes, saved_bytes
 from fxptrain.export.source import Options, prepare_directory, write_export
 from fxptrain.export.state import state_bytes_of
-from fxptrain.export.tables import config, data, functions, kinds, table_bytes
+from fxptrain.export.tables import config, data, functions, kinds, ring, table_bytes
 from fxptrain.fixed.multiplier import Multiplier
 from fxptrain.names import one_line
 from fxptrain.nn.describe import layer_table
-from fxptrain.nn.tuning import training_less
+from fxptrain.nn.tuning import same_integers, training_less
 from fxptrain.run.evaluation import Run
 
 HEADERS = (".h", ".c")
@@ -46,13 +48,25 @@ def function_files(net: Network) -> dict[str, str]:
 
 def network_of(run: Run, options: Options, who: str = RUNTIME) -> Network:
     """The run's model, checked and prepared for export; `who` refuses layers that are not known."""
+    if options.replay and not options.training:
+        raise RecipeError("`replay` is for C that trains: export with --training, too.")
     if not options.training:
         return Network(run.model, training=False, packed=options.packed, who=who)
-    model = training_less(
-        run.model, freeze=options.freeze, last=options.train_last, bias_only=options.train_bias_only
-    )  # fmt: skip
+    less: dict[str, Any] = {
+        "freeze": options.freeze, "last": options.train_last, "bias_only": options.train_bias_only,
+    }  # fmt: skip
+    model, ring = training_less(run.model, **less), None
+    if options.replay:
+        ring = run.ring
+        if ring is None:
+            raise RecipeError(
+                "The run has no ring to replay from. Make one that has: `fxptrain adapt RUN --replay N --out DIR`."
+            )
+        model = same_integers(model, model.spec)  # whose formats may be held without the run's
     scales = run.inputs.values() or ()
-    return Network(model, training=True, batch=options.batch, packed=options.packed, who=who, scales=scales)
+    return Network(
+        model, training=True, batch=options.batch, packed=options.packed, ring=ring, who=who, scales=scales
+    )  # fmt: skip
 
 
 def remove_older(folder: Path, kept: Iterable[str]) -> None:
@@ -73,6 +87,8 @@ def c_files(net: Network, rate: Multiplier, interface: Interface | None = None) 
         "fxp_kinds.c": kinds(net),
         "fxp_interface.c": tables(net, chosen),
     }
+    if net.ring is not None:
+        generated["fxp_ring.c"] = ring(net.ring)
     files = runtime_files() | function_files(net) | generated
     identity = zlib.crc32("".join(files[name] for name in sorted(files)).encode())
     files["fxp_interface.h"] = header(net, chosen, rate, identity)
@@ -128,6 +144,8 @@ def sizes(net: Network, layout: Offsets, interface: Interface | None = None) -> 
     }
     if net.training:
         facts["state_bytes"] = state_bytes_of(net)
+    if net.ring is not None:
+        facts["ring_bytes"] = ring_bytes(net.ring)
     return facts
 
 
@@ -164,6 +182,17 @@ def readme(run: Run, options: Options, net: Network, facts: dict[str, Any]) -> s
             learns=learns(net),
             state=f"{facts['state_bytes']:,}",
             step=run.model.step,
+        )
+    if net.ring is not None:
+        values["training"] += template("ADAPTING.md.in", options.prefix).substitute(
+            latent="the inputs"
+            if net.ring.tensor < 0
+            else f"outputs of {one_line(net.layers[net.ring.tensor].stage.title)}",
+            values=f"{net.ring.latents[0].size:,}",
+            places=f"{net.ring.places:,}",
+            ring=f"{ring_bytes(net.ring):,}",
+            batch=options.batch,
+            saved=f"{saved_bytes(net.ring):,}",
         )
     return template("README.md.in", options.prefix).substitute(values)
 

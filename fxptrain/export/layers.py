@@ -20,8 +20,10 @@ from fxptrain.nn.layers.accumulate import INT64_BITS
 from fxptrain.nn.layers.contract import INPUT, Row, Shape, Stage
 from fxptrain.nn.layers.registry import lacks
 from fxptrain.nn.model import Model
+from fxptrain.nn.replay import Ring
 from fxptrain.nn.state.formats import TensorFormat
 from fxptrain.nn.state.parameters import ParameterArray
+from fxptrain.nn.tail import latent_of
 
 RUNTIME = "The C runtime"
 INT32_LIMIT = 1 << 31
@@ -115,6 +117,8 @@ class Network:
         Largest batch of a training step.
     packed : bool
         Whether weights are stored bit by bit.
+    ring : Ring, optional
+        Latents to replay, of this model; the formats of the layers before them are held then.
     who : str
         Who refuses a layer that is not known, for messages.
     scales : sequence of sequences of int
@@ -133,17 +137,20 @@ class Network:
         training: bool,
         batch: int = 1,
         packed: bool = False,
+        ring: Ring | None = None,
         who: str = RUNTIME,
         scales: Sequence[Sequence[int]] = (),
     ) -> None:
         """Check and collect; nothing is written."""
         self.model, self.graph, self.training, self.batch, self.packed = model, model.graph, training, batch, packed
-        self.scales = scales
+        self.ring, self.scales = ring, scales
         self.layers = [_layer(model, stage, runtime_kinds(), who) for stage in model.stages]
         if training:
             self._check_training()
         if packed:
             self._check_packed()
+        if ring is not None:
+            self._hold(ring)
         learning = [i for i in range(len(self.layers)) if self.needs_error(i)]
         self.first_error = min(learning, default=len(self.layers))
         frac = self.layers[-1].stage.y_form.format.frac_bits
@@ -189,6 +196,18 @@ class Network:
                     f"bits; C adds them up in int64, which has {INT64_BITS}. Use a smaller batch, or fewer activation "
                     "or error bits."
                 )
+
+    def _hold(self, ring: Ring) -> None:
+        """Have what latents are made by stay as it is."""
+        tensor = latent_of(self.graph)
+        if not self.training or ring.tensor != tensor:
+            raise RecipeError(
+                f"The ring holds values of tensor {ring.tensor}, and what is trained here reads those of {tensor}. "
+                "Export with --training, and let train what `fxptrain adapt` trained."
+            )
+        for stage in self.model.stages[: tensor + 1]:
+            if stage.rounds:
+                stage.y_form.held = True
 
     def _check_packed(self) -> None:
         stored = (self.param, self.momentum) if self.training else (self.param,)

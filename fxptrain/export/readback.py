@@ -12,6 +12,7 @@ from fxptrain.errors import CheckpointError
 from fxptrain.export import state
 from fxptrain.export.c99 import network_of
 from fxptrain.export.layers import Network
+from fxptrain.export.ring import decode
 from fxptrain.export.source import read_source
 from fxptrain.recipe import make_recipe
 from fxptrain.run.evaluation import write_run
@@ -45,7 +46,9 @@ def newest(net: Network, mark: int, data: bytes) -> bytes:
     return found
 
 
-def read_back(directory: str | Path, file: str | Path, out: str | Path) -> dict[str, Any]:
+def read_back(
+    directory: str | Path, file: str | Path, out: str | Path, ring: str | Path | None = None
+) -> dict[str, Any]:
     """Make a run of the state that a board saved.
 
     Parameters
@@ -56,6 +59,8 @@ def read_back(directory: str | Path, file: str | Path, out: str | Path) -> dict[
         Bytes of ``fxp_state_save``, ``fxp_state_write`` or a dump of the memory of ``fxp_state_keep``.
     out : path
         Run directory to make.
+    ring : path, optional
+        Bytes of ``fxp_adapt_write``; without them the run has the ring that the export began with, if it has one.
 
     Returns
     -------
@@ -77,6 +82,12 @@ def read_back(directory: str | Path, file: str | Path, out: str | Path) -> dict[
     model = net.model  # which trains what the board did
     recipe = make_recipe(run.recipe.table() | {"model": model.spec})
     told = f"read back from {Path(file).name}"
-    path = write_run(out, recipe, model, {"classes": list(run.classes)}, told)
+    kept = net.ring
+    if ring is not None:
+        if kept is None:
+            raise CheckpointError(f"The export in {directory} adapts with no ring (`--replay`), so a board has none.")
+        saved = read_limited(Path(ring), MAX_FILE_BYTES, CheckpointError, str(ring))
+        kept = decode(model, kept, mark, saved)
+    path = write_run(out, recipe, model, {"classes": list(run.classes)}, told, kept)
     facts = {"recipe": recipe.name, "run": str(path), "step": model.step}
     return facts | {"weights_sha256": model.weights_sha256()}

@@ -44,6 +44,8 @@ class Options:
         Whether weights are stored bit by bit.
     prefix : str
         What all names and files of C begin with.
+    replay : bool
+        Whether it adapts with the run's ring.
     """
 
     training: bool = False
@@ -53,6 +55,7 @@ class Options:
     train_bias_only: bool = False
     packed: bool = False
     prefix: str = DEFAULT_PREFIX
+    replay: bool = False
 
     def __post_init__(self) -> None:
         """Refuse a prefix that would not do."""
@@ -62,7 +65,7 @@ class Options:
         """Itself; raises `TypeError` where a value has another type, as in a file of another program."""
         kinds: dict[str, tuple[type, ...]] = {
             "training": (bool,), "batch": (int,), "freeze": (int,), "train_last": (int, type(None)),
-            "train_bias_only": (bool,), "packed": (bool,),
+            "train_bias_only": (bool,), "packed": (bool,), "replay": (bool,),
         }  # fmt: skip
         for name, allowed in kinds.items():
             if type(getattr(self, name)) not in allowed:
@@ -107,7 +110,10 @@ def write_export(run: Run, options: Options, directory: Path, files: Mapping[str
         "export": asdict(options),
         "files": {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()},
     }
-    write_checkpoint(directory / FILE, values, run.model.state_arrays(), run.model.state_bits())
+    arrays, bits = run.model.state_arrays(), run.model.state_bits()
+    if options.replay and run.ring is not None:
+        values["ring"], arrays, bits = run.ring.numbers(), arrays | run.ring.arrays(), bits | run.ring.bits()
+    write_checkpoint(directory / FILE, values, arrays, bits)
     return sorted([*files, FILE])
 
 

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from fxptrain.export.layers import INT32_LIMIT, Layer, Network, rows, runtime_kinds
 from fxptrain.export.plan import Offsets, backward_actions, plan
+from fxptrain.export.ring import ring_bytes, saved_bytes
 from fxptrain.export.state import fingerprint, state_bytes_of
 from fxptrain.fixed.format import FxP
 from fxptrain.fixed.multiplier import Multiplier
@@ -24,6 +25,7 @@ from fxptrain.kernels.loss import EXP2, LOG2
 from fxptrain.nn.layers.alignment import SUM_BITS, room_of
 from fxptrain.nn.layers.contract import INPUT, elements_of
 from fxptrain.nn.losses import BinaryCrossEntropy, CrossEntropy
+from fxptrain.nn.replay import Ring
 from fxptrain.nn.state.parameters import ParameterArray
 from fxptrain.nn.state.streams import Site, stream
 
@@ -89,6 +91,15 @@ def _training_sizes(net: Network, layout: Offsets, rate: Multiplier) -> dict[str
         "FXP_ADAPT_EVERY": model.formats.adapt_every if model.formats.mode == "auto" else 0,
         "FXP_FIT_MOMENTUM": int(model.formats.momentum_frac is None),
     }
+    sizes["FXP_REPLAY"] = 0 if net.ring is None else net.ring.places
+    if net.ring is not None:
+        sizes |= {
+            "FXP_LATENT": f"({net.ring.tensor})",
+            "FXP_LATENT_VALUES": net.ring.latents[0].size,
+            "FXP_REPLAY_LAYER": len(model.spec.layers),
+            "FXP_RING_BYTES": f"{ring_bytes(net.ring)}u",
+            "FXP_RING_SAVED_BYTES": f"{saved_bytes(net.ring)}u",
+        }
     named = {"MOMENTUM": model.rule.momentum, "DECAY": model.rule.decay, "RATE": rate}
     for name, multiplier in named.items():
         sizes |= {f"FXP_{name}_MANTISSA": multiplier.mantissa, f"FXP_{name}_SHIFT": f"({multiplier.shift})"}
@@ -383,6 +394,25 @@ def data(net: Network) -> str:
     return "\n".join(parts)
 
 
+def ring(kept: Ring) -> str:
+    """``fxp_ring.c``: the latents that a board begins with."""
+    form, shape = kept.form, " x ".join(map(str, kept.latents.shape))
+    return "\n".join(
+        [
+            GENERATED,
+            '#include "fxp_replay.h"\n',
+            array(
+                "uint32_t", "fxp_ring_offered", kept.offered, "samples of each group so far", static=False, space=ROM
+            ),
+            array("uint16_t", "fxp_ring_groups", kept.groups, "groups of the places", static=False, space=ROM),
+            array(
+                "fxp_value", "fxp_ring_latents", kept.latents, about("latents", form, kept.latents, shape),
+                static=False, space=ROM,
+            ),
+        ]
+    )  # fmt: skip
+
+
 def function_tables(net: Network) -> dict[str, npt.NDArray[np.int64]]:
     """Tables of the functions and the loss that a model has, by name."""
     loss = net.model.loss
@@ -414,4 +444,5 @@ def table_bytes(net: Network) -> dict[str, int]:
     tables = {name: 4 * table.size for name, table in function_tables(net).items()}
     found["table of a sigmoid"] = tables.pop("sigmoids", 0)
     found["loss tables"] = sum(tables.values())
+    found["ring at the start"] = 0 if net.ring is None else net.ring.bytes
     return {name: count for name, count in found.items() if count}

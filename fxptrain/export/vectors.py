@@ -16,13 +16,18 @@ import numpy.typing as npt
 from fxptrain.errors import CheckpointError, FxptrainError
 from fxptrain.export.interface import Interface
 from fxptrain.export.layers import Network
+from fxptrain.export.ring import encode as encode_ring
 from fxptrain.export.state import differences, encode, fingerprint, state_bytes_of
 from fxptrain.fixed.draws import draws
 from fxptrain.fixed.multiplier import Multiplier
+from fxptrain.nn.engine import inference
 from fxptrain.nn.engine.inference import logits
+from fxptrain.nn.engine.replay_step import ReplayStep
 from fxptrain.nn.engine.step import TrainingStep
 from fxptrain.nn.losses import Targets
 from fxptrain.nn.model import Model
+from fxptrain.nn.replay import Ring
+from fxptrain.nn.tail import latent_of
 
 Samples = npt.NDArray[Any]
 VECTOR_STREAM = (1 << 32) - 5  # far from rounding sites and data
@@ -155,13 +160,29 @@ def run_engine(net: Network, vectors: Vectors, threads: int = 1) -> Expected:
     model: Model = net.model
     before = logits(model, vectors.before, threads)
     steps: list[tuple[int, int, int]] = []
+    adapting = None if net.ring is None else _adapting(net, net.ring, threads)
     if vectors.batches:
         training = TrainingStep(model, net.batch, threads=threads)
-        for batch in vectors.batches:
-            result = training.run(batch.inputs, batch.labels, batch.rate)
+        for number, batch in enumerate(vectors.batches):
+            if (
+                adapting is not None and number % 4 < 2
+            ):  # new samples, then the same kind without the ring hearing of them
+                latents = inference.latents(model, latent_of(model.graph), batch.inputs, threads)
+                replays = net.batch - len(batch.labels)
+                result = adapting.run(latents, batch.labels, batch.rate, replays=replays, keep=number % 4 == 0)
+            else:
+                result = training.run(batch.inputs, batch.labels, batch.rate)
             steps.append((int(result.loss_sum), int(result.correct), int(result.samples)))
     state = encode(net, fingerprint(net)) if net.training else b""
+    if adapting is not None and adapting.ring is not None:
+        state += encode_ring(adapting.ring, fingerprint(net))
     return Expected(before, tuple(steps), state, logits(model, vectors.after, threads))
+
+
+def _adapting(net: Network, ring: Ring, threads: int) -> ReplayStep:
+    """Steps with a ring of their own, as it was exported."""
+    own = Ring.restored(net.model, ring.numbers(), ring.arrays())
+    return ReplayStep(net.model, own, new=net.batch, threads=threads)
 
 
 # Comparison ------------------------------------------------------------------------------------------------------
@@ -236,11 +257,15 @@ def compare(net: Network, vectors: Vectors, expected: Expected, results: bytes) 
                 f"{made[i][:3]} not {expected.steps[i]}"
             )
         size = state_bytes_of(net)
-        told += [
-            f"after {len(made)} steps, {text}" for text in differences(net, expected.state, results[at : at + size])
-        ]
+        wanted, rest = expected.state[:size], expected.state[size:]
+        told += [f"after {len(made)} steps, {text}" for text in differences(net, wanted, results[at : at + size])]
         compared += sum(2 * p.flat.size for i in range(len(net.layers)) for p in net.trained(i))
         at += size
+        if net.ring is not None:
+            if results[at : at + len(rest)] != rest:
+                told.append(f"after {len(made)} steps, the ring differs")
+            compared += sum(array.size for array in net.ring.arrays().values())
+            at += len(rest)
     found, at = _predictions(net, results, at, len(vectors.after))
     told += _compare_predictions("after training", found, expected.after)
     if at != len(results):

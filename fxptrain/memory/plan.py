@@ -24,17 +24,20 @@ from fxptrain.nn.engine.layout import Layout
 from fxptrain.nn.engine.schedule import FAST, Schedule
 from fxptrain.nn.engine.step import training_step
 from fxptrain.nn.engine.workspace import state_buffers
-from fxptrain.nn.layers.contract import INPUT, elements_of
+from fxptrain.nn.layers.contract import INPUT, Stage, elements_of
 from fxptrain.nn.model import Model
+from fxptrain.nn.replay import Ring
 from fxptrain.nn.spec import FormatSpec, ModelSpec, OptimizerSpec
 from fxptrain.nn.state.arena import Buffer, Plan
+from fxptrain.nn.state.packed import state_bytes
+from fxptrain.nn.tail import behind, latent_of
 from fxptrain.recipe import Recipe
 from fxptrain.sizes import machine_bytes
 
 METHODS = ("sqpu", "hteqpu", "ste")
 FLOAT_BITS = 32
 KINDS = (
-    *("parameters", "momentum", "master", "accumulator", "batch", "table"),
+    *("parameters", "momentum", "master", "accumulator", "ring", "batch", "table"),
     *("saved", "index", "error", "gradient", "panel", "scratch"),
 )
 GAP = "gap"  # bytes of the arena that no buffer uses: alignment and holes
@@ -63,6 +66,9 @@ class Setting:
         Whether a batch is handed in as pixels, not as raw integers.
     ranks : int
         Processes that share every batch; the bytes are those of one of them.
+    replay : int
+        Places of a ring of latents (`nn.replay`), on which the step trains the last layers alone; 0 for none. The
+        others hold their weights.
     """
 
     model: ModelSpec
@@ -75,6 +81,7 @@ class Setting:
     schedule: Schedule | None = None
     pixels: bool = True
     ranks: int = 1
+    replay: int = 0
 
     @classmethod
     def of(
@@ -103,9 +110,22 @@ class Setting:
         """The schedule in words."""
         return str(self.schedule) if self.schedule is not None else "lean" if self.lean else str(FAST)
 
-    def build(self) -> Model:
+    def whole(self) -> Model:
         """A fresh model; the bytes do not depend on its seed or input scale."""
         return Model.build(self.model, self.formats, self.optimizer)
+
+    def build(self) -> Model:
+        """What of a fresh model the step runs."""
+        return self.part_of(self.whole())
+
+    def part_of(self, model: Model) -> Model:
+        """What of a model the step runs: all of it, or what reads latents."""
+        return behind(model, latent_of(model.graph)) if self.replay else model
+
+    @property
+    def reads_pixels(self) -> bool:
+        """Whether the step is handed pixels."""
+        return self.pixels and not self.replay
 
     def with_method(self, method: str) -> Setting:
         """The same with another optimizer method."""
@@ -207,12 +227,30 @@ def plan(setting: Setting, model: Model | None = None) -> MemoryPlan:
     arenas, tables = layout.arenas(), [layout.table_bytes(i) for i in range(len(model.stages))]
     fixed = state_buffers(
         model, setting.batch_size, tables, arenas=len(arenas), pieces=setting.summed, packs=layout.packs_parameters,
-        pixels=setting.pixels,
+        pixels=setting.reads_pixels,
     )  # fmt: skip
     parts = [Part(_layer(buffer), buffer.kind, buffer.bytes) for buffer in fixed]
     for arena in arenas:
         parts += _arena_parts(arena)
-    return MemoryPlan(tuple(parts))
+    return MemoryPlan((*parts, *_held(setting)))
+
+
+def _held(setting: Setting) -> Iterable[Part]:
+    """The bytes of `_beside`."""
+    stages, ring = _beside(setting, setting.whole())
+    for stage in stages:
+        for parameter in stage.parameters:
+            for kind, size in state_bytes(parameter).items():
+                yield Part(stage.name, kind, size)
+    if ring is not None:
+        yield Part("ring", "ring", ring.bytes)
+
+
+def _beside(setting: Setting, whole: Model) -> tuple[list[Stage], Ring | None]:
+    """What lies beside a step on latents: the layers that made them, with their weights, and the ring."""
+    if not setting.replay:
+        return [], None
+    return whole.stages[: latent_of(whole.graph) + 1], Ring(whole, setting.replay)
 
 
 def _layout(setting: Setting, model: Model) -> Layout:
@@ -278,12 +316,14 @@ def measure(setting: Setting, steps: int = 2) -> Measured:
     tracemalloc.start()
     try:
         before = _array_bytes()
-        model = setting.build()
+        whole = setting.whole()
+        model, beside = setting.part_of(whole), _beside(setting, whole)
+        del whole  # its last layers are the part's
         step = training_step(
             model, setting.batch_size, micro_batch=setting.micro_batch, threads=setting.threads, lean=setting.lean,
             schedule=setting.schedule,
         )  # fmt: skip
-        inputs, labels = made_up_batch(model, setting.batch_size, pixels=setting.pixels)
+        inputs, labels = made_up_batch(model, setting.batch_size, pixels=setting.reads_pixels)
         step.run(inputs, labels, rate)
         transient = 0
         for _ in range(steps):
@@ -291,7 +331,9 @@ def measure(setting: Setting, steps: int = 2) -> Measured:
             resting = tracemalloc.get_traced_memory()[0]
             step.run(inputs, labels, rate)
             transient = max(transient, tracemalloc.get_traced_memory()[1] - resting)
-        return Measured(_array_bytes() - before, transient)
+        found = Measured(_array_bytes() - before, transient)
+        del beside  # not before it was counted
+        return found
     finally:
         tracemalloc.stop()
 
@@ -301,7 +343,7 @@ def compile_kernels(setting: Setting) -> None:
     model = setting.build()
     small = min(setting.batch_size, 2 * setting.threads)
     step = training_step(model, small, threads=setting.threads, lean=setting.lean, schedule=setting.schedule)
-    step.run(*made_up_batch(model, small, pixels=setting.pixels), Multiplier.from_real(2.0**-10))
+    step.run(*made_up_batch(model, small, pixels=setting.reads_pixels), Multiplier.from_real(2.0**-10))
 
 
 def made_up_batch(model: Model, samples: int, *, pixels: bool = True) -> tuple[Any, Any]:

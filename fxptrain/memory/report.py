@@ -30,7 +30,7 @@ def memory_facts(setting: Setting, *, measured: bool = True) -> dict[str, Any]:
         ``paper``, ``planned`` and ``measured`` of the setting itself, ``methods`` with the same for all of them, and
         ``modes`` with the planned totals of the fast and the lean way, and ``curve`` with all in between.
     """
-    model = setting.build()
+    model = setting.whole()
     chosen = setting.optimizer.method
     ste = paper_bytes(model, "ste", setting.batch_size)
     methods = {name: _method_facts(setting.with_method(name), ste, measured=measured) for name in METHODS}
@@ -45,6 +45,7 @@ def memory_facts(setting: Setting, *, measured: bool = True) -> dict[str, Any]:
         "trained": dict(zip(("layers", "of"), learning(setting.model), strict=True)),
         "batch_size": setting.batch_size,
         "micro_batch": setting.micro_batch,
+        "replay": setting.replay,
         "threads": setting.threads,
         "mode": setting.mode,
         **methods[chosen],
@@ -114,7 +115,7 @@ def depths_text(setting: Setting, found: list[dict[str, Any]]) -> str:
 def _method_facts(setting: Setting, ste: int, *, measured: bool) -> dict[str, Any]:
     model = setting.build()
     planned = plan(setting, model)
-    counted = paper_bytes(model, setting.optimizer.method, setting.batch_size)
+    counted = paper_bytes(setting.whole(), setting.optimizer.method, setting.batch_size)
     found = measure(setting) if measured else None
     return {
         "paper": {"bytes": counted, "ratio_to_ste": counted / ste},
@@ -154,7 +155,8 @@ def _title(found: dict[str, Any]) -> str:
 
 def _trained(found: dict[str, Any]) -> str:
     some, layers = found["trained"]["layers"], found["trained"]["of"]
-    return "" if some == layers else f", {some} of {layers} layers with parameters trained"
+    trained = "" if some == layers else f", {some} of {layers} layers with parameters trained"
+    return trained + (f" on latents, a ring of {found['replay']:,} of them" if found["replay"] else "")
 
 
 def memory_text(found: dict[str, Any]) -> str:

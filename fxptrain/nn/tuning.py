@@ -124,12 +124,18 @@ def training_less(model: Model, *, freeze: int = 0, last: int | None = None, bia
     spec = train_less(model.spec, freeze=freeze, last=last, bias_only=bias_only)
     if spec == model.spec:
         return model
-    made = Model.build(spec, model.formats, model.optimizer, seed=model.seed)
-    made.input_form.format, made.table = model.input_form.format, model.table
-    made.load_state(model.state_arrays(), model.state_numbers())
+    made = same_integers(model, spec)
     for form in made.tensor_formats():
         if form.held:  # nothing will be counted any more
             form.interval = Counts()
+    return made
+
+
+def same_integers(model: Model, spec: ModelSpec) -> Model:
+    """A model of its own with another's state; `spec` may train other layers."""
+    made = Model.build(spec, model.formats, model.optimizer, seed=model.seed)
+    made.input_form.format, made.table = model.input_form.format, model.table
+    made.load_state(model.state_arrays(), model.state_numbers())
     return made
 
 

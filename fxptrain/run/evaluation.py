@@ -9,7 +9,7 @@ import logging
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from fxptrain.nn.engine import inference
 from fxptrain.nn.engine.residuals import Residuals, residuals
 from fxptrain.nn.engine.tally import tally_of
 from fxptrain.nn.model import Model
+from fxptrain.nn.replay import Ring
 from fxptrain.recipe import Recipe
 from fxptrain.run.checkpoint import Arrays, read_checkpoint, write_checkpoint
 from fxptrain.run.classification import Classification
@@ -59,6 +60,8 @@ class Run:
         Where its files are.
     progress : dict
         Counts of the training so far: ``epoch``, ``step``, ...
+    ring : Ring, optional
+        Latents to replay, of a run that was adapted with some (`fxptrain.adapt`).
     """
 
     recipe: Recipe
@@ -67,6 +70,7 @@ class Run:
     inputs: InputRule
     directory: Path | None
     progress: dict[str, Any]
+    ring: Ring | None = field(default=None, kw_only=True)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -208,12 +212,16 @@ def restored(recipe: Recipe, values: dict[str, Any], arrays: Arrays, directory: 
                 f"{recipe.model.input_shape}."
             )
         progress = asdict(Position.restored(values["progress"]))
-        return Run(recipe, model, signature, InputRule.restored(recipe, model, values), directory, progress)
+        inputs = InputRule.restored(recipe, model, values)
+        ring = None if values.get("ring") is None else Ring.restored(model, values["ring"], arrays)
+        return Run(recipe, model, signature, inputs, directory, progress, ring=ring)
     except KeyError as error:
         raise CheckpointError(f"The checkpoint of {recipe.name} lacks {error}.") from error
 
 
-def write_run(out: str | Path, recipe: Recipe, model: Model, values: dict[str, Any], told: str) -> Path:
+def write_run(
+    out: str | Path, recipe: Recipe, model: Model, values: dict[str, Any], told: str, ring: Ring | None = None
+) -> Path:
     """Make a run directory of a model that was not trained here; returns its path.
 
     Parameters
@@ -228,7 +236,12 @@ def write_run(out: str | Path, recipe: Recipe, model: Model, values: dict[str, A
         What else the checkpoint holds, `restored` reads it.
     told : str
         How the model came to be, for the log.
+    ring : Ring, optional
+        Latents to replay.
     """
+    arrays, bits = model.state_arrays(), model.state_bits()
+    if ring is not None:
+        values, arrays, bits = values | {"ring": ring.numbers()}, arrays | ring.arrays(), bits | ring.bits()
     known = {
         "fxptrain": __version__,
         "model": model.state_numbers(),
@@ -236,7 +249,7 @@ def write_run(out: str | Path, recipe: Recipe, model: Model, values: dict[str, A
     }
     with RunDirectory(out) as made:
         made.begin(recipe, resume=False)
-        write_checkpoint(made.checkpoint, known | values, model.state_arrays(), model.state_bits())
+        write_checkpoint(made.checkpoint, known | values, arrays, bits)
         made.log(f"fxptrain {__version__}: {told} after step {model.step}")
         return made.path
 

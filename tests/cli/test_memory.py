@@ -55,6 +55,18 @@ def test_text(capsys: pytest.CaptureFixture[str], recipe: str) -> None:
         assert part in text
 
 
+@pytest.mark.parametrize("way", ["--lean", "--fast"])
+def test_a_ring_is_counted(capsys: pytest.CaptureFixture[str], recipe: str, way: str) -> None:
+    """Its latents, groups and counts; the step trains on latents alone, the first layer keeps its weights."""
+    asked = "memory", recipe, "--train-last", "1", "--replay", "50", "--batch-size", "8", way
+    found = run(capsys, *asked)
+    assert found["planned"]["by_kind"]["ring"] == 50 * (2 * 2 * 4) + 50 * 2 + 2 * 3 * 4
+    assert found["planned"]["total"] == found["measured"]["total"]
+    assert found["planned"]["by_layer"]["0.conv2d"] == {"parameters": 3 * 3 * 4 + 4}
+    assert main([*asked]) == 0
+    assert "1 of 2 layers with parameters trained on latents, a ring of 50 of them" in capsys.readouterr().out
+
+
 def test_operations(capsys: pytest.CaptureFixture[str], recipe: str) -> None:
     """Counts as JSON and as text."""
     assert run(capsys, "memory", recipe, "--operations")["paper"]["inference_per_sample"] == 67

@@ -12,6 +12,7 @@ from fxptrain.export.toolchain import SANITIZERS, STANDARD, build_host, run_host
 from fxptrain.export.vectors import Findings, compare, random_vectors, real_vectors, run_engine
 from fxptrain.fixed.multiplier import Multiplier
 from fxptrain.nn.model import Model
+from fxptrain.nn.replay import Ring
 from fxptrain.nn.tuning import training_less
 
 COMPILERS = [name for name in ("gcc", "clang") if shutil.which(name)]
@@ -35,13 +36,18 @@ def judge(
     options: Sequence[str] = CHECKED,
     standard: str = STANDARD,
     interface: Interface | None = None,
+    ring: Ring | None = None,
 ) -> Findings:
     """What differs between the engine and the compiled export on random vectors; the model is trained by this.
 
     With `freeze` it is another one, of the same integers, that is trained.
     """
     net = Network(
-        training_less(model, freeze=freeze) if training else model, training=training, batch=batch, packed=packed
+        training_less(model, freeze=freeze) if training else model,
+        training=training,
+        batch=batch,
+        packed=packed,
+        ring=ring,
     )
     speed = Multiplier.from_real(rate)
     folder.mkdir(parents=True, exist_ok=True)

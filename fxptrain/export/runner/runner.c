@@ -4,11 +4,13 @@
  * predict; `steps` batches (count, rate, samples, goals); `after` samples to predict. results.bin: the quantized samples;
  * for each prediction class, logits, ticks; for each step loss, correct, samples, ticks; then the state. Every second step
  * gets its batch sample by sample. At step `power_cycle` the state is kept twice, the newer one is damaged, all memory
- * forgotten and the older one recalled, which must change nothing.
+ * forgotten and the older one recalled, which must change nothing. Where there is a ring, two of four steps adapt with it,
+ * and it is written behind the state.
  */
 #include <string.h>
 
 #include "fxp.h"
+#include "fxp_replay.h"
 #include "runner_io.h"
 
 typedef struct {
@@ -104,6 +106,27 @@ static fxp_result sample_by_sample(const fxp_goal_item *goals, int32_t count, in
     return fxp_train_finish(&model, rate);
 }
 
+#if FXP_REPLAY > 0
+
+static fxp_ring ring;
+
+/* New samples, of every second step offered to the ring, and as many of the ring's as there is room for. */
+static fxp_result adapt(const fxp_goal_item *goals, int32_t count, int32_t raw, fxp_multiplier rate, int32_t keep)
+{
+    fxp_ring *heard = keep ? &ring : NULL;
+    int32_t n;
+    for (n = 0; n < count; n++) {
+        if (raw) {
+            (void)fxp_adapt_add_raw(&model, heard, samples + n * FXP_INPUTS, goal_of(goals, n));
+        } else {
+            (void)fxp_adapt_add(&model, heard, given() + n * FXP_INPUTS, goal_of(goals, n));
+        }
+    }
+    return fxp_adapt_step(&model, &ring, FXP_BATCH - count, rate);
+}
+
+#endif
+
 static void train(int32_t step, int32_t raw)
 {
     int32_t sizes[3], found[2];
@@ -121,6 +144,11 @@ static void train(int32_t step, int32_t raw)
     goals = NULL; /* what was read are the inputs */
 #endif
     ticks = io_ticks();
+#if FXP_REPLAY > 0
+    if (step % 4 < 2) {
+        result = adapt(goals, sizes[0], raw, rate, step % 4 == 0);
+    } else
+#endif
     if (step % 2 == 1) {
         result = sample_by_sample(goals, sizes[0], raw, rate);
     } else if (raw) {
@@ -161,6 +189,31 @@ static fxp_status write_result(void *context, uint32_t at, const uint8_t *bytes,
 static const fxp_storage flash = {NULL, read_flash, write_flash, NULL, FXP_STATE_BYTES};
 static const fxp_storage results = {NULL, NULL, write_result, NULL, 0};
 
+#if FXP_REPLAY > 0
+
+/* Behind the two slots. */
+static fxp_status read_behind(void *context, uint32_t at, uint8_t *bytes, uint32_t count)
+{
+    return read_flash(context, 2u * FXP_STATE_BYTES + at, bytes, count);
+}
+
+static fxp_status write_behind(void *context, uint32_t at, const uint8_t *bytes, uint32_t count)
+{
+    return write_flash(context, 2u * FXP_STATE_BYTES + at, bytes, count);
+}
+
+static int32_t ring_cycle(void)
+{
+    static const fxp_storage behind = {NULL, read_behind, write_behind, NULL, 0};
+    if (fxp_adapt_write(&ring, &behind) != FXP_OK) {
+        return 0;
+    }
+    memset(&ring, 0xA5, sizeof ring);
+    return fxp_adapt_read(&ring, &behind) == FXP_OK;
+}
+
+#endif
+
 static int32_t power_cycle(void)
 {
     uint8_t byte;
@@ -176,6 +229,11 @@ static int32_t power_cycle(void)
         return 0;
     }
     (void)fxp_init(&model, arena);
+#if FXP_REPLAY > 0
+    if (!ring_cycle()) {
+        return 0;
+    }
+#endif
     return fxp_state_recall(&model, &flash) == FXP_OK;
 }
 
@@ -190,6 +248,13 @@ int main(void)
     if (fxp_init(&model, arena) != FXP_OK) {
         return 6;
     }
+#if FXP_TRAINING
+#if FXP_REPLAY > 0
+    if (fxp_adapt_begin(&model, &ring) != FXP_OK) {
+        return 9;
+    }
+#endif
+#endif
 #if !FXP_PIXELS
     for (i = 0; i < todo.reals; i++) {
         if (!quantize()) {
@@ -210,6 +275,11 @@ int main(void)
     if (fxp_state_write(&model, &results) != FXP_OK) {
         return 8;
     }
+#if FXP_REPLAY > 0
+    if (fxp_adapt_write(&ring, &results) != FXP_OK) {
+        return 10;
+    }
+#endif
 #endif
     for (i = 0; i < todo.after; i++) {
         predict(todo.raw);

@@ -57,7 +57,7 @@ static void regrid(fxp_model *model, const fxp_stage *s, int32_t change, int32_t
 void fxp_adapt(fxp_model *model)
 {
     int32_t i;
-    for (i = 0; i < FXP_STAGES; i++) {
+    for (i = fxp_first_run(model); i < FXP_STAGES; i++) {
         const fxp_stage *s = &fxp_stages[i];
         const int32_t row = fxp_tensors[i + 1].form;
         if (fxp_trains_weights(s) || fxp_trains_bias(s)) {

@@ -7,6 +7,7 @@ void fxp_bytes_start(fxp_bytes *bytes, const fxp_storage *storage, uint32_t base
     bytes->storage = storage;
     bytes->base = base;
     bytes->at = 0;
+    bytes->end = FXP_STATE_BYTES;
     bytes->held = 0;
     bytes->crc = UINT32_MAX;
     bytes->status = FXP_OK;
@@ -59,7 +60,7 @@ static uint8_t next(fxp_bytes *bytes)
     const uint32_t in_chunk = bytes->held % FXP_CHUNK;
     uint8_t byte = 0;
     if ((in_chunk == 0u) && (bytes->status == FXP_OK)) {
-        const uint32_t left = FXP_STATE_BYTES - bytes->held;
+        const uint32_t left = bytes->end - bytes->held;
         const uint32_t count = (left < FXP_CHUNK) ? left : FXP_CHUNK;
         if (storage->read(storage->context, bytes->base + bytes->held, bytes->chunk, count) != FXP_OK) {
             bytes->status = FXP_STORAGE;

@@ -13,6 +13,7 @@ typedef struct {
     const fxp_storage *storage;
     uint32_t base; /* where the state begins */
     uint32_t at;   /* bytes before this chunk */
+    uint32_t end;  /* bytes that are read at most */
     uint32_t held; /* bytes of the chunk that passed */
     uint32_t crc;
     fxp_status status;
@@ -28,7 +29,8 @@ void fxp_put_signed(fxp_bytes *bytes, int32_t value, size_t count);
 /* Write what is left of the last chunk. */
 void fxp_flush(fxp_bytes *bytes);
 
-/* The next number of `count` bytes; where the storage fails, zeros from there on. FXP_STATE_BYTES at most are read. */
+/* The next number of `count` bytes; where the storage fails, zeros from there on. No more than `end` bytes are read,
+ * a state's if nothing else was said. */
 uint64_t fxp_get(fxp_bytes *bytes, int32_t count);
 int32_t fxp_get_signed(fxp_bytes *bytes, size_t count);
 

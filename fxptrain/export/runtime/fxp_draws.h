@@ -16,7 +16,9 @@ enum {
     FXP_SITE_WEIGHT_MOMENTUM_REGRID = 9,
     FXP_SITE_BIAS_REGRID = 10,
     FXP_SITE_BIAS_MOMENTUM_REGRID = 11,
-    FXP_SITE_DROPOUT = 13
+    FXP_SITE_DROPOUT = 13,
+    FXP_SITE_RING = 14,
+    FXP_SITE_REPLAY = 15
 };
 
 static inline uint32_t fxp_stream(int32_t layer, int32_t kind)

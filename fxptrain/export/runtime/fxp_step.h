@@ -20,6 +20,13 @@ typedef struct {
     int32_t correct;
 } fxp_step;
 
+/* Run a sample that is loaded, or whose values before stage `first` are, through the stages from there on, as the next of
+ * the batch, which has room. */
+void fxp_step_add(fxp_model *model, int32_t first, fxp_goal goal);
+
+/* Whether a rate is mantissa * 2^-shift in the range of FXP_RATE_LEAST_SHIFT, which counts for a mantissa of 15 bits. */
+int32_t fxp_rate_is_good(fxp_multiplier rate);
+
 /* Error formats of this step from the scales, from the loss down: never finer than the sums. */
 void fxp_step_scales(fxp_step *step);
 
@@ -49,7 +56,18 @@ void fxp_step_mask(const fxp_model *model, int32_t i, int32_t n);
  * only its largest absolute weight and bias gradients are noted there. */
 void fxp_step_gradient(fxp_step *step, int32_t i, uint64_t *peaks);
 
-/* Adapt all formats and move the parameters to their new grids; `model->step` steps are finished. */
+/* The stage from which on all samples of the batch ran. */
+static inline int32_t fxp_first_run(const fxp_model *model)
+{
+#if FXP_REPLAY > 0
+    return model->first;
+#else
+    (void)model;
+    return 0;
+#endif
+}
+
+/* Adapt the formats of all stages that ran and move the parameters to their new grids; `model->step` steps are finished. */
 void fxp_adapt(fxp_model *model);
 
 #endif

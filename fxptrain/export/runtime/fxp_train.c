@@ -93,8 +93,7 @@ static void backward(fxp_step *step)
     }
 }
 
-/* Whether a rate is mantissa * 2^-shift in the range of FXP_RATE_LEAST_SHIFT, which counts for a mantissa of 15 bits. */
-static int32_t acceptable(fxp_multiplier rate)
+int32_t fxp_rate_is_good(fxp_multiplier rate)
 {
     if ((rate.mantissa < 0) || (rate.mantissa >= 32768) || (rate.shift > 128) || (rate.shift < -64)) {
         return 0;
@@ -113,11 +112,25 @@ static fxp_result refused(fxp_status status)
     return result;
 }
 
+void fxp_step_add(fxp_model *model, int32_t first, fxp_goal goal)
+{
+    int32_t i;
+    for (i = 0; (i < FXP_STAGES) && (model->pending == 0); i++) {
+        model->seen[i].saturated = 0;
+        model->seen[i].largest = 0;
+    }
+#if FXP_REPLAY > 0
+    model->first = ((model->pending == 0) || (first > model->first)) ? first : model->first;
+#endif
+    fxp_goal_keep(model, model->pending, goal);
+    forward(model, model->pending, first, model->seen);
+    model->pending++;
+}
+
 /* Add sample `sample` of `inputs` to the batch. */
 static fxp_status add(fxp_model *model, fxp_inputs inputs, int32_t sample, fxp_goal goal)
 {
     const fxp_status status = fxp_goal_status(goal);
-    int32_t i;
     if (!fxp_ready(model)) {
         return FXP_NOT_READY;
     }
@@ -130,14 +143,8 @@ static fxp_status add(fxp_model *model, fxp_inputs inputs, int32_t sample, fxp_g
     if (model->pending >= FXP_BATCH) {
         return FXP_FULL;
     }
-    for (i = 0; (i < FXP_STAGES) && (model->pending == 0); i++) {
-        model->seen[i].saturated = 0;
-        model->seen[i].largest = 0;
-    }
     fxp_load_input(model, inputs, sample, model->pending);
-    fxp_goal_keep(model, model->pending, goal);
-    forward(model, model->pending, 0, model->seen);
-    model->pending++;
+    fxp_step_add(model, 0, goal);
     return FXP_OK;
 }
 
@@ -145,7 +152,7 @@ static fxp_status add(fxp_model *model, fxp_inputs inputs, int32_t sample, fxp_g
 static void note_outputs(fxp_model *model, int32_t count, fxp_result *result)
 {
     int32_t i;
-    for (i = 0; i < FXP_STAGES; i++) {
+    for (i = fxp_first_run(model); i < FXP_STAGES; i++) {
         const fxp_stage *s = &fxp_stages[i];
         if (s->rounds) {
             const uint32_t total = (uint32_t)(count * s->oh * s->ow * s->co);
@@ -163,7 +170,7 @@ fxp_result fxp_train_finish(fxp_model *model, fxp_multiplier rate)
     if (!fxp_ready(model)) {
         return refused(FXP_NOT_READY);
     }
-    if (!acceptable(rate)) {
+    if (!fxp_rate_is_good(rate)) {
         return refused(FXP_BAD_RATE);
     }
     if (model->pending == 0) {
@@ -225,7 +232,7 @@ static fxp_result train(fxp_model *model, fxp_inputs inputs, const fxp_goal_item
     if (status != FXP_OK) {
         return refused(status);
     }
-    if (!acceptable(rate)) {
+    if (!fxp_rate_is_good(rate)) {
         return refused(FXP_BAD_RATE);
     }
     for (n = 0; n < count; n++) {

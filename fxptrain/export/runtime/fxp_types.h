@@ -204,6 +204,9 @@ typedef struct {
     uint32_t step;
     uint32_t calibrated;
     int32_t pending; /* samples of the batch so far */
+#if FXP_REPLAY > 0
+    int32_t first; /* stage from which on all of them ran */
+#endif
     fxp_goal_item goals[FXP_BATCH_GOALS];
     fxp_seen seen[FXP_STAGES];
 #endif

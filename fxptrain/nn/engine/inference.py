@@ -15,7 +15,7 @@ from fxptrain.nn.engine.call_cache import CallCache, remembered
 from fxptrain.nn.engine.passes import ForwardPass
 from fxptrain.nn.engine.threads import Team, shares
 from fxptrain.nn.engine.workspace import Workspace, plan_memory
-from fxptrain.nn.layers.contract import Moment
+from fxptrain.nn.layers.contract import INPUT, Moment
 from fxptrain.nn.layers.images import SAMPLE_BLOCK
 from fxptrain.nn.losses import Targets
 from fxptrain.nn.model import Model
@@ -170,6 +170,35 @@ class Inference:
             if see is not None:
                 see(part, values)
         return total, correct
+
+
+def latents(model: Model, tensor: int, inputs: npt.NDArray[np.generic], threads: int = 1) -> IntArray:
+    """Values of a tensor, or of the model's input, rounded half to even, by the model as it is now.
+
+    Parameters
+    ----------
+    model : Model
+        Its parameters stay as they are.
+    tensor : int
+        Number of the stage that writes it, or `INPUT`.
+    inputs : uint8 or raw int array (n, h, w, c)
+        Pixels, or raw integers in the model's input format.
+    threads : int
+        They change no bit.
+
+    Returns
+    -------
+    int array (n, h, w, c), raw in the tensor's format
+    """
+    check_inputs(model, inputs)
+    if tensor == INPUT:
+        return model.table[inputs] if inputs.dtype == np.uint8 else inputs.astype(model.input_form.format.dtype)
+    out = np.empty((len(inputs), *model.stages[tensor].out_shape), model.form_of(tensor).format.dtype)
+    engine = Inference(model, len(inputs), threads)
+    for start in range(0, len(inputs), engine.chunk):
+        part = slice(start, start + engine.chunk)
+        out[part] = engine.outputs(tensor, inputs[part])
+    return out
 
 
 def logits(model: Model, inputs: npt.NDArray[np.generic], threads: int = 1) -> npt.NDArray[np.int32]:

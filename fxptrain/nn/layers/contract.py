@@ -396,6 +396,7 @@ class Stage(ABC):
     reads_packed = False  # whether its parameters may be packed bit by bit
     has_room = True  # whether its sums have room for the fractional bits that a function adds
     reads_back = False  # whether it takes its inputs' values to find their errors
+    drops = False  # whether training leaves out values that inference does not
     commutes = False  # whether a function of each value behind it may as well come before it
     constants: Mapping[str, float] = MappingProxyType({})  # what parameters start from that are not drawn
 

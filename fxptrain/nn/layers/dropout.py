@@ -73,7 +73,7 @@ class DropoutStage(JoiningStage):
         Of 256 values.
     """
 
-    has_room = False
+    has_room, drops = False, True
 
     def __init__(self, layer: int, name: str, shape: Shape, dropped: int) -> None:
         super().__init__(layer, name, (shape,), shape)

@@ -28,6 +28,8 @@ class Site(enum.IntEnum):
     BIAS_MOMENTUM_REGRID = 11
     OUTPUT_ERROR = 12
     DROPOUT = 13
+    RING = 14  # which place a latent takes; of the layer after the last, as what follows
+    REPLAY = 15  # which places a step replays
 
 
 def stream(layer: int, site: Site) -> int:

@@ -17,6 +17,7 @@ from fxptrain.nn.model import Model
 from fxptrain.recipe import load_recipe
 from fxptrain.run.evaluation import build_model
 from fxptrain.testing import format_specs, model_specs, optimizer_specs
+from tests.nn.engine.test_ranks import on_ranks, trained
 from tests.nn.engine.test_step import compare
 
 WIDE = s.FormatSpec(mode="fixed", param_bits=32, param_frac=24, activation_bits=32, activation_frac=24)
@@ -66,6 +67,14 @@ def test_gradients(options: dict, wide_above: int, monkeypatch: pytest.MonkeyPat
     spec = s.ModelSpec(name="wide", input_shape=(8, 8, 2), layers=layers)
     model = Model.build(spec, formats, s.OptimizerSpec(), seed=5)
     compare(model, np.random.default_rng(2), [5, 5, 1], raws=1 << 31, **options)
+
+
+def test_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two ranks add up gradients of two limbs; pieces of theirs have one."""
+    monkeypatch.setattr(ProductStage, "wide_gradient", lambda self, batch: batch > 4)
+    sizes, recipe = [16, 7, 16], {"formats__param_bits": 32, "formats__activation_bits": 32}
+    alone = trained(sizes, None, recipe=dict(recipe))
+    assert on_ranks(2, lambda own: trained(sizes, own, recipe=dict(recipe), micro_batch=4)) == [alone] * 2
 
 
 @pytest.mark.slow
