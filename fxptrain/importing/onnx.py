@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from fxptrain.data.arrays import Data
 from fxptrain.errors import DataError, RecipeError
@@ -145,7 +146,7 @@ def recipe_of(chain: Chain, path: Path, options: dict[str, Any]) -> Recipe:
 def _of_vectors(options: dict[str, Any], outputs: int) -> dict[str, Any]:
     """Defaults where outputs are compared with vectors: a smaller rate for sums of squares, no scale of their own."""
     target = options.get("model.target", "class")
-    if target == "class":
+    if target in ("class", "labels"):
         return {}
     scale = {"data.target_mean": [0.0] * outputs, "data.target_std": [1.0] * outputs} if target == "values" else {}
     return {"schedule.lr": RATE / sqrt(outputs)} | scale
@@ -167,11 +168,13 @@ def judged(run: Run, task: Task, floats: FloatModel, threads: int) -> dict[str, 
             "largest_difference": float(np.abs(run.targets.real(found) - expected).max()),
         }
     else:
-        classes = expected.argmax(axis=1)
+        of_floats, of_integers = (
+            z > 0 if test.has_values else z.argmax(axis=1)[:, np.newaxis] for z in (expected, found)
+        )  # labels, or a class
         judgement = {
-            "float_accuracy": share(int((classes == test.labels).sum()), len(test)),
+            "float_accuracy": share(_alike(of_floats, test.labels.reshape(of_floats.shape)), len(test)),
             "test_accuracy": evaluation.accuracy,
-            "same_class": share(int((classes == found.argmax(axis=1)).sum()), len(test)),
+            "same_class": share(_alike(of_floats, of_integers), len(test)),
         }
     layers = []
     for stage in run.model.stages:
@@ -179,6 +182,11 @@ def judged(run: Run, task: Task, floats: FloatModel, threads: int) -> dict[str, 
         layers.append({"layer": stage.name, "weights": _pair(weights), "output": _pair(stage.y_form.format)})
     about = {"recipe": run.recipe.name, "run": str(run.directory), "inputs": _fed(run.recipe), "samples": len(test)}
     return about | judgement | {"layers": layers}
+
+
+def _alike(some: npt.NDArray[Any], others: npt.NDArray[Any]) -> int:
+    """How many rows are the same."""
+    return int((some == others).all(axis=1).sum())
 
 
 def _fed(recipe: Recipe) -> str:
