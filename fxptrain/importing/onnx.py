@@ -109,7 +109,7 @@ def import_onnx(path: str | Path, data: Data, out: str | Path, request: Request 
 
 def _prepared(file: Any, path: Path, data: Data, options: dict[str, Any]) -> tuple[Chain, Task]:
     """Layers, and the data in their shape, which may tell in which order the file has the axes of its input."""
-    chain = read(file)
+    chain = _chain(file, options)
     recipe = recipe_of(chain, path, options)
     if recipe.formats.mode != "auto":
         raise RecipeError("`formats.mode` must be 'auto': an imported model has a format for each tensor.")
@@ -119,11 +119,19 @@ def _prepared(file: Any, path: Path, data: Data, options: dict[str, Any]) -> tup
         if not chain.either:
             raise
         try:
-            chain = read(file, channels_last=True)
+            chain = _chain(file, options, channels_last=True)
             return chain, prepare(recipe_of(chain, path, options), data)
         except DataError:
             pass
         raise
+
+
+def _chain(file: Any, options: dict[str, Any], *, channels_last: bool = False) -> Chain:
+    """Layers, without those at the end that a loss has for itself."""
+    chain = read(file, channels_last=channels_last)
+    if options.get("model.target") == "labels":
+        chain.end_before_sigmoid()
+    return chain
 
 
 def recipe_of(chain: Chain, path: Path, options: dict[str, Any]) -> Recipe:
