@@ -1,6 +1,6 @@
 """The bytes of a ring in C: in memory, and as the runtime saves it.
 
-Layout: see ``runtime/fxp_replay.c``. What does not belong here: the rule by which it is filled (`nn.replay`).
+Layout: see ``runtime/fxp_replay_state.c``. What does not belong here: the rule by which it is filled (`nn.replay`).
 """
 
 from __future__ import annotations

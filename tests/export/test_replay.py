@@ -110,7 +110,7 @@ def test_nothing_is_linked_where_it_is_not_used(tmp_path: Path) -> None:
     without, ring = write_c(model, tmp_path / "without"), write_c(model, tmp_path / "with", ring=ring_of(model))
     assert not any("adapt_" in name or "ring" in name for name in symbols(compiled(without), "TRDBC"))
     own = {path.stem for path in compiled(ring) if any("_ring" in n or "adapt_" in n for n in symbols([path], "TR"))}
-    assert own == {"fxp_replay", "fxp_ring"}
+    assert own == {"fxp_replay", "fxp_replay_state", "fxp_ring"}
     program = tmp_path / "program"
     command = ["gcc", "-std=c99", "-Os", "-ffunction-sections", "-fdata-sections", "-Wl,--gc-sections"]
     source = tmp_path / "main.c"

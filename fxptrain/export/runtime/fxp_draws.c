@@ -3,13 +3,6 @@
 
 #include "fxp_config.h"
 
-#define FXP_PARITY 0x1BD11BDAu
-
-#define FXP_MIX(rotation)                                                      \
-    x0 += x1;                                                                  \
-    x1 = (x1 << (rotation)) | (x1 >> (32 - (rotation)));                       \
-    x1 ^= x0
-
 fxp_draws fxp_draws_at(uint32_t stream, uint32_t step)
 {
     fxp_draws draws;
@@ -22,6 +15,13 @@ fxp_draws fxp_draws_at(uint32_t stream, uint32_t step)
 }
 
 #if FXP_TRAINING
+
+#define FXP_PARITY 0x1BD11BDAu
+
+#define FXP_MIX(rotation)                                                      \
+    x0 += x1;                                                                  \
+    x1 = (x1 << (rotation)) | (x1 >> (32 - (rotation)));                       \
+    x1 ^= x0
 
 void fxp_draw_block(fxp_draws *draws, uint32_t block)
 {

@@ -2,7 +2,6 @@
 
 #include <string.h>
 
-#include "fxp_bytes.h"
 #include "fxp_draws.h"
 #include "fxp_loss.h"
 #include "fxp_model.h"
@@ -11,13 +10,10 @@
 #if FXP_TRAINING
 #if FXP_REPLAY > 0
 
-#define FXP_RING_MAGIC 0x52505846u /* "FXPR" */
-#define FXP_RING_VERSION 1u
-
 enum { FXP_NO_PLACE = -1 };
 
 /* The plan counts what a compiler makes of it. */
-typedef char fxp_ring_has_its_bytes[(sizeof(fxp_ring) == FXP_RING_BYTES) ? 1 : -1];
+typedef uint8_t fxp_ring_has_its_bytes[(sizeof(fxp_ring) == FXP_RING_BYTES) ? 1 : -1];
 
 static int32_t ready(const fxp_ring *ring)
 {
@@ -233,93 +229,6 @@ fxp_result fxp_adapt_step(fxp_model *model, const fxp_ring *ring, int32_t replay
         fxp_step_add(model, FXP_LATENT + 1, (fxp_goal)(ring->groups[place] % FXP_OUTPUTS));
     }
     return fxp_train_finish(model, rate);
-}
-
-fxp_status fxp_adapt_write(const fxp_ring *ring, const fxp_storage *storage)
-{
-    fxp_bytes bytes;
-    int32_t i;
-    if ((ring == NULL) || (storage == NULL) || (storage->write == NULL)) {
-        return FXP_BAD_ARGUMENT;
-    }
-    if (!ready(ring)) {
-        return FXP_NOT_READY;
-    }
-    fxp_bytes_start(&bytes, storage, 0);
-    fxp_put(&bytes, FXP_RING_MAGIC, 4);
-    fxp_put(&bytes, FXP_RING_VERSION, 4);
-    fxp_put(&bytes, FXP_RING_SAVED_BYTES, 4);
-    fxp_put(&bytes, FXP_FINGERPRINT, 4);
-    for (i = 0; i < FXP_GROUPS; i++) {
-        fxp_put(&bytes, ring->offered[i], 4);
-    }
-    for (i = 0; i < FXP_REPLAY; i++) {
-        fxp_put(&bytes, ring->groups[i], 2);
-    }
-    for (i = 0; i < FXP_REPLAY * FXP_LATENT_VALUES; i++) {
-        fxp_put_signed(&bytes, ring->latents[i], sizeof(fxp_value));
-    }
-    fxp_put(&bytes, ~bytes.crc, 4);
-    fxp_flush(&bytes);
-    return bytes.status;
-}
-
-/* All of a saved ring; without one it is only looked at. */
-static fxp_status take(const fxp_storage *storage, fxp_ring *ring)
-{
-    fxp_bytes bytes;
-    uint32_t word;
-    int32_t i, same, good = 1;
-    fxp_bytes_start(&bytes, storage, 0);
-    bytes.end = FXP_RING_SAVED_BYTES;
-    word = (uint32_t)fxp_get(&bytes, 4);
-    same = fxp_get(&bytes, 4) == FXP_RING_VERSION;
-    same &= fxp_get(&bytes, 4) == FXP_RING_SAVED_BYTES;
-    same &= fxp_get(&bytes, 4) == FXP_FINGERPRINT;
-    if ((bytes.status == FXP_OK) && ((word != FXP_RING_MAGIC) || !same)) {
-        return (word != FXP_RING_MAGIC) ? FXP_DAMAGED : FXP_FOREIGN;
-    }
-    for (i = 0; i < FXP_GROUPS; i++) {
-        const uint32_t count = (uint32_t)fxp_get(&bytes, 4);
-        if (ring != NULL) {
-            ring->offered[i] = count;
-        }
-    }
-    for (i = 0; i < FXP_REPLAY; i++) {
-        const uint16_t group = (uint16_t)fxp_get(&bytes, 2);
-        good &= group < FXP_GROUPS;
-        if (ring != NULL) {
-            ring->groups[i] = group;
-        }
-    }
-    for (i = 0; i < FXP_REPLAY * FXP_LATENT_VALUES; i++) {
-        const int32_t value = fxp_get_signed(&bytes, sizeof(fxp_value));
-        good &= (value >= FXP_MIN_RAW(FXP_VALUE_BITS)) && (value <= FXP_MAX_RAW(FXP_VALUE_BITS));
-        if (ring != NULL) {
-            ring->latents[i] = (fxp_value)value;
-        }
-    }
-    word = ~bytes.crc;
-    good &= fxp_get(&bytes, 4) == word;
-    if (bytes.status != FXP_OK) {
-        return bytes.status;
-    }
-    return good ? FXP_OK : FXP_DAMAGED;
-}
-
-fxp_status fxp_adapt_read(fxp_ring *ring, const fxp_storage *storage)
-{
-    fxp_status status;
-    if ((ring == NULL) || (storage == NULL) || (storage->read == NULL)) {
-        return FXP_BAD_ARGUMENT;
-    }
-    status = take(storage, NULL);
-    if (status == FXP_OK) {
-        status = take(storage, ring);
-        /* the bytes were good a moment ago; where they are not now, some of them are loaded */
-        ring->identity = (status == FXP_OK) ? FXP_IDENTITY : ~FXP_IDENTITY;
-    }
-    return status;
 }
 
 #endif
