@@ -48,23 +48,28 @@ _KERNEL_SOURCES = ("_jit.py", "fixed/**/*.py", "kernels/**/*.py", "data/glyphs.p
 
 _BYTE_DOT = """
 declare i32 @llvm.vector.reduce.add.v16i32(<16 x i32>)
-define i32 @dot(<16 x i8> %a, <16 x i8> %b) {
-  %x = sext <16 x i8> %a to <16 x i32>
+define i32 @dot(<16 x i8> %a, <16 x i8> %b) {{
+  %x = {extension} <16 x i8> %a to <16 x i32>
   %y = sext <16 x i8> %b to <16 x i32>
   %xy = mul <16 x i32> %x, %y
   %sum = call i32 @llvm.vector.reduce.add.v16i32(<16 x i32> %xy)
   ret i32 %sum
-}
+}}
 """
+_ARM_DOTS = {"dotprod": ("sdot", "sext"), "i8mm": ("usdot", "zext")}  # the second comes with ``smmla``
 
 
 def _arm_features(triple: str, cpu: str, features: str) -> set[str]:
-    """What LLVM does not list of a 64-bit ARM: NEON, which all have, and whether it would use ``sdot`` there."""
+    """What LLVM does not list of a 64-bit ARM: NEON, which all have, and which products of bytes it would use there."""
     binding.initialize_native_target()
     binding.initialize_native_asmprinter()
     machine = binding.Target.from_triple(triple).create_target_machine(cpu=cpu, features=features, opt=1)
-    assembly = machine.emit_assembly(binding.parse_assembly(f'target triple = "{triple}"\n{_BYTE_DOT}'))
-    return {"neon", "dotprod"} if "sdot" in assembly else {"neon"}
+
+    def uses(instruction: str, extension: str) -> bool:
+        text = f'target triple = "{triple}"\n{_BYTE_DOT.format(extension=extension)}'
+        return f"\t{instruction}\t" in machine.emit_assembly(binding.parse_assembly(text))
+
+    return {"neon", *(feature for feature, dot in _ARM_DOTS.items() if uses(*dot))}
 
 
 def target_cpu() -> str:

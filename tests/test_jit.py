@@ -169,19 +169,20 @@ def test_a_full_disk_for_kernels(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("processor", "features", "dot"),
-    [("cortex-a72", "-sve", False), ("cortex-a76", "-sve", True), ("apple-m1", "", True), ("generic", "", False),
-     ("generic", "+dotprod", True)],
+    ("processor", "features", "dots"),
+    [("cortex-a72", "-sve", set()), ("cortex-a76", "-sve", {"dotprod"}), ("apple-m1", "", {"dotprod"}),
+     ("generic", "", set()), ("generic", "+dotprod", {"dotprod"}), ("cortex-a710", "", {"dotprod", "i8mm"}),
+     ("cortex-a76", "+i8mm", {"dotprod", "i8mm"})],
 )  # fmt: skip
-def test_features_of_arm(processor: str, features: str, dot: bool) -> None:
-    """LLVM's list of an ARM host's features lacks NEON and dotprod; its code shows what it would use."""
+def test_features_of_arm(processor: str, features: str, dots: set[str]) -> None:
+    """LLVM's list of an ARM host's features lacks NEON and what multiplies bytes; its code shows what it would use."""
     binding.initialize_all_targets()
     binding.initialize_all_asmprinters()
     try:
         found = _jit._arm_features("aarch64-unknown-linux-gnu", processor, features)
     except RuntimeError:
         pytest.skip("this build of LLVM has no ARM")
-    assert found == ({"neon", "dotprod"} if dot else {"neon"})
+    assert found == {"neon"} | dots
 
 
 def test_kernels_alone_are_compiled_at_their_level() -> None:

@@ -189,6 +189,7 @@ def config(net: Network, layout: Offsets, rate: Multiplier) -> str:
     sizes["FXP_LEARNS_LABELS"] = int(net.model.spec.target == "labels")
     sizes["FXP_SMOOTHING"] = net.model.loss.smoothing
     sizes["FXP_WEIGHT_FRAC"] = net.model.loss.added_frac
+    sizes["FXP_LOSS_FRAC"] = net.model.loss.sum_frac(0)  # of a cross-entropy's errors
     sizes["FXP_LEARNS_INPUTS"] = int(net.model.spec.target == "input")
     users, known = _users(net), runtime_kinds()
     sizes |= {_kind(kind): number for number, kind in enumerate(known)}

@@ -236,6 +236,17 @@ class Chain(Tensor):
         else:
             self.passes(node)
 
+    def end_before_sigmoid(self) -> None:
+        """Leave out a sigmoid at the end, which the loss of labels has: one is there where its input is positive."""
+        behind = self.last - 1  # the layer that then is the last one
+        if behind >= 0 and isinstance(self.layers[-1].spec, s.Sigmoid) and self.layers[-1].inputs == (behind,):
+            end = self.layers.pop()
+            self.last = behind
+            self.notes.append(
+                f"Tensor {end.output!r} (Sigmoid) is left out: the run's outputs are what stands before it; labels are "
+                "there where they are positive."
+            )
+
     def finished(self, name: str) -> s.ModelSpec:
         """The model, with a bias wherever the floats have one."""
         layers = []

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from fxptrain.data.arrays import Data
 from fxptrain.errors import DataError, RecipeError
@@ -108,7 +109,7 @@ def import_onnx(path: str | Path, data: Data, out: str | Path, request: Request 
 
 def _prepared(file: Any, path: Path, data: Data, options: dict[str, Any]) -> tuple[Chain, Task]:
     """Layers, and the data in their shape, which may tell in which order the file has the axes of its input."""
-    chain = read(file)
+    chain = _chain(file, options)
     recipe = recipe_of(chain, path, options)
     if recipe.formats.mode != "auto":
         raise RecipeError("`formats.mode` must be 'auto': an imported model has a format for each tensor.")
@@ -118,11 +119,19 @@ def _prepared(file: Any, path: Path, data: Data, options: dict[str, Any]) -> tup
         if not chain.either:
             raise
         try:
-            chain = read(file, channels_last=True)
+            chain = _chain(file, options, channels_last=True)
             return chain, prepare(recipe_of(chain, path, options), data)
         except DataError:
             pass
         raise
+
+
+def _chain(file: Any, options: dict[str, Any], *, channels_last: bool = False) -> Chain:
+    """Layers, without those at the end that a loss has for itself."""
+    chain = read(file, channels_last=channels_last)
+    if options.get("model.target") == "labels":
+        chain.end_before_sigmoid()
+    return chain
 
 
 def recipe_of(chain: Chain, path: Path, options: dict[str, Any]) -> Recipe:
@@ -145,7 +154,7 @@ def recipe_of(chain: Chain, path: Path, options: dict[str, Any]) -> Recipe:
 def _of_vectors(options: dict[str, Any], outputs: int) -> dict[str, Any]:
     """Defaults where outputs are compared with vectors: a smaller rate for sums of squares, no scale of their own."""
     target = options.get("model.target", "class")
-    if target == "class":
+    if target in ("class", "labels"):
         return {}
     scale = {"data.target_mean": [0.0] * outputs, "data.target_std": [1.0] * outputs} if target == "values" else {}
     return {"schedule.lr": RATE / sqrt(outputs)} | scale
@@ -167,11 +176,13 @@ def judged(run: Run, task: Task, floats: FloatModel, threads: int) -> dict[str, 
             "largest_difference": float(np.abs(run.targets.real(found) - expected).max()),
         }
     else:
-        classes = expected.argmax(axis=1)
+        of_floats, of_integers = (
+            z > 0 if test.has_values else z.argmax(axis=1)[:, np.newaxis] for z in (expected, found)
+        )  # labels, or a class
         judgement = {
-            "float_accuracy": share(int((classes == test.labels).sum()), len(test)),
+            "float_accuracy": share(_alike(of_floats, test.labels.reshape(of_floats.shape)), len(test)),
             "test_accuracy": evaluation.accuracy,
-            "same_class": share(int((classes == found.argmax(axis=1)).sum()), len(test)),
+            "same_class": share(_alike(of_floats, of_integers), len(test)),
         }
     layers = []
     for stage in run.model.stages:
@@ -179,6 +190,11 @@ def judged(run: Run, task: Task, floats: FloatModel, threads: int) -> dict[str, 
         layers.append({"layer": stage.name, "weights": _pair(weights), "output": _pair(stage.y_form.format)})
     about = {"recipe": run.recipe.name, "run": str(run.directory), "inputs": _fed(run.recipe), "samples": len(test)}
     return about | judgement | {"layers": layers}
+
+
+def _alike(some: npt.NDArray[Any], others: npt.NDArray[Any]) -> int:
+    """How many rows are the same."""
+    return int((some == others).all(axis=1).sum())
 
 
 def _fed(recipe: Recipe) -> str:

@@ -26,6 +26,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from fxptrain._jit import native
+from fxptrain.kernels import blocks
 from fxptrain.kernels.instructions import CHOICES, FLIP, HOST, I32, I64, add_dot, broadcast, load_vectors, pick
 from fxptrain.kernels.word import size_of
 
@@ -84,9 +85,14 @@ def _emit_tile(context: Any, builder: ir.IRBuilder, signature: Any, args: Any, r
     a_outer, a_segment, a_step = cgutils.unpack_tuple(builder, a_strides)
     b_outer, b_segment, b_step = cgutils.unpack_tuple(builder, b_strides)
     n_outer, n_segment, n_step = cgutils.unpack_tuple(builder, counts)
-    with cgutils.for_range(builder, n_outer) as outer, cgutils.for_range(builder, n_segment) as segment:
-        a_here = builder.add(builder.mul(outer.index, a_outer), builder.mul(segment.index, a_segment))
-        b_here = builder.add(builder.mul(outer.index, b_outer), builder.mul(segment.index, b_segment))
+
+    def add_all(add: Callable[[ir.Value, ir.Value], None]) -> None:
+        with cgutils.for_range(builder, n_outer) as outer, cgutils.for_range(builder, n_segment) as segment:
+            a_here = builder.add(builder.mul(outer.index, a_outer), builder.mul(segment.index, a_segment))
+            b_here = builder.add(builder.mul(outer.index, b_outer), builder.mul(segment.index, b_segment))
+            add(a_here, b_here)
+
+    def add_groups(a_here: ir.Value, b_here: ir.Value) -> None:
         with cgutils.for_range(builder, n_step) as step:
             a_at = builder.add(a_here, builder.mul(step.index, a_step))
             b_at = builder.add(b_here, builder.mul(step.index, b_step))
@@ -102,6 +108,19 @@ def _emit_tile(context: Any, builder: ir.IRBuilder, signature: Any, args: Any, r
                     groups = [broadcast(builder, here, 1)] * vectors
                 for slot, group, column in zip(sums[r], groups, columns, strict=True):
                     builder.store(add_dot(builder, builder.load(slot), group, column, bits), slot)
+
+    def add_blocks(a_here: ir.Value, b_here: ir.Value) -> None:
+        blocks.add_blocks(builder, sums, a_pointers, a_here, builder.gep(columns_of[0], [b_here]), b_step, n_step)
+
+    if HOST.blocks is not None and bits == 8 and rows % 2 == 0 and not picked and not own:
+        with builder.if_else(blocks.are_possible(builder, a_step, n_step)) as (possible, impossible):
+            with possible:
+                add_all(add_blocks)
+                blocks.sort_blocks(builder, sums)
+            with impossible:
+                add_all(add_groups)
+    else:
+        add_all(add_groups)
     finish_tile(builder, sums, row_pointers(data(11), out_base, 13), builder.gep(data(9), [start_base]), lift, add)
     return context.get_dummy_value()
 

@@ -9,6 +9,7 @@ What does not belong here: loops (`dot`, `sparse`).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,8 +26,9 @@ class Dot:
 
     `pairs` is the LLVM intrinsic (2 * lanes x i16, 2 * lanes x i16) -> lanes x i32, `quads` the one that adds the
     products of bytes to its first operand; None: plain vectors. `quad_element` is the type its operands are declared
-    with. Int8 operands are packed as quads only where there is such an instruction. `shuffle` picks bytes of its first
-    operand by the positions (0 to 15, in every 16 bytes anew) that the second one holds; None: nothing is picked.
+    with. Int8 operands are packed as quads only where there is such an instruction. `blocks` multiplies two rows of two
+    quads by two columns of two quads at once and adds that to four sums (4 lanes only). `shuffle` picks bytes of its
+    first operand by the positions (0 to 15, in every 16 bytes anew) that the second one holds; None: nothing is picked.
     """
 
     lanes: int
@@ -37,6 +39,7 @@ class Dot:
     quad_element: ir.IntType = I32
     unsigned_rows: bool = False
     shuffle: str | None = None
+    blocks: str | None = None
 
 
 def _host_dot(features: frozenset[str]) -> Dot:
@@ -50,7 +53,8 @@ def _host_dot(features: frozenset[str]) -> Dot:
         return Dot(8, 4, 2, "llvm.x86.avx2.pmadd.wd", quads, I32, quads is not None, "llvm.x86.avx2.pshuf.b")
     if "neon" in features:
         quads = "llvm.aarch64.neon.sdot.v4i32.v16i8" if "dotprod" in features else None
-        return Dot(4, 8, 2, None, quads, I8, shuffle="llvm.aarch64.neon.tbl1.v16i8")
+        blocks = "llvm.aarch64.neon.smmla.v4i32.v16i8" if {"dotprod", "i8mm"} <= features else None
+        return Dot(4, 8, 2, None, quads, I8, shuffle="llvm.aarch64.neon.tbl1.v16i8", blocks=blocks)
     return Dot(4, 4, 2)
 
 
@@ -88,6 +92,20 @@ def add_dot(builder: ir.IRBuilder, total: ir.Value, a: ir.Value, b: ir.Value, bi
         function = builder.module.declare_intrinsic(HOST.quads, (), ir.FunctionType(words, [words, operand, operand]))
         return builder.call(function, [total, builder.bitcast(a, operand), builder.bitcast(b, operand)])
     return _plain_dot(builder, total, *(builder.bitcast(v, _groups(words, bits)) for v in (a, b)))
+
+
+def add_block(builder: ir.IRBuilder, total: ir.Value, rows: ir.Value, columns: ir.Value) -> ir.Value:
+    """``total`` plus a row's two quads times a column's, of two rows by two columns, row after row."""
+    operand = _groups(total.type, 8)
+    function = builder.module.declare_intrinsic(
+        HOST.blocks, (), ir.FunctionType(total.type, [total.type, operand, operand])
+    )
+    return builder.call(function, [total, builder.bitcast(rows, operand), builder.bitcast(columns, operand)])
+
+
+def shuffled(builder: ir.IRBuilder, first: ir.Value, second: ir.Value, order: Sequence[int]) -> ir.Value:
+    """Lanes of two vectors, those of the second one numbered after those of the first."""
+    return builder.shuffle_vector(first, second, ir.Constant(ir.VectorType(I32, len(order)), list(order)))
 
 
 def broadcast(builder: ir.IRBuilder, pointer: ir.Value, words: int) -> ir.Value:

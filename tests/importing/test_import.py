@@ -375,6 +375,26 @@ def test_a_model_of_vectors(target: str, tmp_path: Path) -> None:
     assert evaluate(result, data).regression.mse < made["test_mse"]
 
 
+@pytest.mark.parametrize("end", ["Identity", "Sigmoid"])
+def test_a_model_of_labels(end: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """It is right where all labels of a sample are; the loss has a sigmoid of its own."""
+    file, rng = File((6,)), np.random.default_rng(4)
+    file.add("MatMul", file.constant(rng.standard_normal((6, 3))))
+    x = rng.standard_normal((300, 6), np.float32)
+    y = session(file.model().SerializeToString()).run(None, {"input": x})[0] > 0
+    y[:60, 0] ^= True  # of 200 that test
+    file.add(end)
+    data = {"x_train": x[60:], "x_test": x[:200], "y_train": y[60:], "y_test": y[:200]}
+    options = {"model.target": "labels", "model.loss": "binary-cross-entropy"}
+    options |= {f"formats.{part}_bits": 16 for part in ("param", "activation")}
+    made = import_onnx(file.save(tmp_path / "some.onnx"), data, tmp_path / "run", Request(options, threads=1))
+    assert made["float_accuracy"] == 0.7
+    assert made["test_accuracy"] == pytest.approx(0.7, abs=0.02)
+    assert made["same_class"] > 0.98
+    assert len(made["layers"]) == 1
+    assert ("(Sigmoid) is left out" in caplog.text) == (end == "Sigmoid")
+
+
 def test_a_run_goes_on(tmp_path: Path) -> None:
     """It is trained further where it stands, by any method, and gives the same bits again."""
     path = FILES["flatten"]().save(tmp_path / "some.onnx")

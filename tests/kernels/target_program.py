@@ -30,11 +30,11 @@ LAYERS = (
 
 
 def check_product(kind: type[np.signedinteger]) -> None:
-    """Tiles of every height and width, with the extremes of 8 bits: the sums are NumPy's."""
+    """Tiles of every height and width, odd and even lengths, with the extremes of 8 bits: the sums are NumPy's."""
     random = np.random.default_rng(1)
     group = 4 // np.dtype(kind).itemsize
-    rows, columns, length = 15, 3 * COLUMN_MULTIPLE, 7
-    for low, high in ((-128, 128), (-128, -127), (127, 128)):
+    rows, columns = 15, 3 * COLUMN_MULTIPLE
+    for length, low, high in ((7, -128, 128), (6, -128, -127), (2, 127, 128), (1, -128, 128)):
         a = random.integers(low, high, (rows, length, group)).astype(kind)
         b = random.integers(low, high, (length, columns, group)).astype(kind)
         exact = np.einsum("rlg,lcg->rc", a.astype(np.int64), b.astype(np.int64))
@@ -128,7 +128,8 @@ def weights_hash(bits: int) -> str:
 
 def main() -> None:
     """Say on stderr which instructions are used, on stdout what all must agree on."""
-    sys.stderr.write(f"int16 by {HOST.pairs or 'plain vectors'}, int8 by {HOST.quads or 'the same'}\n")
+    told = " and ".join(filter(None, (HOST.quads, HOST.blocks))) or "the same"
+    sys.stderr.write(f"int16 by {HOST.pairs or 'plain vectors'}, int8 by {told}\n")
     for kind in (np.int16, np.int8) if QUADS else (np.int16,):
         check_product(kind)
         check_own(kind)

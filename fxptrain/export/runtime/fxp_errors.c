@@ -21,9 +21,11 @@ static int32_t sum_frac_of(const fxp_step *step, int32_t i)
     int32_t k;
     if (tensor->readers == 0) {
 #if FXP_CROSS_ENTROPY || FXP_LEARNS_LABELS
-        return FXP_PROBABILITY_FRAC + FXP_WEIGHT_FRAC;
-#else
+        return FXP_LOSS_FRAC;
+#elif FXP_WEIGHT_FRAC > 0
         return step->model->forms[tensor->form].frac + FXP_WEIGHT_FRAC;
+#else
+        return step->model->forms[tensor->form].frac;
 #endif
     }
     for (k = 0; k < tensor->readers; k++) {

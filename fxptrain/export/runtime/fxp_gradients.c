@@ -68,10 +68,12 @@ static void gradient_of(const fxp_step *step, int32_t i, int32_t c, fxp_gradient
     memset(sums, 0, (size_t)s->taps * sizeof(fxp_gradient_sum));
     for (n = 0; n < step->count; n++) {
         fxp_backward pass;
+        pass.model = step->model;
         pass.stage = s;
         pass.weights = NULL;
         pass.x = fxp_x_of(step->model, s, 0, n);
         pass.slot = 0;
+        pass.sample = n;
         pass.winners = (winners == NULL) ? NULL : (winners + n * outputs);
         pass.error = error + n * outputs;
         fxp_kind_weight_gradient(&pass, c, sums);
