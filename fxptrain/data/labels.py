@@ -123,6 +123,10 @@ def group_numbers(groups: Mapping[str, npt.NDArray[Any]], where: str) -> dict[st
     if kinds - set("biuUS") or len({kind in "US" for kind in kinds}) > 1:
         types = " and ".join(sorted({array.dtype.name for array in groups.values()}))
         raise DataError(f"{where}: groups are {types}; they must be whole numbers or texts, in all splits alike.")
+    if kinds & set("US"):
+        groups = {split: _decoded(array, where, "groups") for split, array in groups.items()}
+    elif np.result_type(*groups.values()).kind == "f":  # uint64 beside others: real numbers merge large ones
+        groups = {split: array.astype(object) for split, array in groups.items()}
     _, numbers = np.unique(np.concatenate(list(groups.values())), return_inverse=True)
     ends = np.cumsum([len(array) for array in groups.values()])[:-1]
     return dict(zip(groups, np.split(numbers.reshape(-1).astype(np.int32), ends), strict=True))
@@ -177,11 +181,15 @@ def _numbered_texts(arrays: list[tuple[npt.NDArray[Any], str]], together: bool) 
 
 
 def _texts(labels: npt.NDArray[Any], where: str) -> npt.NDArray[np.str_]:
-    try:
-        texts = np.strings.strip(labels.astype(np.str_))
-    except UnicodeDecodeError:
-        raise DataError(f"{where}: labels are bytes that are no ASCII text. Save them as texts.") from None
+    texts = np.strings.strip(_decoded(labels, where, "labels"))
     empty = np.flatnonzero(texts == "")
     if empty.size:
         raise DataError(f"{where}: label of sample {empty[0]} is empty. Fill it in or remove the sample.")
     return texts
+
+
+def _decoded(array: npt.NDArray[Any], where: str, what: str) -> npt.NDArray[np.str_]:
+    try:
+        return array.astype(np.str_)
+    except UnicodeDecodeError:
+        raise DataError(f"{where}: {what} are bytes that are no ASCII text. Save them as texts.") from None

@@ -10,6 +10,7 @@ import pytest
 import fxptrain
 from fxptrain import layers
 from fxptrain.data.arrays import parts_of_arrays
+from fxptrain.data.labels import group_numbers
 from fxptrain.data.reading import Reading
 from fxptrain.data.sources import load_data
 from fxptrain.errors import DataError, FxptrainError, RecipeError
@@ -155,3 +156,16 @@ def test_balanced_sampling() -> None:
         asked.changed({"model.class_weights": "balanced"})
     with pytest.raises(RecipeError, match=r"`training.sampling` \(='balanced'\) is for classes: set `model.target`"):
         asked.changed({"model.target": "labels", "model.loss": "binary-cross-entropy"})
+
+
+def test_large_numbers_of_two_types_stay_apart() -> None:
+    """No type of NumPy's holds uint64 and int64: as real numbers the first two were one group."""
+    groups = {"train": np.array([2**63, 2**63 + 1, 5], np.uint64), "test": np.array([5, -1])}
+    found = group_numbers(groups, "y")
+    assert [numbers.tolist() for numbers in found.values()] == [[2, 3, 1], [1, 0]]
+
+
+def test_bytes_that_are_no_text_are_named() -> None:
+    """Beside texts NumPy decodes them itself."""
+    with pytest.raises(DataError, match="y: groups are bytes that are no ASCII text"):
+        group_numbers({"train": np.array(["ann"]), "test": np.array([b"\xff"])}, "y")
