@@ -125,7 +125,9 @@ def _choose_named(path: Path, layout: Columns, reading: Reading, columns: Sequen
         (layout.label,) = places
     if reading.groups is not None and labelled:
         if reading.groups not in names:
-            raise DataError(f"{path}: has no column {reading.groups!r} for the groups, only {listed(names)}.")
+            raise DataError(
+                f"{path}: has no column {reading.groups!r} for the groups (`data.groups`), only {listed(names)}."
+            )
         layout.group = names.index(reading.groups)
     if columns is None:
         return

@@ -87,7 +87,9 @@ def group_arrays(names: Iterable[str], roles: Places, where: str, reading: Readi
         if name == reading.groups:
             found["all" if ("all", "x") in roles else "train"] = name
     if not found.keys() & {"all", "train"}:
-        raise DataError(f"{where}: has no array {reading.groups!r} for the groups; it holds {', '.join(names)}.")
+        raise DataError(
+            f"{where}: has no array {reading.groups!r} for the groups (`data.groups`), only {', '.join(names)}."
+        )
     return found
 
 

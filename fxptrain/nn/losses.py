@@ -234,7 +234,12 @@ def _whole_weights(weights: object) -> tuple[int, ...]:
     wrong = [weight for weight in weights if not 0 <= weight <= MAX_WEIGHT]
     if wrong:
         raise RecipeError(f"`model.class_weights` has {wrong[0]}; a weight must be 0 to {MAX_WEIGHT}.")
-    return tuple(round(weight * 2**WEIGHT) for weight in weights)
+    found = tuple(round(weight * 2**WEIGHT) for weight in weights)
+    if not any(found):
+        raise RecipeError(
+            f"`model.class_weights` are all below 2**-{WEIGHT + 1}: nothing would be learned. Give others."
+        )
+    return found
 
 
 def _moved(value: int, left: int) -> int:

@@ -127,7 +127,7 @@ def adapt(
     if data is None and not asked.replay:
         raise RecipeError("Without new data and with `replay` (=0) there is nothing to do. Give either.")
     recipe = _recipe(source, asked)
-    task = None if data is None else prepare(recipe, data, start=source)
+    task = None if data is None else _new_samples(recipe, data, source)
     origin = Origin.of(recipe, source) if task is None or task.origin is None else task.origin
     if origin.anew:
         raise DataError(
@@ -160,6 +160,16 @@ def _recipe(source: Run, asked: Adapting) -> Recipe:
     }
     changes |= {"schedule.type": "constant"} if recipe.schedule.type == "plateau" else {}
     return recipe.changed(changes | ({} if asked.seed is None else {"training.seed": asked.seed}))
+
+
+def _new_samples(recipe: Recipe, data: Data, source: Run) -> Task:
+    """The new samples, by the groups that the run's recipe names, or without any where they have none."""
+    try:
+        return prepare(recipe, data, start=source)
+    except DataError:
+        if recipe.data.groups is None:
+            raise
+        return prepare(recipe.changed({"data.groups": None}), data, start=source)
 
 
 def _ring_of(source: Run, recipe: Recipe, asked: Adapting) -> Ring | None:

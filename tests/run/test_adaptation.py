@@ -1,6 +1,7 @@
 """Adapting a run: what is learned and what is kept, the run that comes out, and that bad input changes nothing."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +141,16 @@ def test_numbers_that_cannot_be(base: Path, tmp_path: Path, options: dict[str, A
     with pytest.raises(FxptrainError, match=told):
         adapt(base / "run", turned(), asked=Adapting(**options), out=tmp_path / "out", threads=1)
     assert not (tmp_path / "out").exists()
+
+
+def test_new_samples_without_groups(base: Path, tmp_path: Path) -> None:
+    """A run that knew of whom its samples were learns from somebody whom nobody has named."""
+    with np.load(base / "old.npz") as old:
+        np.savez(tmp_path / "old.npz", **old, who=np.arange(len(old["x_train"])) % 7)
+    recipe = small_recipe(training__epochs=1, data__groups="who", data__validation=60)
+    train(recipe, data=str(tmp_path / "old.npz"), out=tmp_path / "run", threads=1)
+    made = adapt(tmp_path / "run", str(base / "new.npz"), out=tmp_path / "out", asked=replace(ASKED, epochs=1))
+    assert made.summary["trained_on"] == 50
 
 
 def test_only_classes(tmp_path: Path) -> None:

@@ -109,6 +109,7 @@ def test_balanced_weights_of_labels(rows: list[tuple[bool, bool]]) -> None:
         ({"loss": "squared-error", "label_smoothing": 0.1}, "`model.label_smoothing` goes with cross-entropy, not wi"),
         ({"label_smoothing": 1.0}, r"`model.label_smoothing` \(=1.0\) must be 0 to below 1"),
         ({"class_weights": (1.0, -1.0)}, "`model.class_weights` has -1.0; a weight must be 0 to 1024"),
+        ({"class_weights": (0.0, 1e-5)}, r"`model.class_weights` are all below 2\*\*-13: nothing would be learned"),
         (
             {"loss": "squared-error", "target": "values", "class_weights": (1.0,)},
             "`model.class_weights` are for classes and labels, not for `model.target` 'values'",
