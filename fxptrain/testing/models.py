@@ -122,8 +122,8 @@ def model_specs(
         grown.layers = draw(_partly_trained(grown.layers))
     spec = ModelSpec(name="drawn", input_shape=input_shape, layers=tuple(grown.layers), loss=loss, target=target)
     if target != "values" and draw(st.booleans()):
-        weights = st.sampled_from([0.0, 0.25, 1.0, 3.3, 1024.0])
-        spec = replace(spec, class_weights=tuple(draw(weights) for _ in range(grown.shape[2])))
+        weights = [st.sampled_from([1.0, 0.0, 0.25, 3.3, 1024.0])] * grown.shape[2]
+        spec = replace(spec, class_weights=draw(st.tuples(*weights).filter(any)))
     if loss != "squared-error" and draw(st.booleans()):
         spec = replace(spec, label_smoothing=draw(st.sampled_from([0.0, 0.1, 0.999])))
     return spec
