@@ -195,7 +195,8 @@ def test_libfuzzer_finds_nothing(bits: int, tmp_path: Path) -> None:
     export = write_c(training_less(model, freeze=int(bits == 6)), tmp_path / "export")
     options = (*CHECKED, "-DLIBFUZZER", "-fsanitize=fuzzer")
     program = build("attack.c", [export], tmp_path / "program", options, "clang")
-    command = [program, "-runs=10000", "-seed=18", "-max_len=4096", f"-artifact_prefix={tmp_path}/"]
+    limits = ["-max_len=4096", "-malloc_limit_mb=64", "-rss_limit_mb=0"]  # a process begins with its parent's peak
+    command = [program, "-runs=10000", "-seed=18", *limits, f"-artifact_prefix={tmp_path}/"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr[-4000:]
     assert re.search(r"^Done 10000 runs", done.stderr, re.M)
