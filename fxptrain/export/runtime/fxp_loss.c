@@ -104,6 +104,20 @@ static int64_t weighted(int64_t loss, int32_t weight)
     return fxp_shift_right(loss * weight, FXP_WEIGHT_FRAC);
 }
 
+#if !FXP_VECTORS
+
+/* The same of a sample's only class, with all of its sums. */
+static int64_t weighted_class(int64_t loss, int32_t weight, int64_t *sums)
+{
+    int32_t c;
+    for (c = 0; c < FXP_OUTPUTS; c++) {
+        sums[c] *= weight;
+    }
+    return weighted(loss, weight);
+}
+
+#endif
+
 #endif
 
 #if FXP_TRAINING && (FXP_CROSS_ENTROPY || FXP_LEARNS_LABELS)
@@ -165,10 +179,7 @@ int64_t fxp_loss_sums(const fxp_value *logits, int32_t frac, fxp_goal goal, int6
     loss = fxp_shift_right((log2_fixed(total) - ((int64_t)FXP_PROBABILITY_FRAC << FXP_FRACTION)) * FXP_LN_2, 16);
     loss += fxp_shift_right(behind, FXP_PROBABILITY_FRAC - FXP_FRACTION + frac);
 #if FXP_WEIGHT_FRAC > 0
-    for (c = 0; c < FXP_OUTPUTS; c++) {
-        sums[c] *= fxp_class_weights[goal];
-    }
-    loss = weighted(loss, fxp_class_weights[goal]);
+    loss = weighted_class(loss, fxp_class_weights[goal], sums);
 #endif
     return loss;
 }
@@ -225,10 +236,7 @@ int64_t fxp_loss_sums(const fxp_value *logits, int32_t frac, fxp_goal goal, int6
         }
     }
 #if FXP_WEIGHT_FRAC > 0
-    for (c = 0; c < FXP_OUTPUTS; c++) {
-        sums[c] *= fxp_class_weights[goal];
-    }
-    loss = weighted(loss, fxp_class_weights[goal]);
+    loss = weighted_class(loss, fxp_class_weights[goal], sums);
 #endif
     return loss;
 }

@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "fxp_draws.h"
-#include "fxp_loss.h"
 #include "fxp_model.h"
 #include "fxp_step.h"
 
@@ -155,20 +154,14 @@ fxp_status fxp_adapt_begin(const fxp_model *model, fxp_ring *ring)
 
 static fxp_status add(fxp_model *model, fxp_ring *ring, fxp_inputs inputs, fxp_goal goal)
 {
-    const fxp_status status = fxp_goal_status(goal);
+    const fxp_status status = fxp_step_takes(model, inputs, goal);
     const size_t size = FXP_LATENT_VALUES * sizeof(fxp_value);
     int32_t i;
-    if (!fxp_ready(model) || ((ring != NULL) && !ready(ring))) {
+    if ((ring != NULL) && !ready(ring)) {
         return FXP_NOT_READY;
-    }
-    if ((inputs.given == NULL) && (inputs.raw == NULL)) {
-        return FXP_BAD_ARGUMENT;
     }
     if (status != FXP_OK) {
         return status;
-    }
-    if (model->pending >= FXP_BATCH) {
-        return FXP_FULL;
     }
     fxp_load_input(model, inputs, 0, model->pending);
     for (i = 0; i <= FXP_LATENT; i++) {

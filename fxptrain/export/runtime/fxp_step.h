@@ -3,6 +3,7 @@
 #ifndef FXP_STEP_H
 #define FXP_STEP_H
 
+#include "fxp.h"
 #include "fxp_model.h"
 #include "fxp_update.h"
 
@@ -19,6 +20,9 @@ typedef struct {
     int64_t loss_sum;
     int32_t correct;
 } fxp_step;
+
+/* FXP_OK if a sample can be added to the batch, else why not. */
+fxp_status fxp_step_takes(const fxp_model *model, fxp_inputs inputs, fxp_goal goal);
 
 /* Run a sample that is loaded, or whose values before stage `first` are, through the stages from there on, as the next of
  * the batch, which has room. */

@@ -127,8 +127,7 @@ void fxp_step_add(fxp_model *model, int32_t first, fxp_goal goal)
     model->pending++;
 }
 
-/* Add sample `sample` of `inputs` to the batch. */
-static fxp_status add(fxp_model *model, fxp_inputs inputs, int32_t sample, fxp_goal goal)
+fxp_status fxp_step_takes(const fxp_model *model, fxp_inputs inputs, fxp_goal goal)
 {
     const fxp_status status = fxp_goal_status(goal);
     if (!fxp_ready(model)) {
@@ -140,8 +139,15 @@ static fxp_status add(fxp_model *model, fxp_inputs inputs, int32_t sample, fxp_g
     if (status != FXP_OK) {
         return status;
     }
-    if (model->pending >= FXP_BATCH) {
-        return FXP_FULL;
+    return (model->pending < FXP_BATCH) ? FXP_OK : FXP_FULL;
+}
+
+/* Add sample `sample` of `inputs` to the batch. */
+static fxp_status add(fxp_model *model, fxp_inputs inputs, int32_t sample, fxp_goal goal)
+{
+    const fxp_status status = fxp_step_takes(model, inputs, goal);
+    if (status != FXP_OK) {
+        return status;
     }
     fxp_load_input(model, inputs, sample, model->pending);
     fxp_step_add(model, 0, goal);
