@@ -1,20 +1,26 @@
 """Sums of tensors, element by element; tensors side by side; errors that several readers sum up, rounded.
 
-All tensors are (n, h, w, c). Bound: the addends, lifted to one grid, and their sum fit int64 (`nn.layers.add`).
+All tensors are (n, h, w, c). Bound: the addends, lifted to one grid, and their sum fit the type of `acc`
+(`nn.layers.add`).
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from fxptrain._jit import native
-from fxptrain.kernels.requantize import activate_row, finish_error, finish_row
+from fxptrain._jit import native, prefer_wide_vectors
+from fxptrain.kernels.requantize import activate_row, add_sums, finish_error, finish_row
+from fxptrain.kernels.word import shift_left, shift_right, size_of
 
 
 @native
-def _aligned(value, lift):
-    """``value * 2**lift``, floored where `lift` is negative."""
-    return np.int64(value) << np.int64(max(lift, 0)) >> np.int64(max(-lift, 0))
+def _align(line, lift, acc):
+    """``line * 2**lift``, floored where `lift` is negative, to `acc`."""
+    prefer_wide_vectors()
+    kind = acc.dtype.type
+    left, right = kind(max(lift, 0)), kind(min(max(-lift, 0), 8 * size_of(acc) - 1))
+    for i in range(line.size):
+        acc[i] = shift_right(shift_left(kind(line[i]), left), right)
 
 
 @native
@@ -24,12 +30,9 @@ def add_forward(xs, lifts, activation, site, acc, draws, y):
     flat_y = y.reshape(y.size)
     saturated, largest = np.int64(0), np.int64(0)
     for element in range(0, y.size, row):
-        for i in range(row):
-            acc[i] = 0
-        for k in range(len(xs)):
-            line = xs[k].reshape(xs[k].size)[element : element + row]
-            for i in range(row):
-                acc[i] += _aligned(line[i], lifts[k])
+        _align(xs[0].reshape(xs[0].size)[element : element + row], lifts[0], acc)
+        for k in range(1, len(xs)):
+            add_sums(xs[k].reshape(xs[k].size)[element : element + row], -lifts[k], acc)
         activate_row(acc, row, activation)
         over, peak = finish_row(acc, row, site, site.first + element, draws, flat_y, element)
         saturated += over
@@ -47,8 +50,7 @@ def concat_forward(xs, lifts, activation, site, acc, draws, y):
         count = xs[k].shape[3]
         flat_x = xs[k].reshape(xs[k].size)
         for p in range(positions):
-            for c in range(count):
-                acc[c] = _aligned(flat_x[p * count + c], lifts[k])
+            _align(flat_x[p * count : (p + 1) * count], lifts[k], acc)
             activate_row(acc, count, activation)
             element = p * channels + first
             over, peak = finish_row(acc, count, site, site.first + element, draws, flat_y, element)
@@ -69,11 +71,15 @@ def slice_input_error(error, first, x, gate, site, acc, best, draws, out):
     flat_x, flat_out, flat_error = x.reshape(x.size), out.reshape(out.size), error.reshape(error.size)
     saturated, largest = np.int64(0), np.int64(0)
     for line in range(x.shape[0] * x.shape[1]):
-        for p in range(across):
-            source = (line * across + p) * channels + first
-            for c in range(count):
-                acc[p * count + c] = flat_error[source + c]
-        over, peak = finish_error(acc, 0, line * row, row, flat_x, gate, site, best, draws, flat_out)
+        start = line * row
+        if count == channels:
+            over, peak = finish_error(flat_error, start, start, row, flat_x, gate, site, best, draws, flat_out)
+        else:
+            for p in range(across):
+                source = (line * across + p) * channels + first
+                for c in range(count):
+                    acc[p * count + c] = flat_error[source + c]
+            over, peak = finish_error(acc, 0, start, row, flat_x, gate, site, best, draws, flat_out)
         saturated += over
         largest = max(largest, peak)
     return saturated, largest

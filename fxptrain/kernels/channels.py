@@ -15,7 +15,7 @@ from numba import types
 from fxptrain._jit import by_type, native
 from fxptrain.fixed.draws import fill_draws
 from fxptrain.kernels.bits import pack_run, unpack
-from fxptrain.kernels.requantize import finish_row, mask_row, pool_windows, round_row
+from fxptrain.kernels.requantize import SUM_BYTES, add_sums, finish_row, mask_row, pool_windows, round_row
 from fxptrain.kernels.word import size_of
 
 ZERO = np.int64(0)
@@ -238,13 +238,10 @@ def finish_errors(acc, base, element, positions, block, x, line, gate, place, si
     """
     flat, channels = x.reshape(x.size), x.shape[3]
     x_element = line * positions * channels + (0 if channels == block else place.begin)
-    if size_of(out) == 8:
-        left, right = np.int64(max(-site.shift, 0)), np.int64(max(site.shift, 0))
+    if size_of(out) >= SUM_BYTES:
         for p in range(positions):
-            for c in range(block):
-                out[element + p * place.channels + place.begin + c] += (
-                    np.int64(acc[base + p * block + c]) << left >> right
-                )
+            at, to = base + p * block, element + p * place.channels + place.begin
+            add_sums(acc[at : at + block], site.shift, out[to : to + block])
         return np.int64(0), np.int64(0)
     runs, count = (1, positions * block) if channels == block else (positions, block)
     largest = np.int64(0)

@@ -15,6 +15,7 @@ from fxptrain.fixed.draws import fill_draws
 from fxptrain.kernels.word import shift_left, shift_right, size_of
 
 UNBOUNDED = (1 << 63) - 1
+SUM_BYTES = 4  # of an exact sum at least; a rounded error has fewer
 
 
 class RoundSite(NamedTuple):
@@ -227,16 +228,19 @@ def activate_row(acc, count, activation):
 
 @native
 def mask_row(acc, acc_base, x, x_base, count, gate, best):
-    """Accumulators where x lets them pass the gate, else zero, to `best`; returns the largest absolute one."""
+    """Accumulators where x lets them pass the gate, else zero, to `best`; returns the largest absolute one.
+
+    Those may be of fewer bytes than `best`.
+    """
     prefer_wide_vectors()
-    kind = acc.dtype.type
+    kind = best.dtype.type
     largest = kind(0)
     sums, inputs = acc[acc_base : acc_base + count], x[x_base : x_base + count]
-    low, high = gate.low, gate.high
+    least, most = np.int64(np.iinfo(best.dtype).min), np.int64(np.iinfo(best.dtype).max)
+    first, last = kind(min(max(gate.low + 1, least), most)), kind(min(max(gate.high - 1, least), most))
     for i in range(count):
-        value = sums[i]
-        inside = (inputs[i] > low) & (inputs[i] < high)
-        value = value if inside else kind(0)
+        passed = kind(inputs[i])
+        value = kind(sums[i]) if (passed >= first) & (passed <= last) else kind(0)
         largest = max(largest, max(value, kind(-value)))
         best[i] = value
     if gate.added_frac > 0:
@@ -258,18 +262,25 @@ def _bend_errors(x, count, gate, best):
 
 
 @native
+def add_sums(sums, shift, out):
+    """Add exact sums, shifted by ``-shift`` (to the right by floor), to those in `out`, whose type holds them."""
+    prefer_wide_vectors()
+    kind = out.dtype.type
+    left, right = kind(max(-shift, 0)), kind(min(max(shift, 0), 8 * size_of(out) - 1))
+    for i in range(sums.size):
+        out[i] = kind(out[i] + shift_right(shift_left(kind(sums[i]), left), right))
+
+
+@native
 def finish_error(acc, acc_base, element, count, x, gate, site, best, draws, out):
     """The end of sums of an input error: elements ``element .. element + count`` of `out`, flat like x.
 
-    An `out` of errors takes the sums masked by x and rounded. An `out` of int64 takes the exact sums, added to what is
-    there and shifted by ``-site.shift`` (to the right by floor): another reader of x adds its own, and `kernels.add`
-    rounds. Returns (values that saturated, largest absolute sum); of exact sums (0, 0).
+    An `out` of errors (int8 or int16) takes the sums masked by x and rounded. An `out` of sums (int32 or int64) takes
+    them exact, see `add_sums`: another reader of x adds its own, and `kernels.add` rounds. Returns (values that
+    saturated, largest absolute sum); of exact sums (0, 0).
     """
-    if size_of(out) == 8:
-        left, right = np.int64(max(-site.shift, 0)), np.int64(max(site.shift, 0))
-        sums, here = acc[acc_base : acc_base + count], out[element : element + count]
-        for i in range(count):
-            here[i] += np.int64(sums[i]) << left >> right
+    if size_of(out) >= SUM_BYTES:
+        add_sums(acc[acc_base : acc_base + count], site.shift, out[element : element + count])
         return np.int64(0), np.int64(0)
     largest = mask_row(acc, acc_base, x, element, count, gate, best)
     return finish_row(best, count, site, site.first + element, draws, out, element)[0], largest

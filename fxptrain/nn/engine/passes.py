@@ -22,6 +22,7 @@ from fxptrain.nn.engine.layout import Layout
 from fxptrain.nn.engine.outcome import Outcome
 from fxptrain.nn.engine.threads import pieces
 from fxptrain.nn.engine.workspace import GATHER, JOIN, Workspace
+from fxptrain.nn.layers.accumulate import fits_int32
 from fxptrain.nn.layers.contract import (
     INPUT,
     NO_WINNERS,
@@ -191,14 +192,15 @@ class TrainingPass(ForwardPass):
             return calls
         joined, order = self.model.graph.joins(tensor), self.model.graph.readers[tensor]
         make = partial(self._input_error, i, slot, self.part, joined)
-        found = self._planned(i, ("error", slot), make, *fracs)
+        found = self._planned(i, ("error", slot), make, *fracs, joined and self._fits_int32(tensor))
         if not joined:
             self.errors[tensor] = found
             return found.calls
         clears = [Call(clear, self._sums(tensor))] if order[-1] == (i, slot) else []
         if order[0] != (i, slot):
             return clears + found.calls
-        self.errors[tensor] = self._planned(tensor, "join", partial(self._join, tensor), *self._grid(tensor))
+        grid = *self._grid(tensor), self._fits_int32(tensor)
+        self.errors[tensor] = self._planned(tensor, "join", partial(self._join, tensor), *grid)
         return clears + found.calls + self.errors[tensor].calls
 
     def _gather_back(self, i: int, gathering: Gathering) -> list[Call]:
@@ -228,8 +230,19 @@ class TrainingPass(ForwardPass):
         return Roundings(errors, total), calls, reading(calls)
 
     def _sums(self, tensor: int) -> IntArray:
-        """The exact sums of a tensor's error, of this share's samples."""
-        return self.space.sums(tensor, self.worker, self.part)
+        """The exact sums of a tensor's error, of this share's samples; where int32 holds them, in half the memory."""
+        sums = self.space.sums(tensor, self.worker, self.part)
+        return sums.reshape(-1).view(np.int32)[: sums.size].reshape(sums.shape) if self._fits_int32(tensor) else sums
+
+    def _fits_int32(self, tensor: int) -> bool:
+        """Whether int32 is proved to hold the sum of all readers' errors, and to round it."""
+        if self.model.gate(tensor).added_frac:
+            return False
+        (frac, sum_frac), largest = self._grid(tensor), 0
+        for reader in self.model.graph.readers[tensor]:
+            stage, own = self.model.stages[reader.stage], self.formats[0][reader.stage].frac_bits
+            largest += stage.largest_error_sum << max(sum_frac - own - stage.error_sum_frac, 0)
+        return fits_int32(largest, sum_frac - frac)
 
     def _input_error(self, i: int, slot: int, part: slice, joined: bool) -> Roundings:
         """Error at an input of a stage, of some samples: rounded, or if `joined` added to its exact sums."""
@@ -260,9 +273,10 @@ class TrainingPass(ForwardPass):
         form, sum_frac = self.formats[0][tensor], self.formats[1][tensor]
         elements, scratch = model.stages[tensor].out_elements, space.scratch[JOIN, self.worker][tensor]
         shift, error = min(sum_frac - form.frac_bits, 62), space.error[tensor][part]
+        sums = self._sums(tensor)
         site = error_site(form, shift, model.error_stream(tensor), elements, self.moment)
         made = Call(
-            round_error, self._sums(tensor), space.y[tensor][part], model.gate(tensor), site, scratch["best"],
+            round_error, sums, space.y[tensor][part], model.gate(tensor), site, scratch["best"].view(sums.dtype),
             scratch["draws"], error,
         )  # fmt: skip
         return Roundings([made], error.size)

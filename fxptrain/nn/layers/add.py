@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from fxptrain.errors import ShapeError
 from fxptrain.kernels import add
 from fxptrain.kernels.call import Call
+from fxptrain.nn.layers.accumulate import fits_int32
 from fxptrain.nn.layers.alignment import Alignment, align
 from fxptrain.nn.layers.contract import ErrorCall, ForwardCall, LayerSpec, Roundings, Row, Shape, Stage
 from fxptrain.nn.layers.registry import register
@@ -76,6 +77,11 @@ class JoiningStage(Stage):
         """Where the channels of an input lie among the output's."""
         return 0
 
+    @property
+    def sum_type(self) -> type[np.signedinteger[Any]]:
+        """Element type that holds the output's sums, with what its function adds, and rounds them."""
+        return np.int32 if fits_int32(self.largest_sum << self.function.added_frac, self.shift) else np.int64
+
     def scratch(self, phase: str, batch: int) -> list[Buffer]:
         """Working memory of one thread: one row of samples."""
         if phase == "gradient":
@@ -89,10 +95,11 @@ class JoiningStage(Stage):
 
     def input_error(self, call: ErrorCall) -> Roundings:
         """See `Stage.input_error`."""
-        scratch = call.scratch
+        scratch, site = call.scratch, self.error_site(call)
+        kind = np.int32 if fits_int32(self.largest_error_sum, site.shift) and not call.gate.added_frac else np.int64
         made = Call(
             add.slice_input_error, call.error.reshape(len(call.error), *self.out_shape), self.first_channel(call.slot),
-            call.x, call.gate, self.error_site(call), scratch["acc"], scratch["best"], scratch["draws"], call.out,
+            call.x, call.gate, site, scratch["acc"].view(kind), scratch["best"].view(kind), scratch["draws"], call.out,
         )  # fmt: skip
         return Roundings([made], call.out.size)
 
@@ -131,6 +138,6 @@ class AddStage(JoiningStage):
         scratch = call.scratch
         made = Call(
             add.add_forward, call.xs, self.alignment.lifts, self.activation, self.forward_site(call.moment),
-            scratch["acc"], scratch["draws"], call.y,
+            scratch["acc"].view(self.sum_type), scratch["draws"], call.y,
         )  # fmt: skip
         return Roundings([made], call.y.size)

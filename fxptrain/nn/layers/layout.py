@@ -106,7 +106,7 @@ class ConcatStage(JoiningStage):
         """See `Stage.forward`."""
         scratch = call.scratch
         made = Call(
-            add.concat_forward, call.xs, self._lifts, self.activation, self.forward_site(call.moment), scratch["acc"],
-            scratch["draws"], call.y,
+            add.concat_forward, call.xs, self._lifts, self.activation, self.forward_site(call.moment),
+            scratch["acc"].view(self.sum_type), scratch["draws"], call.y,
         )  # fmt: skip
         return Roundings([made], call.y.size)
