@@ -4,8 +4,9 @@ What does not belong here: arithmetic. A kernel module imports `kernel` and writ
 
 Numba's own cache does not notice an edited callee in another file, so the cache directory is named after a hash of all
 kernel sources, the versions of Numba and llvmlite, the target CPU and whether indices are checked: a stale kernel can
-never run. Nor can a wrong one: what is found is asked what arguments it is for, and processes take turns to compile, as
-Numba may put what two of them save of a function at the same time into one file.
+never run. Nor can a wrong one: what is found is asked what arguments it is for, and processes take turns to save what
+they made of a function, as Numba may put what two of them save at the same time into one file. They compile side by
+side, but nothing twice: who needs what another is just compiling waits for it.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import IO, Any, TypeVar
@@ -37,9 +38,9 @@ from platformdirs import user_cache_path
 from fxptrain.errors import FxptrainError
 
 try:
-    from fcntl import LOCK_EX, flock
+    from fcntl import LOCK_EX, LOCK_UN, lockf
 except ImportError:  # not POSIX: processes that start with an empty cache at once are on their own
-    flock = None  # type: ignore[assignment]
+    lockf = None  # type: ignore[assignment]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -133,31 +134,39 @@ def _refuse_what_cannot_compile() -> None:
         raise FxptrainError("fxptrain cannot run from a zip file or an unextracted wheel; install it with pip.")
 
 
-class _Turn:
-    """The right to compile, of one process at a time; who has it may ask again. Threads have Numba's own lock before.
+class _Turns:
+    """The right to do what has a name, of one process at a time; who has it may ask again.
 
-    Where the lock's file cannot be opened, there is none.
+    A name's lock is a byte of one file, far behind its end. Where the file cannot be opened, and where two processes
+    would wait for each other, there is none. Threads have Numba's own lock before.
     """
 
     def __init__(self) -> None:
-        self._depth = 0
+        self._held: set[int] = set()
         self._file: IO[bytes] | None = None
 
-    def __enter__(self) -> None:
-        self._depth += 1
-        if self._depth == 1 and flock is not None:
-            with suppress(OSError):
+    @contextmanager
+    def of(self, name: str) -> Iterator[None]:
+        """Wait for the turn, and give it back at the end."""
+        byte = int.from_bytes(hashlib.sha256(name.encode()).digest()[:7], "little")
+        if byte in self._held or lockf is None:
+            yield
+            return
+        with suppress(OSError):
+            if self._file is None:
                 self._file = (cache_directory() / "lock").open("ab")
-                flock(self._file, LOCK_EX)
+            lockf(self._file, LOCK_EX, 1, byte)
+        self._held.add(byte)
+        try:
+            yield
+        finally:
+            self._held.remove(byte)
+            with suppress(OSError):
+                if self._file is not None:
+                    lockf(self._file, LOCK_UN, 1, byte)
 
-    def __exit__(self, *_: object) -> None:
-        self._depth -= 1
-        if self._depth == 0 and self._file is not None:
-            self._file.close()  # which ends the lock
-            self._file = None
 
-
-_turn = _Turn()
+_turns = _Turns()
 _refuse_what_cannot_compile()
 
 
@@ -193,7 +202,7 @@ class _Cache(FunctionCache):  # type: ignore[misc]
         try:
             found = super().load_overload(signature, context)
         except Exception:  # a damaged file can raise anything
-            with suppress(OSError):
+            with suppress(OSError), _turns.of(self._cache_file._index_path):
                 self.flush()
             return None
         known = found is not None and tuple(found.signature.args) == tuple(normalize_signature(signature)[0])
@@ -201,7 +210,7 @@ class _Cache(FunctionCache):  # type: ignore[misc]
 
     def save_overload(self, signature: object, data: object) -> None:
         """Keep compiled code, if that can be."""
-        with suppress(OSError):
+        with suppress(OSError), _turns.of(self._cache_file._index_path):
             super().save_overload(signature, data)
 
 
@@ -211,7 +220,10 @@ class _Kernel(CPUDispatcher):  # type: ignore[misc]
     def compile(self, signature: object) -> object:
         """Compile for a signature."""
         cpu_target.target_context.codegen()  # made at Numba's own level, which other packages' code is compiled at
-        with global_compiler_lock, _turn:
+        arguments = tuple(normalize_signature(signature)[0])
+        if arguments in self.overloads:  # asked for again by every caller
+            return super().compile(signature)
+        with global_compiler_lock, _turns.of(f"{self.__module__}.{self.__qualname__}{arguments}"):
             before = numba_config.OPT
             numba_config.OPT = type(before)(min(before, LEVEL))
             try:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import select
 import subprocess
 import sys
 from pathlib import Path
@@ -59,6 +60,41 @@ def test_processes_that_compile_at_once_keep_everything(tmp_path: Path) -> None:
         process.stdin.flush()  # type: ignore[union-attr]
     assert [process.communicate(timeout=120)[0] for process in running] == ["0\n"] * len(numbers)
     assert start(*numbers).communicate("\n", timeout=120)[0].split() == ["ready", str(len(numbers))]
+
+
+TURN = """
+import sys
+from fxptrain import _jit
+print("ready", flush=True)
+with _jit._turns.of(sys.argv[1]), _jit._turns.of(sys.argv[1]):
+    print("begun", flush=True)
+    sys.stdin.readline()
+"""
+
+
+def test_only_what_is_the_same_waits(tmp_path: Path) -> None:
+    """Who wants to do what another process does waits until that has ended, however it ends; others do not."""
+
+    def start(name: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-c", TURN, name], env=os.environ | {"XDG_CACHE_HOME": os.fspath(tmp_path)},
+            cwd=PACKAGE.parent, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1,
+        )  # fmt: skip
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        return process
+
+    def begins(process: subprocess.Popen[str], seconds: float) -> bool:
+        return bool(select.select([process.stdout], [], [], seconds)[0])
+
+    with start("one") as first, start("another") as other, start("one") as same:
+        assert begins(first, 60)
+        assert begins(other, 60)
+        assert not begins(same, 0.2)
+        first.kill()
+        assert begins(same, 60)
+        for process in (other, same):
+            assert process.communicate("\n", timeout=60)[0] == "begun\n"
 
 
 def test_every_kernel_is_a_source_of_the_key() -> None:

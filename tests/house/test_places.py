@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import LONG
 from tests.house.sources import PACKAGE, ROOT, imports, modules, relative, tree
 
 JIT_DECORATORS = {"jit", "njit", "vectorize", "guvectorize", "stencil", "cfunc", "jitclass", "overload"}
@@ -53,6 +54,11 @@ def test_printing_and_arguments_live_in_the_command_line() -> None:
                 case ast.Call(func=ast.Name(id="print")) | ast.Attribute(value=ast.Name(id="sys"), attr="argv"):
                     wrong.append(f"{name}:{node.lineno}")
     assert wrong == []
+
+
+def test_long_files_are_there() -> None:
+    """None that is put first has been moved or split."""
+    assert [name for name in LONG if not (ROOT / "tests" / f"{name}.py").is_file()] == []
 
 
 @pytest.mark.parametrize("folder", ["fxptrain", "tests", "tools"])

@@ -34,6 +34,7 @@ from fxptrain.nn.layers.contract import (
     error_site,
 )
 from fxptrain.nn.layers.gathering import Gathering
+from fxptrain.nn.layers.storage import flat
 from fxptrain.nn.losses import Targets
 from fxptrain.nn.model import Model
 from fxptrain.nn.state.parameters import IntArray
@@ -139,7 +140,7 @@ class ForwardPass:
         for call in self.load:
             call.replace(INPUTS_AT, np.ascontiguousarray(inputs[self.part]))
         for call in self._readers:
-            call.replace(INPUTS_AT, inputs)
+            call.replace(INPUTS_AT, flat(inputs))
 
     @property
     def calls(self) -> list[Call]:
@@ -149,8 +150,11 @@ class ForwardPass:
 
 def reading(calls: Iterable[Call]) -> list[Call]:
     """Those of new calls that read the batch as it is handed in."""
-    stand_in = (0, 0, 0, 0)
-    return [call for call in calls if getattr(call.args[INPUTS_AT], "shape", None) == stand_in]
+    return [call for call in calls if _stands_in(call.args[INPUTS_AT])]
+
+
+def _stands_in(value: object) -> bool:
+    return isinstance(value, np.ndarray) and value.base is handed_over(value.dtype)
 
 
 class TrainingPass(ForwardPass):

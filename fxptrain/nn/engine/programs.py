@@ -35,6 +35,7 @@ from fxptrain.nn.engine.workspace import GATHER, Workspace, at_once
 from fxptrain.nn.layers.contract import Gradient, GradientBlock, Moment
 from fxptrain.nn.layers.gathering import Sums
 from fxptrain.nn.layers.images import SAMPLE_BLOCK
+from fxptrain.nn.layers.storage import flat
 from fxptrain.nn.model import Model
 
 PATIENCE = 16  # steps from one measurement of the parameters to the next, if the last one brought nothing
@@ -253,7 +254,7 @@ class GradientsProgram:
     def give(self, inputs: Inputs) -> None:
         """Hand over the piece."""
         for call in self._readers:
-            call.replace(INPUTS_AT, inputs)
+            call.replace(INPUTS_AT, flat(inputs))
 
     def before(self) -> None:
         """Make the sink's calls ready, if they are not."""

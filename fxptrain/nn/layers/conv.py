@@ -42,6 +42,7 @@ from fxptrain.nn.layers.contract import (
 )
 from fxptrain.nn.layers.images import PHASES, Geometries, Groups, Images, padded_size, round_up, taps_across
 from fxptrain.nn.layers.registry import register
+from fxptrain.nn.layers.storage import flat, target
 from fxptrain.nn.layers.weighted import WeightedSpec, WeightedStage
 from fxptrain.nn.layers.windows import NONE, Windows
 from fxptrain.nn.state.arena import Buffer
@@ -530,12 +531,15 @@ class ProductStage(WeightedStage):
         if self.wide:
             return self._wide_of(call, images, views, x, y, stored)
         kind = np.int32 if self.forward_narrow else np.int64
-        scratch, site = call.scratch, self.forward_site(call.moment)
+        scratch, site, winners = call.scratch, self.forward_site(call.moment), call.winners
+        if place is not None:
+            y, winners = target(y), flat(winners)
         return Call(
-            conv.conv2d_forward, x, stored, views["panels"], self._aligned(views, images.geometry),
-            self._chains(call.shared), self.product_lift, self.activation, images.geometry, self.forward_chain,
-            images.tables, site._replace(first=site.first + images.part.start * self.out_elements), scratch["padded"],
-            scratch["acc"].view(kind), scratch["best"].view(kind), scratch["draws"], place, y, call.winners,
+            conv.conv2d_forward, x if stored is None else flat(x), stored, views["panels"],
+            self._aligned(views, images.geometry), self._chains(call.shared), self.product_lift, self.activation,
+            images.geometry, self.forward_chain, images.tables,
+            site._replace(first=site.first + images.part.start * self.out_elements), scratch["padded"],
+            scratch["acc"].view(kind), scratch["best"].view(kind), scratch["draws"], place, y, winners,
         )  # fmt: skip
 
     def _wide_of(
@@ -616,8 +620,8 @@ class ProductStage(WeightedStage):
         `samples` are brought into order at a time.
         """
         return Call(
-            conv_gradient.conv2d_weight_gradient, x, stored, error, winners, won, first, images.geometry,
-            chain, images.tables, samples,
+            conv_gradient.conv2d_weight_gradient, x if stored is None else flat(x), stored, error, winners, won, first,
+            images.geometry, chain, images.tables, samples,
             *(scratch[name] for name in ("padded", "words", "grouped", "spread", "picks")),
             scratch["squares"] if scratch["squares"].size else None, start, add, to,
         )  # fmt: skip

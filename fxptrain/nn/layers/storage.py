@@ -15,6 +15,19 @@ from fxptrain.kernels.channels import Stored
 from fxptrain.nn.state.arena import Buffer
 
 
+def flat(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """An array as a kernel takes it that is told how its samples lie: it has no use for extents.
+
+    For every number of them there would be one more kernel, some seconds to compile.
+    """
+    return array.reshape(array.size)
+
+
+def target(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """An array that results go to by a `Destination`: packed values and plain ones of a byte are the same bytes."""
+    return flat(array).view(np.uint8) if array.dtype == np.int8 else flat(array)
+
+
 @cache
 def _no_table(dtype: np.dtype[Any]) -> npt.NDArray[Any]:
     return np.empty(0, dtype)
