@@ -240,7 +240,7 @@ extern const fxp_tensor fxp_tensors[FXP_STAGES + 1];
 extern const fxp_form_start fxp_form_starts[FXP_FORMS];
 #if FXP_TRAINING
 extern const fxp_scale fxp_scale_starts[FXP_STAGES];
-extern const fxp_reader fxp_readers[FXP_READERS + 1]; /* the last one is none */
+extern const fxp_reader fxp_readers[FXP_READERS]; /* the last one is none */
 extern const fxp_action fxp_actions[FXP_ACTIONS];     /* in order */
 #endif
 
