@@ -71,7 +71,7 @@ def _made_text(made: dict[str, Any], out: Path) -> str:
     default="host",
     show_default=True,
     metavar="NAME",
-    help="host, or a board under QEMU: microbit, netduino2, cortex-m0, -m3, -m4, -m33, -m55, rv32imac, rv32i.",
+    help="host, or a board in QEMU: microbit, netduino2, cortex-m0, -m3, -m4, -m33, -m55, rv32i, rv32imac, rv32imacv.",
 )
 @click.option("--cc", "compiler", default="gcc", show_default=True, help="C compiler of the host.")
 @click.option("--cflags", default="-O2", show_default=True, help="Its options.")

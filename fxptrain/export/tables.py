@@ -74,6 +74,7 @@ def _training_sizes(net: Network, layout: Offsets, rate: Multiplier) -> dict[str
     model, optimizer = net.model, net.model.optimizer
     sizes: dict[str, int | str] = {
         "FXP_ERROR_SUM_BITS": net.sum_bits("error"),
+        "FXP_GRADIENT_SUM_BITS": net.sum_bits("gradient"),
         "FXP_BATCH": net.batch,
         "FXP_STATE_BYTES": f"{state_bytes_of(net)}u",
         "FXP_FINGERPRINT": f"0x{fingerprint(net):08X}u",

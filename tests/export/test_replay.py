@@ -114,7 +114,7 @@ def test_what_a_caller_can_get_wrong(tmp_path: Path) -> None:
 @COMPILED
 @pytest.mark.parametrize("erases", [1, 0])
 def test_power_may_fail_at_any_moment(erases: int, tmp_path: Path) -> None:
-    """State and ring from before or both from after come back, of memory like flash, or like EEPROM; cut at every byte."""
+    """State and ring from before or both from after come back, of flash or of EEPROM, cut at every byte."""
     model = built(*SETTINGS["last"])
     export = write_c(model, tmp_path / "export", ring=ring_of(model))
     options = (*CHECKED, f"-DERASES={erases}", "-DEVERY=1")
