@@ -158,7 +158,7 @@ def build_program(
     symbols = [f"-Wl,--defsym={name}={value}" for name, value in (memory | {"STACK_L": STACK_BYTES}).items()]
     family = board.family
     compiled = [STANDARD, *options, *WARNINGS, "-ffreestanding", "-ffunction-sections", "-fdata-sections"]
-    linked = ["-Wl,--gc-sections", "-nostartfiles", "-nostdlib", "-T", folder / "link.ld", *symbols]
+    linked: list[str | Path] = ["-Wl,--gc-sections", "-nostartfiles", "-nostdlib", "-T", folder / "link.ld", *symbols]
     own = () if family is ARM else (folder / "riscv",)
     included = [word for path in (*folders, runner, folder, *own) for word in ("-I", path)]
     given = list(sources)

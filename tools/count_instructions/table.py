@@ -48,7 +48,9 @@ def main(folder: Path, processors: list[str]) -> None:
     told = f"{facts['recipe']}, batch {facts['batch']}: instructions a sample; a multiply-accumulate; times the fewest"
     heads = [f"{name} ({WIDEST[name][0]}: {WIDEST[name][1]})" for name in processors]
     lines = [told, "", "| kernel | " + " | ".join(heads) + " |", "|" + "---|" * (len(heads) + 1)]
-    for kernel, _ in tables[processors[0]][1].most_common():
+    for kernel, count in tables[processors[0]][1].most_common():
+        if count < facts["batch"]:  # less than one a sample: what the marks take differs by more
+            continue
         cells = []
         for name in processors:
             each = tables[name][1][kernel] / facts["batch"]

@@ -96,10 +96,7 @@ static inline fxp_forward_sum fxp_add_part(fxp_forward_sum sum, fxp_part x, fxp_
 
 #endif
 
-#if FXP_RVV_FORWARD
-
-#include "fxp_rvv.h"
-
+#if FXP_RVV_FORWARD /* fxp_rvv.h has them */
 #elif defined(FXP_SHORT)
 
 static inline fxp_sums fxp_dot_2x2(const fxp_value *x0, const fxp_value *x1, FXP_ROM fxp_param *w0, FXP_ROM fxp_param *w1,

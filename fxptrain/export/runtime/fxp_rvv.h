@@ -6,9 +6,11 @@
 #ifndef FXP_RVV_H
 #define FXP_RVV_H
 
-#include <riscv_vector.h>
-
 #include "fxp_forward_dot.h"
+
+#if FXP_RVV
+
+#include <riscv_vector.h>
 
 /* Compilers of before the intrinsics' version 0.11 (clang 14) have names without a beginning, and one more argument of a
  * reduction: what the lanes that it does not write come from. */
@@ -178,6 +180,8 @@ static inline void fxp_store_lanes_64(int64_t *sums, fxp_lanes_64 of, size_t lan
 {
     FXP_V(vse64_v_i64m8)(sums, of, lanes);
 }
+
+#endif
 
 #endif
 
