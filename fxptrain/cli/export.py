@@ -71,7 +71,7 @@ def _made_text(made: dict[str, Any], out: Path) -> str:
     default="host",
     show_default=True,
     metavar="NAME",
-    help="host, or a board under QEMU: microbit, netduino2, cortex-m0, -m3, -m4, -m33, -m55, rv32imac, rv32i.",
+    help="host, or a board in QEMU: microbit, netduino2, cortex-m0, -m3, -m4, -m33, -m55, rv32i, rv32imac, rv32imacv.",
 )
 @click.option("--cc", "compiler", default="gcc", show_default=True, help="C compiler of the host.")
 @click.option("--cflags", default="-O2", show_default=True, help="Its options.")
@@ -110,13 +110,13 @@ def verify(directory: Path, data: str | None, cflags: str, as_json: bool, **give
 @click.argument("directory", type=click.Path(path_type=Path))
 @click.argument("state", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), required=True, metavar="RUN", help="Run directory to make.")
-@click.option("--ring", type=click.Path(path_type=Path), metavar="FILE", help="The ring that the board saved, too.")
+@click.option("--ring", type=click.Path(path_type=Path), metavar="FILE", help="The ring, if the board saved it apart.")
 @json_option
 def readback(directory: Path, state: Path, out: Path, ring: Path | None, as_json: bool) -> None:
     """Make a run of STATE, a file with the bytes that a board saved, whose program was built from the export DIRECTORY.
 
-    A dump of memory with two slots will do: the newest whole state in it counts. Evaluate the run, predict with it,
-    export it again.
+    A dump of memory with two slots will do: the newest whole state in it counts, and the ring that was kept with it.
+    Evaluate the run, predict with it, export it again.
     """
     from fxptrain.export.readback import read_back
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from importlib import resources
 from pathlib import Path
@@ -24,7 +24,11 @@ STACK_BYTES = 1024
 
 @dataclass(frozen=True)
 class Machine:
-    """A family of cores: its compiler, QEMU, and what its programs begin with."""
+    """A family of cores: its compiler, QEMU, and what its programs begin with.
+
+    Where there is a `front`, that compiles the export and what is verified with it, for all that the core has;
+    `compiler` compiles what programs begin with, and links.
+    """
 
     compiler: str
     size: str
@@ -32,6 +36,12 @@ class Machine:
     emulated: tuple[str, ...]
     start: tuple[str, ...]
     libraries: tuple[str, ...]
+    front: tuple[str, ...] = ()
+
+    @property
+    def programs(self) -> list[str]:
+        """What has to be installed."""
+        return [self.compiler, self.emulator, *self.front[:1]]
 
 
 ARM = Machine(
@@ -41,6 +51,11 @@ RISCV = Machine(
     "riscv64-unknown-elf-gcc", "riscv64-unknown-elf-size", "qemu-system-riscv32",
     ("-bios", "none", "-icount", "shift=0"), ("riscv/start.S", "riscv/startup.c"), (),
 )  # fmt: skip
+VECTORS = replace(  # gcc 12 knows no vectors, clang 14 does
+    RISCV,
+    emulated=(*RISCV.emulated, "-cpu", "rv32,v=true,vlen=128"),
+    front=("clang", "--target=riscv32-unknown-elf", "-march=rv32imacv", "-mabi=ilp32", "-msmall-data-limit=0"),
+)
 COMPILER, EMULATOR = ARM.compiler, ARM.emulator
 
 
@@ -87,6 +102,10 @@ BOARDS = {
         Board(
             "rv32imac", "virt", "rv32imac", (0x80000000, 4 * _M), (0x80400000, 4 * _M), _EVERY,
             ("-march=rv32imac", *_RV32), RISCV,
+        ),
+        Board(
+            "rv32imacv", "virt", "rv32imacv", (0x80000000, 4 * _M), (0x80400000, 4 * _M), _EVERY,
+            ("-march=rv32imac", *_RV32), VECTORS,
         ),
         Board(
             "rv32i", "virt", "rv32i", (0x80000000, 4 * _M), (0x80400000, 4 * _M), _EVERY,
@@ -138,21 +157,21 @@ def build_program(
     memory = {"FLASH_O": board.flash[0], "FLASH_L": board.flash[1], "RAM_O": board.ram[0], "RAM_L": board.ram[1]}
     symbols = [f"-Wl,--defsym={name}={value}" for name, value in (memory | {"STACK_L": STACK_BYTES}).items()]
     family = board.family
-    kept = [
-        "-ffreestanding",
-        "-ffunction-sections",
-        "-fdata-sections",
-        "-Wl,--gc-sections",
-        "-nostartfiles",
-        "-nostdlib",
-    ]
-    files = [*sources, *(folder / name for name in family.start), folder / "semihost.c"]
-    own = (folder / "riscv",) if family is RISCV else ()
+    compiled = [STANDARD, *options, *WARNINGS, "-ffreestanding", "-ffunction-sections", "-fdata-sections"]
+    linked: list[str | Path] = ["-Wl,--gc-sections", "-nostartfiles", "-nostdlib", "-T", folder / "link.ld", *symbols]
+    own = () if family is ARM else (folder / "riscv",)
     included = [word for path in (*folders, runner, folder, *own) for word in ("-I", path)]
+    given = list(sources)
+    if family.front:
+        objects = build / "objects"
+        objects.mkdir()
+        call([*family.front, *compiled, *included, "-c", *given], objects, f"Compiling for {board.name}")
+        given = sorted(objects.glob("*.o"))
+    files = [*given, *(folder / name for name in family.start), folder / "semihost.c"]
     image = build / "image.elf"
     call(
-        [family.compiler, STANDARD, *board.compiled_for, *options, *WARNINGS, *kept, "-T", folder / "link.ld", *symbols,
-         *included, *files, *family.libraries, "-lgcc", "-o", image],
+        [family.compiler, *board.compiled_for, *compiled, *linked, *included, *files, *family.libraries, "-lgcc", "-o",
+         image],
         build, f"Compiling for {board.name}",
     )  # fmt: skip
     text, data, bss = map(int, call([family.size, image], build, "Measuring the program").splitlines()[1].split()[:3])

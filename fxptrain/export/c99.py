@@ -19,7 +19,7 @@ from fxptrain.export.layers import RUNTIME, Network
 from fxptrain.export.manifests import build_files, library_name
 from fxptrain.export.names import renamed
 from fxptrain.export.plan import Offsets, plan
-from fxptrain.export.ring import ring_bytes, saved_bytes
+from fxptrain.export.ring import behind, ring_bytes, saved_bytes
 from fxptrain.export.source import Options, prepare_directory, write_export
 from fxptrain.export.state import state_bytes_of
 from fxptrain.export.tables import config, data, functions, kinds, ring, table_bytes
@@ -193,6 +193,7 @@ def readme(run: Run, options: Options, net: Network, facts: dict[str, Any]) -> s
             ring=f"{ring_bytes(net.ring):,}",
             batch=options.batch,
             saved=f"{saved_bytes(net.ring):,}",
+            kept=f"{behind(facts['state_bytes']) + saved_bytes(net.ring):,}",
         )
     return template("README.md.in", options.prefix).substitute(values)
 

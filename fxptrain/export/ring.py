@@ -14,9 +14,10 @@ from fxptrain.errors import CheckpointError
 from fxptrain.nn.model import Model
 from fxptrain.nn.replay import Ring
 
-MAGIC, VERSION = 0x52505846, 1
+MAGIC, VERSION = 0x52505846, 2
+CHUNK = 64  # a ring that is kept with a state begins at a multiple of it
 WORD = 4
-_HEAD = struct.Struct("<4I")  # magic, version, bytes, fingerprint of the model
+_HEAD = struct.Struct("<5I")  # magic, version, bytes, fingerprint of the model, number of the state it belongs to
 _CRC = struct.Struct("<I")
 
 
@@ -32,13 +33,34 @@ def saved_bytes(ring: Ring) -> int:
     return _HEAD.size + ring.bytes + _CRC.size
 
 
-def encode(ring: Ring, mark: int) -> bytes:
-    """What the C runtime saves of a ring; `mark` is the fingerprint of its model when it was exported."""
-    parts = [_HEAD.pack(MAGIC, VERSION, saved_bytes(ring), mark)]
+def encode(ring: Ring, mark: int, number: int = 0) -> bytes:
+    """What the C runtime saves of a ring.
+
+    Parameters
+    ----------
+    ring : Ring
+        The ring.
+    mark : int
+        The fingerprint of its model when it was exported.
+    number : int
+        Of the state that it is kept with; 0 where it is saved by itself.
+    """
+    parts = [_HEAD.pack(MAGIC, VERSION, saved_bytes(ring), mark, number)]
     for array in (ring.offered, ring.groups, ring.latents):
         parts.append(array.astype(array.dtype.newbyteorder("<")).tobytes())
     body = b"".join(parts)
     return body + _CRC.pack(zlib.crc32(body))
+
+
+def behind(state_bytes: int) -> int:
+    """Where in a slot the ring begins, behind a state of so many bytes."""
+    return -(-state_bytes // CHUNK) * CHUNK
+
+
+def number_of(data: bytes) -> int:
+    """Number of the state that a saved ring belongs to."""
+    number: int = _HEAD.unpack_from(data)[4]
+    return number
 
 
 def decode(model: Model, ring: Ring, mark: int, data: bytes) -> Ring:
@@ -52,7 +74,7 @@ def decode(model: Model, ring: Ring, mark: int, data: bytes) -> Ring:
     size = saved_bytes(ring)
     if len(data) < _HEAD.size or _HEAD.unpack_from(data)[0] != MAGIC:
         raise CheckpointError(f"The {len(data)} bytes are no saved ring: they do not begin with FXPR.")
-    if _HEAD.unpack_from(data)[1:] != (VERSION, size, mark):
+    if _HEAD.unpack_from(data)[1:4] != (VERSION, size, mark):
         raise CheckpointError("The saved ring is another model's. Take the export that the board was built from.")
     if len(data) < size or _CRC.unpack_from(data, size - _CRC.size)[0] != zlib.crc32(data[: size - _CRC.size]):
         raise CheckpointError(f"The saved ring is damaged: its {size} bytes do not have their checksum.")

@@ -74,13 +74,14 @@ def _training_sizes(net: Network, layout: Offsets, rate: Multiplier) -> dict[str
     model, optimizer = net.model, net.model.optimizer
     sizes: dict[str, int | str] = {
         "FXP_ERROR_SUM_BITS": net.sum_bits("error"),
+        "FXP_GRADIENT_SUM_BITS": net.sum_bits("gradient"),
         "FXP_BATCH": net.batch,
         "FXP_STATE_BYTES": f"{state_bytes_of(net)}u",
         "FXP_FINGERPRINT": f"0x{fingerprint(net):08X}u",
         "FXP_FIRST_ERROR": net.first_error,
         "FXP_MASKS": int(net.has_masks),
         "FXP_ACTIONS": len(backward_actions(net)),
-        "FXP_READERS": len(_readers(net)),
+        "FXP_READERS": len(_readers(net)) + 1,  # one that is none ends them
         "FXP_LOSS_AT": f"{layout.at('loss')}u",
         "FXP_START_STEP": f"{model.step}u",
         "FXP_START_CALIBRATED": f"{int(model.calibrated)}u",
@@ -388,7 +389,7 @@ def data(net: Network) -> str:
         body = ", ".join(f"{{{frac}, {calm}}}" for frac, calm in scales)
         parts.append(f"const fxp_scale fxp_scale_starts[FXP_STAGES] = {{{body}}};\n")
         body = ", ".join("{{{}, {}, {}}}".format(*reader) for reader in _readers(net))
-        parts.append(f"const fxp_reader fxp_readers[FXP_READERS + 1] = {{{body}{', ' if body else ''}{{0, 0, 0}}}};\n")
+        parts.append(f"const fxp_reader fxp_readers[FXP_READERS] = {{{body}{', ' if body else ''}{{0, 0, 0}}}};\n")
         body = ", ".join(f"{{{action.stage}, {int(action.updates)}}}" for action in backward_actions(net))
         parts.append(f"const fxp_action fxp_actions[FXP_ACTIONS] = {{{body}}};\n")
     return "\n".join(parts)

@@ -1,6 +1,7 @@
-"""Cortex-M under QEMU: the same integers, in the memory of real boards, with instructions counted."""
+"""Cortex-M and RISC-V under QEMU: the same integers, in the memory of real boards, with instructions counted."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,9 @@ from tests.export.onnx.graphs import scramble
 from tests.export.recipes import run_of, small_recipe
 
 TOOLS = pytest.mark.skipif(not (shutil.which(COMPILER) and shutil.which(EMULATOR)), reason="no Arm compiler or QEMU")
-
+VECTORS = pytest.mark.skipif(
+    not all(map(shutil.which, BOARDS["rv32imacv"].family.programs)), reason="no RISC-V compilers or QEMU"
+)
 
 ACTIVATIONS = [name for name, kind in layer_kinds().items() if issubclass(kind, ActivationSpec)]
 KERNELS = [
@@ -30,6 +33,20 @@ KERNELS = [
     {"type": "relu"},
     {"type": "depthwise-conv2d", "kernel": [2, 3]},
     {"type": "conv2d", "channels": 21, "kernel": [1, 1], "stride": [2, 1], "bias": False},
+    {"type": "flatten"},
+    {"type": "linear", "features": 3},
+]
+VECTOR_KERNELS = [  # sums shorter and longer than a part, of one and of several inputs and channels
+    {"type": "conv2d", "channels": 7, "kernel": [3, 3], "padding": [1, 1]},
+    {"type": "maxpool2d", "size": [2, 2]},
+    {"type": "relu"},
+    {"type": "conv2d", "channels": 9, "kernel": [3, 3], "padding": [1, 1]},
+    {"type": "relu"},
+    {"type": "conv2d", "channels": 6, "kernel": [1, 1], "groups": 3},
+    {"type": "conv2d-transpose", "channels": 4, "kernel": [2, 2], "stride": [2, 2]},
+    {"type": "relu"},
+    {"type": "conv2d", "channels": 33, "kernel": [1, 1]},
+    {"type": "relu"},
     {"type": "flatten"},
     {"type": "linear", "features": 3},
 ]
@@ -83,6 +100,27 @@ def test_every_kernel_gives_the_same_integers(target: str, bits: int, activation
     scramble(run.model, bits, spread=2)
     export_c(run, tmp_path / "export", Options())
     assert verify(tmp_path / "export", Request(target, samples=5))["differences"] == []
+
+
+@VECTORS
+@pytest.mark.parametrize("bits", [8, 12, 16])
+@pytest.mark.parametrize("length", [128, 512])
+def test_vectors_of_any_length(length: int, bits: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """RISC-V's, in one part and in several, forward and back: the engine's integers, in fewer instructions."""
+    board = BOARDS["rv32imacv"]
+    emulated = [word.replace("vlen=128", f"vlen={length}") for word in board.family.emulated]
+    monkeypatch.setitem(BOARDS, board.name, replace(board, family=replace(board.family, emulated=tuple(emulated))))
+    run = run_of(small_recipe(model__layers=VECTOR_KERNELS, model__input_shape=[9, 7, 3], formats__param_bits=bits,
+                              formats__activation_bits=bits, formats__adapt_every=2))  # fmt: skip
+    scramble(run.model, bits, spread=2)
+    export_c(run, tmp_path / "export", Options(training=True, batch=3))
+    found, plain = (
+        verify(tmp_path / "export", Request(board.name, options=("-O2", *options), samples=3, steps=4))
+        for options in ((), ("-DFXP_RVV=0",))
+    )
+    assert found["differences"] == plain["differences"] == []
+    for number in ("instructions_per_mac", "instructions_per_training_mac"):
+        assert found[number] < plain[number]
 
 
 @TOOLS

@@ -5,7 +5,7 @@
  * for each prediction class, logits, ticks; for each step loss, correct, samples, ticks; then the state. Every second step
  * gets its batch sample by sample. At step `power_cycle` the state is kept twice, the newer one is damaged, all memory
  * forgotten and the older one recalled, which must change nothing. Where there is a ring, two of four steps adapt with it,
- * and it is written behind the state.
+ * it is kept and recalled with the state, and the results have it behind the state.
  */
 #include <string.h>
 
@@ -186,55 +186,58 @@ static fxp_status write_result(void *context, uint32_t at, const uint8_t *bytes,
     return FXP_OK;
 }
 
-static const fxp_storage flash = {NULL, read_flash, write_flash, NULL, FXP_STATE_BYTES};
 static const fxp_storage results = {NULL, NULL, write_result, NULL, 0};
 
 #if FXP_REPLAY > 0
 
-/* Behind the two slots. */
-static fxp_status read_behind(void *context, uint32_t at, uint8_t *bytes, uint32_t count)
+#define SLOT FXP_ADAPT_BYTES
+
+static fxp_status keep(const fxp_storage *flash)
 {
-    return read_flash(context, 2u * FXP_STATE_BYTES + at, bytes, count);
+    return fxp_adapt_keep(&model, &ring, flash);
 }
 
-static fxp_status write_behind(void *context, uint32_t at, const uint8_t *bytes, uint32_t count)
+static fxp_status recall(const fxp_storage *flash)
 {
-    return write_flash(context, 2u * FXP_STATE_BYTES + at, bytes, count);
+    return fxp_adapt_recall(&model, &ring, flash);
 }
 
-static int32_t ring_cycle(void)
+#else
+
+#define SLOT FXP_STATE_BYTES
+
+static fxp_status keep(const fxp_storage *flash)
 {
-    static const fxp_storage behind = {NULL, read_behind, write_behind, NULL, 0};
-    if (fxp_adapt_write(&ring, &behind) != FXP_OK) {
-        return 0;
-    }
-    memset(&ring, 0xA5, sizeof ring);
-    return fxp_adapt_read(&ring, &behind) == FXP_OK;
+    return fxp_state_keep(&model, flash);
+}
+
+static fxp_status recall(const fxp_storage *flash)
+{
+    return fxp_state_recall(&model, flash);
 }
 
 #endif
 
 static int32_t power_cycle(void)
 {
+    static const fxp_storage flash = {NULL, read_flash, write_flash, NULL, SLOT};
     uint8_t byte;
-    if ((fxp_state_keep(&model, &flash) != FXP_OK) || (fxp_state_keep(&model, &flash) != FXP_OK)) {
+    if ((keep(&flash) != FXP_OK) || (keep(&flash) != FXP_OK)) {
         return 0;
     }
-    io_flash_read(FXP_STATE_BYTES + 30u, &byte, 1);
+    io_flash_read(SLOT + 30u, &byte, 1);
     byte ^= 1u;
-    io_flash_write(FXP_STATE_BYTES + 30u, &byte, 1);
+    io_flash_write(SLOT + 30u, &byte, 1);
     memset(arena, 0xA5, sizeof arena);
     memset(&model, 0xA5, sizeof model);
-    if (fxp_state_recall(&model, &flash) != FXP_NOT_READY) {
+#if FXP_REPLAY > 0
+    memset(&ring, 0xA5, sizeof ring);
+#endif
+    if (recall(&flash) != FXP_NOT_READY) {
         return 0;
     }
     (void)fxp_init(&model, arena);
-#if FXP_REPLAY > 0
-    if (!ring_cycle()) {
-        return 0;
-    }
-#endif
-    return fxp_state_recall(&model, &flash) == FXP_OK;
+    return recall(&flash) == FXP_OK;
 }
 
 #endif

@@ -79,7 +79,7 @@ void fxp_dot_2x3(const fxp_value *x0, const fxp_value *x1, FXP_ROM fxp_param *w0
 
 #endif
 
-#if FXP_TRAINING
+#if FXP_TRAINING && !FXP_RVV_BACK /* that is in fxp_dot_rvv.c */
 
 void fxp_add_weights(fxp_error_sum *sums, FXP_ROM fxp_param *w, fxp_error error, int32_t count)
 {

@@ -11,7 +11,11 @@
 #define FXP_BYTES ((FXP_VALUE_BITS <= 8) && (FXP_PARAM_BITS <= 8) && (FXP_FORWARD_SUM_BITS == 32))
 #define FXP_HALVES ((FXP_VALUE_BITS > 8) && (FXP_VALUE_BITS <= 16) && (FXP_PARAM_BITS > 8) && (FXP_PARAM_BITS <= 16))
 
-#if (FXP_MVE && FXP_BYTES) || (FXP_DSP && (FXP_BYTES || FXP_HALVES))
+/* Where RISC-V's vectors multiply: forward, in fxp_rvv.h; on the way back, in fxp_dot_rvv.c. */
+#define FXP_RVV_FORWARD (FXP_RVV && (FXP_BYTES || FXP_HALVES))
+#define FXP_RVV_BACK (FXP_RVV && FXP_TRAINING && (FXP_VALUE_BITS <= 16) && (FXP_PARAM_BITS <= 16) && (FXP_ERROR_BITS <= 16))
+
+#if (FXP_MVE && FXP_BYTES) || (FXP_DSP && (FXP_BYTES || FXP_HALVES)) || FXP_RVV_FORWARD
 #define FXP_PLAIN 0
 #else
 #define FXP_PLAIN 1

@@ -1,6 +1,6 @@
 /* The products of the forward pass, for the instructions that the core has: plain C, the DSP instructions of Arm's M-profile
- * (two 16-bit products each), or its vectors (MVE, sixteen 8-bit products each). The sums are exact, so the bits are the
- * same. Inlined where they are used, fxp_conv.c.
+ * (two 16-bit products each), its vectors (MVE, sixteen 8-bit products each), or RISC-V's (fxp_rvv.h). The sums are exact, so
+ * the bits are the same. Inlined where they are used, fxp_conv.c.
  *
  * Bounds: the generator proves from the formats that a sum fits fxp_forward_sum.
  */
@@ -96,7 +96,8 @@ static inline fxp_forward_sum fxp_add_part(fxp_forward_sum sum, fxp_part x, fxp_
 
 #endif
 
-#ifdef FXP_SHORT
+#if FXP_RVV_FORWARD /* fxp_rvv.h has them */
+#elif defined(FXP_SHORT)
 
 static inline fxp_sums fxp_dot_2x2(const fxp_value *x0, const fxp_value *x1, FXP_ROM fxp_param *w0, FXP_ROM fxp_param *w1,
                                    int32_t count, int32_t start0, int32_t start1)

@@ -24,7 +24,7 @@ extern "C" {
 
 /* A ring in use, FXP_RING_BYTES bytes of the caller's. Its fields are the runtime's own. */
 typedef struct {
-    uint32_t identity; /* FXP_IDENTITY after fxp_adapt_begin or fxp_adapt_read */
+    uint32_t identity; /* FXP_IDENTITY after it began or was read */
     uint32_t offered[FXP_GROUPS]; /* samples of each group so far */
     uint16_t groups[FXP_REPLAY];
     fxp_value latents[FXP_REPLAY * FXP_LATENT_VALUES];
@@ -46,9 +46,19 @@ fxp_status fxp_adapt_add_raw(fxp_model *model, fxp_ring *ring, const fxp_value *
 /* Add `replays` of the ring's samples behind those that were added, and finish the step; together 1 to FXP_BATCH. */
 fxp_result fxp_adapt_step(fxp_model *model, const fxp_ring *ring, int32_t replays, fxp_multiplier rate);
 
-/* The ring as FXP_RING_SAVED_BYTES bytes of a storage, from byte 0 on, the same on every machine. The model's state is
- * saved by itself (fxp_state_write, fxp_state_keep). Where reading returns anything but FXP_OK, the ring
- * is as it was; where a storage fails whose bytes were good a moment before, it is no ring any more (FXP_NOT_READY). */
+/* State and ring together in two slots of FXP_ADAPT_BYTES bytes or more: both are kept in the slot that does not hold the
+ * newest whole pair, and the newest whole pair is brought back. Whenever power fails, both from before or both from after
+ * come back, never one of each. Keep them between steps: of samples that were added since, the ring knows and the state
+ * does not. Slots hold pairs or states (fxp_state_keep), not both in turn. Where recalling returns anything but FXP_OK, model
+ * and ring are as they were; where a storage fails whose bytes were good a moment before, neither is ready any more. */
+#define FXP_ADAPT_BYTES (FXP_RING_AT + FXP_RING_SAVED_BYTES)
+#define FXP_RING_AT ((FXP_STATE_BYTES + 63u) / 64u * 64u) /* the ring's place in a slot, behind the state */
+fxp_status fxp_adapt_keep(const fxp_model *model, const fxp_ring *ring, const fxp_storage *storage);
+fxp_status fxp_adapt_recall(fxp_model *model, fxp_ring *ring, const fxp_storage *storage);
+
+/* The ring alone as FXP_RING_SAVED_BYTES bytes of a storage, from byte 0 on, the same on every machine; fxp_state_write does
+ * the same for the state. Where reading returns anything but FXP_OK, the ring is as it was; where a storage fails whose
+ * bytes were good a moment before, it is no ring any more (FXP_NOT_READY). */
 fxp_status fxp_adapt_write(const fxp_ring *ring, const fxp_storage *storage);
 fxp_status fxp_adapt_read(fxp_ring *ring, const fxp_storage *storage);
 

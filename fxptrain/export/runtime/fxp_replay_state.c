@@ -1,5 +1,11 @@
-/* The ring of fxp_replay.h as one checked blob, which is the same on every machine. */
-#include "fxp_replay.h"
+/* The ring of fxp_replay.h as one checked blob, which is the same on every machine:
+ *
+ *     "FXPR", version, FXP_RING_SAVED_BYTES, the model's fingerprint, number of the state it belongs to (0: saved by itself)
+ *     of every group: samples offered                                 4 bytes
+ *     of every place: group; then the latents                         2 bytes; as the model's values
+ *     CRC-32 of all that                                              4 bytes
+ */
+#include "fxp_replay_state.h"
 
 #include "fxp_bytes.h"
 #include "fxp_model.h"
@@ -8,23 +14,18 @@
 #if FXP_REPLAY > 0
 
 #define FXP_RING_MAGIC 0x52505846u /* "FXPR" */
-#define FXP_RING_VERSION 1u
+#define FXP_RING_VERSION 2u
 
-fxp_status fxp_adapt_write(const fxp_ring *ring, const fxp_storage *storage)
+fxp_status fxp_ring_out(const fxp_ring *ring, const fxp_storage *storage, uint32_t base, uint32_t number)
 {
     fxp_bytes bytes;
     int32_t i;
-    if ((ring == NULL) || (storage == NULL) || (storage->write == NULL)) {
-        return FXP_BAD_ARGUMENT;
-    }
-    if (ring->identity != FXP_IDENTITY) {
-        return FXP_NOT_READY;
-    }
-    fxp_bytes_start(&bytes, storage, 0);
+    fxp_bytes_start(&bytes, storage, base);
     fxp_put(&bytes, FXP_RING_MAGIC, 4);
     fxp_put(&bytes, FXP_RING_VERSION, 4);
     fxp_put(&bytes, FXP_RING_SAVED_BYTES, 4);
     fxp_put(&bytes, FXP_FINGERPRINT, 4);
+    fxp_put(&bytes, number, 4);
     for (i = 0; i < FXP_GROUPS; i++) {
         fxp_put(&bytes, ring->offered[i], 4);
     }
@@ -40,17 +41,18 @@ fxp_status fxp_adapt_write(const fxp_ring *ring, const fxp_storage *storage)
 }
 
 /* All of a saved ring; without one it is only looked at. */
-static fxp_status take(const fxp_storage *storage, fxp_ring *ring)
+static fxp_status take(const fxp_storage *storage, uint32_t base, uint32_t *number, fxp_ring *ring)
 {
     fxp_bytes bytes;
     uint32_t word;
     int32_t i, same, good = 1;
-    fxp_bytes_start(&bytes, storage, 0);
+    fxp_bytes_start(&bytes, storage, base);
     bytes.end = FXP_RING_SAVED_BYTES;
     word = (uint32_t)fxp_get(&bytes, 4);
     same = fxp_get(&bytes, 4) == FXP_RING_VERSION;
     same &= fxp_get(&bytes, 4) == FXP_RING_SAVED_BYTES;
     same &= fxp_get(&bytes, 4) == FXP_FINGERPRINT;
+    *number = (uint32_t)fxp_get(&bytes, 4);
     if ((bytes.status == FXP_OK) && ((word != FXP_RING_MAGIC) || !same)) {
         return (word != FXP_RING_MAGIC) ? FXP_DAMAGED : FXP_FOREIGN;
     }
@@ -82,19 +84,37 @@ static fxp_status take(const fxp_storage *storage, fxp_ring *ring)
     return good ? FXP_OK : FXP_DAMAGED;
 }
 
+fxp_status fxp_ring_check(const fxp_storage *storage, uint32_t base, uint32_t *number)
+{
+    return take(storage, base, number, NULL);
+}
+
+fxp_status fxp_ring_in(fxp_ring *ring, const fxp_storage *storage, uint32_t base)
+{
+    uint32_t number;
+    const fxp_status status = take(storage, base, &number, ring);
+    /* the bytes were good a moment ago; where they are not now, some of them are loaded */
+    ring->identity = (status == FXP_OK) ? FXP_IDENTITY : ~FXP_IDENTITY;
+    return status;
+}
+
+fxp_status fxp_adapt_write(const fxp_ring *ring, const fxp_storage *storage)
+{
+    if ((ring == NULL) || (storage == NULL) || (storage->write == NULL)) {
+        return FXP_BAD_ARGUMENT;
+    }
+    return (ring->identity == FXP_IDENTITY) ? fxp_ring_out(ring, storage, 0, 0) : FXP_NOT_READY;
+}
+
 fxp_status fxp_adapt_read(fxp_ring *ring, const fxp_storage *storage)
 {
     fxp_status status;
+    uint32_t number;
     if ((ring == NULL) || (storage == NULL) || (storage->read == NULL)) {
         return FXP_BAD_ARGUMENT;
     }
-    status = take(storage, NULL);
-    if (status == FXP_OK) {
-        status = take(storage, ring);
-        /* the bytes were good a moment ago; where they are not now, some of them are loaded */
-        ring->identity = (status == FXP_OK) ? FXP_IDENTITY : ~FXP_IDENTITY;
-    }
-    return status;
+    status = fxp_ring_check(storage, 0, &number);
+    return (status == FXP_OK) ? fxp_ring_in(ring, storage, 0) : status;
 }
 
 #endif

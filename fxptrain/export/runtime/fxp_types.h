@@ -36,6 +36,17 @@
 #error "FXP_MVE=1 needs a core with Arm's M-profile vectors; leave it out."
 #endif
 
+/* 1: the products of 8- and 16-bit numbers use RISC-V's vectors (V 1.0, of any length: fxp_rvv.h); -DFXP_RVV=0 does without. */
+#if defined(__riscv_vector) && (__riscv_v_elen >= 64)
+#ifndef FXP_RVV
+#define FXP_RVV 1
+#endif
+#elif !defined(FXP_RVV)
+#define FXP_RVV 0
+#elif FXP_RVV
+#error "FXP_RVV=1 needs a core with RISC-V's vectors; leave it out."
+#endif
+
 /* A function that is compiled anew for the constants of each of its calls. */
 #ifdef __GNUC__
 #define FXP_INLINE static inline __attribute__((always_inline))
@@ -240,7 +251,7 @@ extern const fxp_tensor fxp_tensors[FXP_STAGES + 1];
 extern const fxp_form_start fxp_form_starts[FXP_FORMS];
 #if FXP_TRAINING
 extern const fxp_scale fxp_scale_starts[FXP_STAGES];
-extern const fxp_reader fxp_readers[FXP_READERS + 1]; /* the last one is none */
+extern const fxp_reader fxp_readers[FXP_READERS]; /* the last one is none */
 extern const fxp_action fxp_actions[FXP_ACTIONS];     /* in order */
 #endif
 

@@ -6,6 +6,8 @@ reset:
     la sp, board_stack_top
     la t0, fault
     csrw mtvec, t0
+    li t0, 0x200 /* vectors, where there are any */
+    csrs mstatus, t0
     j board_start
 
     .balign 4

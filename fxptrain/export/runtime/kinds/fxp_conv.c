@@ -5,6 +5,7 @@
 #include "fxp_forward_dot.h"
 #include "fxp_packed.h"
 #include "fxp_quick.h"
+#include "fxp_rvv.h"
 
 #if FXP_USE_CONV
 
