@@ -548,7 +548,7 @@ class Sequential:
             See above.
         **options
             Of `fxptrain.export.source.Options`: training, batch, freeze, train_last,
-            train_bias_only, packed, prefix.
+            train_bias_only, train_channels, packed, prefix.
 
         Returns
         -------

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from fxptrain.cli.options import bias_only_option, json_option, threads_option
+from fxptrain.cli.options import bias_only_option, channels_option, json_option, threads_option
 
 
 @click.command(short_help="A run's last layers trained on new samples, old ones replayed.")
@@ -21,6 +21,7 @@ from fxptrain.cli.options import bias_only_option, json_option, threads_option
 @click.option("--out", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Run directory to make.")
 @click.option("--train-last", type=int, metavar="K", help="Train the last K layers (1, or as RUN does).")
 @bias_only_option
+@channels_option
 @click.option("--new", type=int, default=4, show_default=True, metavar="N", help="New samples in a step.")
 @click.option("--mix", type=int, default=3, show_default=True, metavar="N", help="Replayed samples for each new one.")
 @click.option("--epochs", type=int, default=20, show_default=True, metavar="N", help="Visits of each new sample.")

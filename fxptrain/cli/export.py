@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from fxptrain.cli.options import bias_only_option, json_option
+from fxptrain.cli.options import bias_only_option, channels_option, json_option
 
 FORMATS = ("c", "arduino", "header", "npz", "onnx", "cmsis-nn")
 DIFFERENT = 1
@@ -32,6 +32,7 @@ MAX_COUNT = 1 << 16
 )
 @click.option("--train-last", type=int, metavar="N", help="Of what the recipe trains, C trains the last N layers only.")
 @bias_only_option
+@channels_option
 @click.option("--packed", is_flag=True, help="Store weights bit by bit: less flash, slower.")
 @click.option("--replay", is_flag=True, help="The C adapts, too, with the ring of a run of `fxptrain adapt`.")
 @click.option("--prefix", default="fxp", show_default=True, metavar="NAME", help="Of all names and files of the C.")

@@ -31,6 +31,7 @@ from fxptrain.cli.new import new
 from fxptrain.cli.options import (
     best_option,
     bias_only_option,
+    channels_option,
     data_option,
     format_options,
     json_option,
@@ -96,6 +97,7 @@ def cli(wish: Wish | None, debug: bool) -> None:
 @click.option("--epochs", type=int, metavar="N")
 @click.option("--train-last", type=int, metavar="N", help="Train the last N layers with parameters only.")
 @bias_only_option
+@channels_option
 @training_options
 @threads_option
 @click.option("--lean/--fast", default=None, help="In least memory (else as fast as --memory-limit allows): same bits.")
@@ -111,8 +113,8 @@ def cli(wish: Wish | None, debug: bool) -> None:
 @json_option
 def train(
     recipe: str | None, out: Path | None, with_page: bool, resume: bool, threads: int | None, lean: bool | None,
-    memory_limit: str | None, start: str | None, train_last: int | None, train_bias_only: bool, as_json: bool,
-    **given: Any,
+    memory_limit: str | None, start: str | None, train_last: int | None, train_bias_only: bool,
+    train_channels: str | None, as_json: bool, **given: Any,
 ) -> None:  # fmt: skip
     """Train RECIPE: one of the shipped ones (see `fxptrain info`) or a TOML file; `glyphs` by default.
 
@@ -123,8 +125,9 @@ def train(
     With `--from RUN` it starts from what RUN has learned, and RECIPE may be left out: RUN's is taken. Weights, formats
     and the scales of errors and inputs are taken over layer by layer, the momentum begins at zero. The last layer
     starts anew where the classes are others; what differs besides is said in a line, or refused. Tune its last layers
-    with `--train-last N`, or its biases with `--train-bias-only`: what is not trained keeps no momentum, and errors go
-    back no further than needed. A recipe says the same layer by layer, with `trainable = false` or `"bias"`.
+    with `--train-last N`, its biases with `--train-bias-only`, or with `--train-channels 1/4` of all but the last a
+    share of the channels, those with the largest weights: what is not trained keeps no momentum, and errors go back no
+    further than needed. A recipe says the same layer by layer, with `trainable = false`, `"bias"` or `"1/4"`.
     """
     from fxptrain.nn.engine.ranks import Ranks, world
     from fxptrain.run.directory import RunDirectory
@@ -135,7 +138,7 @@ def train(
 
     begins = {} if start is None else {"start": {"run": start}}
     chosen = _chosen_recipe(recipe, out, resume, start).changed(recipe_options(given) | begins)
-    chosen = tuned(chosen, train_last, train_bias_only)
+    chosen = tuned(chosen, train_last, train_bias_only, train_channels)
     out = out or Path("runs") / f"{file_name(chosen.name)}-{datetime.now():%Y%m%d-%H%M%S}"
     ranks = Ranks()
     try:

@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fxptrain.cli.options import bias_only_option, format_options, json_option, recipe_options, settings_option, tuned
+from fxptrain.cli.options import (
+    bias_only_option,
+    channels_option,
+    format_options,
+    json_option,
+    recipe_options,
+    settings_option,
+    tuned,
+)
 from fxptrain.errors import RecipeError
 from fxptrain.names import shown
 from fxptrain.sizes import MAX_THREADS, machine_bytes
@@ -40,6 +48,7 @@ AUTO = "auto"
     help="Of training the last N layers with parameters; auto: of the last one up to all, or with --fit what fits.",
 )
 @bias_only_option
+@channels_option
 @click.option(
     "--replay",
     type=click.IntRange(0),
@@ -54,7 +63,7 @@ AUTO = "auto"
 @json_option
 def memory(
     recipe: str, threads: int, lean: bool | None, fit: str | None, operations: bool, plot: Path | None,
-    train_last: str | None, train_bias_only: bool, replay: int, as_json: bool, **given: Any,
+    train_last: str | None, train_bias_only: bool, train_channels: str | None, replay: int, as_json: bool, **given: Any,
 ) -> None:  # fmt: skip
     """Bytes that training RECIPE takes: by the paper's accounting, planned in full, and measured on a real step.
 
@@ -67,9 +76,10 @@ def memory(
 
     auto = train_last == AUTO
     chosen = load_recipe(recipe).changed(recipe_options(given))
-    chosen = tuned(chosen, None if auto or train_last is None else _count(train_last), train_bias_only)
+    less = train_bias_only, train_channels
+    chosen = tuned(chosen, None if auto or train_last is None else _count(train_last), *less)
     setting = replace(Setting.of(chosen, threads=threads, lean=bool(lean)), replay=replay)
-    models = depths(chosen.model, bias_only=train_bias_only) if auto else []
+    models = depths(chosen.model, bias_only=train_bias_only, channels=train_channels) if auto else []
     if operations:
         from fxptrain.memory.operations import rounding_counts
 

@@ -53,6 +53,9 @@ format_options = _all(
 bias_only_option = click.option(
     "--train-bias-only", is_flag=True, help="Train the biases alone (of the last layers, with --train-last)."
 )
+channels_option = click.option(
+    "--train-channels", metavar="P/Q", help="Train a share of the channels, as 1/4, of all trained layers but the last."
+)
 data_option = click.option("--data", metavar="DATA", help="Other data: a name, directory, .npz or .csv file.")
 reading_options = _all(
     click.option("--label", metavar="NAME", help="Column of the labels in a .csv file (its number without a header)."),
@@ -104,13 +107,13 @@ def recipe_options(given: dict[str, Any]) -> dict[str, Any]:
     return changes | dict(key_and_value(text) for text in given.get("settings") or ())
 
 
-def tuned(recipe: Recipe, last: int | None, bias_only: bool) -> Recipe:
-    """The recipe of which ``--train-last`` and ``--train-bias-only`` say what is trained, if they are given."""
+def tuned(recipe: Recipe, last: int | None, bias_only: bool, channels: str | None) -> Recipe:
+    """The recipe of which ``--train-last``, ``-bias-only`` and ``-channels`` say what is trained, if they are given."""
     from fxptrain.nn.tuning import train_last
 
-    if last is None and not bias_only:
+    if last is None and not bias_only and channels is None:
         return recipe
-    return recipe.changed({"model": train_last(recipe.model, last, bias_only=bias_only)})
+    return recipe.changed({"model": train_last(recipe.model, last, bias_only=bias_only, channels=channels)})
 
 
 def key_and_value(text: str) -> tuple[str, Any]:

@@ -18,6 +18,7 @@ from fxptrain.nn.layers.curve import CurveSpec
 from fxptrain.nn.layers.registry import lacks
 from fxptrain.nn.layers.transposed import taps_that_meet
 from fxptrain.nn.layers.weighted import WindowSpec
+from fxptrain.nn.state.channels import share_of
 from fxptrain.nn.state.initialization import bound_of
 
 
@@ -45,6 +46,11 @@ def network(torch: Any, model: s.ModelSpec) -> Any:
     parts: list[tuple[int, tuple[int, ...], Any]] = []
     for number, sources in in_running_order(model):
         layer = model.layers[number].on_images
+        if share_of(layer.trained) is not None:
+            raise RecipeError(
+                f"Layer {number} trains a share of its channels (`trainable` = {layer.trained!r}), which the float32 "
+                "twin does not. Use true or false."
+            )
         read = [shapes[source] for source in sources]
         made = _layer(torch, layer, read)
         for module in made.modules():

@@ -25,7 +25,7 @@ from fxptrain.export.state import state_bytes_of
 from fxptrain.export.tables import config, data, functions, kinds, ring, table_bytes
 from fxptrain.fixed.multiplier import Multiplier
 from fxptrain.names import one_line
-from fxptrain.nn.describe import layer_table
+from fxptrain.nn.describe import layer_table, trained_part
 from fxptrain.nn.tuning import same_integers, training_less
 from fxptrain.run.evaluation import Run
 
@@ -54,6 +54,7 @@ def network_of(run: Run, options: Options, who: str = RUNTIME) -> Network:
         return Network(run.model, training=False, packed=options.packed, who=who)
     less: dict[str, Any] = {
         "freeze": options.freeze, "last": options.train_last, "bias_only": options.train_bias_only,
+        "channels": options.train_channels,
     }  # fmt: skip
     model, ring = training_less(run.model, **less), None
     if options.replay:
@@ -226,11 +227,13 @@ def _anomaly(run: Run, frac: int) -> str:
 def learns(net: Network) -> str:
     """Which layers training changes, as a sentence."""
     stages = [layer.stage for layer in net.layers if layer.stage.parameters]
-    if all(len(stage.trains) == len(stage.parameters) for stage in stages):
+    if all(len(stage.trains) == len(stage.parameters) and stage.some is None for stage in stages):
         return "All layers learn."
-    learning = [stage for stage in stages if stage.trains]
-    named = [f"{one_line(stage.name)}{'' if stage.trains_weights else ' (its bias alone)'}" for stage in learning]
-    return f"Of the layers with parameters these learn: {', '.join(named)}. The others stay as they are."
+    parts = [(stage, trained_part(stage)) for stage in stages if stage.trains]
+    told = {"yes": "", "bias": " (its bias alone)"}
+    named = [f"{one_line(stage.name)}{told.get(part, f' ({part})')}" for stage, part in parts]
+    rest = "" if len(parts) == len(stages) else " The others stay as they are."
+    return f"Of the layers with parameters these learn: {', '.join(named)}.{rest}"
 
 
 def template(name: str, prefix: str) -> Template:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from fxptrain.errors import FormatError, RecipeError
 from fxptrain.export.asked import unknown_function
 from fxptrain.fixed.format import FxP
+from fxptrain.kernels.update_site import Some
 from fxptrain.nn.layers.accumulate import INT64_BITS
 from fxptrain.nn.layers.contract import INPUT, Row, Shape, Stage
 from fxptrain.nn.layers.registry import lacks
@@ -142,6 +143,8 @@ class Network:
         scales: Sequence[Sequence[int]] = (),
     ) -> None:
         """Check and collect; nothing is written."""
+        if training and not model.calibrated:
+            model.choose_channels()
         self.model, self.graph, self.training, self.batch, self.packed = model, model.graph, training, batch, packed
         self.ring, self.scales = ring, scales
         self.layers = [_layer(model, stage, runtime_kinds(), who) for stage in model.stages]
@@ -247,6 +250,19 @@ class Network:
             for parameter in self.layers[stage].stage.parameters
             if parameter in self.trained(stage) or (unpacked and not parameter.is_bias)
         ]
+
+    def apart(self, stage: int) -> bool:
+        """Whether of a stage's weights the arena holds those of the trained channels alone.
+
+        Depthwise ones are few, and are read over all channels; packed ones are unpacked anyway.
+        """
+        layer = self.layers[stage]
+        return self.some(stage) is not None and not self.packed and layer.row.kind != "depthwise"
+
+    def some(self, stage: int) -> Some | None:
+        """Which output channels of a stage are trained, if not all of them or none."""
+        trained = self.trained(stage)
+        return trained[0].some if trained else None
 
     def batched(self, tensor: int) -> bool:
         """Whether a tensor is kept for the whole batch.

@@ -114,10 +114,11 @@ def _scratch(net: Network, i: int, layer: Layer) -> list[Aligned]:
 def _parameters(net: Network, i: int) -> list[Aligned]:
     found = []
     for parameter in net.in_arena(i):
-        name, shape = f"{i}.{parameter.name}", parameter.flat.shape
-        found.append(Aligned(name, "parameters", shape, net.param.dtype, 0, FOREVER))
+        name, trained = f"{i}.{parameter.name}", parameter.trained_size
+        held = trained if net.apart(i) and not parameter.is_bias else parameter.flat.size
+        found.append(Aligned(name, "parameters", (held,), net.param.dtype, 0, FOREVER))
         if parameter.trained:
-            found.append(Aligned(f"{name}_momentum", "momentum", shape, net.momentum.dtype, 0, FOREVER))
+            found.append(Aligned(f"{name}_momentum", "momentum", (trained,), net.momentum.dtype, 0, FOREVER))
     return found
 
 
@@ -140,7 +141,7 @@ def _backward(net: Network, moments: _Moments, i: int) -> list[Aligned]:
         found.append(Aligned(f"{i}.joined", "scratch", (stage.out_elements,), np.int64, made, made))
     if stage.trains_weights:
         sums, updated = f"i{net.sum_bits('gradient') // 8}", moments.of[Action(i, updates=True)]
-        channels = min(2, stage.out_shape[2])
+        channels = min(2, stage.out_shape[2]) if stage.some is None else 1
         found.append(Aligned(f"{i}.gradient", "gradient", (channels, layer.taps), sums, updated, updated))
     return found
 

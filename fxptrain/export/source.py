@@ -40,6 +40,8 @@ class Options:
         How many of the last ones may be trained; left out: all.
     train_bias_only : bool
         Whether of those only the biases are.
+    train_channels : str, optional
+        Of which share of the channels at most, as ``"1/4"``, all but the last layer are; left out: all.
     packed : bool
         Whether weights are stored bit by bit.
     prefix : str
@@ -53,6 +55,7 @@ class Options:
     freeze: int = 0
     train_last: int | None = None
     train_bias_only: bool = False
+    train_channels: str | None = None
     packed: bool = False
     prefix: str = DEFAULT_PREFIX
     replay: bool = False
@@ -65,7 +68,7 @@ class Options:
         """Itself; raises `TypeError` where a value has another type, as in a file of another program."""
         kinds: dict[str, tuple[type, ...]] = {
             "training": (bool,), "batch": (int,), "freeze": (int,), "train_last": (int, type(None)),
-            "train_bias_only": (bool,), "packed": (bool,), "replay": (bool,),
+            "train_bias_only": (bool,), "train_channels": (str, type(None)), "packed": (bool,), "replay": (bool,),
         }  # fmt: skip
         for name, allowed in kinds.items():
             if type(getattr(self, name)) not in allowed:

@@ -27,10 +27,11 @@ _CRC = struct.Struct("<I")
 
 
 def _arrays(net: Network) -> Iterator[tuple[str, Layer, ParameterArray, npt.NDArray[Any]]]:
-    """Name and flat array, in the engine's order, of everything the state holds."""
+    """Name and flat array, in the engine's order, of everything the state holds: what is trained."""
     for i, layer in enumerate(net.layers):
         for parameter in net.trained(i):
-            yield f"{layer.stage.layer}.{parameter.name}", layer, parameter, parameter.flat
+            values = parameter.of_trained(parameter.flat)
+            yield f"{layer.stage.layer}.{parameter.name}", layer, parameter, values
             yield f"{layer.stage.layer}.{parameter.name}_momentum", layer, parameter, parameter.momentum
 
 
@@ -62,12 +63,15 @@ def fingerprint(net: Network) -> int:
         facts.append([loss.smoothing, loss.weights])
     if not net.model.graph.is_chain:
         facts.append([layer.stage.inputs for layer in net.layers])
+    some = [net.some(i) for i in range(len(net.layers))]
+    if any(found is not None for found in some):
+        facts.append([None if found is None else found.channels.tolist() for found in some])
     crc = zlib.crc32(json.dumps(facts).encode())
     crc = zlib.crc32(net.model.table.astype("<i4").tobytes(), crc)
     for parameter in (parameter for layer in net.layers for parameter in layer.stage.parameters):
-        if not parameter.trained:
+        if not parameter.trained or parameter.some is not None:
             crc = zlib.crc32(struct.pack("<i", parameter.form.format.frac_bits), crc)
-            crc = zlib.crc32(parameter.flat.astype("<i4").tobytes(), crc)
+            crc = zlib.crc32(parameter.frozen().astype("<i4").tobytes(), crc)
     return crc
 
 
@@ -143,7 +147,11 @@ def load(net: Network, mark: int, data: bytes) -> None:
         at += _SCALE.size
     for _, layer, parameter, array in _arrays(net):
         stored = np.frombuffer(data, array.dtype.newbyteorder("<"), array.size, at)
-        array[:] = python_order(parameter, stored, layer.taps)
+        ordered = python_order(parameter, stored, layer.taps)
+        if array is parameter.momentum:
+            array[:] = ordered
+        else:
+            parameter.put_trained(ordered)
         at += array.nbytes
 
 

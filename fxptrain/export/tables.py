@@ -166,9 +166,12 @@ def config(net: Network, layout: Offsets, rate: Multiplier) -> str:
         "fxp_momentum": c_type(net.momentum),
         "fxp_error": c_type(net.error),
     } | {f"fxp_{family}_sum": f"int{net.sum_bits(family)}_t" for family in ("forward", "error", "gradient")}
+    if _trains_some(net):
+        types["fxp_row"] = f"{_row_type(net).name}_t"
     sizes: dict[str, int | str] = {
         "FXP_TRAINING": int(net.training),
         "FXP_PACKED": int(net.packed),
+        "FXP_SOME": int(_trains_some(net)),
         "FXP_DILATED": int(_is_dilated(net)),
         "FXP_SEED": f"{net.model.seed}u",
         "FXP_STAGES": len(net.layers),
@@ -250,7 +253,8 @@ def _parameter(net: Network, i: int, layer: Layer, parameter: ParameterArray) ->
     if parameter in net.trained(i):
         values = rows(parameter, parameter.momentum, layer.taps)
         form = parameter.momentum_form.format
-        comment = about(f"{what}, momentum", form, values, shape)
+        of = "" if parameter.some is None else f" of the {len(parameter.some.channels)} channels that are trained"
+        comment = about(f"{what}, momentum{of}", form, values, shape)
         name = f"{parameter.name}_momentum_{i}"
         found.append(_stored(net, layer, "fxp_momentum", name, parameter, form, values, comment))
     return found
@@ -285,6 +289,27 @@ def _dilation(net: Network, layer: Layer) -> dict[str, int]:
     return dict(zip(("dil_h", "dil_w"), layer.row.dilation, strict=True)) if _is_dilated(net) else {}
 
 
+def _trains_some(net: Network) -> bool:
+    """Whether some layer trains some of its channels."""
+    return any(net.some(i) is not None for i in range(len(net.layers)))
+
+
+def _row_type(net: Network) -> np.dtype[Any]:
+    """What holds the numbers of all channels, and -1."""
+    return np.min_scalar_type(-max(layer.stage.out_shape[2] for layer in net.layers))
+
+
+def _channels(net: Network, i: int) -> list[str]:
+    """Of every channel its number among those that are trained, where not all are."""
+    some = net.some(i)
+    if some is None:
+        return []
+    numbers = np.full(some.width, -1)
+    numbers[some.channels] = range(len(some.channels))
+    told = f"{net.layers[i].stage.name}, of every channel its number among the {len(some.channels)} that are trained"
+    return [array("fxp_row", f"rows_{i}", numbers, told, space=ROM)]
+
+
 def _stage_row(net: Network, layout: Offsets, i: int) -> str:
     layer = net.layers[i]
     stage, row = layer.stage, layer.row
@@ -310,6 +335,12 @@ def _stage_row(net: Network, layout: Offsets, i: int) -> str:
             values[f"{name}_momentum_start"] = f"{name}_momentum_{i}" if name in trained else "NULL"
         parts = ("winners", "gradient", "weights", "bias", "weights_momentum", "bias_momentum")
         values |= {f"{part}_at": layout.at(f"{i}.{part}") for part in parts}
+    if _trains_some(net):
+        some = net.some(i)
+        learning = (
+            {"rows": "NULL", "learning": 0} if some is None else {"rows": f"rows_{i}", "learning": len(some.channels)}
+        )
+        values |= {**learning, "apart": int(net.apart(i))}
     return _cells(stage.name, values)
 
 
@@ -368,6 +399,7 @@ def data(net: Network) -> str:
     for i, layer in enumerate(net.layers):
         for parameter in layer.stage.parameters:
             parts += _parameter(net, i, layer, parameter)
+        parts += _channels(net, i)
     told = {
         "exp2": "2^(-k/256), 30 fractional bits",
         "log2": "log2(1 + k/256), 16 fractional bits",
@@ -427,11 +459,11 @@ def function_tables(net: Network) -> dict[str, npt.NDArray[np.int64]]:
     return {name: table for name, (table, needed) in found.items() if needed}
 
 
-def _bytes_of(net: Network, layer: Layer, parameter: ParameterArray, form: FxP) -> int:
-    """Bytes of constants of a parameter array or its momentum."""
+def _bytes_of(net: Network, layer: Layer, parameter: ParameterArray, form: FxP, count: int) -> int:
+    """Bytes of so many constants of a parameter array or its momentum."""
     if not net.packed or parameter.is_bias:
-        return parameter.flat.size * form.dtype.itemsize
-    return parameter.flat.size // layer.taps * -(-layer.taps * form.total_bits // 8)
+        return count * form.dtype.itemsize
+    return count // layer.taps * -(-layer.taps * form.total_bits // 8)
 
 
 def table_bytes(net: Network) -> dict[str, int]:
@@ -439,8 +471,10 @@ def table_bytes(net: Network) -> dict[str, int]:
     every = [(layer, p) for layer in net.layers for p in layer.stage.parameters]
     trained = [(layer, p) for i, layer in enumerate(net.layers) for p in net.trained(i)]
     found = {
-        "weights and biases": sum(_bytes_of(net, layer, p, net.param) for layer, p in every),
-        "momentum at the start": sum(_bytes_of(net, layer, p, net.momentum) for layer, p in trained),
+        "weights and biases": sum(_bytes_of(net, layer, p, net.param, p.flat.size) for layer, p in every),
+        "momentum at the start": sum(_bytes_of(net, layer, p, net.momentum, p.trained_size) for layer, p in trained),
+        "numbers of channels": sum(some.width for i in range(len(net.layers)) if (some := net.some(i)) is not None)
+        * _row_type(net).itemsize,
     }
     tables = {name: 4 * table.size for name, table in function_tables(net).items()}
     found["table of a sigmoid"] = tables.pop("sigmoids", 0)

@@ -259,7 +259,7 @@ def compare(net: Network, vectors: Vectors, expected: Expected, results: bytes) 
         size = state_bytes_of(net)
         wanted, rest = expected.state[:size], expected.state[size:]
         told += [f"after {len(made)} steps, {text}" for text in differences(net, wanted, results[at : at + size])]
-        compared += sum(2 * p.flat.size for i in range(len(net.layers)) for p in net.trained(i))
+        compared += sum(2 * p.trained_size for i in range(len(net.layers)) for p in net.trained(i))
         at += size
         if net.ring is not None:
             if results[at : at + len(rest)] != rest:

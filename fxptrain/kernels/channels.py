@@ -83,15 +83,33 @@ def load_half(array, n, half):
         line[i] = np.int64(flat[n * line.size + i]) >> half.shift & mask
 
 
-class Group(NamedTuple):
-    """Of plain errors and their winners, the channels of one group: how they are read; no winners, None, of no pool."""
+class Picked(NamedTuple):
+    """Of plain values of all channels, some `channels` (int32), read image by image to `line` (1, h, w, channels)."""
 
-    errors: Stored
+    channels: Any
+    line: Any
+
+
+@native
+def load_picked(array, n, picked):
+    """Image `n`, to ``picked.line``."""
+    flat, line, count = array.reshape(array.size), picked.line.reshape(picked.line.size), picked.channels.size
+    positions, width = picked.line.shape[1] * picked.line.shape[2], array.shape[3]
+    for p in range(positions):
+        source, at = np.uint64((n * positions + p) * width), np.uint64(p * count)
+        for c in range(np.uint64(count)):
+            line[at + c] = flat[source + np.uint64(picked.channels[c])]
+
+
+class Group(NamedTuple):
+    """Errors and their winners, of some channels: how they are read (`Stored`, `Picked`); None for no winners."""
+
+    errors: Any
     winners: Any
 
 
 def image_of(array, n, stored):
-    """An array that holds image `n`, and its number there; see `Stored` and `Half`, and of winners `Group`."""
+    """An array that holds image `n`, and its number there; see `Stored`, `Picked`, `Half`, and of winners `Group`."""
 
 
 @by_type(image_of)
@@ -107,22 +125,27 @@ def _image_of(array, n, stored):
         load_half(array, n, stored)
         return stored.line, ZERO
 
+    def picked(array, n, stored):
+        load_picked(array, n, stored)
+        return stored.line, ZERO
+
     def pooled(array, n, stored):
-        load_image(array, n, stored.winners)
-        return stored.winners.line, ZERO
+        return image_of(array, n, stored.winners)
 
     def none(array, n, stored):
         return array, ZERO
 
-    if isinstance(stored, types.NamedTuple) and stored.instance_class is Half:
+    if _is(stored, Half):
         return halved
-    if _is_group(stored):
+    if _is(stored, Picked):
+        return picked
+    if _is(stored, Group):
         return none if isinstance(stored.types[stored.fields.index("winners")], types.NoneType) else pooled
     return plain if isinstance(stored, types.NoneType) else loaded
 
 
-def _is_group(stored):
-    return isinstance(stored, types.NamedTuple) and stored.instance_class is Group
+def _is(stored, kind):
+    return isinstance(stored, types.NamedTuple) and stored.instance_class is kind
 
 
 def beside(array, n, stored):
@@ -138,10 +161,9 @@ def _beside(array, n, stored):
         return array[n : n + 1]
 
     def some(array, n, stored):
-        load_image(array, n, stored.errors)
-        return stored.errors.line
+        return image_of(array, n, stored.errors)[0]
 
-    if _is_group(stored):
+    if _is(stored, Group):
         return some
     return whole if isinstance(stored, types.NoneType) else one
 

@@ -129,6 +129,36 @@ def bias_gradient(error, first, count, factor, gradient):
 
 
 @native
+def some_bias_gradient(error, channels, factor, gradient):
+    """The same of some channels of all (int32)."""
+    gradient[:] = 0
+    if factor != 0:
+        add_some_bias_gradient(error, channels, gradient)
+    if factor != 1:
+        for c in range(channels.size):
+            gradient[c] *= factor
+
+
+@native
+def add_some_bias_gradient(error, channels, gradient):
+    """Sum of some channels of error (n, oh, ow, co), added to ``gradient[:channels]``."""
+    flat, width = error.reshape(error.size), error.shape[3]
+    for i in range(error.size // width):
+        at = np.uint64(i * width)
+        for c in range(np.uint64(channels.size)):
+            gradient[c] += flat[at + np.uint64(channels[c])]
+
+
+@native
+def keep_columns(gradient, rows, width, channels):
+    """Of a gradient (rows, width) some channels (ascending), closed up: (rows, channels)."""
+    count = channels.size
+    for r in range(rows):
+        for c in range(count):
+            gradient[r * count + c] = gradient[r * width + channels[c]]
+
+
+@native
 def add_to_rows(row, rows, channels, gradient):
     """Add a row to all `rows` of the gradient (rows, channels)."""
     for r in range(rows):

@@ -7,6 +7,7 @@ import numpy as np
 from fxptrain._jit import kernel, native
 from fxptrain.fixed.draws import threefry2x32
 from fxptrain.fixed.rounding import shift_half_even, shift_stochastic
+from fxptrain.kernels.update_site import element_of
 
 
 @kernel
@@ -45,6 +46,17 @@ def narrow(wide, shift, low, high, stochastic, seed, stream, step, out):
         wider = np.int64(wide[i])
         value = shift_stochastic(wider, shift, words[i & 1]) if stochastic else shift_half_even(wider, shift)
         out[i] = min(max(value, np.int64(low)), np.int64(high))
+
+
+@kernel
+def narrow_some(wide, some, shift, low, high, stochastic, seed, stream, step, out):
+    """The same where `wide` holds `some` channels alone and `out` all."""
+    for i in range(wide.size):
+        element = element_of(i, some)
+        words = threefry2x32(np.uint32(seed), np.uint32(stream), np.uint32(step), np.uint32(element >> 1))
+        wider = np.int64(wide[i])
+        value = shift_stochastic(wider, shift, words[element & 1]) if stochastic else shift_half_even(wider, shift)
+        out[element] = min(max(value, np.int64(low)), np.int64(high))
 
 
 @native

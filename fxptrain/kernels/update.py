@@ -13,7 +13,7 @@ from fxptrain.fixed.draws import fill_draws, threefry2x32
 from fxptrain.fixed.rounding import shift_half_even, shift_stochastic
 from fxptrain.kernels.limbs import without
 from fxptrain.kernels.update_narrow import fits_narrow, narrow_momentum, narrow_weights, split_gradient
-from fxptrain.kernels.update_site import BLOCK, GUARD
+from fxptrain.kernels.update_site import BLOCK, GUARD, element_of
 
 LIMIT = 1 << 61
 
@@ -79,18 +79,29 @@ def update_weights(weights, momentum, site, draws):
 
 
 @native
-def update_block(weights, momentum, gradient, start, site, momentum_draws, draws):
-    """Update up to `BLOCK` parameters, the first of which has draw index `start`; returns what `update` does."""
+def _draw_block(seed, stream, step, start, some, count, out):
+    """Draws of parameters from `start` on; with `some` (or None) that is a place among the trained ones."""
+    if some is None:
+        fill_draws(seed, stream, step, start, count, out)
+    else:
+        for i in range(count):
+            element = element_of(start + i, some)
+            out[i] = threefry2x32(seed, stream, step, np.uint32(element >> 1))[element & 1]
+
+
+@native
+def update_block(weights, momentum, gradient, start, some, site, momentum_draws, draws):
+    """Update up to `BLOCK` parameters, the first at `start` (`_draw_block`); returns what `update` does."""
     seed, step, count, narrow = np.uint32(site.seed), np.uint32(site.step), weights.size, fits_narrow(site)
     if site.stochastic:
-        fill_draws(seed, np.uint32(site.momentum_stream), step, start, count, momentum_draws)
+        _draw_block(seed, np.uint32(site.momentum_stream), step, start, some, count, momentum_draws)
     if narrow:
         split_gradient(gradient, site, draws, momentum_draws)
         momentum_over, momentum_largest = narrow_momentum(weights, momentum, draws, momentum_draws, site)
     else:
         momentum_over, momentum_largest = update_momentum(weights, momentum, gradient, site, momentum_draws)
     if site.stochastic:
-        fill_draws(seed, np.uint32(site.stream), step, start, count, draws)
+        _draw_block(seed, np.uint32(site.stream), step, start, some, count, draws)
     if narrow:
         still, over, largest = narrow_weights(weights, momentum, site, draws)
     else:
@@ -120,9 +131,33 @@ def update(site, weights, momentum, runs, gradient, draws):
         for block in range(0, count, BLOCK):
             here, base, at = min(BLOCK, count - block), start + block, source + block
             found = update_block(
-                weights[base : base + here], momentum[base : base + here], exact[at : at + here], base, site,
+                weights[base : base + here], momentum[base : base + here], exact[at : at + here], base, None, site,
                 draws[0], draws[1],
             )  # fmt: skip
+            result = merged(result, found)
+    return result
+
+
+@native
+def update_some(site, weights, momentum, some, runs, gradient, draws, line):
+    """`update` where only `some` channels are trained: `momentum`, `runs` and `gradient` are of those alone.
+
+    `weights` are of all channels, which takes a scratch `line` (`BLOCK`), or, with None, of those alone, too.
+    """
+    result, exact = NOTHING, without(gradient, site.taken)
+    for run in range(runs.number):
+        start, source, count = runs.start + run * runs.skip, run * runs.length, runs.length
+        for block in range(0, count, BLOCK):
+            here, base, at = min(BLOCK, count - block), start + block, source + block
+            own, pull = momentum[base : base + here], exact[at : at + here]
+            if line is None:
+                found = update_block(weights[base : base + here], own, pull, base, some, site, draws[0], draws[1])
+            else:
+                for i in range(here):
+                    line[i] = weights[element_of(base + i, some)]
+                found = update_block(line[:here], own, pull, base, some, site, draws[0], draws[1])
+                for i in range(here):
+                    weights[element_of(base + i, some)] = line[i]
             result = merged(result, found)
     return result
 
@@ -139,10 +174,13 @@ def regridded(value, index, shift, low, high, stochastic, seed, stream, step):
 
 
 @kernel
-def regrid(values, shift, low, high, stochastic, seed, stream, step):
-    """Move flat `values` to a grid `shift` bits coarser (negative: finer), in place."""
+def regrid(values, some, shift, low, high, stochastic, seed, stream, step):
+    """Move flat `values`, of all parameters or of `some` (or None), to a grid `shift` bits coarser, in place."""
     for i in range(values.size):
-        values[i] = regridded(np.int64(values[i]), i, shift, low, high, stochastic, seed, stream, step)
+        index = np.int64(i)
+        if some is not None:
+            index = element_of(i, some)
+        values[i] = regridded(np.int64(values[i]), index, shift, low, high, stochastic, seed, stream, step)
 
 
 @kernel

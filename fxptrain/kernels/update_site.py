@@ -1,11 +1,15 @@
 """What a parameter update is told besides the arrays: its terms, ranges and draws, and where a gradient belongs.
 
-What does not belong here: the rule (`update`).
+What does not belong here: the rule (`update`), and which channels are trained (`nn.state.channels`).
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fxptrain._jit import native
 
 GUARD = 28  # bits below the target's last one in which terms are summed
 BLOCK = 1024  # parameters whose draws are made at a time
@@ -34,6 +38,23 @@ class Runs(NamedTuple):
     def size(self) -> int:
         """Values in all."""
         return self.number * self.length
+
+
+class Some(NamedTuple):
+    """Which columns of flat parameters (rows, `width`) are trained: ascending int32 `channels`.
+
+    What belongs to the trained ones alone, such as their momentum, lies (rows, channels).
+    """
+
+    channels: Any
+    width: int
+
+
+@native
+def element_of(place, some):
+    """Index among all parameters of the one at a place among the trained."""
+    number = np.int64(some.channels.size)
+    return np.int64(place // number * some.width + some.channels[place % number])
 
 
 class UpdateSite(NamedTuple):

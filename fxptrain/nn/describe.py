@@ -26,7 +26,7 @@ def layer_table(model: Model) -> list[dict[str, Any]]:
     list of dict
         ``layer``, ``inputs`` (each (h, w, c)), ``output`` (h, w, c), ``parameter_format``, ``momentum_format`` and
         ``output_format`` (FxP, None without parameters, the second without trained ones), ``parameters``, ``trained``
-        (``yes``, ``no`` or ``bias``; None without parameters), ``macs``, ``bytes``.
+        (``yes``, ``no``, ``bias`` or ``3 of 12 channels``; None without parameters), ``macs``, ``bytes``.
     """
     rows = []
     for stage in model.stages:
@@ -41,7 +41,7 @@ def layer_table(model: Model) -> list[dict[str, Any]]:
                 "momentum_format": momentum,
                 "output_format": stage.y_form.format,
                 "parameters": sum(parameter.flat.size for parameter in stage.parameters),
-                "trained": _trained(stage),
+                "trained": trained_part(stage) if stage.parameters else None,
                 "macs": stage.macs,
                 "bytes": sum(array.nbytes for parameter in stage.parameters for array in parameter.arrays().values()),
             }
@@ -49,16 +49,16 @@ def layer_table(model: Model) -> list[dict[str, Any]]:
     return rows
 
 
-def _trained(stage: Stage) -> str | None:
-    """Whether training changes a stage's parameters, or its bias alone."""
-    if not stage.parameters:
-        return None
+def trained_part(stage: Stage) -> str:
+    """Which of a stage's parameters training changes: ``yes``, ``no``, ``bias`` or ``3 of 12 channels``."""
+    if stage.some is not None:
+        return f"{stage.some} of {stage.out_shape[2]} channels"
     return "yes" if stage.trains_weights else "bias" if stage.trains else "no"
 
 
 def trained_parameters(model: Model) -> int:
     """How many parameters training changes."""
-    return sum(parameter.flat.size for stage in model.stages for parameter in stage.parameters if parameter.trained)
+    return sum(parameter.trained_size for stage in model.stages for parameter in stage.parameters)
 
 
 def random_layers(model: Model) -> list[str]:

@@ -17,6 +17,7 @@ from fxptrain.errors import RecipeError, suggestion
 from fxptrain.names import file_name, shown
 from fxptrain.nn.layers.contract import IDENTITY, INPUT, LayerSpec, Shape, Stage
 from fxptrain.nn.spec import ModelSpec
+from fxptrain.nn.state.channels import number_of, share_of
 
 MODEL_INPUT = "input"  # what layers call the model's input
 LEARNED = ("weights", "bias")  # parameters that training may change; it may measure others
@@ -104,7 +105,10 @@ class Graph:
     def training_macs(self, stage: int) -> int:
         """Products of a stage for one sample of training: forward, in the input error if it is needed, in gradients."""
         one = self.stages[stage]
-        return one.macs * (1 + self.hands_back(stage) + one.trains_weights)
+        gradient = one.macs * one.trains_weights
+        if one.some is not None:
+            gradient = gradient * one.some // one.out_shape[2]
+        return one.macs * (1 + self.hands_back(stage)) + gradient
 
     def joins(self, tensor: int) -> bool:
         """Whether a tensor's error is the sum of several readers' contributions."""
@@ -197,8 +201,26 @@ def _trained(number: int, layer: LayerSpec, stage: Stage) -> tuple[str, ...]:
             f"Layer {_title(number, layer)!r}: `trainable` (='bias') needs a bias, and the layer has none. Use true or "
             "false."
         )
+    some = share_of(layer.trained)
+    if some is None and layer.trained not in (True, False, "bias"):
+        raise RecipeError(
+            f"Layer {_title(number, layer)!r}: `trainable` (={shown(layer.trained)}) must be true, false, 'bias' or a "
+            "share of its channels above 0 and below 1, as '1/4'."
+        )
+    if some is not None and not stage.trains_some:
+        raise RecipeError(
+            f"Layer {_title(number, layer)!r}: `trainable` (={layer.trained!r}) is a share of the channels, which it "
+            "can only train together. Use true, false or, where it has one, 'bias'."
+        )
     learned = (name for name in stage.parameter_shapes if name in LEARNED)
-    return tuple(name for name in learned if layer.trained in (True, name))
+    return tuple(name for name in learned if some is not None or layer.trained in (True, name))
+
+
+def _some(layer: LayerSpec, stage: Stage) -> int | None:
+    """How many output channels of a stage are trained, if not all."""
+    share, channels = share_of(layer.trained), stage.out_shape[2]
+    found = channels if share is None else number_of(share, channels)
+    return None if found == channels else found
 
 
 def in_running_order(model: ModelSpec) -> list[tuple[int, tuple[int, ...]]]:
@@ -246,7 +268,7 @@ class _Builder:
             return
         stage = layer.stage(number, _title(number, layer), [reading.shape for reading in read])
         stage.inputs = tuple(reading.tensor for reading in read)
-        stage.trains = _trained(number, layer, stage)
+        stage.trains, stage.some = _trained(number, layer, stage), _some(layer, stage)
         self.readings[number] = Reading(len(self.stages), stage.out_shape)
         self.tensor_uses[len(self.stages)] = number
         self.stages.append(stage)

@@ -26,6 +26,7 @@ from fxptrain.nn.layers.contract import INPUT, Stage
 from fxptrain.nn.limits import check_limits, check_sizes
 from fxptrain.nn.losses import LossRule, loss_of
 from fxptrain.nn.state.alike import require_alike
+from fxptrain.nn.state.channels import heaviest
 from fxptrain.nn.state.formats import (
     MAX_ADAPTIVE_FRAC,
     MAX_ERROR_FRAC,
@@ -259,12 +260,22 @@ class Model:
         for stage in parametric:
             auto = self.formats.mode == "auto"
             start = self._first_format(stage, stage in ends) if auto else self._fixed("param")
-            held = not stage.trains_weights
+            held = not stage.trains_weights or stage.some is not None
+            channels = None if stage.some is None else np.arange(stage.some, dtype=np.int32)
             form = TensorFormat(f"{stage.name}.weights", start, adaptive=auto, held=held)
             momentum = self._momentum_form(stage.name, start)
             forms = {name: self._own_form(stage, name) or form for name in stage.parameter_shapes}
             stage.parameters = tuple(
-                ParameterArray(name, shape, stage.layer, forms[name], momentum, self.rule, trained=name in stage.trains)
+                ParameterArray(
+                    name,
+                    shape,
+                    stage.layer,
+                    forms[name],
+                    momentum,
+                    self.rule,
+                    trained=name in stage.trains,
+                    channels=channels,
+                )
                 for name, shape in stage.parameter_shapes.items()
             )
             for array in stage.parameters:
@@ -273,6 +284,22 @@ class Model:
                     array.fill(stage.constants[array.name])
                 elif bound is not None:
                     array.initialize(bound, self.seed)
+        self.choose_channels()
+
+    def choose_channels(self) -> None:
+        """Let the channels with the largest weights be trained, of stages of which a share is.
+
+        They stay what they are from the first step on, when this is called for the last time.
+        """
+        for stage in self.stages:
+            some = stage.parameters[0].some if stage.some is not None else None
+            if some is None:
+                continue
+            found = heaviest(stage.parameters[0].values, len(some.channels))
+            if not np.array_equal(found, some.channels):
+                some.channels[:] = found
+                for parameter in stage.parameters:
+                    parameter.begin()
 
     @staticmethod
     def _own_form(stage: Stage, name: str) -> TensorFormat | None:

@@ -31,7 +31,8 @@ def take_over(model: Model, source: Model, *, head: bool, scales: bool) -> int:
     Notes
     -----
     Formats that may move get the range of the other's in bits of their own. Weights move onto their grid, exactly or
-    rounded half to even: one rounding, none where the formats are the same.
+    rounded half to even: one rounding, none where the formats are the same. Where a share of a layer's channels is
+    trained, the weights as they are then tell which.
     """
     last = max(i for i, stage in enumerate(model.stages) if stage.parameters)
     anew = set() if head else reading(model.graph, last)
@@ -55,6 +56,7 @@ def take_over(model: Model, source: Model, *, head: bool, scales: bool) -> int:
             if narrower and stage.finest_output is not None and stage.y_form.adaptive:
                 finest = min(stage.y_form.format.frac_bits, stage.finest_output)
                 stage.y_form.format = stage.y_form.format.with_frac(max(finest, stage.y_form.min_frac))
+    model.choose_channels()
     if scales:
         for stage, other in zip(model.stages, source.stages, strict=True):
             stage.error_scale.frac = other.error_scale.frac

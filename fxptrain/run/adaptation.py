@@ -51,6 +51,8 @@ class Adapting:
         where it trains all.
     train_bias_only : bool
         Whether of those only the biases do.
+    train_channels : str, optional
+        Of which share of the channels, as ``"1/4"``, all but the last layer do; left out: all.
     seed : int, optional
         Of all draws; left out: the run's.
     """
@@ -62,6 +64,7 @@ class Adapting:
     lr: float | None = None
     train_last: int | None = None
     train_bias_only: bool = False
+    train_channels: str | None = None
     seed: int | None = None
 
     def __post_init__(self) -> None:
@@ -149,8 +152,8 @@ def _recipe(source: Run, asked: Adapting) -> Recipe:
     model, last = recipe.model, asked.train_last
     if last is None and all(getattr(layer, "trainable", None) in (None, True) for layer in model.layers):
         last = 1
-    if last is not None or asked.train_bias_only:
-        model = train_last(model, last, bias_only=asked.train_bias_only)
+    if last is not None or asked.train_bias_only or asked.train_channels is not None:
+        model = train_last(model, last, bias_only=asked.train_bias_only, channels=asked.train_channels)
     changes: dict[str, Any] = {
         "model": model,
         "augmentation": None,

@@ -124,7 +124,7 @@ class Origin:
 
     def _checked(self) -> Self:
         """Itself; raises `RecipeError` where its last layer would start anew and learn nothing."""
-        if self.anew and not any(layer == self.head for layer, _ in _trained_in(self.recipe.model)):
+        if self.anew and not any(layer == self.head for layer, *_ in _trained_in(self.recipe.model)):
             raise RecipeError(
                 f"The last layer, {self.head}, starts anew ({self.anew}), but is not trained: its `trainable` is "
                 "false. Let it learn."
@@ -223,9 +223,11 @@ def _options(layer: LayerSpec) -> dict[str, Any]:
     return {key: value for key, value in asdict(layer).items() if key not in ("init", "trainable")}
 
 
-def _trained_in(model: ModelSpec) -> set[tuple[str, str]]:
-    """Names of the parameters that a model trains, each with its layer's."""
-    return {(stage.name, name) for stage in build_graph(model).stages for name in stage.trains}
+def _trained_in(model: ModelSpec) -> set[tuple[str, str, bool]]:
+    """Names of the parameters that a model trains, each with its layer's: of some channels, and of all (True)."""
+    stages = build_graph(model).stages
+    found = ((stage, name, whole) for stage in stages for name in stage.trains for whole in (False, True))
+    return {(stage.name, name, whole) for stage, name, whole in found if stage.some is None or not whole}
 
 
 def _said(layer: LayerSpec | None, other: LayerSpec | None) -> str:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from fxptrain.errors import ShapeError
 from fxptrain.nn.layers.contract import LayerSpec
 from fxptrain.nn.layers.registry import layer_kinds
+from fxptrain.nn.layers.weighted import WeightedSpec
 from fxptrain.nn.spec import Flatten, FormatSpec, GlobalAvgPool, Linear, Loss, ModelSpec, OptimizerSpec, ReLU, Target
 from fxptrain.testing.layers import Shape, layer_specs, output_shape, single_input_kinds
 
@@ -88,7 +89,8 @@ def model_specs(
     """Models of a few layers of every registered kind, then linear ones, the last of them without activation.
 
     With `graphs`, layers also read earlier tensors: two of one kind side by side, then what joins tensors; and
-    activations stand anywhere. With `frozen`, training changes only some of the layers, or of some the biases alone.
+    activations stand anywhere. With `frozen`, training changes only some of the layers, or of some the biases alone or
+    a share of the channels.
     With `vectors`, targets may be labels or values. Classes and labels may have weights, and smooth targets.
     """
     height, width = draw(st.integers(1, max_side)), draw(st.integers(2, max_side))  # of height 1: a series
@@ -135,7 +137,9 @@ def _partly_trained(draw: st.DrawFn, layers: Sequence[LayerSpec]) -> list[LayerS
     can = [i for i, layer in enumerate(layers) if hasattr(layer, "trainable")]
     always, found = draw(st.sampled_from(can)), list(layers)
     for i in can:
-        some = ("bias",) if getattr(layers[i], "bias", False) else ()
+        some = ["bias"] if getattr(layers[i], "bias", False) else []
+        if isinstance(layers[i], WeightedSpec) and getattr(layers[i], "groups", 1) == 1:
+            some += ["1/2", "1/3"]
         trainable = draw(st.sampled_from([True, *some] if i == always else [True, False, False, *some]))
         found[i] = replace(layers[i], trainable=trainable)  # type: ignore[call-arg]
     return found

@@ -55,6 +55,9 @@ SETTINGS: dict[str, tuple[Trainable | None, ...]] = {
     "biases": ("bias",) * 4,
     "last bias": (False, False, False, "bias"),
     "mixed": (False, "bias", False, None),
+    "some channels": ("2/3", "1/2", "1/3", None),
+    "some of the last": (False, False, "2/3", "1/3"),
+    "some and biases": ("bias", "2/3", False, "2/3"),
 }
 
 

@@ -36,7 +36,7 @@ from .model import NaiveModel
 from .multiplier import Multiplier
 from .operations import OPERATIONS, Geometry, Input, Operation
 from .operations import align as align_sums
-from .parameter import Parameter, Rule, momentum_frac_that_fits
+from .parameter import Parameter, Rule, choose_channels, momentum_frac_that_fits
 from .pool import (
     avgpool2d_forward,
     avgpool2d_input_error,
@@ -80,6 +80,7 @@ __all__ = [
     "align_sums",
     "avgpool2d_forward",
     "avgpool2d_input_error",
+    "choose_channels",
     "conv2d_bias_gradient",
     "conv2d_forward",
     "conv2d_input_error",

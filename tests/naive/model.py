@@ -142,9 +142,9 @@ class NaiveModel:
                 bits = self._gradient_bits(kept)
                 frac, more = stage.operation.gradient_grid(kept.inputs[0])
                 if stage.weights.trained:
-                    gradients.append((stage.weights, by_weights, frac_e + frac, bits + more))
+                    gradients.append((stage.weights, stage.weights.of_trained(by_weights), frac_e + frac, bits + more))
                 if stage.bias is not None and stage.bias.trained:
-                    gradients.append((stage.bias, by_bias, frac_e, bits))
+                    gradients.append((stage.bias, stage.bias.of_trained(by_bias), frac_e, bits))
             shapes = [x.values.shape for x in kept.inputs]
             for slot, source in enumerate(self.sources(number)):
                 if source != INPUT and self.learns(source):
@@ -231,13 +231,13 @@ class NaiveModel:
     def adapt(self, rule: Rule) -> None:
         """Adapt every form in running order; an output of weights or of a joint is never finer than its sums.
 
-        Weights that are not trained stay on their grid, and so does their layer's bias.
+        Weights that are not trained, all or some, stay on their grid, and so does their layer's bias.
         """
         before = [self._input_frac(number) for number in range(len(self.stages))]
         for number, stage in enumerate(self.stages):
             trained = [parameter for parameter in stage.parameters if parameter.trained]
             if stage.weights is not None and trained:
-                stage.weights.form.adaptive &= stage.weights.trained
+                stage.weights.form.adaptive &= stage.weights.trained and stage.weights.channels is None
                 change, momentum_change = stage.weights.form.adapt(), stage.weights.momentum_form.adapt()
                 if self.momentum_follows:
                     stage.weights.momentum_form.frac += change

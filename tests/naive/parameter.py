@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from math import ceil
 
 from .adapt import Form, regrid
 from .containers import Ints, largest
@@ -35,7 +36,10 @@ class Rule:
 
 @dataclass
 class Parameter:
-    """Weights or biases of one layer; both share the two forms. What is not `trained` stays as it is."""
+    """Weights or biases of one layer; both share the two forms. What is not `trained` stays as it is.
+
+    Of a share of the channels, no others have a momentum or a master copy: theirs stay 0.
+    """
 
     raw: Ints
     form: Form
@@ -44,6 +48,17 @@ class Parameter:
     is_bias: bool = False
     master: Ints | None = None
     trained: bool = True
+    channels: set[int] | None = None  # that are trained, if not all
+
+    def learns(self, index: int) -> bool:
+        """Whether training changes the element with this flat index."""
+        return self.channels is None or index % self.raw.shape[-1] in self.channels
+
+    def of_trained(self, gradient: Ints) -> Ints:
+        """The gradient with zeros for what training does not change."""
+        found = gradient.copy()
+        found.reshape(-1)[[i for i in range(found.size) if not self.learns(i)]] = 0
+        return found
 
     def kind(self, weight_kind: int) -> int:
         """Kind of rounding site of this tensor."""
@@ -75,15 +90,22 @@ class Parameter:
                 magnitude=rule.magnitude,
                 scale=scale,
             )
+        frozen = [i for i in range(target.size) if not self.learns(i)]
+        sums.reshape(-1)[frozen] = 0
         self.momentum, momentum_over = requantize_array(sums, GUARD, momentum_bits, words(self.kind(MOMENTUM)))
+        self.momentum.reshape(-1)[frozen] = 0
         for i in range(target.size):
             sums.reshape(-1)[i] = weight_sum(
                 target.reshape(-1)[i], self.momentum.reshape(-1)[i], frac_w=frac_w, frac_m=frac_m, gamma=gamma
             )
+        sums.reshape(-1)[frozen] = 0
         words_of_value = words(self.kind(VALUE))
         updated, over = requantize_array(sums, GUARD, bits, words_of_value if self.master is None else None)
-        self.form.note(over, target.size, min(largest(updated) // 2**extra, 2 ** (self.form.bits - 1) - 1))
-        self.momentum_form.note(momentum_over, target.size, largest(self.momentum) // 2**momentum_extra)
+        updated.reshape(-1)[frozen] = 0
+        total = target.size - len(frozen)
+        self.form.note(over, total, min(largest(updated) // 2**extra, 2 ** (self.form.bits - 1) - 1))
+        self.momentum_form.note(momentum_over, total, largest(self.momentum) // 2**momentum_extra)
+        updated.reshape(-1)[frozen] = target.reshape(-1)[frozen]
         self._set(updated, words_of_value)
 
     def _set(self, updated: Ints, words: Ints | None) -> None:
@@ -92,7 +114,9 @@ class Parameter:
             self.raw = updated
         else:
             self.master = updated
+            before, frozen = self.raw, [i for i in range(updated.size) if not self.learns(i)]
             self.raw = requantize_array(updated, self.extra(self.form), self.form.bits, words)[0]
+            self.raw.reshape(-1)[frozen] = before.reshape(-1)[frozen]
 
     def regrid(self, change: int, momentum_change: int, words: Words) -> None:
         """Move to grids finer by so many bits; the forms have moved already."""
@@ -107,6 +131,15 @@ class Parameter:
             draws = words(self.kind(MOMENTUM_REGRID))
             bits = self.momentum_form.bits + self.extra(self.momentum_form)
             self.momentum = regrid(self.momentum, 0, momentum_change, bits, draws)
+            self.momentum.reshape(-1)[[i for i in range(self.momentum.size) if not self.learns(i)]] = 0
+
+
+def choose_channels(weights: Parameter, share: Fraction) -> set[int]:
+    """The share of the channels, rounded up, with the largest sums of squares, the first of equal ones."""
+    width = weights.raw.shape[-1]
+    sums = [sum(int(w) ** 2 for w in weights.raw.reshape(-1, width)[:, c]) for c in range(width)]
+    order = sorted(range(width), key=lambda c: (-sums[c], c))
+    return set(order[: ceil(width * share)])
 
 
 def momentum_frac_that_fits(peaks: list[tuple[int, int]], batch: int, bits: int) -> int:

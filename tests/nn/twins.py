@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from fractions import Fraction
 from functools import partial
 from typing import Any
 
@@ -46,14 +47,35 @@ def parameters_of(arrays: tuple[ParameterArray, ...]) -> list[naive.Parameter]:
         naive.Parameter(
             raw=naive.exact(array.values),
             form=forms[id(array.form)],
-            momentum=naive.exact(array.momentum).reshape(array.values.shape if array.trained else -1),
+            momentum=_of_all(array, array.momentum) if array.trained else naive.exact(array.momentum),
             momentum_form=forms[id(array.momentum_form)],
             is_bias=array.is_bias,
-            master=None if array.master is None else naive.exact(array.master).reshape(array.values.shape),
+            master=None if array.master is None else _of_all(array, array.master),
             trained=array.trained,
         )
         for array in arrays
     ]
+
+
+def _of_all(array: ParameterArray, trained: Any) -> Any:
+    """An array of what is trained, with zeros for what is not."""
+    found = np.zeros(array.shape, np.int64)
+    channels = range(array.shape[-1]) if array.some is None else array.some.channels
+    found.reshape(-1, array.shape[-1])[:, channels] = trained.reshape(-1, len(channels))
+    return naive.exact(found)
+
+
+def _train_channels(stage: naive.Stage, layer: s.LayerSpec) -> None:
+    """Let a share of a stage's channels be trained, where its layer says one."""
+    share = getattr(layer, "trainable", None)
+    if not isinstance(share, str) or share == "bias":
+        return
+    assert stage.weights is not None
+    channels = naive.choose_channels(stage.weights, Fraction(share))
+    if len(channels) == stage.weights.raw.shape[-1]:
+        return
+    for parameter in stage.parameters:
+        parameter.channels = channels
 
 
 class Structure:
@@ -186,6 +208,7 @@ def twin_of(model: Model) -> naive.NaiveModel:
         momentum_follows=model.formats.momentum_frac == "param",
     )
     for stage, part in zip(twin.stages, model.stages, strict=True):
+        _train_channels(stage, model.spec.layers[stage.layer])
         stage.input_shapes = list(part.in_shapes)
         assert stage.inputs == part.inputs
     assert [stage.layer for stage in twin.stages] == [stage.layer for stage in model.stages]
@@ -234,6 +257,9 @@ def assert_same(model: Model, twin: naive.NaiveModel) -> None:
                 (array.master, parameter.master),
             ):
                 assert (found is None) == (wanted is None)
+                if found is not None and found.size and array.some is not None:
+                    assert set(array.some.channels.tolist()) == parameter.channels
+                    found = found if found.shape == array.shape else _of_all(array, found)
                 assert found is None or np.ravel(found).tolist() == np.ravel(wanted).tolist(), stage.name
             assert_same_form(array.form, parameter.form)
             assert_same_form(array.momentum_form, parameter.momentum_form)

@@ -1,6 +1,7 @@
 /* Formats follow the data: at fixed steps every tensor's format is adapted and its parameters move to the new grid. */
 #include "fxp_formats.h"
 #include "fxp_kinds.h"
+#include "fxp_some.h"
 #include "fxp_step.h"
 
 #if FXP_TRAINING
@@ -11,7 +12,7 @@ static fxp_site regrid_site(const fxp_model *model, const fxp_stage *s, int32_t 
     return fxp_site_at(-change, FXP_UPDATE_STOCHASTIC, bits, fxp_stream(s->layer, kind), model->step);
 }
 
-/* Move (co, taps) parameters, whose draws are numbered (taps, co). */
+/* Move (co, taps) parameters, whose draws are numbered (taps, co). Of which some are trained stay on their grid. */
 static void regrid_params(fxp_param *values, fxp_site site, int32_t taps, int32_t co)
 {
     int32_t c, k;
@@ -22,12 +23,15 @@ static void regrid_params(fxp_param *values, fxp_site site, int32_t taps, int32_
     }
 }
 
-static void regrid_momentum(fxp_momentum *values, fxp_site site, int32_t taps, int32_t co)
+static void regrid_momentum(fxp_momentum *values, fxp_site site, int32_t taps, const fxp_stage *s)
 {
     int32_t c, k;
     for (k = 0; k < taps; k++) {
-        for (c = 0; c < co; c++) {
-            values[c * taps + k] = (fxp_momentum)fxp_requantize(&site, values[c * taps + k], (uint32_t)(k * co + c));
+        for (c = 0; c < s->co; c++) {
+            const int32_t at = fxp_row_of(s, c) * taps + k;
+            if (at >= 0) {
+                values[at] = (fxp_momentum)fxp_requantize(&site, values[at], (uint32_t)(k * s->co + c));
+            }
         }
     }
 }
@@ -45,12 +49,11 @@ static void regrid(fxp_model *model, const fxp_stage *s, int32_t change, int32_t
     }
     if ((momentum_change != 0) && fxp_trains_weights(s)) {
         regrid_momentum((fxp_momentum *)fxp_place(model, s->weights_momentum_at),
-                        regrid_site(model, s, momentum_change, FXP_MOMENTUM_BITS, FXP_SITE_WEIGHT_MOMENTUM_REGRID), taps,
-                        s->co);
+                        regrid_site(model, s, momentum_change, FXP_MOMENTUM_BITS, FXP_SITE_WEIGHT_MOMENTUM_REGRID), taps, s);
     }
     if ((momentum_change != 0) && fxp_trains_bias(s)) {
         regrid_momentum((fxp_momentum *)fxp_place(model, s->bias_momentum_at),
-                        regrid_site(model, s, momentum_change, FXP_MOMENTUM_BITS, FXP_SITE_BIAS_MOMENTUM_REGRID), 1, s->co);
+                        regrid_site(model, s, momentum_change, FXP_MOMENTUM_BITS, FXP_SITE_BIAS_MOMENTUM_REGRID), 1, s);
     }
 }
 

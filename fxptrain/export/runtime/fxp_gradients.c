@@ -4,6 +4,7 @@
 #include "fxp_formats.h"
 #include "fxp_kinds.h"
 #include "fxp_multiplier.h"
+#include "fxp_some.h"
 #include "fxp_step.h"
 
 #if FXP_TRAINING
@@ -80,14 +81,15 @@ static void gradient_of(const fxp_step *step, int32_t i, int32_t c, fxp_gradient
     }
 }
 
-/* Update channels c and, if there is one, c + 1: neighbours in the numbering of draws share blocks of the generator. */
-static void update_weights(const fxp_step *step, int32_t i, int32_t c, const fxp_gradient_sum *sums, fxp_update_site *site)
+/* Update `channels` channels from c on: neighbours in the numbering of draws share blocks of the generator. */
+static void update_weights(const fxp_step *step, int32_t i, int32_t c, int32_t channels, const fxp_gradient_sum *sums,
+                           fxp_update_site *site)
 {
     const fxp_stage *s = &fxp_stages[i];
     fxp_param *weights = (fxp_param *)fxp_place(step->model, s->weights_at);
     fxp_momentum *momentum = (fxp_momentum *)fxp_place(step->model, s->weights_momentum_at);
-    fxp_update_weights(site, weights + c * s->taps, momentum + c * s->taps, sums, (c + 1 < s->co) ? 2 : 1, s->taps, (uint32_t)c,
-                       (uint32_t)s->co);
+    fxp_update_weights(site, weights + fxp_arena_row(s, c) * s->taps, momentum + fxp_row_of(s, c) * s->taps, sums, channels,
+                       s->taps, (uint32_t)c, (uint32_t)s->co);
 }
 
 static void note(fxp_model *model, const fxp_stage *s, const fxp_update_site *site, int32_t total)
@@ -104,20 +106,24 @@ static void weights_step(fxp_step *step, int32_t i, uint64_t *peak)
     const int32_t taps = s->taps;
     fxp_gradient_sum *sums = (fxp_gradient_sum *)fxp_place(step->model, s->gradient_at);
     fxp_update_site site = update_site(step, i, 0);
-    int32_t c, j, k;
-    for (c = 0; c < s->co; c += 2) {
-        for (j = 0; (j < 2) && (c + j < s->co); j++) {
+    int32_t c, j, k, channels;
+    for (c = 0; c < s->co; c += channels) { /* two at a time, but where some are trained */
+        channels = ((c + 1 < s->co) && !fxp_trains_some(s)) ? 2 : 1;
+        if (fxp_row_of(s, c) < 0) {
+            continue;
+        }
+        for (j = 0; j < channels; j++) {
             gradient_of(step, i, c + j, sums + j * taps);
             for (k = 0; (k < taps) && (peak != NULL); k++) {
                 *peak = fxp_larger(*peak, sums[j * taps + k]);
             }
         }
         if (peak == NULL) {
-            update_weights(step, i, c, sums, &site);
+            update_weights(step, i, c, channels, sums, &site);
         }
     }
     if (peak == NULL) {
-        note(step->model, s, &site, taps * s->co);
+        note(step->model, s, &site, taps * fxp_learning(s));
     }
 }
 
@@ -129,15 +135,16 @@ static void bias_step(fxp_step *step, int32_t i, uint64_t *peak)
     fxp_momentum *momentum = (fxp_momentum *)fxp_place(step->model, s->bias_momentum_at);
     int32_t c;
     for (c = 0; c < s->co; c++) {
-        const int64_t total = bias_gradient_of(step, i, c);
+        const int32_t row = fxp_row_of(s, c);
+        const int64_t total = (row < 0) ? 0 : bias_gradient_of(step, i, c);
         if (peak != NULL) {
             *peak = fxp_larger(*peak, total);
-        } else {
-            fxp_update(&site, &bias[c], &momentum[c], total, (uint32_t)c);
+        } else if (row >= 0) {
+            fxp_update(&site, &bias[c], &momentum[row], total, (uint32_t)c);
         }
     }
     if (peak == NULL) {
-        note(step->model, s, &site, s->co);
+        note(step->model, s, &site, fxp_learning(s));
     }
 }
 

@@ -1,6 +1,7 @@
 #include "fxp_limbs.h"
 
 #include "fxp_packed.h"
+#include "fxp_some.h"
 
 #if FXP_LIMBS
 
@@ -187,6 +188,7 @@ static void forward_panel(const fxp_forward *pass, FXP_ROM fxp_param *weights, i
 void fxp_limbs_forward(const fxp_forward *pass)
 {
     const fxp_stage *s = pass->stage;
+    fxp_span span;
 #if FXP_PACKED
     if (pass->weights == NULL) { /* a panel is unpacked once a sample */
         int32_t c;
@@ -198,7 +200,10 @@ void fxp_limbs_forward(const fxp_forward *pass)
         return;
     }
 #endif
-    forward_panel(pass, pass->weights, 0, s->co);
+    for (span.last = 0; span.last < s->co;) {
+        span = fxp_span_of(pass->model, s, pass->weights, span.last);
+        forward_panel(pass, span.weights, span.first, span.last);
+    }
 }
 
 #endif

@@ -5,7 +5,7 @@
 #include "fxp.h"
 #include "fxp_kinds.h"
 #include "fxp_loss.h"
-#include "fxp_packed.h"
+#include "fxp_some.h"
 
 int32_t fxp_ready(const fxp_model *model)
 {
@@ -29,7 +29,8 @@ fxp_value *fxp_y_of(const fxp_model *model, int32_t stage, int32_t sample)
     return values_of(model, &fxp_tensors[stage + 1], sample);
 }
 
-/* What is trained, and packed weights that errors are multiplied by, lie in the arena; the others where they were exported. */
+/* What is trained, and packed weights that errors are multiplied by, lie in the arena; the others where they were exported,
+ * and so do all of a stage whose trained ones lie apart. */
 FXP_ROM fxp_param *fxp_weights_of(const fxp_model *model, int32_t stage)
 {
     const fxp_stage *s = &fxp_stages[stage];
@@ -38,7 +39,7 @@ FXP_ROM fxp_param *fxp_weights_of(const fxp_model *model, int32_t stage)
     weights = s->weights;
 #endif
 #if FXP_TRAINING
-    if (s->weights_at != FXP_NOWHERE) {
+    if ((s->weights_at != FXP_NOWHERE) && !fxp_is_apart(s)) {
         weights = (const fxp_param *)fxp_place(model, s->weights_at);
     }
 #else
@@ -60,52 +61,6 @@ FXP_ROM fxp_param *fxp_bias_of(const fxp_model *model, int32_t stage)
 #endif
     return s->bias;
 }
-
-#if FXP_TRAINING
-
-static void copy_params(fxp_param *to, FXP_ROM fxp_param *from, int32_t count)
-{
-    int32_t i;
-    for (i = 0; i < count; i++) {
-        to[i] = from[i];
-    }
-}
-
-static void copy_momentum(fxp_momentum *to, FXP_ROM fxp_momentum *from, int32_t count)
-{
-    int32_t i;
-    for (i = 0; i < count; i++) {
-        to[i] = from[i];
-    }
-}
-
-static void copy_start(fxp_model *model, int32_t i)
-{
-    const fxp_stage *s = &fxp_stages[i];
-    const int32_t taps = s->taps;
-    if (s->weights_at != FXP_NOWHERE) {
-        fxp_param *weights = (fxp_param *)fxp_place(model, s->weights_at);
-#if FXP_PACKED
-        fxp_unpack_weights(s->weights, 0, s->co, taps, weights);
-#else
-        copy_params(weights, s->weights, taps * s->co);
-#endif
-    }
-    if (fxp_trains_weights(s)) {
-        fxp_momentum *momentum = (fxp_momentum *)fxp_place(model, s->weights_momentum_at);
-#if FXP_PACKED
-        fxp_unpack_momentum(s->weights_momentum_start, s->co, taps, momentum);
-#else
-        copy_momentum(momentum, s->weights_momentum_start, taps * s->co);
-#endif
-    }
-    if (fxp_trains_bias(s)) {
-        copy_params((fxp_param *)fxp_place(model, s->bias_at), s->bias, s->co);
-        copy_momentum((fxp_momentum *)fxp_place(model, s->bias_momentum_at), s->bias_momentum_start, s->co);
-    }
-}
-
-#endif
 
 /* What an address must be a multiple of for the widest number. */
 struct fxp_alignment {
@@ -134,7 +89,7 @@ fxp_status fxp_init(fxp_model *model, void *arena)
     model->pending = 0;
     for (i = 0; i < FXP_STAGES; i++) {
         model->scales[i] = fxp_scale_starts[i];
-        copy_start(model, i);
+        fxp_copy_start(model, i);
     }
 #endif
     model->identity = FXP_IDENTITY;

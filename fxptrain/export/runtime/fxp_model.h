@@ -46,6 +46,9 @@ static inline int32_t fxp_trains_bias(const fxp_stage *stage)
     return stage->bias_momentum_at != FXP_NOWHERE;
 }
 
+/* Copy what a stage trains, and packed weights that errors are multiplied by, into the arena, as exported. */
+void fxp_copy_start(const fxp_model *model, int32_t i);
+
 /* Whether the error at the output of stage `i` is made: something that is trained has a part in it. */
 static inline int32_t fxp_needs_error(int32_t i)
 {

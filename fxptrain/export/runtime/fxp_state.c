@@ -4,7 +4,8 @@
  *     steps, calibrated                                               7 words of 32 bits
  *     of every format: frac, saturated, total, largest                4 + 8 + 8 + 4 bytes
  *     of every error scale: frac, calm                                4 + 4 bytes
- *     of every layer what is trained: weights, their momentum, bias, its momentum, in the layout of fxp_stage
+ *     of every layer what is trained: weights, their momentum, bias, its momentum, in the layout of fxp_stage, of the
+ *     channels that are trained
  *     CRC-32 of all that                                              4 bytes
  */
 #include "fxp_state.h"
@@ -12,15 +13,22 @@
 #include "fxp_formats.h"
 #include "fxp_model.h"
 #include "fxp_bytes.h"
+#include "fxp_some.h"
 
 #if FXP_TRAINING
 
 #define FXP_MAGIC 0x53505846u
 #define FXP_STATE_VERSION 2u
 
-static int32_t weight_count(const fxp_stage *s)
+/* Number `first` of the parameters at an offset; NULL without a model. */
+static fxp_param *params_at(const fxp_model *model, uint32_t at, int32_t first)
 {
-    return s->co * s->taps;
+    return (model == NULL) ? NULL : ((fxp_param *)fxp_place(model, at) + first);
+}
+
+static fxp_momentum *momentum_at(const fxp_model *model, uint32_t at)
+{
+    return (model == NULL) ? NULL : (fxp_momentum *)fxp_place(model, at);
 }
 
 static void put_params(fxp_bytes *bytes, const fxp_param *values, int32_t count)
@@ -42,7 +50,7 @@ static void put_momentum(fxp_bytes *bytes, const fxp_momentum *values, int32_t c
 fxp_status fxp_state_out(const fxp_model *model, const fxp_storage *storage, uint32_t base, uint32_t number)
 {
     fxp_bytes bytes;
-    int32_t i;
+    int32_t i, c;
     fxp_bytes_start(&bytes, storage, base);
     fxp_put(&bytes, FXP_MAGIC, 4);
     fxp_put(&bytes, FXP_STATE_VERSION, 4);
@@ -64,12 +72,18 @@ fxp_status fxp_state_out(const fxp_model *model, const fxp_storage *storage, uin
     for (i = FXP_FIRST_ERROR; i < FXP_STAGES; i++) {
         const fxp_stage *s = &fxp_stages[i];
         if (fxp_trains_weights(s)) {
-            put_params(&bytes, (const fxp_param *)fxp_place(model, s->weights_at), weight_count(s));
-            put_momentum(&bytes, (const fxp_momentum *)fxp_place(model, s->weights_momentum_at), weight_count(s));
+            for (c = 0; c < s->co; c++) {
+                if (fxp_row_of(s, c) >= 0) {
+                    put_params(&bytes, params_at(model, s->weights_at, fxp_arena_row(s, c) * s->taps), s->taps);
+                }
+            }
+            put_momentum(&bytes, momentum_at(model, s->weights_momentum_at), fxp_learning(s) * s->taps);
         }
         if (fxp_trains_bias(s)) {
-            put_params(&bytes, (const fxp_param *)fxp_place(model, s->bias_at), s->co);
-            put_momentum(&bytes, (const fxp_momentum *)fxp_place(model, s->bias_momentum_at), s->co);
+            for (c = 0; c < s->co; c++) {
+                put_params(&bytes, params_at(model, s->bias_at, c), (fxp_row_of(s, c) < 0) ? 0 : 1);
+            }
+            put_momentum(&bytes, momentum_at(model, s->bias_momentum_at), fxp_learning(s));
         }
     }
     fxp_put(&bytes, ~bytes.crc, 4);
@@ -147,32 +161,28 @@ static int32_t take_momentum(fxp_bytes *bytes, fxp_momentum *values, int32_t cou
     return good;
 }
 
-static fxp_param *params_at(const fxp_model *model, uint32_t at)
-{
-    return (model == NULL) ? NULL : (fxp_param *)fxp_place(model, at);
-}
-
-static fxp_momentum *momentum_at(const fxp_model *model, uint32_t at)
-{
-    return (model == NULL) ? NULL : (fxp_momentum *)fxp_place(model, at);
-}
-
 /* Everything behind the first five words; without a model it is only looked at. */
 static fxp_status take_body(fxp_bytes *bytes, fxp_model *model)
 {
     const uint32_t step = (uint32_t)fxp_get(bytes, 4), calibrated = (uint32_t)fxp_get(bytes, 4);
     int32_t good = (calibrated <= 1u) && take_formats(bytes, model);
-    int32_t i;
+    int32_t i, c;
     uint32_t crc;
     for (i = FXP_FIRST_ERROR; i < FXP_STAGES; i++) {
         const fxp_stage *s = &fxp_stages[i];
         if (fxp_trains_weights(s)) {
-            good &= take_params(bytes, params_at(model, s->weights_at), weight_count(s));
-            good &= take_momentum(bytes, momentum_at(model, s->weights_momentum_at), weight_count(s));
+            for (c = 0; c < s->co; c++) {
+                if (fxp_row_of(s, c) >= 0) {
+                    good &= take_params(bytes, params_at(model, s->weights_at, fxp_arena_row(s, c) * s->taps), s->taps);
+                }
+            }
+            good &= take_momentum(bytes, momentum_at(model, s->weights_momentum_at), fxp_learning(s) * s->taps);
         }
         if (fxp_trains_bias(s)) {
-            good &= take_params(bytes, params_at(model, s->bias_at), s->co);
-            good &= take_momentum(bytes, momentum_at(model, s->bias_momentum_at), s->co);
+            for (c = 0; c < s->co; c++) {
+                good &= take_params(bytes, params_at(model, s->bias_at, c), (fxp_row_of(s, c) < 0) ? 0 : 1);
+            }
+            good &= take_momentum(bytes, momentum_at(model, s->bias_momentum_at), fxp_learning(s));
         }
     }
     crc = ~bytes->crc;

@@ -131,6 +131,11 @@ typedef struct {
     FXP_ROM fxp_momentum *bias_momentum_start;
     uint32_t winners_at, gradient_at;
     uint32_t weights_at, bias_at, weights_momentum_at, bias_momentum_at;
+#if FXP_SOME
+    FXP_ROM fxp_row *rows; /* NULL: all channels are trained, or none; else see fxp_some.h */
+    int32_t learning;      /* how many of them are */
+    int32_t apart;         /* whether the arena holds their weights alone */
+#endif
 #endif
 } fxp_stage;
 

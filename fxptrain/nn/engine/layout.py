@@ -20,6 +20,7 @@ from fxptrain.nn.engine.workspace import (
     UPDATE,
     Workspace,
     batch_input,
+    draw_rows,
     gather_buffers,
     plan_memory,
     runs,
@@ -266,7 +267,7 @@ class Layout:
         """Rows of draws that an update needs, and behind them of unpacked values."""
         formats = self.model.formats
         widest = max(formats.param_bits, formats.momentum_width)
-        return 2 if not self.packs_parameters else 3 if widest <= 16 else 4
+        return draw_rows(self.model) if not self.packs_parameters else 3 if widest <= 16 else 4
 
     def peak(self) -> int:
         """Most bytes alive at once: no arena can be smaller."""

@@ -174,7 +174,7 @@ class Accumulator(Sink):
     def total(self, parameter: ParameterArray) -> Gradient:
         """The sums of a parameter's gradient."""
         sums = self.sums[id(parameter)]
-        return sums if sums.size == parameter.flat.size else limbs_of(sums)
+        return sums if sums.size == parameter.trained_size else limbs_of(sums)
 
     def plan(self, stage: int, block: GradientBlock, gradient: Gradient, worker: int) -> Call:
         """Add a block."""
@@ -184,7 +184,7 @@ class Accumulator(Sink):
     def hand_over(self, sink: Sink) -> None:
         """Give the sums to another sink, whole parameter by whole parameter, and start again from zero."""
         for i, parameter in trained(self.model):
-            block = GradientBlock(parameter, 0, 0, Runs(0, parameter.flat.size))
+            block = GradientBlock(parameter, 0, 0, Runs(0, parameter.trained_size))
             sink.take(i, block, self.total(parameter), 0, self.model.step)
             self.sums[id(parameter)][:] = 0
 

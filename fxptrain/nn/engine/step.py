@@ -244,7 +244,11 @@ class TrainingStep:
     # Calibration -------------------------------------------------------------------------------------------------
 
     def _calibrate(self, inputs: Inputs, labels: Labels) -> None:
-        """Before the first step: fit every error scale, from the loss down, then the momentum formats."""
+        """Before the first step: choose the channels that train where not all do, then fit the scales.
+
+        Every error's, from the loss down, then the momentum formats.
+        """
+        self.model.choose_channels()
         stages = self.model.stages
         for i in filter(self.model.graph.needs_error, reversed(range(len(stages)))):
             outcomes = self._whole_pass(inputs, labels)

@@ -105,9 +105,14 @@ def thread_buffers(model: Model, batch: int, thread: int, *, training: bool) -> 
         buffers += [
             Buffer(f"{LOSS}.acc@{thread}", "scratch", (classes,), np.int64, stages, stages),
             Buffer(f"{LOSS}.draws@{thread}", "scratch", (classes,), np.uint32, stages, stages),
-            Buffer(f"{UPDATE}.draws@{thread}", "scratch", (2, BLOCK), np.uint32, 2 * stages + 1),
+            Buffer(f"{UPDATE}.draws@{thread}", "scratch", (draw_rows(model), BLOCK), np.uint32, 2 * stages + 1),
         ]
     return buffers
+
+
+def draw_rows(model: Model) -> int:
+    """Rows of draws that an update needs, and behind them of values where not all channels are trained."""
+    return 2 + any(stage.some is not None for stage in model.stages)
 
 
 def _join_buffers(model: Model, at: int, batch: int, thread: int) -> list[Buffer]:
@@ -188,7 +193,7 @@ def state_buffers(
 
 def sum_size(stage: Stage, parameter: ParameterArray, batch: int) -> int:
     """Integers that the sums of a parameter's gradient over a batch take."""
-    return parameter.flat.size * (1 + (stage.wide_gradient(batch) and not parameter.is_bias))
+    return parameter.trained_size * (1 + (stage.wide_gradient(batch) and not parameter.is_bias))
 
 
 class Workspace:

@@ -114,7 +114,7 @@ class ProductBlocks(Blocks):
 
     def _gradient_bytes(self, channels: int) -> int:
         size = np.dtype(self.stage.gradient_type(self.batch)).itemsize
-        return self.stage.taps * channels * round_up(self.stage.channels, COLUMN_MULTIPLE) * size
+        return self.stage.taps * channels * round_up(self.stage.learning, COLUMN_MULTIPLE) * size
 
     def _width(self, phase: str) -> int:
         """Samples in a row of a linear layer: fewer, where they are unpacked, and take more bytes than its weights."""
@@ -127,7 +127,8 @@ class ProductBlocks(Blocks):
 
     def _layout(self, phase: str, channels: int | None = None) -> Geometries:
         """How samples become images in a phase; of forward, for a block of so many output channels."""
-        s, key = self.stage, (phase, channels or self.stage.channels)
+        s, whole = self.stage, self.stage.learning if phase == "gradient" else self.stage.channels
+        key = phase, channels or whole
         if key not in self._layouts:
             full = s.images
             picks = CHOICES if phase == "gradient" and self.picks else 1
@@ -142,7 +143,7 @@ class ProductBlocks(Blocks):
         """How many samples a gradient brings into order at a time, and whether it picks at winners, as room allows."""
         s, width = self.stage, self._width("gradient")
         images = -(-self.batch // width) if s.linear else self.batch
-        g = s.images.extents(self.rows, width)
+        g = s.gradient_images.extents(self.rows, width)
         for picks in (True, False) if s.picks else (False,):
             for samples in range(min(MOST_SAMPLES, images), 0, -1):
                 if _bytes(s.gradient_scratch(g, self.batch, samples, picks)) <= self.budgets.gradient // 3:
@@ -172,8 +173,8 @@ class ProductBlocks(Blocks):
         forward += len(outputs) * self.batch * s.in_elements * read
         error = sum(positions * s.lines * s.channels * round_up(s.across * n, WIDE_COLUMNS) for _, n in inputs)
         error = error // (1 + self.sparse) + len(inputs) * positions * s.channels * READ
-        gradient = positions * s.taps * s.inner * round_up(s.channels, WIDE_COLUMNS) // (1 + self.picks)
-        gradient += len(rows) * positions * s.channels * READ + self.batch * s.in_elements * s.kernel[1] * read
+        gradient = positions * s.taps * s.inner * round_up(s.learning, WIDE_COLUMNS) // (1 + self.picks)
+        gradient += len(rows) * positions * s.learning * READ + self.batch * s.in_elements * s.kernel[1] * read
         packing = (1 + backward) * s.taps * s.inner * s.channels * (PACK if s.weights.stored[1] is None else UNPACK)
         return Work(planes * (forward + error * backward + gradient * s.trains_weights), packing)
 
@@ -204,6 +205,7 @@ class ProductBlocks(Blocks):
             return [biases]
         return [
             *s.gradient_scratch(g, self.batch, self.samples, self.picks),
+            *s.picked_lines(g),
             *self._lines(kept.x, phase, self.rows),
             *self._won(kept.winners),
             Buffer("start", "scratch", (g.columns,), kind),
@@ -313,23 +315,27 @@ class ProductBlocks(Blocks):
         s = self.stage
         if block.parameter.is_bias:
             total: npt.NDArray[Any] = scratch["bias_gradient"]
-            if more:
-                return [Call(conv_gradient.add_bias_gradient, error, 0, s.channels, total)], total
-            return [Call(conv_gradient.bias_gradient, error, 0, s.channels, 1, total)], total
+            return [self._added_errors(error, total) if more else s.error_sums(error, 1, total)], total
         start, gradient, factor = scratch["start"], scratch["gradient"], -128 if s.flipped["gradient"] else 0
-        calls = [Call(conv_gradient.bias_gradient, error, 0, s.channels, factor, start)]
+        calls = [s.error_sums(error, factor, start)]
         if more and factor:
-            calls.append(Call(conv_gradient.add_to_rows, start, s.taps * block.channels, s.channels, gradient))
+            calls.append(Call(conv_gradient.add_to_rows, start, s.taps * block.channels, s.learning, gradient))
         for number, images in enumerate(self._layout("gradient").images(kept.samples, block.channels)):
             calls.append(
                 s.gradient_of(
                     images, self._x(x, kept, images), block.first, images.of(error), winners, scratch, start,
                     more or number > 0, s.gradient_chain(self.batch)[0], self.samples, gradient,
-                    won=self._winners(winners, kept, images, scratch),
+                    won=s.pick(images.of(error), scratch) or self._winners(winners, kept, images, scratch),
                     stored=self._stored(x, kept, images, block.first, block.channels, scratch),
                 )
             )  # fmt: skip
         return calls, gradient
+
+    def _added_errors(self, error: IntArray, total: IntArray) -> Call:
+        """The sums of the errors of the trained channels, added to a bias's gradient."""
+        if self.stage.picked is None:
+            return Call(conv_gradient.add_bias_gradient, error, 0, self.stage.channels, total)
+        return Call(conv_gradient.add_some_bias_gradient, error, self.stage.picked, total)
 
 
 def row_buffers(positions: int, block: int, channels: int, form: FxP, rows: int) -> list[Buffer]:

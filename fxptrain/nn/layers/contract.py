@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -36,7 +36,7 @@ from fxptrain.nn.state.parameters import IntArray, ParameterArray
 from fxptrain.nn.state.streams import Site, stream
 
 Shape = tuple[int, int, int]
-Trainable = bool | Literal["bias"]
+Trainable = bool | str  # or "bias", or a share of the channels as "1/4" (`nn.state.channels`)
 Views = Mapping[str, npt.NDArray[Any]]
 Gradient = IntArray | Limbs
 NO_WINNERS = np.empty((0, 0, 0, 0), np.uint8)
@@ -397,6 +397,7 @@ class Stage(ABC):
     has_room = True  # whether its sums have room for the fractional bits that a function adds
     reads_back = False  # whether it takes its inputs' values to find their errors
     drops = False  # whether training leaves out values that inference does not
+    trains_some = False  # whether training may change some of its output channels alone
     commutes = False  # whether a function of each value behind it may as well come before it
     constants: Mapping[str, float] = MappingProxyType({})  # what parameters start from that are not drawn
 
@@ -408,6 +409,7 @@ class Stage(ABC):
         self.error_scale: ErrorScale  # of the error at this stage's output
         self.function = IDENTITY
         self.trains: tuple[str, ...] = ()  # names of the parameters that training changes, see `nn.graph`
+        self.some: int | None = None  # how many of its output channels those are of, if not all
         self.parameters: tuple[ParameterArray, ...] = ()
 
     @property

@@ -16,9 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from fxptrain.errors import ShapeError
+from fxptrain.fixed.format import FxP
 from fxptrain.kernels import conv, conv_gradient, limbs, panels, wide
 from fxptrain.kernels.call import Call
-from fxptrain.kernels.channels import Destination, Group, Half, Stored
+from fxptrain.kernels.channels import Destination, Group, Half, Picked, Stored
 from fxptrain.kernels.conv import Accumulation, Geometry, Tables
 from fxptrain.kernels.dot import COLUMN_MULTIPLE
 from fxptrain.kernels.instructions import CHOICES, FLIPPED_WORD, PICKS
@@ -182,9 +183,14 @@ class ProductStage(WeightedStage):
     def images(self) -> Geometries:
         """How samples become images."""
         groups = Groups(self.groups["error"], self.groups["gradient"] * (CHOICES if self.picks else 1))
-        out_shape, phases = (*self.out_shape[:2], self.outputs), PHASES[: 2 + self.trains_weights]
+        out_shape, phases = (*self.out_shape[:2], self.outputs), PHASES[: 2 + (self.trains_weights and not self.some)]
         extents = self.in_shape, out_shape, self.windows, self.pool
         return Geometries(*extents, linear=self.linear, phases=phases, groups=groups)
+
+    @cached_property
+    def gradient_images(self) -> Geometries:
+        """The same for the gradients, of the channels that are trained."""
+        return self.images if self.some is None else self.images.of_outputs(self.some, PHASES[2:])
 
     @property
     def picks(self) -> bool:
@@ -265,7 +271,10 @@ class ProductStage(WeightedStage):
         if not self.trains_weights:
             return self.images.table_bytes([self.inner])
         blocks = [block.channels for block in self.blocks(threads) if not block.parameter.is_bias]
-        return self.images.table_bytes([self.inner, self._block_channels(1), *blocks])
+        blocks.append(self._block_channels(1))
+        if self.some is None:
+            return self.images.table_bytes([self.inner, *blocks])
+        return self.images.table_bytes([self.inner]) + self.gradient_images.table_bytes(blocks)
 
     def scratch(self, phase: str, batch: int) -> list[Buffer]:
         """Working memory of one thread."""
@@ -304,13 +313,14 @@ class ProductStage(WeightedStage):
 
     def _gradient_scratch(self, batch: int) -> list[Buffer]:
         gradient, channels = self.gradient_type(batch), self._block_channels(1)
-        g, wide = self.images.extents(channels), self.wide_gradient(batch)
+        g, wide = self.gradient_images.extents(channels), self.wide_gradient(batch)
         half = g.image.h * g.image.w * self._channels_at_once
-        biases = Buffer("bias_gradient", "gradient", (round_up(self.channels, COLUMN_MULTIPLE),), gradient)
+        biases = Buffer("bias_gradient", "gradient", (round_up(self.learning, COLUMN_MULTIPLE),), gradient)
         if not self.trains_weights:
             return [biases]
         return [
             *self.gradient_scratch(g, batch, self._order()[1], self.picks),
+            *self.picked_lines(g),
             Buffer("half", "scratch", (wide * half,), np.int32),
             Buffer("gradient", "gradient", ((1 + wide) * self.taps * channels * g.columns,), gradient),
             biases,
@@ -336,7 +346,7 @@ class ProductStage(WeightedStage):
         spread = samples * lines * round_up(across, group) * g.columns
         row, skip = g.image.width * channels, g.sw * channels
         down = g.sh * row
-        squares = max(self.channels, channels) if planes > 1 and self.x_form.format.total_bits <= 16 else 0
+        squares = max(self.learning, channels) if planes > 1 and self.x_form.format.total_bits <= 16 else 0
         reach = picks * max(6 * skip, 2 * skip + down)  # from a group's first position to those of its last window
         slack = reach + g.kw * channels + max((group - 1) * skip, down + skip)
         return [
@@ -348,6 +358,16 @@ class ProductStage(WeightedStage):
             Buffer("squares", "scratch", (squares,), np.int64),
         ]
 
+    def picked_lines(self, g: Geometry) -> list[Buffer]:
+        """Where an image's errors and winners of the trained channels lie, if those are not all."""
+        if self.some is None:
+            return []
+        positions = g.oh_used // g.pool_h * (g.ow_used // g.pool_w)
+        return [
+            Buffer("errors", "scratch", (positions * self.some,), FxP(self.error_scale.bits, 0).dtype),
+            Buffer("won", "scratch", (positions * self.some * self.pools,), np.uint8),
+        ]
+
     @cached_property
     def batch_in_order(self) -> int:
         """Samples brought into order at a time for a weight gradient."""
@@ -356,7 +376,7 @@ class ProductStage(WeightedStage):
     def _order(self) -> tuple[int, int]:
         """Elements of one padded image of the largest gradient block, and how many are brought into order at a time."""
         channels = self._block_channels(1)
-        single = padded_size(self.images.extents(channels))
+        single = padded_size(self.gradient_images.extents(channels))
         room = CHOICE_BYTES // CHOICES if self.picks else GROUP_BYTES
         return single, max(1, min(GROUP_SAMPLES, room // (4 * single)))
 
@@ -374,15 +394,14 @@ class ProductStage(WeightedStage):
 
     def blocks_of(self, step: int) -> list[GradientBlock]:
         """Blocks of `step` input channels, then the bias."""
-        found = []
+        found, width = [], self.learning
         for first in range(0, self.inner, step):
             channels = min(step, self.inner - first)
-            count = channels * self.channels
-            skip = self.inner * self.channels
-            runs = Runs(first * self.channels, count, self.taps, skip) if count < skip else Runs(0, self.taps * count)
+            count, skip = channels * width, self.inner * width
+            runs = Runs(first * width, count, self.taps, skip) if count < skip else Runs(0, self.taps * count)
             found.append(GradientBlock(self.weights, first, channels, runs))
         if len(self.parameters) > 1:
-            found.append(GradientBlock(self.parameters[1], 0, self.channels, Runs(0, self.channels)))
+            found.append(GradientBlock(self.parameters[1], 0, width, Runs(0, width)))
         return found
 
     # Accumulators ------------------------------------------------------------------------------------------------
@@ -583,12 +602,20 @@ class ProductStage(WeightedStage):
         """See `Stage.gradient`."""
         total: npt.NDArray[Any] = scratch["bias_gradient"]
         if block.parameter.is_bias:
-            return [Call(conv_gradient.bias_gradient, error, 0, self.channels, 1, total)], total
-        factor = -128 if self.flipped["gradient"] else 0
-        calls = [Call(conv_gradient.bias_gradient, error, 0, self.channels, factor, total)]
-        for number, images in enumerate(self.images.images(len(x), block.channels)):
-            calls += self._gradients_of(images, x, block.first, error, winners, scratch, total, number > 0)
+            return [self.error_sums(error, 1, total)], total
+        calls = [self.error_sums(error, -128 if self.flipped["gradient"] else 0, total)]
+        for number, images in enumerate(self.gradient_images.images(len(x), block.channels)):
+            won = self.pick(images.of(error), scratch)
+            calls += self._gradients_of(images, x, block.first, error, winners, scratch, total, number > 0, won)
         return calls, self._in_scratch(scratch)
+
+    def pick(self, error: IntArray, scratch: Views) -> Group | None:
+        """How a kernel reads the errors of the trained channels and their winners, if those are not all."""
+        if self.picked is None:
+            return None
+        shape = (1, *error.shape[1:3], len(self.picked))
+        errors = Picked(self.picked, scratch["errors"][: prod(shape)].reshape(shape))
+        return Group(errors, Picked(self.picked, scratch["won"].reshape(shape)) if self.pools else None)
 
     @staticmethod
     def _in_scratch(scratch: Views) -> Gradient:
@@ -632,6 +659,8 @@ class ProductStage(WeightedStage):
 
     @property
     def winner_bits(self) -> int:
-        """Two, four or eight."""
+        """Two, four or eight; those of which some are picked are not packed."""
+        if self.some is not None:
+            return 8
         window = self.pool[0] * self.pool[1]
         return 2 if window <= 4 else 4 if window <= 16 else 8

@@ -103,6 +103,7 @@ class GroupedStage(ProductStage):
     """
 
     reads_packed = False
+    trains_some = False
 
     def __init__(
         self, layer: int, name: str, in_shape: Shape, channels: int, *, windows: Windows, bias: bool, groups: int

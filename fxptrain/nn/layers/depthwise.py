@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from fxptrain.kernels import conv, depthwise, limbs, panels, wide
 from fxptrain.kernels.call import Call
-from fxptrain.kernels.conv_gradient import bias_gradient
+from fxptrain.kernels.conv_gradient import bias_gradient, keep_columns
 from fxptrain.kernels.update_site import Runs
 from fxptrain.nn.layers.contract import (
     ErrorCall,
@@ -291,19 +291,19 @@ class DepthwiseStage(WeightedStage):
 
     def blocks(self, threads: int) -> list[GradientBlock]:
         """All weights at once, then the bias."""
-        count = self.weights.flat.size
-        found = [GradientBlock(self.weights, 0, self.in_shape[2], Runs(0, count))]
+        count = self.learning
+        found = [GradientBlock(self.weights, 0, count, Runs(0, self.taps * count))]
         if len(self.parameters) > 1:
-            found.append(GradientBlock(self.parameters[1], 0, self.in_shape[2], Runs(0, self.in_shape[2])))
+            found.append(GradientBlock(self.parameters[1], 0, count, Runs(0, count)))
         return found
 
     def gradient(
         self, block: GradientBlock, x: IntArray, error: IntArray, winners: npt.NDArray[np.uint8], scratch: Views
     ) -> tuple[list[Call], IntArray]:
-        """See `Stage.gradient`."""
+        """See `Stage.gradient`; of some channels it is made of all, which costs no more, and the others are dropped."""
         start: IntArray = scratch["bias_gradient"]
         if block.parameter.is_bias:
-            return [Call(bias_gradient, error, 0, self.in_shape[2], 1, start)], start
+            return [self.error_sums(error, 1, start)], start
         total: IntArray = scratch["gradient"]
         made = Call(
             depthwise.depthwise_weight_gradient, x, error, winners, self.geometry, self.gradient_chain(len(x))[0],
@@ -311,4 +311,7 @@ class DepthwiseStage(WeightedStage):
             scratch["squares"] if scratch["squares"].size else None, start, total,
         )  # fmt: skip
         factor = -128 if self.flipped["gradient"] else 0
-        return [Call(bias_gradient, error, 0, self.in_shape[2], factor, start), made], total
+        calls = [Call(bias_gradient, error, 0, self.in_shape[2], factor, start), made]
+        if self.picked is not None:
+            calls.append(Call(keep_columns, total, self.taps, self.in_shape[2], self.picked))
+        return calls, total

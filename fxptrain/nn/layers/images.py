@@ -122,6 +122,13 @@ class Geometries:
         self.windows, self.pool = windows, pool
         self._made: dict[tuple[int, int], tuple[Geometry, Tables]] = {}
 
+    def of_outputs(self, channels: int, phases: Container[str]) -> Geometries:
+        """Those of some phases, with so many output channels."""
+        return Geometries(
+            self.in_shape, (*self.out_shape[:2], channels), self.windows, self.pool, linear=self.linear,
+            width=self.width, phases=phases, groups=self.groups,
+        )  # fmt: skip
+
     def extents(self, channels: int, width: int | None = None) -> Geometry:
         """Geometry for `channels` input channels; `width` samples in a row of a linear layer (by default all)."""
         width, out_channels = width or self.width, self.out_shape[2]

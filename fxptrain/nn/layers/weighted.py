@@ -13,6 +13,7 @@ import numpy as np
 from fxptrain.fixed.format import FxP
 from fxptrain.kernels.call import Call
 from fxptrain.kernels.conv import Accumulation
+from fxptrain.kernels.conv_gradient import bias_gradient, some_bias_gradient
 from fxptrain.kernels.limbs import LIMB, SUM_BITS
 from fxptrain.kernels.requantize import UNBOUNDED, Activation
 from fxptrain.nn.layers.accumulate import (
@@ -28,6 +29,7 @@ from fxptrain.nn.layers.accumulate import (
 )
 from fxptrain.nn.layers.contract import ErrorCall, LayerSpec, Shape, Stage, Trainable
 from fxptrain.nn.layers.windows import Padding, Pair, Windows, sides_of
+from fxptrain.nn.state.channels import Numbers
 from fxptrain.nn.state.initialization import Init
 from fxptrain.nn.state.parameters import IntArray, ParameterArray
 
@@ -44,9 +46,10 @@ class WeightedSpec(LayerSpec):
     ----------
     init : {"uniform", "kaiming", "xavier", "zero", "data"}, optional
         How far its initial weights reach (`initialization.bound_of`); left out: as the model says.
-    trainable : bool or "bias", optional
-        Whether training changes its parameters (left out: it does), or its biases alone. What is not trained keeps no
-        momentum, and errors go back no further than some layer needs them.
+    trainable : bool, "bias" or a share as "1/4", optional
+        Whether training changes its parameters (left out: it does), its biases alone, or the weights and biases of a
+        share of its output channels: of those with the largest weights (`nn.state.channels.heaviest`) when training
+        starts. What is not trained keeps no momentum, and errors go back no further than some layer needs them.
     """
 
     init: Init | None = None
@@ -123,6 +126,8 @@ class WeightedStage(Stage):
         Whether there is one.
     """
 
+    trains_some = True
+
     def __init__(
         self, layer: int, name: str, in_shape: Shape, channels: int, *, windows: Windows = Windows(),  # noqa: B008
         pool: Pair = (1, 1), bias: bool = True,
@@ -151,6 +156,22 @@ class WeightedStage(Stage):
     def weights(self) -> ParameterArray:
         """The weights."""
         return self.parameters[0]
+
+    @property
+    def learning(self) -> int:
+        """How many output channels are trained, where its weights are."""
+        return self.some or self.out_shape[2]
+
+    @property
+    def picked(self) -> Numbers | None:
+        """Which, if not all."""
+        return None if self.weights.some is None else self.weights.some.channels
+
+    def error_sums(self, error: IntArray, factor: int, out: IntArray) -> Call:
+        """So many times the sums of the errors of the trained channels, to the first of `out`; zeros behind."""
+        if self.picked is None:
+            return Call(bias_gradient, error, 0, self.out_shape[2], factor, out)
+        return Call(some_bias_gradient, error, self.picked, factor, out)
 
     @property
     def bias(self) -> IntArray:

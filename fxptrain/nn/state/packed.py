@@ -40,9 +40,10 @@ def packed_bytes(count: int, form: FxP) -> int:
 
 
 def packable(parameter: ParameterArray) -> bool:
-    """Whether packing saves anything (more); STE's masters are as wide as their container."""
+    """Whether packing saves anything (more); STE's masters are as wide as their container, some channels lie apart."""
     formats = [form.format for form in (parameter.form, parameter.momentum_form)[: 1 + parameter.trained]]
-    return not parameter.rule.master and not isinstance(parameter, PackedParameter) and any(map(packed_bits, formats))
+    plain = parameter.some is None and not isinstance(parameter, PackedParameter)
+    return plain and not parameter.rule.master and any(map(packed_bits, formats))
 
 
 class PackedParameter(ParameterArray):
@@ -52,7 +53,7 @@ class PackedParameter(ParameterArray):
         self.name, self.layer, self.is_bias, self.trained = source.name, source.layer, source.is_bias, source.trained
         self.form, self.momentum_form, self.rule = source.form, source.momentum_form, source.rule
         self.still, self.updates, self.master = source.still, source.updates, None
-        self.shape = source.values.shape
+        self.shape, self.some = source.shape, None
         self.bits = packed_bits(source.form.format)
         self.momentum_bits = packed_bits(source.momentum_form.format) if self.trained else 0
         self.packed = _packed(source.flat, self.bits)
@@ -141,5 +142,8 @@ def state_bytes(parameter: ParameterArray, *, packs: bool = False) -> dict[str, 
         return {kind: packed_bytes(parameter.flat.size, form) for kind, form in forms.items()}
     if isinstance(parameter, PackedParameter):
         return {"parameters": parameter.packed.nbytes, "momentum": parameter.packed_momentum.nbytes}
-    kinds = ("parameters", "momentum", "master")
-    return {kind: array.nbytes for kind, array in zip(kinds, parameter.arrays().values(), strict=False)}
+    found, kinds = {"parameters": 0}, {f"{parameter.name}_momentum": "momentum", f"{parameter.name}_master": "master"}
+    for name, array in parameter.arrays().items():
+        kind = kinds.get(name, "parameters")
+        found[kind] = found.get(kind, 0) + array.nbytes
+    return found

@@ -19,10 +19,11 @@ from fxptrain.fixed.format import FxP
 from fxptrain.fixed.multiplier import Multiplier
 from fxptrain.fixed.rounding import requantize
 from fxptrain.kernels.call import Call
-from fxptrain.kernels.copy import narrow
+from fxptrain.kernels.copy import narrow, narrow_some
 from fxptrain.kernels.limbs import Limbs
-from fxptrain.kernels.update import initialize, regrid, update
-from fxptrain.kernels.update_site import GUARD, Runs, Term, UpdateSite
+from fxptrain.kernels.update import initialize, regrid, update, update_some
+from fxptrain.kernels.update_site import BLOCK, GUARD, Runs, Some, Term, UpdateSite
+from fxptrain.nn.state.channels import Numbers
 from fxptrain.nn.state.formats import TensorFormat
 from fxptrain.nn.state.streams import Site, stream
 
@@ -119,14 +120,17 @@ class ParameterArray:
         How gradients become updates.
     trained : bool
         Whether they do; else there are values and nothing more.
+    channels : int32 array, optional
+        The output channels that are trained, ascending; left out: all. What belongs to the trained ones alone has their
+        columns only. Weights and bias of a layer share the array.
 
     Attributes
     ----------
     values : int array of the shape, raw in `form`
         What the layer computes with; `flat` is a view of it.
-    momentum : int array (size,), raw in `momentum_form`
+    momentum : int array (trained_size,), raw in `momentum_form`
         For ``ste`` int32, with as many more fractional bits. Empty where nothing is trained.
-    master : int32 array (size,) or None
+    master : int32 array (trained_size,) or None
         For ``ste`` the values with all fractional bits that 32 bits leave; None where nothing is trained.
     still, updates : int
         Updates with momentum that left a parameter where it was, and all, since the last reset.
@@ -144,17 +148,51 @@ class ParameterArray:
         rule: UpdateRule,
         *,
         trained: bool = True,
+        channels: Numbers | None = None,
     ) -> None:
         self.name, self.layer, self.form, self.momentum_form, self.rule = name, layer, form, momentum_form, rule
         self.is_bias, self.trained = name == "bias", trained
+        self.shape, self.some = shape, None if channels is None else Some(channels, shape[-1])
         self.values: IntArray = np.zeros(shape, form.format.dtype)
         self.flat = self.values.reshape(-1)
         self.momentum: IntArray = self.flat[:0]
         if trained:
-            self.momentum = np.zeros(prod(shape), np.int32 if rule.master else momentum_form.format.dtype)
-        self.master: IntArray | None = np.zeros(prod(shape), np.int32) if rule.master and trained else None
+            self.momentum = np.zeros(self.trained_size, np.int32 if rule.master else momentum_form.format.dtype)
+        self.master: IntArray | None = np.zeros(self.trained_size, np.int32) if rule.master and trained else None
         self.still = 0
         self.updates = 0
+
+    @property
+    def trained_size(self) -> int:
+        """How many parameters training changes."""
+        if self.some is None:
+            return prod(self.shape) * self.trained
+        return prod(self.shape) // self.some.width * len(self.some.channels)
+
+    def of_trained(self, array: IntArray) -> IntArray:
+        """Of a flat array of all parameters, those that are trained: itself, or a copy of some channels."""
+        if self.some is None:
+            return array
+        return np.ascontiguousarray(array.reshape(-1, self.some.width)[:, self.some.channels]).reshape(-1)
+
+    def put_trained(self, array: IntArray) -> None:
+        """Take over the values of the parameters that are trained, flat."""
+        if self.some is None:
+            self.flat[:] = array
+        else:
+            self.flat.reshape(-1, self.some.width)[:, self.some.channels] = array.reshape(-1, len(self.some.channels))
+
+    def frozen(self) -> IntArray:
+        """The values that training leaves as they are, flat; of some channels a copy of the others."""
+        if self.some is None:
+            return self.flat[: 0 if self.trained else None]
+        return np.delete(self.flat.reshape(-1, self.some.width), self.some.channels, axis=1).reshape(-1)
+
+    def begin(self) -> None:
+        """Begin with other trained channels: without momentum, master copies as the values are."""
+        self.momentum[:] = 0
+        if self.master is not None:
+            self.master[:] = self.of_trained(self.flat).astype(np.int32) << self._extra
 
     @property
     def stored(self) -> tuple[npt.NDArray[Any], int | None]:
@@ -206,7 +244,8 @@ class ParameterArray:
         """
         form, target = self._value_format, self.flat
         if self.rule.master:  # the same working weights, whether the copy stays or not
-            target = np.zeros(self.flat.size, np.int32) if self.master is None else self.master
+            copy = self.master if self.some is None else None
+            target = np.zeros(self.flat.size, np.int32) if copy is None else copy
         initialize(
             target,
             bound.mantissa,
@@ -218,17 +257,22 @@ class ParameterArray:
             self._stream(Site.WEIGHT_INIT),
         )
         if self.rule.master:
-            self._narrow(target, Site.WEIGHT_REGRID, seed, 0)
+            self._narrow(target, None, Site.WEIGHT_REGRID, seed, 0)
+        if self.some is not None:
+            self.begin()
 
     def _refresh_working(self, site: Site, seed: int, step: int) -> None:
         """STE: working weights are the master copy requantized; its own update, half to even, takes no draws."""
         if self.master is not None:
-            self._narrow(self.master, site, seed, step)
+            self._narrow(self.master, self.some, site, seed, step)
 
-    def _narrow(self, master: IntArray, site: Site, seed: int, step: int) -> None:
+    def _narrow(self, master: IntArray, some: Some | None, site: Site, seed: int, step: int) -> None:
         form = self.form.format
-        draws = self.rule.working_stochastic, seed, self._stream(site), step
-        narrow(master, self._extra, form.min_raw, form.max_raw, *draws, self.flat)
+        how = self._extra, form.min_raw, form.max_raw, self.rule.working_stochastic, seed, self._stream(site), step
+        if some is None:
+            narrow(master, *how, self.flat)
+        else:
+            narrow_some(master, some, *how, self.flat)
 
     def site(self, moment: UpdateMoment) -> UpdateSite:
         """Everything the update kernel needs besides the arrays and the step; the same object until it changes."""
@@ -271,7 +315,7 @@ class ParameterArray:
         gradient : int array (runs.size,), at least, or Limbs of such
             Exact, flat; limbs are used up.
         draws : uint32 array (2, BLOCK)
-            Scratch.
+            Scratch; of some channels (3, BLOCK).
 
         Returns
         -------
@@ -279,7 +323,10 @@ class ParameterArray:
             It returns what `kernels.update.update` does.
         """
         target = self.flat if self.master is None else self.master
-        return Call(update, site, target, self.momentum, runs, gradient, draws)
+        if self.some is None:
+            return Call(update, site, target, self.momentum, runs, gradient, draws)
+        line = draws[2].view(target.dtype)[:BLOCK] if self.master is None else None
+        return Call(update_some, site, target, self.momentum, self.some, runs, gradient, draws[:2], line)
 
     def note(self, reports: list[tuple[int, ...]], seed: int, step: int) -> None:
         """Count what the calls of a step returned, each with its number of parameters; refresh working weights."""
@@ -310,6 +357,7 @@ class ParameterArray:
         if change:
             regrid(
                 target,
+                None if self.master is None else self.some,
                 -change,
                 value.min_raw,
                 value.max_raw,
@@ -321,6 +369,7 @@ class ParameterArray:
         if momentum_change:
             regrid(
                 self.momentum,
+                self.some,
                 -momentum_change,
                 momentum.min_raw,
                 momentum.max_raw,
@@ -335,15 +384,18 @@ class ParameterArray:
         """Start with the values of another array of the same extents; returns how many saturated.
 
         They move onto this one's grid, exactly or rounded half to even. A master copy is the other's, or its values
-        where it has none.
+        where it has none. Which channels are trained is chosen behind that (`Model.choose_channels`).
         """
         theirs = other.form.format
         self.flat[:], saturated = requantize(
             other.flat, theirs.frac_bits - self.form.format.frac_bits, self.form.format
         )
-        if self.master is not None:
-            source, form = (other.flat, theirs) if other.master is None else (other.master, other._value_format)
-            own = self._value_format
+        if self.some is not None:
+            self.begin()
+        elif self.master is not None:
+            source, form, own = other.flat, theirs, self._value_format
+            if other.master is not None and other.some is None:
+                source, form = other.master, other._value_format
             self.master[:], _ = requantize(source, form.frac_bits - own.frac_bits, own)
         return saturated
 
@@ -354,6 +406,8 @@ class ParameterArray:
             found[f"{self.name}_momentum"] = self.momentum
         if self.master is not None:
             found[f"{self.name}_master"] = self.master
+        if self.some is not None and not self.is_bias:
+            found["channels"] = self.some.channels
         return found
 
     def widths(self) -> dict[str, int]:
@@ -362,7 +416,8 @@ class ParameterArray:
         if not self.trained:
             return found
         found[f"{self.name}_momentum"] = MASTER_BITS if wide else self.momentum_form.format.total_bits
-        return found | ({f"{self.name}_master": MASTER_BITS} if wide else {})
+        found |= {f"{self.name}_master": MASTER_BITS} if wide else {}
+        return found | ({"channels": 32} if self.some is not None and not self.is_bias else {})
 
     def load(self, arrays: dict[str, IntArray], prefix: str) -> None:
         """Copy arrays back.
@@ -390,4 +445,9 @@ class ParameterArray:
             high = 1 << (widths[name] - 1)
             if not -high <= int(found.min(initial=0)) <= int(found.max(initial=0)) < high:
                 raise CheckpointError(f"Array {prefix + name!r} has values of more than its {widths[name]} bits.")
+            if name == "channels" and not np.array_equal(found, np.unique(found.clip(0, self.shape[-1] - 1))):
+                raise CheckpointError(
+                    f"Array {prefix + name!r} must be {len(found)} of the numbers of {self.shape[-1]} channels, "
+                    "ascending."
+                )
             array[...] = found

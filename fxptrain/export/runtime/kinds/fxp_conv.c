@@ -6,6 +6,7 @@
 #include "fxp_packed.h"
 #include "fxp_quick.h"
 #include "fxp_rvv.h"
+#include "fxp_some.h"
 
 #if FXP_USE_CONV
 
@@ -268,6 +269,7 @@ static void forward_panel(const fxp_forward *pass, FXP_ROM fxp_param *weights, i
 void fxp_conv_forward(const fxp_forward *pass)
 {
     const fxp_stage *s = pass->stage;
+    fxp_span span;
 #if FXP_PACKED
     if (pass->weights == NULL) { /* a panel is unpacked once a sample; patches are gathered for every panel */
         const int32_t taps = s->taps;
@@ -280,7 +282,10 @@ void fxp_conv_forward(const fxp_forward *pass)
         return;
     }
 #endif
-    forward_panel(pass, pass->weights, 0, s->co);
+    for (span.last = 0; span.last < s->co;) { /* patches are gathered anew for every span */
+        span = fxp_span_of(pass->model, s, pass->weights, span.last);
+        forward_panel(pass, span.weights, span.first, span.last);
+    }
 }
 
 #endif

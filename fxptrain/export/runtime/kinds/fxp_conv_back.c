@@ -3,6 +3,7 @@
 
 #include "fxp_conv.h"
 #include "fxp_dot.h"
+#include "fxp_some.h"
 
 #if FXP_TRAINING && FXP_BACK_CONV
 
@@ -38,7 +39,7 @@ void fxp_conv_input_error(const fxp_backward *pass, fxp_error_sum *sums)
                 for (c = 0; c < s->co; c++) {
                     if ((error[c] != 0) && ((winner == NULL) || (winner[c] == t))) {
                         from.of[from.count] = error[c];
-                        from.w[from.count] = pass->weights + c * s->taps;
+                        from.w[from.count] = fxp_channel_of(pass->model, s, pass->weights, c);
                         from.count++;
                         if (from.count == FXP_TOGETHER) {
                             hand_back(s, &from, at, sums);

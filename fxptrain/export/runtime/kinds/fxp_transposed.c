@@ -3,6 +3,7 @@
 #include "fxp_dot.h"
 #include "fxp_packed.h"
 #include "fxp_quick.h"
+#include "fxp_some.h"
 
 #if FXP_USE_TRANSPOSED
 
@@ -84,6 +85,7 @@ static void forward_panel(const fxp_forward *pass, FXP_ROM fxp_param *weights, i
 void fxp_transposed_forward(const fxp_forward *pass)
 {
     const fxp_stage *s = pass->stage;
+    fxp_span span;
 #if FXP_PACKED
     if (pass->weights == NULL) { /* a panel's weights are unpacked once a sample */
         int32_t c;
@@ -95,7 +97,10 @@ void fxp_transposed_forward(const fxp_forward *pass)
         return;
     }
 #endif
-    forward_panel(pass, pass->weights, 0, s->co);
+    for (span.last = 0; span.last < s->co;) {
+        span = fxp_span_of(pass->model, s, pass->weights, span.last);
+        forward_panel(pass, span.weights, span.first, span.last);
+    }
 }
 
 #if FXP_TRAINING && (FXP_BACK_TRANSPOSED || FXP_GRADIENT_TRANSPOSED)
@@ -120,7 +125,7 @@ void fxp_transposed_input_error(const fxp_backward *pass, fxp_error_sum *sums)
     for (element = 0; element < count; element++) {
         if (pass->error[element] != 0) {
             const fxp_position at = seen_at(pass, element);
-            FXP_ROM fxp_param *w = pass->weights + element % s->co * s->taps;
+            FXP_ROM fxp_param *w = fxp_channel_of(pass->model, s, pass->weights, element % s->co);
             for (kh = 0; kh < s->kh; kh++) {
                 for (kw = 0; kw < s->kw; kw++) {
                     const int32_t to = input_under(s, at, kh, kw);
