@@ -15,7 +15,7 @@ from fxptrain.names import one_line
 from fxptrain.nn.describe import trained_parameters
 from fxptrain.nn.engine.curve import curve
 from fxptrain.nn.spec import ModelSpec
-from fxptrain.nn.tuning import depth, learning
+from fxptrain.nn.tuning import depth, in_part, learning
 from fxptrain.table import table
 
 FLOAT = "float32"
@@ -43,6 +43,7 @@ def memory_facts(setting: Setting, *, measured: bool = True) -> dict[str, Any]:
         "activation_bits": setting.formats.activation_bits,
         "error_bits": setting.formats.error_bits,
         "trained": dict(zip(("layers", "of"), learning(setting.model), strict=True)),
+        "channels": in_part(setting.model),
         "batch_size": setting.batch_size,
         "micro_batch": setting.micro_batch,
         "replay": setting.replay,
@@ -156,6 +157,8 @@ def _title(found: dict[str, Any]) -> str:
 def _trained(found: dict[str, Any]) -> str:
     some, layers = found["trained"]["layers"], found["trained"]["of"]
     trained = "" if some == layers else f", {some} of {layers} layers with parameters trained"
+    if found["channels"]:
+        trained += f", of {', '.join(f'{name} {channels} channels' for name, channels in found['channels'].items())}"
     return trained + (f" on latents, a ring of {found['replay']:,} of them" if found["replay"] else "")
 
 

@@ -63,7 +63,12 @@ def trained_parameters(model: Model) -> int:
 
 def random_layers(model: Model) -> list[str]:
     """A line on the layers of a fresh model that are not trained, if there are some."""
-    names = [stage.name for stage in model.stages if stage.parameters and not stage.trains]
+    parts = ((stage, trained_part(stage)) for stage in model.stages if stage.parameters)
+    names = [
+        stage.name if part == "no" else f"{stage.name} but for {part}"
+        for stage, part in parts
+        if part not in ("yes", "bias")
+    ]
     more = ", ..." if len(names) > 4 else ""
     told = f"{', '.join(names[:4])}{more}: not trained, so the first, random weights stay. Start from a run (--from)."
     return [told] if names else []

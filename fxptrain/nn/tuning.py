@@ -73,6 +73,12 @@ def learning(model: ModelSpec) -> tuple[int, int]:
     return sum(bool(stage.trains) for stage in stages), len(stages)
 
 
+def in_part(model: ModelSpec) -> dict[str, str]:
+    """Of the layers of which training changes some channels: how many of how many, by name."""
+    stages = _parametric(model)
+    return {stage.name: f"{stage.some} of {stage.out_shape[2]}" for stage in stages if stage.some is not None}
+
+
 def depth(model: ModelSpec) -> int:
     """How many layers with parameters there are from the first one on that training changes."""
     stages = _parametric(model)
@@ -201,7 +207,7 @@ def _in_part(stages: Sequence[Stage], channels: str, *, bias_only: bool) -> list
         raise RecipeError(
             "`train-channels` leaves the last layer whole, and no other is trained. Train more layers, or leave it out."
         )
-    whole = [stage.title for stage in stages[:-1] if not stage.trains_some]
+    whole = [stage.name for stage in stages[:-1] if not stage.trains_some]
     if whole:
         raise RecipeError(
             f"`train-channels`: {', '.join(whole)} can only train all channels together. Say `trainable` layer by "

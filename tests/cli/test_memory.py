@@ -104,6 +104,16 @@ def test_training_some_layers(capsys: pytest.CaptureFixture[str], recipe: str) -
     assert "--train-last" in capsys.readouterr().out
     assert main(["memory", recipe, "--train-last", "1", "--train-bias-only"]) == 0
     assert "1 of 2 layers with parameters trained" in capsys.readouterr().out
+    some = run(capsys, "memory", recipe, "--train-channels", "1/2")
+    assert some["channels"] == {"0.conv2d": "2 of 4"}
+    assert last["planned"]["by_kind"]["momentum"] < some["planned"]["by_kind"]["momentum"]
+    assert some["planned"]["by_kind"]["momentum"] == whole["planned"]["by_kind"]["momentum"] - 20
+    assert main(["memory", recipe, "--train-channels", "1/2"]) == 0
+    assert ", of 0.conv2d 2 of 4 channels" in capsys.readouterr().out
+    assert main(["memory", recipe, "--train-channels", "half"]) == 2
+    assert "must be a share above 0 and below 1, as 1/4" in capsys.readouterr().err
+    parts = run(capsys, "memory", recipe, "--train-last", "auto", "--train-channels", "1/2")["depths"]
+    assert [row["trained_parameters"] for row in parts] == [51, 71]
     found = run(capsys, "memory", recipe, "--train-last", "auto", "--fit", f"{rows[1]['lean'] - 1}")
     assert found["planned"]["total"] <= found["limit"]
     for given, message in (("3", "`train-last` (=3) must be 1 to 2"), ("few", "must be a number of layers, or auto")):

@@ -79,12 +79,46 @@ def test_packed(name: str, compiler: str, tmp_path: Path) -> None:
 
 
 @COMPILED
+@pytest.mark.parametrize("name", ["some channels", "some of the last"])
+def test_packed_with_some_channels(name: str, tmp_path: Path) -> None:
+    """The arena holds all weights, unpacked, and the momentum of those channels alone."""
+    model = built(*SETTINGS[name], param_bits=6)
+    assert judge(model, tmp_path, batch=2, steps=9, rate=0.2, packed=True).differences == []
+
+
+POOLED = (
+    s.Conv2d(channels=8, kernel=(3, 3), padding=(1, 1), trainable="1/2"), s.MaxPool2d(size=(2, 2)), s.ReLU(),
+    s.Conv2dTranspose(channels=5, kernel=(2, 2), stride=(2, 2), trainable="2/5"), s.ReLU(),
+    s.Conv2d(channels=7, kernel=(1, 1), trainable="3/7"), s.ReLU(),
+    s.Linear(features=9, trainable="1/3"), s.ReLU(), s.Linear(features=3, bias=False, trainable="1/3"),
+)  # fmt: skip
+
+
+@COMPILED
+@pytest.mark.parametrize("compiler", COMPILERS)
+@pytest.mark.parametrize("bits", [8, 26])
+def test_some_channels_of_every_kind(bits: int, compiler: str, tmp_path: Path) -> None:
+    """Behind pools, on spread inputs, at single positions, with sums of two limbs."""
+    spec = s.ModelSpec(name="pooled", input_shape=(6, 6, 2), layers=POOLED)
+    formats = s.FormatSpec(param_bits=bits, activation_bits=bits, error_bits=8, adapt_every=3)
+    model = Model.build(spec, formats, s.OptimizerSpec(), seed=11)
+    found = judge(model, tmp_path, batch=2, steps=20, rate=0.05, compiler=compiler)
+    assert found.differences == []
+
+
+@COMPILED
 @pytest.mark.slow
-@pytest.mark.parametrize(("count", "bias_only"), [(1, False), (2, False), (3, False), (4, False), (1, True), (2, True)])
-def test_the_papers_cnn(count: int, bias_only: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("count", "bias_only", "channels"),
+    [
+        *((count, False, None) for count in range(1, 5)), (1, True, None), (2, True, None),
+        *((count, False, "1/4") for count in (2, 3, 4)),
+    ],
+)  # fmt: skip
+def test_the_papers_cnn(count: int, bias_only: bool, channels: str | None, tmp_path: Path) -> None:
     """Two hundred steps, sample by sample, at every depth; its convolutions have no biases."""
     recipe = load_recipe("gupta_cnn")
-    model = train_last(recipe.model, count, bias_only=bias_only)
+    model = train_last(recipe.model, count, bias_only=bias_only, channels=channels)
     whole = Model.build(model, replace(recipe.formats, adapt_every=50), recipe.optimizer, seed=3)
     found = judge(whole, tmp_path, batch=1, steps=200, rate=0.01, options=("-O2",))
     assert found.differences == []
@@ -111,6 +145,21 @@ def test_what_is_frozen_takes_nothing() -> None:
     assert len(set(states)) == 3
 
 
+def test_frozen_channels_take_nothing() -> None:
+    """The arena and the state have the trained rows, no momentum of others; packed and depthwise weights are whole."""
+    some = built(False, "2/3", "2/3", "1/3")
+    rows, features = [2, 2, 1], [9, 3, 27]
+    momentum = sum(-(-k * taps // 8) * 8 + 8 for k, taps in zip(rows, features, strict=True))
+    assert kinds(some)["momentum"] == momentum
+    assert kinds(some)["parameters"] == 32 + 8 + 8 + 8 + 32 + 8  # rows of 3 x 9, 2 x 3, 27; each with its bias
+    narrow = built(False, "2/3", "2/3", "1/3", param_bits=6)
+    assert kinds(narrow, packed=True)["parameters"] == 32 + 8 + 16 + 8 + 88 + 8
+    values = sum(2 * (k * taps + k) for k, taps in zip(rows, features, strict=True))
+    whole, none = built(False, None, None, None), built(False, False, False, None)
+    sizes = [state_bytes_of(Network(model, training=True)) for model in (whole, some, none)]
+    assert sizes[0] - sizes[1] == 2 * (3 * 10 + 3 * 4 + 3 * 28) - values
+
+
 def test_values_that_only_let_errors_pass_take_a_bit() -> None:
     """Where no weights' gradient is made of a tensor: behind an add or a pool always, with biases alone everywhere."""
     whole, bias, last = (
@@ -134,6 +183,9 @@ def test_an_export_says_what_learns() -> None:
         "Of the layers with parameters these learn: 2.depthwise-conv2d (its bias alone), 7.linear. The others stay as "
         "they are."
     )
+    assert learns(Network(built(None, None, "2/3", None), training=True)) == (
+        "Of the layers with parameters these learn: 0.stem, 2.depthwise-conv2d, 4.branch (2 of 3 channels), 7.linear."
+    )
 
 
 @COMPILED
@@ -146,6 +198,10 @@ def test_a_board_may_train_less_than_the_run(tmp_path: Path, capsys: pytest.Capt
     assert [stage.trains for stage in net.model.stages] == [(), ("bias",)]
     assert main(["verify", out, "--steps", "20"]) == 0
     assert "equal" in capsys.readouterr().out
+    assert main([*made, "--train-channels", "1/3", "--out", out]) == 0
+    net = network_of(*read_source(Path(out)))
+    assert [stage.some is None for stage in net.model.stages] == [False, True]
+    assert main(["verify", out, "--steps", "20"]) == 0
     assert main([*made, "--train-last", "3", "--out", out]) == 2
     assert "`train-last` (=3) must be 1 to 2" in capsys.readouterr().err
 
@@ -156,6 +212,16 @@ def test_a_state_belongs_to_what_is_trained() -> None:
     marks = [fingerprint(Network(training_less(model, freeze=count), training=True)) for count in range(4)]
     assert len(set(marks)) == 4
     assert fingerprint(Network(training_less(training_less(model, freeze=2), freeze=1), training=True)) == marks[2]
+    shares = [fingerprint(Network(training_less(model, channels=share), training=True)) for share in ("1/3", "2/3")]
+    assert len({*marks, *shares}) == 6
+    other = training_less(model, channels="1/3")
+    some = other.stages[0].parameters[0].some
+    assert some is not None
+    some.channels[:] = (some.channels + 1) % 3
+    assert fingerprint(Network(other, training=True)) == shares[0]  # chosen anew, as no step was made
+    other.calibrated = True
+    some.channels[:] = (some.channels + 1) % 3
+    assert fingerprint(Network(other, training=True)) not in shares
 
 
 def test_what_a_board_learned_goes_on_as_it_did(tmp_path: Path) -> None:

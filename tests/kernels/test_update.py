@@ -14,14 +14,15 @@ from fxptrain.kernels.update import (
     regrid,
     update,
     update_momentum,
+    update_some,
     update_weights,
 )
 from fxptrain.kernels.update_narrow import fits_narrow
-from fxptrain.kernels.update_site import BLOCK, GUARD, Runs, Term, UpdateSite
+from fxptrain.kernels.update_site import BLOCK, GUARD, Runs, Some, Term, UpdateSite
 from tests import naive
 
 align, update, fits_narrow, _shifts = map(from_python, (align, update, fits_narrow, _shifts))
-update_momentum, update_weights = map(from_python, (update_momentum, update_weights))
+update_momentum, update_weights, update_some = map(from_python, (update_momentum, update_weights, update_some))
 
 CONSTANTS = st.one_of(st.just(0.0), st.floats(2.0**-30, 8.0)).map(naive.Multiplier.from_real)
 FRACS = st.integers(-8, 40)
@@ -199,6 +200,31 @@ def test_initialize(bound, stochastic):
     assert values.tolist() == expected.tolist()
 
 
+@pytest.mark.parametrize("held", ["values", "masters"])
+@pytest.mark.parametrize("stochastic", [False, True])
+def test_some_channels_are_updated_as_among_all(stochastic, held):
+    """Their weights, whether all or theirs alone are at hand, and momenta; others stay; over the end of a block."""
+    random, rows, channels = np.random.default_rng(5), 500, np.array([0, 2, 3], np.int32)
+    term = Term(1 << 14, GUARD - 14)
+    site = UpdateSite(term, term, term, term, -128, 127, -128, 127, stochastic, 1, 2, 3, 4)
+    weights, momentum = (random.integers(-100, 100, (rows, 5)).astype(np.int8) for _ in range(2))
+    gradient = random.integers(-50, 50, (rows, 5)).astype(np.int32)
+    draws, whole, pull = np.empty((3, BLOCK), np.uint32), weights.copy(), momentum.copy()
+    update(site, whole.reshape(-1), pull.reshape(-1), Runs(0, 5 * rows), gradient.reshape(-1), draws[:2])
+    own = np.ascontiguousarray(momentum[:, channels]).reshape(-1)
+    line = draws[2].view(np.int8)[:BLOCK] if held == "values" else None
+    target = (weights if held == "values" else np.ascontiguousarray(weights[:, channels])).reshape(-1)
+    before = weights.copy()
+    for start in (0, 2 * rows):  # in two runs
+        part = np.ascontiguousarray(gradient[:, channels]).reshape(-1)[start:]
+        runs = Runs(start, 2 * rows if start == 0 else rows)
+        update_some(site, target, own, Some(channels, 5), runs, part, draws[:2], line)
+    found = target.reshape(rows, -1)
+    assert own.tolist() == pull[:, channels].reshape(-1).tolist()
+    assert (found[:, channels] if held == "values" else found).tolist() == whole[:, channels].tolist()
+    assert held == "masters" or found[:, [1, 4]].tolist() == before[:, [1, 4]].tolist()
+
+
 @pytest.mark.parametrize("shift", range(-3, 4))
 @pytest.mark.parametrize("stochastic", [False, True])
 def test_regrid(shift, stochastic):
@@ -206,5 +232,16 @@ def test_regrid(shift, stochastic):
     values = np.arange(-32, 32, dtype=np.int8)
     words = naive.draw_array(1, 2, 3, values.shape) if stochastic else None
     expected = naive.regrid(values, shift, 0, 6, words)
-    regrid(values, shift, -32, 31, stochastic, 1, 2, 3)
+    regrid(values, None, shift, -32, 31, stochastic, 1, 2, 3)
     assert values.tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("shift", [-1, 2])
+@pytest.mark.parametrize("stochastic", [False, True])
+def test_regrid_of_some_channels(shift, stochastic):
+    """Each value by the draw of its element among all."""
+    whole, channels = np.arange(-30, 30, dtype=np.int8), np.array([1, 2, 4], np.int32)
+    some = whole.reshape(12, 5)[:, channels].reshape(-1)
+    regrid(whole, None, shift, -32, 31, stochastic, 1, 2, 3)
+    regrid(some, Some(channels, 5), shift, -32, 31, stochastic, 1, 2, 3)
+    assert some.tolist() == whole.reshape(12, 5)[:, channels].reshape(-1).tolist()

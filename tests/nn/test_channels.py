@@ -1,12 +1,14 @@
 """Training a share of a layer's channels: which ones, that nothing else moves, that no way to run changes a bit."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fxptrain import train
 from fxptrain.errors import CheckpointError, RecipeError
 from fxptrain.memory.plan import Setting, measure, plan
 from fxptrain.nn import spec as s
@@ -19,6 +21,8 @@ from fxptrain.nn.taking_over import take_over
 from fxptrain.nn.tuning import depths, same_integers, train_last, train_less, training_less
 from tests.nn.engine.test_step import compare
 from tests.nn.test_tuning import CHAIN, SAMPLES, conv, saying, trained
+from tests.run.test_training import Stopped, stop_at
+from tests.small import small_data, small_recipe
 
 WHOLE = s.ModelSpec(
     name="whole",
@@ -167,6 +171,25 @@ def test_what_is_told() -> None:
     counts = 3 * 18 + 3 + 2 * 9 + 2 + 2 * 20 + 2
     inputs = build_graph(PARTS).stages[3].parameter_shapes["weights"][0]
     assert trained_parameters(model) == counts + 5 * inputs + 5 + 20 * 4 + 4
+
+
+@pytest.mark.parametrize("step", [1, 8])
+def test_a_run_resumes(step: int, tmp_path: Path) -> None:
+    """To the weights and the channels of one never stopped."""
+    parts = [
+        {"type": "conv2d", "channels": 4, "kernel": [3, 3], "trainable": "1/2"},
+        {"type": "relu"},
+        {"type": "flatten"},
+    ]
+    recipe = small_recipe(model__layers=[*parts, {"type": "linear", "features": 3}], training__checkpoint_steps=1)
+    whole = train(recipe, data=small_data(), out=tmp_path / "whole")
+    with pytest.raises(Stopped):
+        train(recipe, data=small_data(), out=tmp_path / "run", progress=stop_at(step))
+    again = train(recipe, data=small_data(), out=tmp_path / "run", resume=True)
+    assert again.summary["weights_sha256"] == whole.summary["weights_sha256"]
+    arrays, expected = again.model.state_arrays(), whole.model.state_arrays()
+    assert {name: array.tolist() for name, array in arrays.items()} == {k: v.tolist() for k, v in expected.items()}
+    assert arrays["0.channels"].size == 2
 
 
 # Short forms ---------------------------------------------------------------------------------------------------------

@@ -188,7 +188,9 @@ static void forward_panel(const fxp_forward *pass, FXP_ROM fxp_param *weights, i
 void fxp_limbs_forward(const fxp_forward *pass)
 {
     const fxp_stage *s = pass->stage;
+#if FXP_SOME
     fxp_span span;
+#endif
 #if FXP_PACKED
     if (pass->weights == NULL) { /* a panel is unpacked once a sample */
         int32_t c;
@@ -200,10 +202,14 @@ void fxp_limbs_forward(const fxp_forward *pass)
         return;
     }
 #endif
+#if FXP_SOME
     for (span.last = 0; span.last < s->co;) {
         span = fxp_span_of(pass->model, s, pass->weights, span.last);
         forward_panel(pass, span.weights, span.first, span.last);
     }
+#else
+    forward_panel(pass, pass->weights, 0, s->co);
+#endif
 }
 
 #endif

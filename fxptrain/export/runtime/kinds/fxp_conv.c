@@ -1,7 +1,5 @@
 #include "fxp_conv.h"
 
-#include <string.h>
-
 #include "fxp_forward_dot.h"
 #include "fxp_packed.h"
 #include "fxp_quick.h"
@@ -10,44 +8,11 @@
 
 #if FXP_USE_CONV
 
+#include "fxp_patches.h"
+
 fxp_fracs fxp_conv_fracs(const fxp_model *model, const fxp_stage *stage)
 {
     return fxp_weighted_fracs(model, stage);
-}
-
-/* Copy values that do not overlap, four at a time: the compiler makes one load and one store of them. */
-static inline void copy(fxp_value *to, const fxp_value *from, int32_t count)
-{
-    int32_t left = count;
-#ifdef __GNUC__
-    for (; left >= 4; left -= 4) {
-        __builtin_memcpy(to, from, 4 * sizeof(fxp_value));
-        to += 4;
-        from += 4;
-    }
-#endif
-    for (; left > 0; left--) {
-        *to++ = *from++;
-    }
-}
-
-/* Copy what the kernel sees at `at` to `patch` (kh, kw, ci), zeros in the padding. */
-static void gather(const fxp_stage *s, const fxp_value *x, fxp_position at, fxp_value *patch)
-{
-    const fxp_range rows = fxp_rows_inside(s, at);
-    const fxp_range columns = fxp_columns_inside(s, at);
-    const int32_t run = s->kw * s->ci;
-    const int32_t seen = (columns.last - columns.first) * s->ci;
-    const int32_t aside = fxp_taps_aside(s, columns);
-    int32_t kh, kw;
-    if ((seen < run) || (rows.last - rows.first < s->kh)) {
-        memset(patch, 0, (size_t)(s->kh * run) * sizeof(fxp_value));
-    }
-    for (kh = rows.first; kh < rows.last; kh++) {
-        for (kw = columns.first; kw < columns.last; kw += aside) {
-            copy(patch + kh * run + kw * s->ci, x + fxp_input_at(s, at, kh, kw), aside * s->ci);
-        }
-    }
 }
 
 /* Largest sum of a pooling window so far, and which entry it came from. */
@@ -134,7 +99,7 @@ static void pooled(const fxp_forward *pass, fxp_quick quick, FXP_ROM fxp_param *
         for (ow = 0; ow < s->ow; ow++) {
             const int32_t at = (oh * s->ow + ow) * s->co;
             for (t = 0; t < windows; t++) {
-                gather(s, pass->x, fxp_input_position(s, oh, ow, t), pass->patches + t * taps);
+                fxp_gather(s, pass->x, fxp_input_position(s, oh, ow, t), pass->patches + t * taps);
             }
             c = first;
 #ifdef FXP_THREE
@@ -243,7 +208,7 @@ static void unpooled(const fxp_forward *pass, fxp_quick quick, FXP_ROM fxp_param
     int32_t oh, ow;
     for (oh = 0; oh < s->oh; oh++) {
         for (ow = 0; ow < s->ow; ow++) {
-            gather(s, pass->x, fxp_input_position(s, oh, ow, 0), pass->patches);
+            fxp_gather(s, pass->x, fxp_input_position(s, oh, ow, 0), pass->patches);
             one_patch(pass, quick, pass->patches, weights, first, last, (oh * s->ow + ow) * s->co);
         }
     }
@@ -266,10 +231,39 @@ static void forward_panel(const fxp_forward *pass, FXP_ROM fxp_param *weights, i
     }
 }
 
+#if FXP_SOME
+
+/* Of a stage whose trained channels lie apart: at every position span by span. */
+static void forward_apart(const fxp_forward *pass)
+{
+    const fxp_stage *s = pass->stage;
+    const fxp_quick quick = fxp_quick_of(pass, s->taps);
+    int32_t oh, ow, c;
+    for (oh = 0; oh < s->oh; oh++) {
+        for (ow = 0; ow < s->ow; ow++) {
+            const int32_t at = (oh * s->ow + ow) * s->co;
+            const fxp_value *x = fxp_inputs_at(pass, oh, ow);
+            fxp_span span;
+            for (span.last = 0; span.last < s->co;) {
+                span = fxp_span_of(pass->model, s, pass->weights, span.last);
+                if (s->pool_h * s->pool_w == 1) {
+                    one_patch(pass, quick, x, span.weights, span.first, span.last, at);
+                }
+                for (c = span.first; (c < span.last) && (s->pool_h * s->pool_w > 1); c += 2) {
+                    FXP_ROM fxp_param *w = span.weights + (c - span.first) * s->taps;
+                    const int32_t more = (c + 1 < span.last) ? 1 : 0;
+                    pooled_pair(pass, quick, w, w + more * s->taps, c, c + more, at + c);
+                }
+            }
+        }
+    }
+}
+
+#endif
+
 void fxp_conv_forward(const fxp_forward *pass)
 {
     const fxp_stage *s = pass->stage;
-    fxp_span span;
 #if FXP_PACKED
     if (pass->weights == NULL) { /* a panel is unpacked once a sample; patches are gathered for every panel */
         const int32_t taps = s->taps;
@@ -282,10 +276,13 @@ void fxp_conv_forward(const fxp_forward *pass)
         return;
     }
 #endif
-    for (span.last = 0; span.last < s->co;) { /* patches are gathered anew for every span */
-        span = fxp_span_of(pass->model, s, pass->weights, span.last);
-        forward_panel(pass, span.weights, span.first, span.last);
+#if FXP_SOME
+    if (fxp_is_apart(s)) {
+        forward_apart(pass);
+        return;
     }
+#endif
+    forward_panel(pass, pass->weights, 0, s->co);
 }
 
 #endif

@@ -85,7 +85,9 @@ static void forward_panel(const fxp_forward *pass, FXP_ROM fxp_param *weights, i
 void fxp_transposed_forward(const fxp_forward *pass)
 {
     const fxp_stage *s = pass->stage;
+#if FXP_SOME
     fxp_span span;
+#endif
 #if FXP_PACKED
     if (pass->weights == NULL) { /* a panel's weights are unpacked once a sample */
         int32_t c;
@@ -97,10 +99,14 @@ void fxp_transposed_forward(const fxp_forward *pass)
         return;
     }
 #endif
+#if FXP_SOME
     for (span.last = 0; span.last < s->co;) {
         span = fxp_span_of(pass->model, s, pass->weights, span.last);
         forward_panel(pass, span.weights, span.first, span.last);
     }
+#else
+    forward_panel(pass, pass->weights, 0, s->co);
+#endif
 }
 
 #if FXP_TRAINING && (FXP_BACK_TRANSPOSED || FXP_GRADIENT_TRANSPOSED)

@@ -1,0 +1,64 @@
+/* Patches: what a kernel sees of an input, side by side. For fxp_conv.c alone. */
+#ifndef FXP_PATCHES_H
+#define FXP_PATCHES_H
+
+#include <string.h>
+
+#include "fxp_stage.h"
+
+/* Copy values that do not overlap, four at a time: the compiler makes one load and one store of them. */
+static inline void fxp_copy_values(fxp_value *to, const fxp_value *from, int32_t count)
+{
+    int32_t left = count;
+#ifdef __GNUC__
+    for (; left >= 4; left -= 4) {
+        __builtin_memcpy(to, from, 4 * sizeof(fxp_value));
+        to += 4;
+        from += 4;
+    }
+#endif
+    for (; left > 0; left--) {
+        *to++ = *from++;
+    }
+}
+
+/* Copy what the kernel sees at `at` to `patch` (kh, kw, ci), zeros in the padding. */
+static void fxp_gather(const fxp_stage *s, const fxp_value *x, fxp_position at, fxp_value *patch)
+{
+    const fxp_range rows = fxp_rows_inside(s, at);
+    const fxp_range columns = fxp_columns_inside(s, at);
+    const int32_t run = s->kw * s->ci;
+    const int32_t seen = (columns.last - columns.first) * s->ci;
+    const int32_t aside = fxp_taps_aside(s, columns);
+    int32_t kh, kw;
+    if ((seen < run) || (rows.last - rows.first < s->kh)) {
+        memset(patch, 0, (size_t)(s->kh * run) * sizeof(fxp_value));
+    }
+    for (kh = rows.first; kh < rows.last; kh++) {
+        for (kw = columns.first; kw < columns.last; kw += aside) {
+            fxp_copy_values(patch + kh * run + kw * s->ci, x + fxp_input_at(s, at, kh, kw), aside * s->ci);
+        }
+    }
+}
+
+#if FXP_SOME
+
+/* The inputs of output (oh, ow): where they lie, for a kernel of one position or of all, or patches. */
+static const fxp_value *fxp_inputs_at(const fxp_forward *pass, int32_t oh, int32_t ow)
+{
+    const fxp_stage *s = pass->stage;
+    const fxp_position at = fxp_input_position(s, oh, ow, 0);
+    const int32_t windows = s->pool_h * s->pool_w, whole = (s->kh == s->h) && (s->kw == s->w);
+    int32_t t;
+    if ((windows == 1) && (s->pad_h == 0) && (s->pad_w == 0) && (whole || (s->kh * s->kw == 1))) {
+        return pass->x + fxp_input_at(s, at, 0, 0);
+    }
+    for (t = 0; t < windows; t++) {
+        fxp_gather(s, pass->x, fxp_input_position(s, oh, ow, t), pass->patches + t * s->taps);
+    }
+    return pass->patches;
+}
+
+#endif
+
+#endif
