@@ -1,7 +1,5 @@
 #include "fxp_conv.h"
 
-#include <string.h>
-
 #include "fxp_forward_dot.h"
 #include "fxp_packed.h"
 #include "fxp_quick.h"
@@ -14,40 +12,9 @@ fxp_fracs fxp_conv_fracs(const fxp_model *model, const fxp_stage *stage)
     return fxp_weighted_fracs(model, stage);
 }
 
-/* Copy values that do not overlap, four at a time: the compiler makes one load and one store of them. */
-static inline void copy(fxp_value *to, const fxp_value *from, int32_t count)
-{
-    int32_t left = count;
-#ifdef __GNUC__
-    for (; left >= 4; left -= 4) {
-        __builtin_memcpy(to, from, 4 * sizeof(fxp_value));
-        to += 4;
-        from += 4;
-    }
-#endif
-    for (; left > 0; left--) {
-        *to++ = *from++;
-    }
-}
+#if !FXP_HELIUM /* fxp_conv_vectors.c */
 
-/* Copy what the kernel sees at `at` to `patch` (kh, kw, ci), zeros in the padding. */
-static void gather(const fxp_stage *s, const fxp_value *x, fxp_position at, fxp_value *patch)
-{
-    const fxp_range rows = fxp_rows_inside(s, at);
-    const fxp_range columns = fxp_columns_inside(s, at);
-    const int32_t run = s->kw * s->ci;
-    const int32_t seen = (columns.last - columns.first) * s->ci;
-    const int32_t aside = fxp_taps_aside(s, columns);
-    int32_t kh, kw;
-    if ((seen < run) || (rows.last - rows.first < s->kh)) {
-        memset(patch, 0, (size_t)(s->kh * run) * sizeof(fxp_value));
-    }
-    for (kh = rows.first; kh < rows.last; kh++) {
-        for (kw = columns.first; kw < columns.last; kw += aside) {
-            copy(patch + kh * run + kw * s->ci, x + fxp_input_at(s, at, kh, kw), aside * s->ci);
-        }
-    }
-}
+#include "fxp_patches.h"
 
 /* Largest sum of a pooling window so far, and which entry it came from. */
 typedef struct {
@@ -133,7 +100,7 @@ static void pooled(const fxp_forward *pass, fxp_quick quick, FXP_ROM fxp_param *
         for (ow = 0; ow < s->ow; ow++) {
             const int32_t at = (oh * s->ow + ow) * s->co;
             for (t = 0; t < windows; t++) {
-                gather(s, pass->x, fxp_input_position(s, oh, ow, t), pass->patches + t * taps);
+                fxp_gather(s, pass->x, fxp_input_position(s, oh, ow, t), pass->patches + t * taps);
             }
             c = first;
 #ifdef FXP_THREE
@@ -242,7 +209,7 @@ static void unpooled(const fxp_forward *pass, fxp_quick quick, FXP_ROM fxp_param
     int32_t oh, ow;
     for (oh = 0; oh < s->oh; oh++) {
         for (ow = 0; ow < s->ow; ow++) {
-            gather(s, pass->x, fxp_input_position(s, oh, ow, 0), pass->patches);
+            fxp_gather(s, pass->x, fxp_input_position(s, oh, ow, 0), pass->patches);
             one_patch(pass, quick, pass->patches, weights, first, last, (oh * s->ow + ow) * s->co);
         }
     }
@@ -252,18 +219,25 @@ static void unpooled(const fxp_forward *pass, fxp_quick quick, FXP_ROM fxp_param
 static void forward_panel(const fxp_forward *pass, FXP_ROM fxp_param *weights, int32_t first, int32_t last)
 {
     const fxp_stage *s = pass->stage;
-    const int32_t padded = (s->pad_h != 0) || (s->pad_w != 0);
     const fxp_quick quick = fxp_quick_of(pass, s->taps);
     if (s->pool_h * s->pool_w > 1) {
         pooled(pass, quick, weights, first, last);
-    } else if ((s->kh == s->h) && (s->kw == s->w) && !padded) { /* a linear layer sees its whole input */
+    } else if (fxp_conv_sees_all(s)) {
         one_patch(pass, quick, pass->x, weights, first, last, 0);
-    } else if ((s->kh == 1) && (s->kw == 1) && !padded) {
+    } else if (fxp_conv_is_pointwise(s)) {
         pointwise(pass, quick, weights, first, last);
     } else {
         unpooled(pass, quick, weights, first, last);
     }
 }
+
+#define FXP_PANEL forward_panel
+
+#else
+
+#define FXP_PANEL fxp_conv_panel
+
+#endif
 
 void fxp_conv_forward(const fxp_forward *pass)
 {
@@ -275,12 +249,12 @@ void fxp_conv_forward(const fxp_forward *pass)
         for (c = 0; c < s->co; c += s->panel) {
             const int32_t channels = (s->co - c < s->panel) ? (s->co - c) : s->panel;
             fxp_unpack_weights(s->weights, c, channels, taps, pass->panel);
-            forward_panel(pass, pass->panel, c, c + channels);
+            FXP_PANEL(pass, pass->panel, c, c + channels);
         }
         return;
     }
 #endif
-    forward_panel(pass, pass->weights, 0, s->co);
+    FXP_PANEL(pass, pass->weights, 0, s->co);
 }
 
 #endif

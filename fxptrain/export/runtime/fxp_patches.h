@@ -1,0 +1,58 @@
+/* What a kernel sees, side by side: for files that call it, each of which has its own. */
+#ifndef FXP_PATCHES_H
+#define FXP_PATCHES_H
+
+#include <string.h>
+
+#include "fxp_stage.h"
+#include "fxp_vectors.h"
+
+/* Copy values that do not overlap; in plain C four at a time: the compiler makes one load and one store of them. */
+static inline void fxp_copy_values(fxp_value *to, const fxp_value *from, int32_t count)
+{
+#if FXP_HELIUM
+    fxp_copy_bytes(to, from, count);
+#else
+    int32_t left = count;
+#ifdef __GNUC__
+    for (; left >= 4; left -= 4) {
+        __builtin_memcpy(to, from, 4 * sizeof(fxp_value));
+        to += 4;
+        from += 4;
+    }
+#endif
+    for (; left > 0; left--) {
+        *to++ = *from++;
+    }
+#endif
+}
+
+static inline void fxp_clear_values(fxp_value *to, int32_t count)
+{
+#if FXP_HELIUM
+    fxp_clear_bytes(to, count);
+#else
+    memset(to, 0, (size_t)count * sizeof(fxp_value));
+#endif
+}
+
+/* Copy what the kernel sees at `at` to `patch` (kh, kw, ci), zeros in the padding. */
+static void fxp_gather(const fxp_stage *s, const fxp_value *x, fxp_position at, fxp_value *patch)
+{
+    const fxp_range rows = fxp_rows_inside(s, at);
+    const fxp_range columns = fxp_columns_inside(s, at);
+    const int32_t run = s->kw * s->ci;
+    const int32_t seen = (columns.last - columns.first) * s->ci;
+    const int32_t aside = fxp_taps_aside(s, columns);
+    int32_t kh, kw;
+    if ((seen < run) || (rows.last - rows.first < s->kh)) {
+        fxp_clear_values(patch, s->kh * run);
+    }
+    for (kh = rows.first; kh < rows.last; kh++) {
+        for (kw = columns.first; kw < columns.last; kw += aside) {
+            fxp_copy_values(patch + kh * run + kw * s->ci, x + fxp_input_at(s, at, kh, kw), aside * s->ci);
+        }
+    }
+}
+
+#endif
