@@ -7,7 +7,7 @@
 
 #include <arm_mve.h>
 
-static const fxp_param no_bias[FXP_RUN];
+static const fxp_param no_bias[FXP_RUN] = {0};
 
 typedef struct {
     const int32_t *sums;
@@ -51,7 +51,8 @@ static void end_quick(const quick_job *job)
                      "bgt 1b"
                      :
                      : [job] "h"(job), [low] "i"(offsetof(quick_job, low)), [shift] "i"(offsetof(quick_job, shift))
-                     : "r0", "r1", "r2", "r3", "r4", "r5", "r6", "r8", "r9", "lr", "q0", "q1", "q2", "q3", "q4", "q5", "cc", "memory");
+                     : "r0", "r1", "r2", "r3", "r4", "r5", "r6", "r8", "r9", "lr", "q0", "q1", "q2", "q3", "q4", "q5", "cc",
+                       "memory");
 }
 
 static void end_uncounted(const fxp_quick *quick, const fxp_ends *ends, const fxp_param *bias, fxp_value *y, int32_t co)
@@ -75,8 +76,8 @@ static void end_uncounted(const fxp_quick *quick, const fxp_ends *ends, const fx
 #if FXP_TRAINING
 
 /* Outputs that are counted, rounded half to even or by their draws. */
-static void end_counted(const fxp_forward *pass, const fxp_quick *quick, const int32_t *sums, const fxp_param *bias, int32_t count,
-                        int32_t at)
+static void end_counted(const fxp_forward *pass, const fxp_quick *quick, const int32_t *sums, const fxp_param *bias,
+                        int32_t count, int32_t at)
 {
     fxp_site *site = pass->site;
     const int32x4_t low = vdupq_n_s32(pass->stage->relu ? 0 : INT32_MIN), shift = vdupq_n_s32(-quick->shift);

@@ -2,8 +2,8 @@
 
 #if FXP_HELIUM
 
-/* The loops are handed one register, which is none of r0 to r7, and name the others, so that they fit at every level of optimization; r7
- * may be the frame's. */
+/* The loops are handed one register, which is none of r0 to r7, and name the others, so that they fit at every level of
+ * optimization; r7 may be the frame's. */
 
 /* What the loops below read into registers. */
 typedef struct {
@@ -22,8 +22,8 @@ typedef struct {
     int32_t channels;
 } four_job;
 
-/* Two inputs and an even number of channels, two at a time: nine instructions for 64 products. The pointers run beyond the taps to
- * the next multiple of sixteen, and back. r1, r3: inputs; r5, r8: weights; r9: taps; r10: sums; r11: channels. */
+/* Two inputs and an even number of channels, two at a time: nine instructions for 64 products. The pointers run beyond the taps
+ * to the next multiple of sixteen, and back. r1, r3: inputs; r5, r8: weights; r9: taps; r10: sums; r11: channels. */
 static void pairs(const pair_job *job)
 {
     __asm__ volatile("ldm %[job], {r1, r3, r5, r8, r9, r10, r11}\n"
@@ -56,11 +56,12 @@ static void pairs(const pair_job *job)
                      "bgt 1b"
                      :
                      : [job] "h"(job), [apart] "i"(FXP_RUN * 4)
-                     : "r0", "r1", "r2", "r3", "r4", "r5", "r6", "r8", "r9", "r10", "r11", "lr", "q0", "q1", "q2", "q3", "cc", "memory");
+                     : "r0", "r1", "r2", "r3", "r4", "r5", "r6", "r8", "r9", "r10", "r11", "lr", "q0", "q1", "q2", "q3", "cc",
+                       "memory");
 }
 
-/* One input and a multiple of four channels, four at a time: ten instructions for 64 products. r1: input; r3, r5, r8, r9: weights;
- * r10: taps; r11: sums; channels take the place of the job. */
+/* One input and a multiple of four channels, four at a time: ten instructions for 64 products. r1: input; r3, r5, r8, r9:
+ * weights; r10: taps; r11: sums; channels take the place of the job. */
 static void fours(const four_job *job)
 {
     __asm__ volatile("ldm %[job], {r1, r3, r5, r8, r9, r10, r11}\n\t"
@@ -96,7 +97,8 @@ static void fours(const four_job *job)
                      "bgt 1b"
                      : [job] "+h"(job)
                      : [left] "i"(offsetof(four_job, channels))
-                     : "r0", "r1", "r2", "r3", "r4", "r5", "r6", "r8", "r9", "r10", "r11", "lr", "q0", "q1", "q2", "q3", "cc", "memory");
+                     : "r0", "r1", "r2", "r3", "r4", "r5", "r6", "r8", "r9", "r10", "r11", "lr", "q0", "q1", "q2", "q3", "cc",
+                       "memory");
 }
 
 /* The products of one pair of inputs with an even number of channels from `c` on, or with one twice. */

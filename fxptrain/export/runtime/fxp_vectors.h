@@ -1,5 +1,5 @@
-/* Loops with the vectors of Cortex-M55 and M85 (MVE) over 8-bit numbers, where FXP_HELIUM. Assembler stands where compilers do not
- * find the loop that counts in lanes. The sums are exact, so the bits are those of plain C.
+/* Loops with the vectors of Cortex-M55 and M85 (MVE) over 8-bit numbers, where FXP_HELIUM. Assembler stands where compilers do
+ * not find the loop that counts in lanes. The sums are exact, so the bits are those of plain C.
  *
  * Bounds: the generator proves from the formats that a sum fits fxp_forward_sum.
  */

@@ -1,5 +1,5 @@
-/* The input error of a convolution of 1 x 1 with the vectors of Cortex-M55: the errors of a position lie side by side, and so do the
- * weights of one input channel once they are turned, some channels at a time. */
+/* The input error of a convolution of 1 x 1 with the vectors of Cortex-M55: the errors of a position lie side by side, and so do
+ * the weights of one input channel once they are turned, some channels at a time. */
 #include "fxp_conv.h"
 #include "fxp_vectors.h"
 
@@ -8,6 +8,7 @@
 #include <arm_mve.h>
 
 #define FXP_TURNED 1024 /* bytes of weights */
+#define FXP_FEW 16      /* for fewer positions turning costs more than it saves */
 
 /* Weights (channel, co) of `count` input channels from `first` on. */
 static void turn(const fxp_stage *s, const fxp_param *weights, int32_t first, int32_t count, fxp_param *turned)
@@ -38,7 +39,7 @@ int32_t fxp_conv_error_dots(const fxp_backward *pass, fxp_error_sum *sums)
     const int32_t room = FXP_TURNED / s->co, block = (room < FXP_RUN) ? room : FXP_RUN;
     fxp_param turned[FXP_TURNED];
     int32_t k, oh, ow;
-    if ((s->pool_h * s->pool_w > 1) || !fxp_conv_is_pointwise(s) || (block < 4) || (s->co < 8)) {
+    if ((s->pool_h * s->pool_w > 1) || !fxp_conv_is_pointwise(s) || (s->oh * s->ow < FXP_FEW) || (block < 4) || (s->co < 8)) {
         return 0;
     }
     for (k = 0; k < s->ci; k += block) {

@@ -1,5 +1,5 @@
-/* The way back through a depthwise convolution without pooling with the vectors of Cortex-M55: input errors of eight channels at a
- * time, gradients of up to twelve taps at a time. */
+/* The way back through a depthwise convolution without pooling with the vectors of Cortex-M55: input errors of eight channels
+ * at a time, gradients of up to twelve taps at a time. */
 #include <string.h>
 
 #include "fxp_depthwise.h"
@@ -17,7 +17,7 @@ typedef struct {
     const fxp_param *w;     /* (tap, channel); r1 */
     const fxp_error *error; /* r2 */
     int32_t count;          /* positions; r3 */
-    int32_t step, down;     /* bytes from one column to the next, and from behind the last of a row to the next row's first; r4, r5 */
+    int32_t step, down;     /* bytes from one column to the next, from behind the last to the next row's first; r4, r5 */
     int32_t next;           /* bytes from behind the last row to the next position; r6 */
     int32_t rows, columns;  /* r8, r9 */
     int32_t behind;         /* the weights of columns outside, of each row; r10 */
