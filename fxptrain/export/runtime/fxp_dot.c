@@ -79,7 +79,7 @@ void fxp_dot_2x3(const fxp_value *x0, const fxp_value *x1, FXP_ROM fxp_param *w0
 
 #endif
 
-#if FXP_TRAINING && !FXP_RVV_BACK /* that is in fxp_dot_rvv.c */
+#if FXP_TRAINING && !FXP_BACK_LANES && !FXP_RVV_BACK /* those are in fxp_vector_back.c and fxp_dot_rvv.c */
 
 void fxp_add_weights(fxp_error_sum *sums, FXP_ROM fxp_param *w, fxp_error error, int32_t count)
 {
@@ -95,23 +95,6 @@ void fxp_add_weights(fxp_error_sum *sums, FXP_ROM fxp_param *w, fxp_error error,
     }
     for (; left > 0; left--) {
         *sums++ += factor * *w++;
-    }
-}
-
-void fxp_add_inputs(fxp_gradient_sum *sums, const fxp_value *x, fxp_error error, int32_t count)
-{
-    const fxp_gradient_sum factor = error;
-    int32_t left = count;
-    for (; left >= 4; left -= 4) {
-        sums[0] += factor * x[0];
-        sums[1] += factor * x[1];
-        sums[2] += factor * x[2];
-        sums[3] += factor * x[3];
-        sums += 4;
-        x += 4;
-    }
-    for (; left > 0; left--) {
-        *sums++ += factor * *x++;
     }
 }
 
@@ -132,6 +115,27 @@ void fxp_add_channels(fxp_error_sum *sums, const fxp_channels *from, int32_t at,
     w3 = from->w[3] + at;
     for (left = count; left > 0; left--) {
         *sums++ += e0 * *w0++ + e1 * *w1++ + e2 * *w2++ + e3 * *w3++;
+    }
+}
+
+#endif
+
+#if FXP_TRAINING && !FXP_GRADIENT_LANES && !FXP_RVV_BACK
+
+void fxp_add_inputs(fxp_gradient_sum *sums, const fxp_value *x, fxp_error error, int32_t count)
+{
+    const fxp_gradient_sum factor = error;
+    int32_t left = count;
+    for (; left >= 4; left -= 4) {
+        sums[0] += factor * x[0];
+        sums[1] += factor * x[1];
+        sums[2] += factor * x[2];
+        sums[3] += factor * x[3];
+        sums += 4;
+        x += 4;
+    }
+    for (; left > 0; left--) {
+        *sums++ += factor * *x++;
     }
 }
 

@@ -11,11 +11,13 @@
 #define FXP_BYTES ((FXP_VALUE_BITS <= 8) && (FXP_PARAM_BITS <= 8) && (FXP_FORWARD_SUM_BITS == 32))
 #define FXP_HALVES ((FXP_VALUE_BITS > 8) && (FXP_VALUE_BITS <= 16) && (FXP_PARAM_BITS > 8) && (FXP_PARAM_BITS <= 16))
 
+#define FXP_HELIUM (FXP_MVE && FXP_BYTES) /* fxp_vectors.h */
+
 /* Where RISC-V's vectors multiply: forward, in fxp_rvv.h; on the way back, in fxp_dot_rvv.c. */
 #define FXP_RVV_FORWARD (FXP_RVV && (FXP_BYTES || FXP_HALVES))
 #define FXP_RVV_BACK (FXP_RVV && FXP_TRAINING && (FXP_VALUE_BITS <= 16) && (FXP_PARAM_BITS <= 16) && (FXP_ERROR_BITS <= 16))
 
-#if (FXP_MVE && FXP_BYTES) || (FXP_DSP && (FXP_BYTES || FXP_HALVES)) || FXP_RVV_FORWARD
+#if FXP_HELIUM || (FXP_DSP && (FXP_BYTES || FXP_HALVES)) || FXP_RVV_FORWARD
 #define FXP_PLAIN 0
 #else
 #define FXP_PLAIN 1
@@ -41,6 +43,13 @@ void fxp_dot_2x3(const fxp_value *x0, const fxp_value *x1, FXP_ROM fxp_param *w0
 #endif
 
 #if FXP_TRAINING
+
+/* Whether these loops are those with vectors (fxp_vector_back.c), where 32 bits hold the sums. */
+#define FXP_BACK_LANES (FXP_MVE && (FXP_ERROR_SUM_BITS == 32))
+#define FXP_GRADIENT_LANES (FXP_MVE && (FXP_GRADIENT_SUM_BITS == 32))
+
+/* Whether errors are multiplied as inputs are. */
+#define FXP_ERROR_DOTS (FXP_HELIUM && (FXP_ERROR_BITS <= 8) && (FXP_ERROR_SUM_BITS == 32))
 
 /* sums[i] += error * w[i]: an error goes back through the weights of its channel. */
 void fxp_add_weights(fxp_error_sum *sums, FXP_ROM fxp_param *w, fxp_error error, int32_t count);

@@ -49,4 +49,13 @@ static inline uint32_t fxp_draw(fxp_draws *draws, uint32_t index)
     return draws->words[index & 1u];
 }
 
+/* The draws of neighbouring elements, eight at a time, with the vectors of Cortex-M55 (fxp_vector_draws.c): made in a room for
+ * so many, where the first one is at the place that is returned. */
+#define FXP_DRAWS_ROOM(count) (((count) + 8) / 8 * 8)
+
+const uint32_t *fxp_draws_of(const fxp_draws *draws, uint32_t index, int32_t count, uint32_t *room);
+
+/* The same of elements `index` and the next one, and of three more such pairs, `apart` from each other: both numbers are even. */
+void fxp_draw_pairs(const fxp_draws *draws, uint32_t index, uint32_t apart, uint32_t pairs[4][2]);
+
 #endif

@@ -1,6 +1,6 @@
 /* The products of the forward pass, for the instructions that the core has: plain C, the DSP instructions of Arm's M-profile
- * (two 16-bit products each), its vectors (MVE, sixteen 8-bit products each), or RISC-V's (fxp_rvv.h). The sums are exact, so
- * the bits are the same. Inlined where they are used, fxp_conv.c.
+ * (two 16-bit products each), or RISC-V's vectors (fxp_rvv.h); fxp_vectors.h has those for Arm's. The sums are exact, so the
+ * bits are the same. Inlined where they are used, fxp_conv.c.
  *
  * Bounds: the generator proves from the formats that a sum fits fxp_forward_sum.
  */
@@ -9,9 +9,7 @@
 
 #include "fxp_dot.h"
 
-#if FXP_MVE && FXP_BYTES
-#include <arm_mve.h>
-#elif FXP_DSP
+#if FXP_DSP
 #include <arm_acle.h>
 #endif
 
@@ -20,31 +18,7 @@ typedef struct {
     fxp_forward_sum of[4];
 } fxp_sums;
 
-#if FXP_MVE && FXP_BYTES
-
-#define FXP_LANES 16
-#define FXP_DOT static __attribute__((noinline)) /* in registers of its own; of its caller's, too few are left */
-typedef int8x16_t fxp_part;
-
-static inline fxp_part fxp_take(const int8_t **at)
-{
-    const fxp_part part = vldrbq_s8(*at);
-    *at += FXP_LANES;
-    return part;
-}
-
-/* The last values, fewer than sixteen; zeros in place of the others. */
-static inline fxp_part fxp_take_last(const int8_t *at, mve_pred16_t lanes)
-{
-    return vldrbq_z_s8(at, lanes);
-}
-
-static inline int32_t fxp_add_part(int32_t sum, fxp_part x, fxp_part w)
-{
-    return vmladavaq_s8(sum, x, w);
-}
-
-#elif FXP_DSP && FXP_BYTES
+#if FXP_DSP && FXP_BYTES
 
 #define FXP_LANES 4
 typedef struct {
@@ -122,12 +96,8 @@ static inline fxp_sums fxp_dot_1x4(const fxp_value *x, FXP_ROM fxp_param *w0, in
 
 #else
 
-#ifndef FXP_DOT
-#define FXP_DOT static inline
-#endif
-
 /* Two inputs and two channels, each read once for two products; sums begin with what the channel's shall begin with. */
-FXP_DOT fxp_sums fxp_dot_2x2(const fxp_value *x0, const fxp_value *x1, FXP_ROM fxp_param *w0, FXP_ROM fxp_param *w1,
+static inline fxp_sums fxp_dot_2x2(const fxp_value *x0, const fxp_value *x1, FXP_ROM fxp_param *w0, FXP_ROM fxp_param *w1,
                              int32_t count, int32_t start0, int32_t start1)
 {
     fxp_forward_sum s00 = start0, s01 = start1, s10 = start0, s11 = start1;
@@ -165,17 +135,6 @@ FXP_DOT fxp_sums fxp_dot_2x2(const fxp_value *x0, const fxp_value *x1, FXP_ROM f
     }
 #undef FXP_STEP
 #endif
-#if FXP_LANES == 16
-    if (left > 0) {
-        const mve_pred16_t lanes = vctp8q((uint32_t)left);
-        const fxp_part a0 = fxp_take_last(x0, lanes), a1 = fxp_take_last(x1, lanes);
-        const fxp_part b0 = fxp_take_last(w0, lanes), b1 = fxp_take_last(w1, lanes);
-        s00 = fxp_add_part(s00, a0, b0);
-        s01 = fxp_add_part(s01, a0, b1);
-        s10 = fxp_add_part(s10, a1, b0);
-        s11 = fxp_add_part(s11, a1, b1);
-    }
-#else
     for (; left > 0; left--) {
         const fxp_forward_sum a0 = *x0++, a1 = *x1++, b0 = *w0++, b1 = *w1++;
         s00 += a0 * b0;
@@ -183,7 +142,6 @@ FXP_DOT fxp_sums fxp_dot_2x2(const fxp_value *x0, const fxp_value *x1, FXP_ROM f
         s10 += a1 * b0;
         s11 += a1 * b1;
     }
-#endif
     sums.of[0] = s00;
     sums.of[1] = s01;
     sums.of[2] = s10;
@@ -192,7 +150,7 @@ FXP_DOT fxp_sums fxp_dot_2x2(const fxp_value *x0, const fxp_value *x1, FXP_ROM f
 }
 
 /* One input and four channels, whose weights are `count` apart. */
-FXP_DOT fxp_sums fxp_dot_1x4(const fxp_value *x, FXP_ROM fxp_param *w0, int32_t count, fxp_sums start)
+static inline fxp_sums fxp_dot_1x4(const fxp_value *x, FXP_ROM fxp_param *w0, int32_t count, fxp_sums start)
 {
     FXP_ROM fxp_param *w1 = w0 + count;
     FXP_ROM fxp_param *w2 = w1 + count;
@@ -232,16 +190,6 @@ FXP_DOT fxp_sums fxp_dot_1x4(const fxp_value *x, FXP_ROM fxp_param *w0, int32_t 
     }
 #undef FXP_STEP
 #endif
-#if FXP_LANES == 16
-    if (left > 0) {
-        const mve_pred16_t lanes = vctp8q((uint32_t)left);
-        const fxp_part a = fxp_take_last(x, lanes);
-        s0 = fxp_add_part(s0, a, fxp_take_last(w0, lanes));
-        s1 = fxp_add_part(s1, a, fxp_take_last(w1, lanes));
-        s2 = fxp_add_part(s2, a, fxp_take_last(w2, lanes));
-        s3 = fxp_add_part(s3, a, fxp_take_last(w3, lanes));
-    }
-#else
     for (; left > 0; left--) {
         const fxp_forward_sum a = *x++;
         s0 += a * *w0++;
@@ -249,7 +197,6 @@ FXP_DOT fxp_sums fxp_dot_1x4(const fxp_value *x, FXP_ROM fxp_param *w0, int32_t 
         s2 += a * *w2++;
         s3 += a * *w3++;
     }
-#endif
     sums.of[0] = s0;
     sums.of[1] = s1;
     sums.of[2] = s2;

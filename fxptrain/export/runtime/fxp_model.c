@@ -101,9 +101,8 @@ void fxp_load_input(const fxp_model *model, fxp_inputs inputs, int32_t sample, i
     fxp_value *x = values_of(model, &fxp_tensors[0], place_of);
     const size_t first = (size_t)sample * FXP_INPUTS;
 #if FXP_PIXELS
-    size_t i;
-    for (i = 0; (i < FXP_INPUTS) && (inputs.given != NULL); i++) {
-        x[i] = fxp_input_table[256u * (i % FXP_INPUT_SCALES) + inputs.given[first + i]];
+    if (inputs.given != NULL) {
+        fxp_look_up(inputs.given + first, x);
     }
 #else
     inputs.raw = (inputs.given != NULL) ? inputs.given : inputs.raw;

@@ -65,6 +65,11 @@ fxp_value *fxp_y_of(const fxp_model *model, int32_t stage, int32_t sample);
 FXP_ROM fxp_param *fxp_weights_of(const fxp_model *model, int32_t stage);
 FXP_ROM fxp_param *fxp_bias_of(const fxp_model *model, int32_t stage);
 
+#if FXP_PIXELS
+/* Raw integers of the pixels of one sample. */
+void fxp_look_up(const fxp_input *pixels, fxp_value *inputs);
+#endif
+
 /* Put the raw integers of sample `sample` of `inputs` where sample number `place` of the input is read. */
 void fxp_load_input(const fxp_model *model, fxp_inputs inputs, int32_t sample, int32_t place);
 

@@ -1,8 +1,14 @@
 /* Which errors pass a value, and how they are rounded behind it. */
+#include <string.h>
+
 #include "fxp_stage.h"
 #include "fxp_step.h"
 
 #if FXP_TRAINING
+
+#if FXP_MVE
+#include <arm_mve.h>
+#endif
 
 /* Errors pass to these values. */
 typedef struct {
@@ -109,7 +115,89 @@ typedef struct {
 
 #define FXP_NARROW_ERRORS (FXP_ERROR_STOCHASTIC && (FXP_ERROR_SUM_BITS == 32) && (FXP_ERROR_BITS < 32))
 
-#if FXP_NARROW_ERRORS
+#if FXP_NARROW_ERRORS && FXP_MVE
+
+/* Which of four values errors pass, of those in `lanes`. */
+static inline mve_pred16_t open_lanes(const passing *p, int32_t at, mve_pred16_t lanes)
+{
+    int32x4_t x;
+#if FXP_MASKS
+    if (p->mask != NULL) {
+        const uint32_t bits = ((uint32_t)p->mask[at / 8] >> (at % 8)) & 15u;
+        return (mve_pred16_t)(((bits | (bits << 3) | (bits << 6) | (bits << 9)) & 0x1111u) * 15u) & lanes;
+    }
+#endif
+#if FXP_VALUE_BITS <= 8
+    x = vldrbq_z_s32(p->x + at, lanes);
+#elif FXP_VALUE_BITS <= 16
+    x = vldrhq_z_s32(p->x + at, lanes);
+#else
+    x = vldrwq_z_s32(p->x + at, lanes);
+#endif
+    return vcmpleq_m_n_s32(x, p->open.to, vcmpgeq_m_n_s32(x, p->open.from, lanes));
+}
+
+/* The errors of up to FXP_ROUNDED sums: those that do not pass are zero, whatever the draw. */
+#define FXP_ROUNDED 32
+
+static void round_errors(const int32_t *sums, fxp_site *site, uint32_t first, int32_t count, fxp_error *out)
+{
+    const int32x4_t down = vdupq_n_s32(-site->shift), rest = vdupq_n_s32((int32_t)(((uint32_t)1 << site->shift) - 1u));
+    uint32_t room[FXP_DRAWS_ROOM(FXP_ROUNDED)];
+    const uint32_t *draws = fxp_draws_of(&site->draws, first, count, room);
+    uint32x4_t saturated = vdupq_n_u32(0), largest = vdupq_n_u32((uint32_t)site->largest);
+    int32_t i;
+    for (i = 0; i < count; i += 4) {
+        const mve_pred16_t lanes = vctp32q((uint32_t)(count - i));
+        const int32x4_t sum = vldrwq_s32(sums + i);
+        const uint32x4_t draw = vshlq_u32(vldrwq_z_u32(draws + i, lanes), vdupq_n_s32(site->shift - 32));
+        const int32x4_t carry = vaddq_s32(vandq_s32(sum, rest), vreinterpretq_s32_u32(draw));
+        const int32x4_t value = vaddq_s32(vshlq_s32(sum, down), vshlq_s32(carry, down));
+        const int32x4_t kept = vminq_s32(vmaxq_s32(value, vdupq_n_s32(FXP_MIN_RAW(FXP_ERROR_BITS))),
+                                         vdupq_n_s32(FXP_MAX_RAW(FXP_ERROR_BITS)));
+        saturated = vaddq_u32(saturated, vminq_u32(vreinterpretq_u32_s32(vabdq_s32(value, kept)), vdupq_n_u32(1)));
+        largest = vmaxaq_s32(largest, kept);
+#if FXP_ERROR_BITS <= 8
+        vstrbq_p_s32(out + i, kept, lanes);
+#elif FXP_ERROR_BITS <= 16
+        vstrhq_p_s32(out + i, kept, lanes);
+#else
+        vstrwq_p_s32(out + i, kept, lanes);
+#endif
+    }
+    site->saturated += vaddvq_u32(saturated);
+    site->largest = (int32_t)vmaxvq_u32(0, largest);
+}
+
+/* Sums of one reader that lose 1 to 30 bits. */
+static uint64_t finish_narrow(const passing *all, fxp_site *site, fxp_error *out)
+{
+    const passing p = *all;
+    uint32x4_t peak = vdupq_n_u32(0);
+    int32_t passed[FXP_ROUNDED], at, i;
+    for (at = 0; at < p.elements; at += FXP_ROUNDED) {
+        const int32_t count = (p.elements - at < FXP_ROUNDED) ? (p.elements - at) : FXP_ROUNDED;
+        uint32x4_t largest = vdupq_n_u32(0);
+        for (i = 0; i < count; i += 4) {
+            const mve_pred16_t lanes = open_lanes(&p, at + i, vctp32q((uint32_t)(count - i)));
+            const int32x4_t sum = vldrwq_z_s32(p.sums + at + i, lanes);
+            vstrwq_s32(passed + i, sum);
+            largest = vmaxaq_s32(largest, sum);
+        }
+        peak = vmaxq_u32(peak, largest);
+        if (out == NULL) {
+            continue;
+        }
+        if (vmaxvq_u32(0, largest) == 0) {
+            memset(out + at, 0, (size_t)count * sizeof out[0]);
+        } else {
+            round_errors(passed, site, p.first + (uint32_t)at, count, out + at);
+        }
+    }
+    return vmaxvq_u32(0, peak);
+}
+
+#elif FXP_NARROW_ERRORS
 
 /* Sums of one reader that lose 1 to 30 bits. */
 static uint64_t finish_narrow(const passing *all, fxp_site *site, fxp_error *out)

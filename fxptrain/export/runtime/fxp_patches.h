@@ -1,14 +1,18 @@
-/* Patches: what a kernel sees of an input, side by side. For fxp_conv.c alone. */
+/* What a kernel sees, side by side: for files that call it, each of which has its own. */
 #ifndef FXP_PATCHES_H
 #define FXP_PATCHES_H
 
 #include <string.h>
 
 #include "fxp_stage.h"
+#include "fxp_vectors.h"
 
-/* Copy values that do not overlap, four at a time: the compiler makes one load and one store of them. */
+/* Copy values that do not overlap; in plain C four at a time: the compiler makes one load and one store of them. */
 static inline void fxp_copy_values(fxp_value *to, const fxp_value *from, int32_t count)
 {
+#if FXP_HELIUM
+    fxp_copy_bytes(to, from, count);
+#else
     int32_t left = count;
 #ifdef __GNUC__
     for (; left >= 4; left -= 4) {
@@ -20,6 +24,16 @@ static inline void fxp_copy_values(fxp_value *to, const fxp_value *from, int32_t
     for (; left > 0; left--) {
         *to++ = *from++;
     }
+#endif
+}
+
+static inline void fxp_clear_values(fxp_value *to, int32_t count)
+{
+#if FXP_HELIUM
+    fxp_clear_bytes(to, count);
+#else
+    memset(to, 0, (size_t)count * sizeof(fxp_value));
+#endif
 }
 
 /* Copy what the kernel sees at `at` to `patch` (kh, kw, ci), zeros in the padding. */
@@ -32,7 +46,7 @@ static void fxp_gather(const fxp_stage *s, const fxp_value *x, fxp_position at, 
     const int32_t aside = fxp_taps_aside(s, columns);
     int32_t kh, kw;
     if ((seen < run) || (rows.last - rows.first < s->kh)) {
-        memset(patch, 0, (size_t)(s->kh * run) * sizeof(fxp_value));
+        fxp_clear_values(patch, s->kh * run);
     }
     for (kh = rows.first; kh < rows.last; kh++) {
         for (kw = columns.first; kw < columns.last; kw += aside) {
@@ -41,7 +55,7 @@ static void fxp_gather(const fxp_stage *s, const fxp_value *x, fxp_position at, 
     }
 }
 
-#if FXP_SOME
+#if FXP_SOME && !FXP_HELIUM
 
 /* The inputs of output (oh, ow): where they lie, for a kernel of one position or of all, or patches. */
 static const fxp_value *fxp_inputs_at(const fxp_forward *pass, int32_t oh, int32_t ow)

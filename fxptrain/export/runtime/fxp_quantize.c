@@ -1,8 +1,23 @@
-/* Real inputs to raw integers, in integers. Twin of export/interface.py. */
+/* Inputs to raw integers: pixels by a table, real numbers in integers. Twin of export/interface.py. */
 #include "fxp.h"
-#include "fxp_rounding.h"
+#include "fxp_model.h"
+#include "fxp_vectors.h"
 
-#if !FXP_PIXELS
+#if FXP_PIXELS
+
+void fxp_look_up(const fxp_input *pixels, fxp_value *inputs)
+{
+#if FXP_HELIUM && (FXP_INPUT_SCALES == 1)
+    fxp_take_bytes(inputs, fxp_input_table, pixels, FXP_INPUTS);
+#else
+    size_t i;
+    for (i = 0; i < FXP_INPUTS; i++) {
+        inputs[i] = fxp_input_table[256u * (i % FXP_INPUT_SCALES) + pixels[i]];
+    }
+#endif
+}
+
+#else
 
 #define FXP_CENTRED_LIMIT ((int64_t)1 << 32) /* beyond it the result saturates in any case */
 #define FXP_REAL_LIMIT ((int64_t)1 << 61)

@@ -165,6 +165,12 @@ static inline fxp_range fxp_columns_inside(const fxp_stage *stage, fxp_position 
     return fxp_taps_inside(at.w, stage->kw, stage->w, FXP_APART_W(stage, 1));
 }
 
+/* Whether the whole kernel at `at` lies inside the input. */
+static inline int32_t fxp_all_inside(const fxp_stage *s, fxp_position at)
+{
+    return (at.h >= 0) && (at.w >= 0) && (at.h + FXP_APART_H(s, s->kh - 1) < s->h) && (at.w + FXP_APART_W(s, s->kw - 1) < s->w);
+}
+
 /* How many of these columns of taps lie side by side in the input. */
 static inline int32_t fxp_taps_aside(const fxp_stage *stage, fxp_range columns)
 {

@@ -75,42 +75,89 @@ void fxp_update(fxp_update_site *site, fxp_param *weight, fxp_momentum *momentum
 }
 
 /* Drop the guard bits where what is left fits 32. */
-static inline int32_t settle_narrow(fxp_site *site, int64_t sum, uint32_t index, int32_t bits)
+static inline int32_t settle_narrow(fxp_site *site, int64_t sum, uint32_t draw, int32_t bits)
 {
 #if FXP_UPDATE_STOCHASTIC
-    const int64_t exact = sum + (int64_t)(fxp_draw(&site->draws, index) >> (32 - FXP_GUARD));
-    const int32_t value = (int32_t)fxp_shift_right(exact, FXP_GUARD);
+    const int32_t value = (int32_t)fxp_shift_right(sum + (int64_t)(draw >> (32 - FXP_GUARD)), FXP_GUARD);
 #else
     const int32_t value = (int32_t)fxp_round_half_even(sum, FXP_GUARD);
-    (void)index;
+    (void)draw;
 #endif
     return fxp_store_32(site, value, FXP_MIN_RAW(bits), FXP_MAX_RAW(bits));
 }
 
+/* The draws of a parameter's momentum and of its value. */
+typedef struct {
+    uint32_t momentum, value;
+} update_draws;
+
 static inline void update_narrow(fxp_update_site *site, fxp_param *weight, fxp_momentum *momentum, int32_t gradient,
-                                 uint32_t index)
+                                 update_draws draws)
 {
     const int32_t value = *weight;
     int64_t sum = (int64_t)*momentum * (int32_t)site->keep.factor;
     int32_t moved;
     sum += (int64_t)gradient * (int32_t)site->gradient.factor;
     sum += (int64_t)value * (int32_t)site->decay.factor;
-    moved = settle_narrow(&site->momentum_site, sum, index, FXP_MOMENTUM_BITS);
+    moved = settle_narrow(&site->momentum_site, sum, draws.momentum, FXP_MOMENTUM_BITS);
     *momentum = (fxp_momentum)moved;
     sum = (int64_t)value * ((int32_t)1 << FXP_GUARD);
     sum += (int64_t)moved * -(int32_t)site->rate.factor;
-    *weight = (fxp_param)settle_narrow(&site->site, sum, index, FXP_PARAM_BITS);
+    *weight = (fxp_param)settle_narrow(&site->site, sum, draws.value, FXP_PARAM_BITS);
 }
+
+static inline update_draws draws_of(fxp_update_site *site, uint32_t index)
+{
+    update_draws draws = {0, 0};
+#if FXP_UPDATE_STOCHASTIC
+    draws.momentum = fxp_draw(&site->momentum_site.draws, index);
+    draws.value = fxp_draw(&site->site.draws, index);
+#else
+    (void)site;
+    (void)index;
+#endif
+    return draws;
+}
+
+#if FXP_MVE && FXP_UPDATE_STOCHASTIC
+
+/* Two channels' weights of four taps at a time, whose draws are made together; returns how many taps are done. */
+static int32_t update_pairs(fxp_update_site *site, fxp_param *weights, fxp_momentum *momentum, const fxp_gradient_sum *gradients,
+                            int32_t taps, uint32_t index, uint32_t apart)
+{
+    uint32_t momentum_draws[4][2], value_draws[4][2];
+    int32_t k, j;
+    for (k = 0; k < taps; k += 4) {
+        fxp_draw_pairs(&site->momentum_site.draws, index, apart, momentum_draws);
+        fxp_draw_pairs(&site->site.draws, index, apart, value_draws);
+        for (j = 0; (j < 4) && (k + j < taps); j++) {
+            const update_draws first = {momentum_draws[j][0], value_draws[j][0]};
+            const update_draws second = {momentum_draws[j][1], value_draws[j][1]};
+            const int32_t at = k + j, other = at + taps;
+            update_narrow(site, &weights[at], &momentum[at], (int32_t)gradients[at], first);
+            update_narrow(site, &weights[other], &momentum[other], (int32_t)gradients[other], second);
+        }
+        index += 4u * apart;
+    }
+    return taps;
+}
+
+#endif
 
 void fxp_update_weights(fxp_update_site *site, fxp_param *weights, fxp_momentum *momentum, const fxp_gradient_sum *gradients,
                         int32_t channels, int32_t taps, uint32_t index, uint32_t apart)
 {
-    int32_t k, c;
-    for (k = 0; k < taps; k++) {
+    int32_t k = 0, c;
+#if FXP_MVE && FXP_UPDATE_STOCHASTIC
+    if (site->narrow && (channels == 2) && (((index | apart) & 1u) == 0)) {
+        k = update_pairs(site, weights, momentum, gradients, taps, index, apart);
+    }
+#endif
+    for (; k < taps; k++) {
         for (c = 0; c < channels; c++) {
             const int32_t at = c * taps + k;
             if (site->narrow) {
-                update_narrow(site, &weights[at], &momentum[at], (int32_t)gradients[at], index + (uint32_t)c);
+                update_narrow(site, &weights[at], &momentum[at], (int32_t)gradients[at], draws_of(site, index + (uint32_t)c));
             } else {
                 fxp_update(site, &weights[at], &momentum[at], gradients[at], index + (uint32_t)c);
             }

@@ -8,34 +8,15 @@
 
 #if FXP_USE_CONV
 
-#include "fxp_patches.h"
-
 fxp_fracs fxp_conv_fracs(const fxp_model *model, const fxp_stage *stage)
 {
     return fxp_weighted_fracs(model, stage);
 }
 
-/* Largest sum of a pooling window so far, and which entry it came from. */
-typedef struct {
-    fxp_forward_sum best;
-    int32_t winner;
-} peak;
+#if !FXP_HELIUM /* fxp_conv_vectors.c */
 
-static inline void keep_larger(peak *so_far, fxp_forward_sum sum, int32_t t)
-{
-    if ((t == 0) || (sum > so_far->best)) { /* the first on ties */
-        so_far->best = sum;
-        so_far->winner = t;
-    }
-}
-
-static inline void end_peak(const fxp_forward *pass, fxp_quick quick, const peak *found, int32_t c, int32_t at)
-{
-    fxp_end(pass, quick, pass->y, found->best, c, at);
-    if (pass->winners != NULL) {
-        pass->winners[at] = (uint8_t)found->winner;
-    }
-}
+#include "fxp_patches.h"
+#include "fxp_peak.h"
 
 /* Channels c and `other` (which may be the same), whose weights are w0 and w1, of one output with a pooling window. */
 static void pooled_pair(const fxp_forward *pass, fxp_quick quick, FXP_ROM fxp_param *w0, FXP_ROM fxp_param *w1, int32_t c,
@@ -45,20 +26,20 @@ static void pooled_pair(const fxp_forward *pass, fxp_quick quick, FXP_ROM fxp_pa
     const int32_t taps = s->taps, windows = s->pool_h * s->pool_w;
     const int32_t start0 = fxp_quick_start(quick, c), start1 = fxp_quick_start(quick, other);
     const fxp_value *patch = pass->patches;
-    peak first = {0, 0}, second = {0, 0};
+    fxp_peak first = {0, 0}, second = {0, 0};
     int32_t t;
     for (t = 0; t < windows; t += 2) {
         const int32_t more = (t + 1 < windows) ? 1 : 0;
         const fxp_sums sums = fxp_dot_2x2(patch, patch + more * taps, w0, w1, taps, start0, start1);
-        keep_larger(&first, sums.of[0], t);
-        keep_larger(&second, sums.of[1], t);
-        keep_larger(&first, sums.of[2], t + more);
-        keep_larger(&second, sums.of[3], t + more);
+        fxp_keep_larger(&first, sums.of[0], t);
+        fxp_keep_larger(&second, sums.of[1], t);
+        fxp_keep_larger(&first, sums.of[2], t + more);
+        fxp_keep_larger(&second, sums.of[3], t + more);
         patch += 2 * taps;
     }
-    end_peak(pass, quick, &first, c, at);
+    fxp_end_peak(pass, quick, &first, c, at);
     if (other != c) {
-        end_peak(pass, quick, &second, other, at + 1);
+        fxp_end_peak(pass, quick, &second, other, at + 1);
     }
 }
 
@@ -72,19 +53,19 @@ static void pooled_three(const fxp_forward *pass, fxp_quick quick, FXP_ROM fxp_p
     const int32_t start[3] = {fxp_quick_start(quick, c), fxp_quick_start(quick, c + 1), fxp_quick_start(quick, c + 2)};
     const fxp_value *patch = pass->patches;
     fxp_forward_sum sums[6];
-    peak found[3] = {{0, 0}, {0, 0}, {0, 0}};
+    fxp_peak found[3] = {{0, 0}, {0, 0}, {0, 0}};
     int32_t t, j;
     for (t = 0; t < windows; t += 2) {
         const int32_t more = (t + 1 < windows) ? 1 : 0;
         fxp_dot_2x3(patch, patch + more * taps, w, taps, start, sums);
         for (j = 0; j < 3; j++) {
-            keep_larger(&found[j], sums[j], t);
-            keep_larger(&found[j], sums[3 + j], t + more);
+            fxp_keep_larger(&found[j], sums[j], t);
+            fxp_keep_larger(&found[j], sums[3 + j], t + more);
         }
         patch += 2 * taps;
     }
     for (j = 0; j < 3; j++) {
-        end_peak(pass, quick, &found[j], c + j, at + j);
+        fxp_end_peak(pass, quick, &found[j], c + j, at + j);
     }
 }
 
@@ -218,13 +199,12 @@ static void unpooled(const fxp_forward *pass, fxp_quick quick, FXP_ROM fxp_param
 static void forward_panel(const fxp_forward *pass, FXP_ROM fxp_param *weights, int32_t first, int32_t last)
 {
     const fxp_stage *s = pass->stage;
-    const int32_t padded = (s->pad_h != 0) || (s->pad_w != 0);
     const fxp_quick quick = fxp_quick_of(pass, s->taps);
     if (s->pool_h * s->pool_w > 1) {
         pooled(pass, quick, weights, first, last);
-    } else if ((s->kh == s->h) && (s->kw == s->w) && !padded) { /* a linear layer sees its whole input */
+    } else if (fxp_conv_sees_all(s)) {
         one_patch(pass, quick, pass->x, weights, first, last, 0);
-    } else if ((s->kh == 1) && (s->kw == 1) && !padded) {
+    } else if (fxp_conv_is_pointwise(s)) {
         pointwise(pass, quick, weights, first, last);
     } else {
         unpooled(pass, quick, weights, first, last);
@@ -261,6 +241,28 @@ static void forward_apart(const fxp_forward *pass)
 
 #endif
 
+#define FXP_PANEL forward_panel
+
+#else
+
+#define FXP_PANEL fxp_conv_panel
+
+#if FXP_SOME
+
+/* Of a stage whose trained channels lie apart: span by span. */
+static void forward_apart(const fxp_forward *pass)
+{
+    fxp_span span;
+    for (span.last = 0; span.last < pass->stage->co;) {
+        span = fxp_span_of(pass->model, pass->stage, pass->weights, span.last);
+        FXP_PANEL(pass, span.weights, span.first, span.last);
+    }
+}
+
+#endif
+
+#endif
+
 void fxp_conv_forward(const fxp_forward *pass)
 {
     const fxp_stage *s = pass->stage;
@@ -271,7 +273,7 @@ void fxp_conv_forward(const fxp_forward *pass)
         for (c = 0; c < s->co; c += s->panel) {
             const int32_t channels = (s->co - c < s->panel) ? (s->co - c) : s->panel;
             fxp_unpack_weights(s->weights, c, channels, taps, pass->panel);
-            forward_panel(pass, pass->panel, c, c + channels);
+            FXP_PANEL(pass, pass->panel, c, c + channels);
         }
         return;
     }
@@ -282,7 +284,7 @@ void fxp_conv_forward(const fxp_forward *pass)
         return;
     }
 #endif
-    forward_panel(pass, pass->weights, 0, s->co);
+    FXP_PANEL(pass, pass->weights, 0, s->co);
 }
 
 #endif

@@ -28,6 +28,11 @@ void fxp_conv_input_error(const fxp_backward *pass, fxp_error_sum *sums)
     const int32_t windows = s->pool_h * s->pool_w;
     int32_t oh, ow, t, c;
     fxp_channels from;
+#if FXP_ERROR_DOTS
+    if (fxp_conv_error_dots(pass, sums)) {
+        return;
+    }
+#endif
     memset(&from, 0, sizeof from);
     for (oh = 0; oh < s->oh; oh++) {
         for (ow = 0; ow < s->ow; ow++) {
@@ -88,12 +93,6 @@ static void meet_inside(const fxp_backward *pass, fxp_error e, fxp_position at, 
     }
 }
 
-/* Whether the whole kernel at `at` lies inside the input. */
-static inline int32_t all_inside(const fxp_stage *s, fxp_position at)
-{
-    return (at.h >= 0) && (at.w >= 0) && (at.h + FXP_APART_H(s, s->kh - 1) < s->h) && (at.w + FXP_APART_W(s, s->kw - 1) < s->w);
-}
-
 void fxp_conv_weight_gradient(const fxp_backward *pass, int32_t c, fxp_gradient_sum *sums)
 {
     const fxp_stage *s = pass->stage;
@@ -105,7 +104,7 @@ void fxp_conv_weight_gradient(const fxp_backward *pass, int32_t c, fxp_gradient_
             const fxp_error e = pass->error[element];
             if (e != 0) {
                 const fxp_position at = fxp_input_position(s, oh, ow, (pass->winners == NULL) ? 0 : pass->winners[element]);
-                if (all_inside(s, at)) {
+                if (fxp_all_inside(s, at)) {
                     from.of[from.count] = e;
                     from.x[from.count] = pass->x + fxp_input_at(s, at, 0, 0);
                     from.count++;

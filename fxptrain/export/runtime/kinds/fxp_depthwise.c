@@ -1,15 +1,10 @@
 #include "fxp_depthwise.h"
 
+#include "fxp_dot.h"
 #include "fxp_packed.h"
 #include "fxp_quick.h"
 
 #if FXP_USE_DEPTHWISE
-
-#define FXP_IN_LANES (FXP_MVE && (FXP_VALUE_BITS <= 8) && (FXP_PARAM_BITS <= 8) && (FXP_FORWARD_SUM_BITS == 32))
-
-#if FXP_IN_LANES
-#include <arm_mve.h>
-#endif
 
 fxp_fracs fxp_depthwise_fracs(const fxp_model *model, const fxp_stage *stage)
 {
@@ -98,43 +93,6 @@ static fxp_forward_sum some(const fxp_value *x, FXP_ROM fxp_param *w, const fxp_
     return sum;
 }
 
-#if FXP_IN_LANES
-
-/* Four channels at a time with the vectors of Cortex-M55, whatever the kernel. */
-static void in_lanes(const fxp_forward *pass, fxp_quick quick, const fxp_value *x, FXP_ROM fxp_param *w,
-                     const fxp_taps *taps, int32_t at)
-{
-    const fxp_stage *s = pass->stage;
-    const uint32_t count = (uint32_t)(s->kh * s->kw);
-    const uint32x4_t apart = vmulq_n_u32(vidupq_n_u32(0, 1), count);
-    int32_t c, kh, kw;
-    for (c = 0; c < s->co; c += 4) {
-        const mve_pred16_t lanes = vctp32q((uint32_t)(s->co - c));
-        const fxp_value *row = x + c;
-        const fxp_param *weight = w + c * (int32_t)count;
-        int32x4_t sum = vdupq_n_s32(0), value;
-        if (quick.bias != NULL) {
-            sum = vmlaq_n_s32(sum, vldrbq_z_s32(quick.bias + c, lanes), quick.unit);
-        }
-        for (kh = 0; kh < taps->rows; kh++) {
-            const fxp_value *from = row;
-            for (kw = 0; kw < taps->columns; kw++) {
-                const int32x4_t factor = vldrbq_gather_offset_z_s32(weight + kw, apart, lanes);
-                sum = vaddq_s32(sum, vmulq_s32(vldrbq_z_s32(from, lanes), factor));
-                from += FXP_APART_W(s, s->ci);
-            }
-            row += taps->x_row;
-            weight += s->kw;
-        }
-        value = vaddq_s32(sum, vandq_s32(vshlq_r_s32(sum, -quick.shift), vdupq_n_s32(1))); /* halves to even */
-        value = vshlq_r_s32(vaddq_n_s32(value, quick.half - 1), -quick.shift);
-        value = vminq_s32(vmaxq_s32(value, vdupq_n_s32(quick.low)), vdupq_n_s32(FXP_QUICK_HIGH(quick)));
-        vstrbq_p_s32(pass->y + at + c, value, lanes);
-    }
-}
-
-#endif
-
 /* All channels at one position, without pooling: where the taps are is found once. */
 static void finish_position(const fxp_forward *pass, fxp_quick quick, FXP_ROM fxp_param *weights, int32_t oh, int32_t ow)
 {
@@ -144,12 +102,6 @@ static void finish_position(const fxp_forward *pass, fxp_quick quick, FXP_ROM fx
     const fxp_value *x = pass->x + taps.x_at;
     FXP_ROM fxp_param *w = weights + taps.w_at;
     int32_t c;
-#if FXP_IN_LANES
-    if (quick.possible) {
-        in_lanes(pass, quick, x, w, &taps, at);
-        return;
-    }
-#endif
     switch (((s->kh == 3) && (s->kw == 3)) ? (10 * taps.rows + taps.columns) : 0) {
     case 33:
         three_by_three(pass, quick, w, x, row, at, 3, 3);
@@ -182,6 +134,12 @@ void fxp_depthwise_forward(const fxp_forward *pass)
     if (weights == NULL) { /* all of them: they are few */
         fxp_unpack_weights(s->weights, 0, s->co, s->taps, pass->panel);
         weights = pass->panel;
+    }
+#endif
+#if FXP_HELIUM
+    if (!is_pooled && (s->taps <= FXP_LANE_TAPS)) {
+        fxp_depthwise_lanes(pass, &quick, weights);
+        return;
     }
 #endif
     for (oh = 0; oh < s->oh; oh++) {

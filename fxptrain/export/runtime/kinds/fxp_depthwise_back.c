@@ -27,6 +27,11 @@ void fxp_depthwise_input_error(const fxp_backward *pass, fxp_error_sum *sums)
     const fxp_stage *s = pass->stage;
     const int32_t count = s->kh * s->kw;
     int32_t oh, ow, c, element = 0;
+#if FXP_ERROR_DOTS
+    if (fxp_depthwise_error_lanes(pass, sums)) {
+        return;
+    }
+#endif
     for (oh = 0; oh < s->oh; oh++) {
         for (ow = 0; ow < s->ow; ow++) {
             fxp_taps taps = fxp_taps_at(s, fxp_input_position(s, oh, ow, 0));
@@ -70,6 +75,11 @@ void fxp_depthwise_weight_gradient(const fxp_backward *pass, int32_t c, fxp_grad
 {
     const fxp_stage *s = pass->stage;
     int32_t oh, ow, element = c;
+#if FXP_HELIUM && (FXP_ERROR_BITS <= 8) && FXP_GRADIENT_LANES
+    if (fxp_depthwise_gradient_lanes(pass, c, sums)) {
+        return;
+    }
+#endif
     for (oh = 0; oh < s->oh; oh++) {
         for (ow = 0; ow < s->ow; ow++) {
             const fxp_gradient_sum e = pass->error[element];
