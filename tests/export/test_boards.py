@@ -183,6 +183,18 @@ def test_arms_vectors(
     assert found[number] < plain[number]
 
 
+@pytest.mark.parametrize("target", [pytest.param("cortex-m55", marks=TOOLS), pytest.param("rv32imacv", marks=VECTORS)])
+@pytest.mark.parametrize("layers", [LANES, POOLED_LANES], ids=["depthwise", "pooled"])
+def test_vectors_where_some_channels_train(layers: list[dict[str, object]], target: str, tmp_path: Path) -> None:
+    """The products of trained channels that lie apart from the others: the engine's integers."""
+    share = {"conv2d": "1/2", "linear": "1/3"}
+    some = [layer | ({"trainable": share[kind]} if (kind := str(layer["type"])) in share else {}) for layer in layers]
+    run = run_of(small_recipe(model__layers=some, model__input_shape=[13, 9, 2], formats__adapt_every=2))
+    scramble(run.model, 8, spread=2)
+    export_c(run, tmp_path / "export", Options(training=True, batch=3))
+    assert verify(tmp_path / "export", Request(target, options=("-O2",), samples=3, steps=4))["differences"] == []
+
+
 @TOOLS
 def test_a_program_that_does_not_fit_is_refused(trainer: Path) -> None:
     """The linker's message reaches the user."""
