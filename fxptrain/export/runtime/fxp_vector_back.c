@@ -1,29 +1,7 @@
 /* The loops that multiply on the way back, with the vectors of Cortex-M55: four sums at a time, wherever 32 bits hold them. */
 #include "fxp_dot.h"
 
-#if FXP_TRAINING
-
-#if FXP_PARAM_BITS <= 8
-#define FXP_LOAD_PARAM "vldrb.s32"
-#define FXP_STEP_PARAM "#4"
-#elif FXP_PARAM_BITS <= 16
-#define FXP_LOAD_PARAM "vldrh.s32"
-#define FXP_STEP_PARAM "#8"
-#else
-#define FXP_LOAD_PARAM "vldrw.32"
-#define FXP_STEP_PARAM "#16"
-#endif
-
-#if FXP_VALUE_BITS <= 8
-#define FXP_LOAD_VALUE "vldrb.s32"
-#define FXP_STEP_VALUE "#4"
-#elif FXP_VALUE_BITS <= 16
-#define FXP_LOAD_VALUE "vldrh.s32"
-#define FXP_STEP_VALUE "#8"
-#else
-#define FXP_LOAD_VALUE "vldrw.32"
-#define FXP_STEP_VALUE "#16"
-#endif
+#if FXP_TRAINING && (FXP_BACK_LANES || FXP_GRADIENT_LANES)
 
 /* sums[i] += factor * a[i]. */
 #define FXP_ADD_ONE(name, type, load, step)                                    \
@@ -76,6 +54,17 @@ typedef struct {
 
 #if FXP_BACK_LANES
 
+#if FXP_PARAM_BITS <= 8
+#define FXP_LOAD_PARAM "vldrb.s32"
+#define FXP_STEP_PARAM "#4"
+#elif FXP_PARAM_BITS <= 16
+#define FXP_LOAD_PARAM "vldrh.s32"
+#define FXP_STEP_PARAM "#8"
+#else
+#define FXP_LOAD_PARAM "vldrw.32"
+#define FXP_STEP_PARAM "#16"
+#endif
+
 FXP_ADD_ONE(add_param, fxp_param, FXP_LOAD_PARAM, FXP_STEP_PARAM)
 FXP_ADD_FOUR(add_params, FXP_LOAD_PARAM, FXP_STEP_PARAM)
 
@@ -104,6 +93,17 @@ void fxp_add_channels(fxp_error_sum *sums, const fxp_channels *from, int32_t at,
 #endif
 
 #if FXP_GRADIENT_LANES
+
+#if FXP_VALUE_BITS <= 8
+#define FXP_LOAD_VALUE "vldrb.s32"
+#define FXP_STEP_VALUE "#4"
+#elif FXP_VALUE_BITS <= 16
+#define FXP_LOAD_VALUE "vldrh.s32"
+#define FXP_STEP_VALUE "#8"
+#else
+#define FXP_LOAD_VALUE "vldrw.32"
+#define FXP_STEP_VALUE "#16"
+#endif
 
 FXP_ADD_ONE(add_value, fxp_value, FXP_LOAD_VALUE, FXP_STEP_VALUE)
 FXP_ADD_FOUR(add_values, FXP_LOAD_VALUE, FXP_STEP_VALUE)

@@ -7,8 +7,6 @@
 
 #include <arm_mve.h>
 
-static const fxp_param no_bias[FXP_RUN] = {0};
-
 typedef struct {
     const int32_t *sums;
     const fxp_param *bias;
@@ -110,6 +108,7 @@ static void end_counted(const fxp_forward *pass, const fxp_quick *quick, const i
 
 void fxp_end_rows(const fxp_forward *pass, const fxp_quick *quick, const fxp_ends *ends)
 {
+    static const fxp_param no_bias[FXP_RUN] = {0};
     const fxp_param *bias = (quick->bias == NULL) ? no_bias : (quick->bias + ends->c);
     const int32_t co = pass->stage->co;
     const int32_t *sums = ends->sums;

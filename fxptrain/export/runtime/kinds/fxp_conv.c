@@ -6,6 +6,11 @@
 #include "fxp_rvv.h"
 #include "fxp_some.h"
 
+#if FXP_USE_CONV && !FXP_HELIUM
+#include "fxp_patches.h"
+#include "fxp_peak.h"
+#endif
+
 #if FXP_USE_CONV
 
 fxp_fracs fxp_conv_fracs(const fxp_model *model, const fxp_stage *stage)
@@ -14,9 +19,6 @@ fxp_fracs fxp_conv_fracs(const fxp_model *model, const fxp_stage *stage)
 }
 
 #if !FXP_HELIUM /* fxp_conv_vectors.c */
-
-#include "fxp_patches.h"
-#include "fxp_peak.h"
 
 /* Channels c and `other` (which may be the same), whose weights are w0 and w1, of one output with a pooling window. */
 static void pooled_pair(const fxp_forward *pass, fxp_quick quick, FXP_ROM fxp_param *w0, FXP_ROM fxp_param *w1, int32_t c,

@@ -179,7 +179,7 @@ void fxp_depthwise_lanes(const fxp_forward *pass, const fxp_quick *quick, const 
 {
     const fxp_stage *s = pass->stage;
     const int32_t inside = fxp_columns_whole(s);
-    int32_t oh;
+    int32_t c, oh;
     lane_job job;
     lane_run run;
     job.pass = pass;
@@ -189,12 +189,13 @@ void fxp_depthwise_lanes(const fxp_forward *pass, const fxp_quick *quick, const 
     job.stride = s->sw * s->ci;
     run.step = FXP_APART_W(s, s->ci);
     run.down = FXP_APART_H(s, s->w * s->ci);
-    for (job.ends.c = 0; job.ends.c < s->co; job.ends.c += FXP_LANES) {
-        run.channels = (s->co - job.ends.c < FXP_LANES) ? (s->co - job.ends.c) : FXP_LANES;
+    for (c = 0; c < s->co; c += FXP_LANES) {
+        run.channels = (s->co - c < FXP_LANES) ? (s->co - c) : FXP_LANES;
+        job.ends.c = c;
         job.ends.channels = run.channels;
         job.ends.rows = 0;
-        job.ends.at = job.ends.c;
-        fxp_lane_weights(s, weights, job.ends.c, run.channels, job.w);
+        job.ends.at = c;
+        fxp_lane_weights(s, weights, c, run.channels, job.w);
         for (oh = 0; oh < s->oh; oh++) {
             one_row(&job, &run, fxp_input_position(s, oh, 0, 0), inside);
         }
