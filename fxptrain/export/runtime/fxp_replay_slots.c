@@ -35,7 +35,7 @@ static fxp_status spoil_state(const fxp_storage *storage, uint32_t base)
 fxp_status fxp_adapt_keep(const fxp_model *model, const fxp_ring *ring, const fxp_storage *storage)
 {
     fxp_status status = fxp_slots_usable(model, storage, FXP_ADAPT_BYTES);
-    uint32_t base, number;
+    uint32_t base = 0, number = 0;
     if (status != FXP_OK) {
         return status;
     }
@@ -64,7 +64,7 @@ fxp_status fxp_adapt_keep(const fxp_model *model, const fxp_ring *ring, const fx
 fxp_status fxp_adapt_recall(fxp_model *model, fxp_ring *ring, const fxp_storage *storage)
 {
     fxp_status status = fxp_slots_usable(model, storage, FXP_ADAPT_BYTES);
-    uint32_t base;
+    uint32_t base = 0;
     if ((status == FXP_OK) && (ring == NULL)) {
         status = FXP_BAD_ARGUMENT;
     }

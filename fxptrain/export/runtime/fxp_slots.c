@@ -77,7 +77,7 @@ fxp_status fxp_slots_next(const fxp_storage *storage, fxp_slot_check check, uint
 fxp_status fxp_state_keep(const fxp_model *model, const fxp_storage *storage)
 {
     fxp_status status = fxp_slots_usable(model, storage, FXP_STATE_BYTES);
-    uint32_t base, number;
+    uint32_t base = 0, number = 0;
     if (status == FXP_OK) {
         status = fxp_slots_next(storage, fxp_state_check, &base, &number);
     }
@@ -93,7 +93,7 @@ fxp_status fxp_state_keep(const fxp_model *model, const fxp_storage *storage)
 fxp_status fxp_state_recall(fxp_model *model, const fxp_storage *storage)
 {
     fxp_status status = fxp_slots_usable(model, storage, FXP_STATE_BYTES);
-    uint32_t base;
+    uint32_t base = 0;
     if (status == FXP_OK) {
         status = fxp_slots_newest(storage, fxp_state_check, &base);
     }
