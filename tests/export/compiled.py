@@ -21,7 +21,7 @@ from fxptrain.nn.replay import Ring
 from fxptrain.nn.tuning import training_less
 
 COMPILERS = [name for name in ("gcc", "clang") if shutil.which(name)]
-CHECKED = ("-O1", *SANITIZERS)
+CHECKED = ("-O0", *SANITIZERS)  # most of the time is compiling; `test_gupta` and `tools/c_matrix` optimize
 
 
 @cache

@@ -115,7 +115,7 @@ def test_one_of_several_processes(batch: int, lean: bool) -> None:
 
 
 RECIPES = sorted(path.stem for path in (Path(__file__).parents[2] / "models").glob("*.toml"))
-WAYS = [("sqpu", 12, 1), ("hteqpu", 8, 16), ("ste", 6, 3)]
+WAYS = [("sqpu", 12, 1), ("hteqpu", 8, 4), ("ste", 6, 3)]
 
 
 @pytest.mark.parametrize(

@@ -55,19 +55,27 @@ def every_thread_works() -> Iterator[None]:
         yield
 
 
-@each
-@pytest.mark.parametrize("options", [{}, {"threads": 2}, {"micro_batch": 2}, {"lean": True}], ids=str)
+FORMATS: list[dict] = [
+    {"adapt_every": 2},
+    {"param_bits": 16, "activation_bits": 16, "error_bits": 16, "mask": False},
+    {"mode": "fixed", "param_frac": 5, "activation_frac": 4, "forward": "half-even", "error": "half-even"},
+]
+OPTIONS: list[dict] = [{}, {"threads": 2}, {"micro_batch": 2}, {"lean": True}]
+
+
 @pytest.mark.parametrize(
-    "formats",
+    ("activation", "options", "formats"),
     [
-        {"adapt_every": 2},
-        {"param_bits": 16, "activation_bits": 16, "error_bits": 16, "mask": False},
-        {"mode": "fixed", "param_frac": 5, "activation_frac": 4, "forward": "half-even", "error": "half-even"},
+        pytest.param(activation, options, FORMATS[(i + j) % len(FORMATS)], id=f"{activation.type}-{i}-{options}")
+        for i, activation in enumerate(ACTIVATIONS)
+        for j, options in enumerate(OPTIONS)
     ],
-    ids=str,
 )
 def test_graphs_train_as_the_oracle_says(activation: ActivationSpec, options: dict, formats: dict) -> None:
-    """Behind convolutions and sums, alone, and before tensors with several readers, over several steps."""
+    """Behind convolutions and sums, alone, and before tensors with several readers, over several steps.
+
+    Every activation with every option and with all formats, and each of these together.
+    """
     for name in ("residual", "input"):
         model = branching(name, activation=activation, **formats)
         compare(model, np.random.default_rng(0), [3, 4, 2], **options)
@@ -92,11 +100,16 @@ def test_c_trains_alike(activation: ActivationSpec, name: str, bits: int, tmp_pa
 
 
 @COMPILED
-@each
-@pytest.mark.parametrize("bits", [5, 8, 16])
-@pytest.mark.parametrize("name", ["conv", "pooled", "depthwise", "avgpool", "linear"])
+@pytest.mark.parametrize(
+    ("activation", "name", "bits"),
+    [
+        pytest.param(activation, name, (5, 8, 16)[(i + j) % 3], id=f"{activation.type}-{i}-{name}")
+        for i, activation in enumerate(ACTIVATIONS)
+        for j, name in enumerate(("conv", "pooled", "depthwise", "avgpool", "linear"))
+    ],
+)
 def test_c_predicts_alike(activation: ActivationSpec, name: str, bits: int, tmp_path: Path) -> None:
-    """What the fast ends of outputs are made for: half to even, nothing counted."""
+    """What the fast ends of outputs are made for: half to even, nothing counted; any two of the three together."""
     layers = (s.DepthwiseConv2d(kernel=(3, 3)), s.ReLU(), *LAYERS[name], s.ReLU(), s.Linear(features=3))
     model = graphs.model_of(*activated(layers, activation), param_bits=bits, activation_bits=bits)
     found = compiled.judge(graphs.scramble(model, bits, spread=2), tmp_path, training=False, options=("-O2",))
