@@ -7,11 +7,39 @@
 #include "fxp_stage.h"
 #include "fxp_vectors.h"
 
-/* Copy values that do not overlap; in plain C four at a time: the compiler makes one load and one store of them. */
+#if defined(__GNUC__) && defined(__ARM_FEATURE_UNALIGNED)
+
+/* Copy `piece` values if what is left of `count` needs them: the compiler knows their number and takes whole words. */
+#define FXP_COPY_REST(to, from, count, piece)                                                                          \
+    if (((count) & (piece)) != 0) {                                                                                    \
+        __builtin_memcpy((to), (from), (piece) * sizeof(fxp_value));                                                   \
+        (to) += (piece);                                                                                               \
+        (from) += (piece);                                                                                             \
+    }
+
+#endif
+
+/* Copy values that do not overlap, in plain C several at a time: the compiler makes words of them where a core reads
+ * words from anywhere. */
 static inline void fxp_copy_values(fxp_value *to, const fxp_value *from, int32_t count)
 {
 #if FXP_HELIUM
     fxp_copy_bytes(to, from, count);
+#elif defined(FXP_COPY_REST)
+    fxp_value *out = to;
+    const fxp_value *in = from;
+    int32_t left = count;
+    for (; left >= 16; left -= 16) {
+        __builtin_memcpy(out, in, 16 * sizeof(fxp_value));
+        out += 16;
+        in += 16;
+    }
+    FXP_COPY_REST(out, in, left, 8)
+    FXP_COPY_REST(out, in, left, 4)
+    FXP_COPY_REST(out, in, left, 2)
+    if ((left & 1) != 0) {
+        *out = *in;
+    }
 #else
     int32_t left = count;
 #ifdef __GNUC__
@@ -48,9 +76,16 @@ static void fxp_gather(const fxp_stage *s, const fxp_value *x, fxp_position at, 
     if ((seen < run) || (rows.last - rows.first < s->kh)) {
         fxp_clear_values(patch, s->kh * run);
     }
-    for (kh = rows.first; kh < rows.last; kh++) {
-        for (kw = columns.first; kw < columns.last; kw += aside) {
-            fxp_copy_values(patch + kh * run + kw * s->ci, x + fxp_input_at(s, at, kh, kw), aside * s->ci);
+    if ((rows.first < rows.last) && (seen > 0)) {
+        const fxp_value *from = x + fxp_input_at(s, at, rows.first, columns.first);
+        fxp_value *to = patch + rows.first * run + columns.first * s->ci;
+        const int32_t below = FXP_APART_H(s, s->w * s->ci), step = aside * s->ci;
+        for (kh = rows.first; kh < rows.last; kh++) {
+            for (kw = 0; kw < columns.last - columns.first; kw += aside) {
+                fxp_copy_values(to + kw * s->ci, from + FXP_APART_W(s, kw) * s->ci, step);
+            }
+            from += below;
+            to += run;
         }
     }
 }

@@ -128,7 +128,14 @@ static void one_patch(const fxp_forward *pass, fxp_quick quick, const fxp_value 
     }
 }
 
+#if FXP_PLAIN && defined(__GNUC__)
+#define FXP_APART_FROM_CALLER __attribute__((noinline)) /* its loops take all registers, of which its caller leaves few */
+#else
+#define FXP_APART_FROM_CALLER
+#endif
+
 /* All channels of two neighbouring outputs, two or three at a time. */
+FXP_APART_FROM_CALLER
 static void two_patches(const fxp_forward *pass, fxp_quick quick, const fxp_value *x0, const fxp_value *x1,
                         FXP_ROM fxp_param *weights, int32_t first, int32_t last, int32_t at)
 {
