@@ -23,10 +23,13 @@ typedef struct {
 } four_job;
 
 /* Two inputs and an even number of channels, two at a time: nine instructions for 64 products. The pointers run beyond the taps
- * to the next multiple of sixteen, and back. r1, r3: inputs; r5, r8: weights; r9: taps; r10: sums; r11: channels. */
+ * to the next multiple of sixteen, and back. r1, r3: inputs; r5, r8: weights; r9: taps; r10: sums; r11: channels;
+ * that multiple takes the place of the job. */
 static void pairs(const pair_job *job)
 {
-    __asm__ volatile("ldm %[job], {r1, r3, r5, r8, r9, r10, r11}\n"
+    __asm__ volatile("ldm %[job], {r1, r3, r5, r8, r9, r10, r11}\n\t"
+                     "add %[job], r9, #15\n\t"
+                     "bic %[job], %[job], #15\n"
                      "1:\n\t"
                      "mov r0, #0\n\t"
                      "mov r2, #0\n\t"
@@ -45,17 +48,48 @@ static void pairs(const pair_job *job)
                      "letp lr, 2b\n\t"
                      "strd r4, r6, [r10, %[apart]]\n\t"
                      "strd r0, r2, [r10], #8\n\t"
-                     "add r0, r9, #15\n\t"
-                     "bic r0, r0, #15\n\t"
-                     "sub r1, r1, r0\n\t"
-                     "sub r3, r3, r0\n\t"
-                     "rsb r0, r0, r9, lsl #1\n\t"
+                     "sub r1, r1, %[job]\n\t"
+                     "sub r3, r3, %[job]\n\t"
+                     "rsb r0, %[job], r9, lsl #1\n\t"
                      "add r5, r5, r0\n\t"
                      "add r8, r8, r0\n\t"
                      "subs r11, r11, #2\n\t"
                      "bgt 1b"
-                     :
-                     : [job] "h"(job), [apart] "i"(FXP_RUN * 4)
+                     : [job] "+h"(job)
+                     : [apart] "i"(FXP_RUN * 4)
+                     : "r0", "r1", "r2", "r3", "r4", "r5", "r6", "r8", "r9", "r10", "r11", "lr", "q0", "q1", "q2", "q3", "cc",
+                       "memory");
+}
+
+/* The same of no more than sixteen taps: the inputs stay where they are. The compiler is not told of predicates, so the last
+ * one comes back. */
+static void short_pairs(const pair_job *job)
+{
+    __asm__ volatile("ldm %[job], {r1, r3, r5, r8, r9, r10, r11}\n\t"
+                     "vmrs %[job], p0\n\t"
+                     "vctp.8 r9\n\t"
+                     "vpstt\n\t"
+                     "vldrbt.8 q0, [r1]\n\t"
+                     "vldrbt.8 q2, [r3]\n\t"
+                     "lsl r9, r9, #1\n\t"
+                     "lsr r11, r11, #1\n\t"
+                     "dls lr, r11\n"
+                     "1:\n\t"
+                     "vpstt\n\t"
+                     "vldrbt.8 q1, [r5]\n\t"
+                     "vldrbt.8 q3, [r8]\n\t"
+                     "vmladav.s8 r0, q0, q1\n\t"
+                     "vmladav.s8 r4, q2, q1\n\t"
+                     "vmladav.s8 r2, q0, q3\n\t"
+                     "vmladav.s8 r6, q2, q3\n\t"
+                     "add r5, r5, r9\n\t"
+                     "add r8, r8, r9\n\t"
+                     "strd r4, r6, [r10, %[apart]]\n\t"
+                     "strd r0, r2, [r10], #8\n\t"
+                     "le lr, 1b\n\t"
+                     "vmsr p0, %[job]"
+                     : [job] "+h"(job)
+                     : [apart] "i"(FXP_RUN * 4)
                      : "r0", "r1", "r2", "r3", "r4", "r5", "r6", "r8", "r9", "r10", "r11", "lr", "q0", "q1", "q2", "q3", "cc",
                        "memory");
 }
@@ -113,7 +147,11 @@ static void some_pairs(const fxp_value *x0, const fxp_value *x1, const fxp_param
     job.taps = taps;
     job.sums = sums;
     job.channels = channels;
-    pairs(&job);
+    if (taps <= 16) {
+        short_pairs(&job);
+    } else {
+        pairs(&job);
+    }
 }
 
 void fxp_dots_two(const fxp_value *x0, const fxp_value *x1, const fxp_param *w, int32_t taps, int32_t channels, fxp_run *sums)

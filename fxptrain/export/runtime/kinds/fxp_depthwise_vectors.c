@@ -35,28 +35,43 @@ typedef struct {
     "vadd.i32 q0, q0, q4\n\t"                                                  \
     "vadd.i32 q1, q1, q2\n\t"
 
-/* A kernel that is three wide and inside, eight channels. */
+/* The first tap of a sum, which is what it begins with. */
+#define FXP_FIRST_TAP                                                          \
+    "vldrb.s16 q2, [r0]\n\t"                                                   \
+    "add r0, r0, r4\n\t"                                                       \
+    "vldrb.s16 q3, [r1], #8\n\t"                                               \
+    "vmullb.s16 q0, q2, q3\n\t"                                                \
+    "vmullt.s16 q1, q2, q3\n\t"
+
+/* A kernel that is three wide and inside, eight channels, of so many rows. */
+#define FXP_THREE_WIDE(rows)                                                   \
+    __asm__ volatile("ldm %[run], {r0, r1, r2, r3, r4, r5, r6}\n\t"            \
+                     "mov r9, r1\n\t"                                          \
+                     "sub r5, r5, r4, lsl #1\n\t"                              \
+                     "dls lr, r3\n"                                            \
+                     "1:\n\t"                                                  \
+                     "mov r1, r9\n\t"                                          \
+                     rows                                                      \
+                     "add r0, r0, r6\n\t"                                      \
+                     "vst20.32 {q0, q1}, [r2]\n\t"                             \
+                     "vst21.32 {q0, q1}, [r2]!\n\t"                            \
+                     "le lr, 1b"                                               \
+                     :                                                         \
+                     : [run] "h"(run)                                          \
+                     : "r0", "r1", "r2", "r3", "r4", "r5", "r6", "r9", "lr", "q0", "q1", "q2", "q3", "q4", "cc", "memory")
+
+#define FXP_FIRST_ROW FXP_FIRST_TAP FXP_TAP("", "", "r4") FXP_TAP("", "", "r5")
+#define FXP_NEXT_ROW FXP_TAP("", "", "r4") FXP_TAP("", "", "r4") FXP_TAP("", "", "r5")
+
 static void three_wide(const lane_run *run)
 {
-    __asm__ volatile("ldm %[run], {r0, r1, r2, r3, r4, r5, r6, r8}\n\t"
-                     "mov r9, r1\n\t"
-                     "sub r5, r5, r4, lsl #1\n"
-                     "1:\n\t"
-                     "vmov.i32 q0, #0\n\t"
-                     "vmov.i32 q1, #0\n\t"
-                     "mov r1, r9\n\t"
-                     "dls lr, r8\n"
-                     "2:\n\t"
-                     FXP_TAP("", "", "r4") FXP_TAP("", "", "r4") FXP_TAP("", "", "r5")
-                     "le lr, 2b\n\t"
-                     "add r0, r0, r6\n\t"
-                     "vst20.32 {q0, q1}, [r2]\n\t"
-                     "vst21.32 {q0, q1}, [r2]!\n\t"
-                     "subs r3, r3, #1\n\t"
-                     "bgt 1b"
-                     :
-                     : [run] "h"(run)
-                     : "r0", "r1", "r2", "r3", "r4", "r5", "r6", "r8", "r9", "lr", "q0", "q1", "q2", "q3", "q4", "cc", "memory");
+    if (run->rows == 3) {
+        FXP_THREE_WIDE(FXP_FIRST_ROW FXP_NEXT_ROW FXP_NEXT_ROW);
+    } else if (run->rows == 2) {
+        FXP_THREE_WIDE(FXP_FIRST_ROW FXP_NEXT_ROW);
+    } else {
+        FXP_THREE_WIDE(FXP_FIRST_ROW);
+    }
 }
 
 /* Any kernel and number of channels. */
@@ -131,7 +146,7 @@ static void some_positions(lane_job *job, lane_run *run, int32_t count)
         run->count = some;
         if ((run->rows <= 0) || (run->columns <= 0)) { /* all taps are in the padding */
             memset(run->sums, 0, (size_t)(some * FXP_LANES) * sizeof job->sums[0]);
-        } else if ((run->columns == 3) && (run->behind == 0) && (run->channels == FXP_LANES)) {
+        } else if ((run->columns == 3) && (run->rows <= 3) && (run->behind == 0) && (run->channels == FXP_LANES)) {
             three_wide(run);
         } else {
             any_wide(run);
