@@ -4,6 +4,7 @@
 #if FXP_USE_CONV && FXP_HELIUM
 
 #include <arm_mve.h>
+#include <string.h>
 
 #include "fxp_patches.h"
 
@@ -172,7 +173,13 @@ static void unpooled(const panel *all)
 void fxp_conv_panel(const fxp_forward *pass, const fxp_param *weights, int32_t first, int32_t last)
 {
     const fxp_stage *s = pass->stage;
-    panel all = {pass, weights, fxp_quick_of(pass, s->taps), first, last, 0, {0}};
+    panel all;
+    memset(&all, 0, sizeof all);
+    all.pass = pass;
+    all.weights = weights;
+    all.quick = fxp_quick_of(pass, s->taps);
+    all.first = first;
+    all.last = last;
     if (s->pool_h * s->pool_w > 1) {
         spread_taps(&all);
         pooled(&all);
