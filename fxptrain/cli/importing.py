@@ -117,6 +117,8 @@ def fold(run: Path, out: Path, data: str | None, best: bool, threads: int | None
     before = evaluation.load_run(run, best=best)
     split = evaluation.samples_to_judge(before, data)
     after = folding.fold(before, out)
+    if before.ring is not None:
+        evaluation.notes_log.warning("the ring of the run is left out: fill one with `fxptrain adapt DIR --replay N`.")
     count = threads or evaluation.available_threads()
     accuracies = [evaluation.evaluate_split(one, split, count).accuracy for one in (before, after)]
     facts = {"recipe": after.recipe.name, "run": str(after.directory), "samples": len(split)}

@@ -205,12 +205,15 @@ class Network:
         tensor = latent_of(self.graph)
         if not self.training or ring.tensor != tensor:
             raise RecipeError(
-                f"The ring holds values of tensor {ring.tensor}, and what is trained here reads those of {tensor}. "
+                f"The ring holds {self._tensor(ring.tensor)}, and what is trained here reads {self._tensor(tensor)}. "
                 "Export with --training, and let train what `fxptrain adapt` trained."
             )
         for stage in self.model.stages[: tensor + 1]:
             if stage.rounds:
                 stage.y_form.held = True
+
+    def _tensor(self, tensor: int) -> str:
+        return "inputs" if tensor == INPUT else f"outputs of {self.model.stages[tensor].title}"
 
     def _check_packed(self) -> None:
         stored = (self.param, self.momentum) if self.training else (self.param,)

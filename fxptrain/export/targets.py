@@ -33,6 +33,7 @@ WRITERS: dict[str, Writer] = {
     "cmsis-nn": export_cmsis_nn,
 }
 NAMELESS = ("npz", "onnx")
+LESS = ("freeze", "train_last", "train_bias_only", "train_channels")  # options of an export that trains
 RUNTIMES = ("c", "arduino")  # those that compute; the others hold integers
 
 
@@ -68,6 +69,12 @@ def export_run(run: Run, kind: str, directory: Path, options: Options) -> dict[s
         raise RecipeError(f"`to` (={kind!r}) must be one of {', '.join(WRITERS)}.")
     if kind not in RUNTIMES and options.training:
         raise RecipeError(f"`training` goes with c and arduino; {kind} holds integers only. Leave it out.")
+    less = [name for name in LESS if getattr(options, name)]
+    if less and not options.training:
+        raise RecipeError(
+            f"`{less[0].replace('_', '-')}` says what C trains, and without --training it trains nothing. Export with "
+            "--training, or leave it out."
+        )
     if kind not in RUNTIMES and options.packed:
         raise RecipeError(f"`packed` goes with c and arduino; {kind} holds plain integers. Leave it out.")
     if kind in NAMELESS and options.prefix != DEFAULT_PREFIX:

@@ -30,7 +30,8 @@ from fxptrain.run.evaluation import Run, load_run, write_run
 class _Part:
     """A layer that stays: its number in the model as it was, and its parameters, if they change.
 
-    `stage` is the number of the layer whose output its own takes the place of.
+    `stage` is the number of the layer whose output its own takes the place of; `shifts`: a normalization that was
+    trained has become its bias.
     """
 
     number: int
@@ -38,6 +39,7 @@ class _Part:
     stage: int
     weights: Reals | None = None
     bias: Reals | None = None
+    shifts: bool = False
 
 
 def is_normalized(model: Model) -> bool:
@@ -65,7 +67,7 @@ def folded(model: Model) -> Model:
     """
     if not is_normalized(model):
         raise RecipeError(f"Model {model.spec.name!r} has no batch normalization to fold. Take it as it is.")
-    parts = _parts(model)
+    parts = _learning(_parts(model))
     spec = replace(model.spec, layers=tuple(part.layer for part in parts))
     made = Model.build(spec, model.formats, model.optimizer, seed=model.seed)
     made.input_form.format, made.table, made.step = model.input_form.format, model.table, model.step
@@ -80,6 +82,15 @@ def folded(model: Model) -> Model:
         if stage.rounds:
             set_output(stage, before[part.stage].y_form.format.frac_bits)
     return made
+
+
+def _learning(parts: list[_Part]) -> list[_Part]:
+    """The layers, of which some are trained: the biases that normalizations have become, where these alone were."""
+    if all(getattr(part.layer, "trainable", False) is False for part in parts):
+        for part in parts:
+            if part.shifts:
+                part.layer = replace(part.layer, trainable="bias")  # type: ignore[call-arg]
+    return parts
 
 
 def _parts(model: Model) -> list[_Part]:
@@ -119,6 +130,7 @@ def _fold(part: _Part, number: int, layer: LayerSpec, stage: Stage, factor: Real
         part.weights, part.bias = weights, bias[0] if bias else np.zeros(len(factor))
     assert part.bias is not None, "it came with the weights"
     part.weights, part.bias, part.stage = part.weights * factor, part.bias * factor + added, number
+    part.shifts |= getattr(layer, "trainable", None) is not False
     named: dict[str, Any] = {"bias": True, "name": layer.name or part.layer.name}
     part.layer = replace(part.layer, **named)
 
@@ -152,7 +164,7 @@ def fold(run: Run | str | Path, out: str | Path) -> Run:
     run : Run or path
         A run directory, or the run in it.
     out : path
-        Run directory to make; training goes on there with `resume`, on boards by an export.
+        Run directory to make, with no ring; a training begins from it with `start`, on boards by an export.
 
     Returns
     -------

@@ -49,9 +49,11 @@ def fit(asked: Setting, limit: int, models: Sequence[ModelSpec] = ()) -> Fitted:
             if plan(candidate).total <= limit:
                 chosen = candidate if candidate.lean == asked.lean else _fastest(candidate, limit)
                 return Fitted(chosen, plan(chosen), _given_up(asked, chosen), _largest_batch(chosen, limit))
+    ways = ["a smaller ring (`--replay`)"] if asked.replay else []
+    ways += ["fewer trained layers (`--train-last N`)"] if learning(models[-1])[0] > 1 else []
     raise FxptrainError(
         f"Nothing fits into {limit:,} bytes: {asked.model.name} takes {smallest:,} at batch 1 and the narrowest "
-        "formats. Use a smaller model."
+        f"formats. Use {', '.join([*ways, 'a smaller model'])}."
     )
 
 

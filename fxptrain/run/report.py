@@ -119,8 +119,8 @@ def _plain(value: Any) -> Any:
     return f"FxP({value.total_bits}, {value.frac_bits})" if isinstance(value, FxP) else value
 
 
-def _epochs(directory: RunDirectory) -> list[dict[str, Any]]:
-    """Records of the finished epochs; none of a run that has not got so far."""
+def epoch_records(directory: RunDirectory) -> list[dict[str, Any]]:
+    """Records of the finished epochs; none of a run that has not got so far, or that no training made."""
     if not directory.metrics.is_file():
         return []
     return [record for record in read_metrics(directory.metrics) if record.get("event") == "epoch"]
@@ -128,7 +128,7 @@ def _epochs(directory: RunDirectory) -> list[dict[str, Any]]:
 
 def outcome(directory: RunDirectory) -> dict[str, Any]:
     """Accuracies and losses of the last epoch, and of the test split where the run is finished."""
-    epochs = _epochs(directory)
+    epochs = epoch_records(directory)
     keys = ("loss", "accuracy", *(f"validation_{name}" for name in METRICS))
     found = {key: epochs[-1][key] for key in keys if key in epochs[-1]} if epochs else {}
     if directory.result.is_file():
@@ -157,7 +157,7 @@ def _summary(path: Path) -> dict[str, Any]:
 
 def _last_tensors(directory: RunDirectory) -> list[dict[str, Any]]:
     """Telemetry of the last finished epoch, with the shares that people look at."""
-    epochs = _epochs(directory)
+    epochs = epoch_records(directory)
     return [tensor_shares(tensor) for tensor in (epochs[-1]["tensors"] if epochs else [])]
 
 

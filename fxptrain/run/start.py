@@ -45,6 +45,10 @@ def read_start(source: Source) -> Run:
     if not path.is_file():
         return load_run(path)
     directory = RunDirectory(path.parent)
+    if not directory.config.is_file():
+        raise CheckpointError(
+            f"There is no run in {path}: no config.toml is beside it. Give a run directory, or RUN/best.fxp."
+        )
     return restored(directory.recipe(), *read_checkpoint(path), directory.path)
 
 

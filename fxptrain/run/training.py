@@ -471,6 +471,11 @@ class Loop:
 
     def _load(self, values: dict[str, Any], arrays: Arrays) -> int:
         """Take over a checkpoint; returns how many bytes of metrics it had seen."""
+        if "data_sha256" not in values:
+            raise CheckpointError(
+                "The run was not made by a training but by `adapt`, `fold` or `readback`, so none can go on. "
+                "Begin one from it: `fxptrain train --from RUN`."
+            )
         if values.get("data_sha256") != self.task.data_sha256:
             raise CheckpointError("The training data are not those the run was begun with; use the same files.")
         try:

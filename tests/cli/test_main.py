@@ -117,6 +117,7 @@ def test_from_a_run(capsys: pytest.CaptureFixture[str], recipe: str) -> None:
     third = run(capsys, "train", "--from", "second", "--out", "third", "--bits", "12")
     assert third["start"]["weights_sha256"] == second["weights_sha256"]
     assert "There is no run in nowhere" in fail(capsys, "train", recipe, "--from", "nowhere")
+    assert f"There is no run in {recipe}: no config.toml is beside it" in fail(capsys, "train", "--from", recipe)
     assert "reads inputs of shape" in fail(capsys, "train", "glyphs", "--from", "first")
 
 

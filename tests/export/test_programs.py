@@ -146,11 +146,11 @@ def test_what_is_not_called_is_not_linked(exported: bool, calls: str, unused: st
 # Calls -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("real", [False, True])
-def test_mistakes_of_a_caller_are_refused(real: bool, tmp_path: Path) -> None:
-    """Every status, and nothing changes."""
-    interface = Interface(pixels=not real, means=(0.5,))
-    assert run(build("refusals.c", [write_c(small(), tmp_path / "export", interface)], tmp_path / "program")) == 0
+@pytest.mark.parametrize(("real", "bits"), [(False, 8), (True, 8), (False, 6), (True, 12)])
+def test_mistakes_of_a_caller_are_refused(real: bool, bits: int, tmp_path: Path) -> None:
+    """Every status, and nothing changes; raw inputs beyond their bits are one, as sums are proved without them."""
+    interface, model = Interface(pixels=not real, means=(0.5,)), small(formats__activation_bits=bits)
+    assert run(build("refusals.c", [write_c(model, tmp_path / "export", interface)], tmp_path / "program")) == 0
 
 
 @pytest.mark.parametrize("erases", [1, 0])

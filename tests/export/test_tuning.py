@@ -204,6 +204,9 @@ def test_a_board_may_train_less_than_the_run(tmp_path: Path, capsys: pytest.Capt
     assert main(["verify", out, "--steps", "20"]) == 0
     assert main([*made, "--train-last", "3", "--out", out]) == 2
     assert "`train-last` (=3) must be 1 to 2" in capsys.readouterr().err
+    for option in (["--freeze", "1"], ["--train-last", "1"], ["--train-bias-only"], ["--train-channels", "1/3"]):
+        assert main(["export", str(tmp_path / "run"), *option, "--out", out]) == 2
+        assert f"`{option[0][2:]}` says what C trains, and without --training" in capsys.readouterr().err
 
 
 def test_a_state_belongs_to_what_is_trained() -> None:

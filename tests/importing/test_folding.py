@@ -64,6 +64,16 @@ def test_at_eight_bits() -> None:
     assert apart(trained_model(8)) < 0.5
 
 
+@pytest.mark.parametrize(("linear", "expected"), [(False, ["bias", False]), (None, [False, None])])
+def test_where_normalizations_alone_were_trained(linear: bool | None, expected: list[object]) -> None:
+    """The bias that one has become is; where something else is trained, that alone."""
+    frozen = {"kernel": (3, 3), "trainable": False}
+    layers = (s.Conv2d(channels=3, bias=False, **frozen), s.BatchNorm(), s.Linear(features=3, trainable=linear))
+    made = folded(trained_model(8, s.ModelSpec(name="norms", input_shape=(5, 4, 2), layers=layers)))
+    assert [layer.trainable for layer in made.spec.layers] == expected
+    assert made.stages[0].trains == (("bias",) if linear is False else ())
+
+
 def test_a_normalized_input_and_a_pooled_convolution() -> None:
     """What cannot take it is followed by a convolution of 1 x 1; two in a row become one."""
     layers = (

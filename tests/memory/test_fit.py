@@ -98,5 +98,9 @@ def test_layers_go_before_samples() -> None:
     assert (found.setting.model, found.setting.batch_size) == (models[1], 64)
     assert found.given_up[-1] == "layers: 1 of 2 with parameters are trained (--train-last 1)"
     assert plan(found.setting).total == found.plan.total < both
-    with pytest.raises(FxptrainError, match="Nothing fits"):
+    with pytest.raises(FxptrainError, match=r"Nothing fits.* formats\. Use a smaller model"):
         fit(asked(), 1000, models)
+    with pytest.raises(
+        FxptrainError, match=r"Use a smaller ring \(`--replay`\), fewer trained layers \(`--train-last N"
+    ):
+        fit(asked(replay=6), 1000)

@@ -266,6 +266,7 @@ NORMED = replace(CHAIN, layers=(conv(4), s.BatchNorm(name="norm"), *CHAIN.layers
     [
         (lambda: build_graph(saying(CHAIN, "some", *[None] * 3)), r"'0.conv2d': `trainable` \(='some'\) must be true"),
         (lambda: build_graph(saying(CHAIN, "4/4", *[None] * 3)), r"\(='4/4'\) must be true, false, 'bias' or a share"),
+        (lambda: build_graph(saying(CHAIN, "１/２", *[None] * 3)), "must be true, false, 'bias' or a share"),  # noqa: RUF001
         (lambda: build_graph(saying(GROUPED, "1/2", *[None] * 3)), "0.grouped.*can only train together. Use true"),
         (lambda: build_graph(saying(NORMED, None, "1/2", *[None] * 3)), "1.norm.*can only train together. Use true"),
         (lambda: train_last(GROUPED, None, channels="1/2"), "0.grouped can only train all channels together. Say"),

@@ -181,6 +181,16 @@ def test_a_ring_alone(base: Path, tmp_path: Path) -> None:
         adapt(base / "run", asked=Adapting(replay=0), threads=1)
 
 
+def test_what_an_adapted_run_is_not(base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """No training that could go on; the page about it has no epochs."""
+    out = str(tmp_path / "out")
+    adapt(base / "run", str(base / "new.npz"), out=out, asked=replace(ASKED, epochs=1), threads=1)
+    assert main(["train", "--resume", "--out", out]) == 2
+    assert "was not made by a training but by `adapt`" in capsys.readouterr().err
+    assert main(["report", out]) == 0
+    assert (tmp_path / "out" / "report.html").is_file()
+
+
 def test_no_run(tmp_path: Path) -> None:
     """A directory without one."""
     with pytest.raises(CheckpointError, match="There is no run"):

@@ -26,7 +26,7 @@ extern "C" {
 /* What functions return where nothing better is to be told; where they tell a number, it is not negative. */
 enum {
     FXP_OK = 0,
-    FXP_BAD_ARGUMENT = -1, /* a null pointer, an arena out of line, a size, count or number out of range */
+    FXP_BAD_ARGUMENT = -1, /* a null pointer, an arena out of line, a size, count, number or raw input out of range */
     FXP_BAD_LABEL = -2,    /* a class of FXP_OUTPUTS or more, a value beyond FXP_VALUE_BITS */
     FXP_BAD_RATE = -3,     /* a learning rate that is no number or far too large */
     FXP_NOT_READY = -4,    /* the model did not go through fxp_init */

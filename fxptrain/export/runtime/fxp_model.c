@@ -96,6 +96,29 @@ fxp_status fxp_init(fxp_model *model, void *arena)
     return FXP_OK;
 }
 
+/* Whether a value's container holds numbers that are no values. */
+#define FXP_SPARE_BITS ((FXP_VALUE_BITS != 8) && (FXP_VALUE_BITS != 16) && (FXP_VALUE_BITS != 32))
+
+int32_t fxp_are_inputs(fxp_inputs inputs, int32_t count)
+{
+#if FXP_SPARE_BITS
+    const fxp_value *raw = inputs.raw;
+    const size_t values = (size_t)count * FXP_INPUTS;
+    size_t i;
+#if !FXP_PIXELS
+    raw = (inputs.given != NULL) ? inputs.given : raw;
+#endif
+    for (i = 0; (raw != NULL) && (i < values); i++) {
+        if ((raw[i] < FXP_MIN_RAW(FXP_VALUE_BITS)) || (raw[i] > FXP_MAX_RAW(FXP_VALUE_BITS))) {
+            return 0;
+        }
+    }
+#else
+    (void)count;
+#endif
+    return (inputs.given != NULL) || (inputs.raw != NULL);
+}
+
 void fxp_load_input(const fxp_model *model, fxp_inputs inputs, int32_t sample, int32_t place_of)
 {
     fxp_value *x = values_of(model, &fxp_tensors[0], place_of);
@@ -223,7 +246,7 @@ static int32_t predict(fxp_model *model, fxp_inputs inputs, int32_t *logits)
     if (!fxp_ready(model)) {
         return FXP_NOT_READY;
     }
-    if ((inputs.given == NULL) && (inputs.raw == NULL)) {
+    if (!fxp_are_inputs(inputs, 1)) {
         return FXP_BAD_ARGUMENT;
     }
     last = fxp_logits_of(model, inputs);

@@ -70,6 +70,9 @@ FXP_ROM fxp_param *fxp_bias_of(const fxp_model *model, int32_t stage);
 void fxp_look_up(const fxp_input *pixels, fxp_value *inputs);
 #endif
 
+/* Whether there are inputs of `count` samples, and raw ones within FXP_VALUE_BITS, for which sums are proved to fit. */
+int32_t fxp_are_inputs(fxp_inputs inputs, int32_t count);
+
 /* Put the raw integers of sample `sample` of `inputs` where sample number `place` of the input is read. */
 void fxp_load_input(const fxp_model *model, fxp_inputs inputs, int32_t sample, int32_t place);
 

@@ -11,7 +11,7 @@ static fxp_result score(fxp_model *model, fxp_inputs inputs, fxp_goal goal)
     const fxp_value *logits;
     if (!fxp_ready(model)) {
         result.status = FXP_NOT_READY;
-    } else if ((inputs.given == NULL) && (inputs.raw == NULL)) {
+    } else if (!fxp_are_inputs(inputs, 1)) {
         result.status = FXP_BAD_ARGUMENT;
     } else if (model->pending >= FXP_BATCH) {
         result.status = FXP_FULL;

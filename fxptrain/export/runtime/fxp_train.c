@@ -133,7 +133,7 @@ fxp_status fxp_step_takes(const fxp_model *model, fxp_inputs inputs, fxp_goal go
     if (!fxp_ready(model)) {
         return FXP_NOT_READY;
     }
-    if ((inputs.given == NULL) && (inputs.raw == NULL)) {
+    if (!fxp_are_inputs(inputs, 1)) {
         return FXP_BAD_ARGUMENT;
     }
     if (status != FXP_OK) {
@@ -219,7 +219,7 @@ static fxp_status looked_at(const fxp_model *model, fxp_inputs inputs, const fxp
     if (!fxp_ready(model)) {
         return FXP_NOT_READY;
     }
-    if (((inputs.given == NULL) && (inputs.raw == NULL)) || absent || (count < 1) || (count > FXP_BATCH)) {
+    if (absent || (count < 1) || (count > FXP_BATCH) || !fxp_are_inputs(inputs, count)) {
         return FXP_BAD_ARGUMENT;
     }
     for (n = 0; n < count; n++) {

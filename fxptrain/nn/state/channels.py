@@ -24,7 +24,7 @@ def share_of(said: object) -> Fraction | None:
     >>> share_of("1/4"), share_of("4/4"), share_of("bias"), share_of(True)
     (Fraction(1, 4), None, None, None)
     """
-    match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", said) if isinstance(said, str) else None
+    match = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", said) if isinstance(said, str) else None
     if match is None or not 0 < int(match[1]) < int(match[2]):
         return None
     return Fraction(int(match[1]), int(match[2]))

@@ -25,10 +25,9 @@ from fxptrain.run.checkpoint import write_atomically
 from fxptrain.run.classification import Classification
 from fxptrain.run.directory import RunDirectory
 from fxptrain.run.evaluation import Evaluation, Run, available_threads, evaluate_split, load_run, samples_to_judge
-from fxptrain.run.metrics import read_metrics
 from fxptrain.run.page.drawing import Curve, chart, line, picture
 from fxptrain.run.regression import Anomalies, Regression
-from fxptrain.run.report import METRIC_TITLES, tensor_shares
+from fxptrain.run.report import METRIC_TITLES, epoch_records, tensor_shares
 
 FILE: Final = "report.html"
 TEMPLATE: Final = Path(__file__).parent / "page.html"
@@ -77,7 +76,7 @@ def write_page(path: str | Path, memory: Mapping[str, int] | None = None, out: P
     """
     directory = RunDirectory(path)
     run = load_run(path)
-    records = [record for record in read_metrics(directory.metrics) if record.get("event") == "epoch"]
+    records = epoch_records(directory)
     notes = of_tensors(records[-1]["tensors"], run.recipe.optimizer.method) if records else []
     sections = [_curves(records)]
     cards = {"epochs": str(run.progress["epoch"]), "steps": f"{run.progress['step']:,}"}

@@ -88,6 +88,18 @@ int main(void)
     CHECK(fxp_train_step(&model, inputs, good, 1, fxp_rate_ratio(UINT64_MAX, UINT64_MAX)).status == FXP_BAD_RATE)
     CHECK(fxp_train_step(&model, inputs, good, 1, fxp_rate_halved(fxp_rate_ratio(1, 0))).status == FXP_BAD_RATE)
     CHECK(fxp_train_finish(&model, rate).status == FXP_NOTHING)
+    if (8u * sizeof(fxp_value) > FXP_VALUE_BITS) { /* a number that fits into its bytes, but not into its bits */
+        static fxp_value raw[FXP_BATCH * FXP_INPUTS];
+        fxp_value *last = raw + (FXP_BATCH - 1) * FXP_INPUTS;
+        for (i = 0; i < 2u; i++) {
+            const int32_t beyond = (i == 0u) ? (FXP_MAX_RAW(FXP_VALUE_BITS) + 1) : (FXP_MIN_RAW(FXP_VALUE_BITS) - 1);
+            last[FXP_INPUTS - 1] = (fxp_value)beyond;
+            CHECK(fxp_train_step_raw(&model, raw, good, FXP_BATCH, rate).status == FXP_BAD_ARGUMENT)
+            CHECK(fxp_train_add_raw(&model, last, 0) == FXP_BAD_ARGUMENT)
+            CHECK(fxp_predict_raw(&model, last, NULL) == FXP_BAD_ARGUMENT)
+            CHECK(fxp_score_raw(&model, last, 0).status == FXP_BAD_ARGUMENT)
+        }
+    }
     CHECK(fxp_usage_of(&model, -1, FXP_OF_OUTPUTS, &usage) == FXP_BAD_ARGUMENT)
     CHECK(fxp_usage_of(&model, FXP_STAGES, FXP_OF_OUTPUTS, &usage) == FXP_BAD_ARGUMENT)
     CHECK(fxp_usage_of(&model, 0, 3, &usage) == FXP_BAD_ARGUMENT)
