@@ -129,6 +129,8 @@ def adapt(
     source = read_start(run)
     if data is None and not asked.replay:
         raise RecipeError("Without new data and with `replay` (=0) there is nothing to do. Give either.")
+    if data is None:
+        _refuse_what_needs_data(asked)
     recipe = _recipe(source, asked)
     task = None if data is None else _new_samples(recipe, data, source)
     origin = Origin.of(recipe, source) if task is None or task.origin is None else task.origin
@@ -139,6 +141,15 @@ def adapt(
         )
     known = _known(source, old, needed=_ring_of(source, origin.recipe, asked) is None and asked.replay > 0)
     return _Adaptation(source, origin, task, known, asked, threads).run(out)
+
+
+def _refuse_what_needs_data(asked: Adapting) -> None:
+    """Raise where something is said of steps, of which there are none."""
+    for name in ("new", "mix", "epochs", "lr"):
+        if (said := getattr(asked, name)) != getattr(Adapting(), name):
+            raise RecipeError(
+                f"`{name}` (={said}) is of steps on new data, and there are none. Leave it out, or give data."
+            )
 
 
 def _recipe(source: Run, asked: Adapting) -> Recipe:

@@ -172,13 +172,15 @@ def test_only_classes(tmp_path: Path) -> None:
 
 def test_a_ring_alone(base: Path, tmp_path: Path) -> None:
     """Without new data nothing is trained: the weights stay, the ring is full of known samples."""
-    made = adapt(base / "run", out=tmp_path / "out", asked=ASKED, threads=1)
+    made = adapt(base / "run", out=tmp_path / "out", asked=Adapting(replay=30), threads=1)
     assert made.summary["weights_sha256"] == load_run(base / "run").model.weights_sha256()
     assert (made.summary["replay"]["known"], made.summary["steps"], made.summary["trained_on"]) == (30, 0, 0)
     assert made.summary["new"] == {"samples": 0, "before": None, "after": None}
     assert load_run(tmp_path / "out").ring is not None
     with pytest.raises(RecipeError, match="nothing to do"):
         adapt(base / "run", asked=Adapting(replay=0), threads=1)
+    with pytest.raises(RecipeError, match=r"`epochs` \(=6\) is of steps on new data"):
+        adapt(base / "run", asked=Adapting(epochs=6), threads=1)
 
 
 def test_what_an_adapted_run_is_not(base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

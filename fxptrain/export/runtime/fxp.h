@@ -119,7 +119,8 @@ fxp_status fxp_state_save(const fxp_model *model, uint8_t *bytes, uint32_t count
 fxp_status fxp_state_load(fxp_model *model, const uint8_t *bytes, uint32_t count);
 
 /* Memory that keeps a state without power. The functions return FXP_OK, or anything else where they fail; `at` counts
- * bytes from the start. Every write but the last of a state has 64 bytes and begins at a multiple of 64. */
+ * bytes from the start. Every write but the last of a state has 64 bytes and begins at a multiple of 64 from where its
+ * slot begins: let slots be a multiple of 64 where the memory wants aligned writes. */
 typedef struct {
     void *context; /* handed to the functions */
     fxp_status (*read)(void *context, uint32_t at, uint8_t *bytes, uint32_t count);
