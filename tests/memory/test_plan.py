@@ -120,10 +120,10 @@ WAYS = [("sqpu", 12, 1), ("hteqpu", 8, 4), ("ste", 6, 3)]
 
 @pytest.mark.parametrize(
     ("name", "method", "bits", "batch", "lean"),
-    [(name, *WAYS[(i + lean) % len(WAYS)], lean) for i, name in enumerate(RECIPES) for lean in (False, True)],
+    [(name, *WAYS[i % len(WAYS)], i % 2 == 1) for i, name in enumerate(RECIPES)],
 )
 def test_planned_equals_allocated_for_recipes(name: str, method: str, bits: int, batch: int, lean: bool) -> None:
-    """The shipped recipes too, each fast in one way and lean in another: most of the time is compiling."""
+    """The shipped recipes too, each in one way, every other lean: most of the time is compiling."""
     here = setting(load_recipe(name), batch_size=batch, lean=lean).with_method(method).with_bits(bits)
     assert measure(here).total == plan(here).total
 
