@@ -132,7 +132,7 @@ def _bias(net: Network, layer: Layer) -> npt.NDArray[np.int64] | None:
             f"Layer {layer.stage.name!r}: its input has {frac} fractional bits, so that its bias is finer than its "
             "sums; CMSIS-NN cannot add it. Train with more activation bits, or export with `--to c`."
         )
-    return bias.flat.astype(np.int64) << np.int64(frac)
+    return bias.flat.astype(np.int64) << np.int64(frac + layer.stage.coarser_bias)
 
 
 @CALLS.register(ProductStage, DepthwiseStage)

@@ -31,9 +31,9 @@ def _layer(layer: Layer, prefix: str) -> list[str]:
     parts = [f"\n/* {stage.title}: {stage.in_shape} to {stage.out_shape} */"]
     parts += _formats(f"{name}_output".upper(), stage.y_form.format)
     for parameter in stage.parameters:
-        form = parameter.form.format
-        if not parameter.is_bias:
-            parts += _formats(f"{name}_weights".upper(), form)
+        form = parameter.format
+        if not parameter.is_bias or parameter.coarser:
+            parts += _formats(f"{name}_{parameter.name}".upper(), form)
         text = about(
             f"{stage.name}, {parameter.name}", form, parameter.flat, " x ".join(map(str, parameter.values.shape))
         )
@@ -64,7 +64,7 @@ def header(net: Network, interface: Interface, prefix: str) -> str:
     """Text of the header."""
     guard = f"{prefix}_WEIGHTS_H".upper()
     parts = [GENERATED, f"#ifndef {guard}", f"#define {guard}", "", "#include <stdint.h>", ""]
-    parts += ["/* real = raw * 2^-FRAC. A bias has the format of its layer's weights. */"]
+    parts += ["/* real = raw * 2^-FRAC. A bias has the format of its layer's weights, or one of its own. */"]
     parts += _formats(f"{prefix}_input".upper(), net.value)
     parts += _inputs(net, interface, prefix)
     for layer in net.layers:

@@ -63,6 +63,8 @@ def fingerprint(net: Network) -> int:
         facts.append([loss.smoothing, loss.weights])
     if not net.model.graph.is_chain:
         facts.append([layer.stage.inputs for layer in net.layers])
+    if any(coarser := [layer.stage.coarser_bias for layer in net.layers]):
+        facts.append(coarser)
     some = [net.some(i) for i in range(len(net.layers))]
     if any(found is not None for found in some):
         facts.append([None if found is None else found.channels.tolist() for found in some])

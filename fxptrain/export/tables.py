@@ -324,7 +324,7 @@ def _stage_row(net: Network, layout: Offsets, i: int) -> str:
         "pad_h": row.padding[0], "pad_w": row.padding[1], **_dilation(net, layer),
         "pool_h": row.pool[0], "pool_w": row.pool[1],
         "taps": layer.taps, "mean": f"{{{row.mean[0]}, {row.mean[1]}}}",
-        "w_form": net.form_row(stage.parameters[0].form) if names else -1,
+        "w_form": net.form_row(stage.parameters[0].form) if names else -1, "coarser_bias": stage.coarser_bias,
         "weights": f"weights_{i}" if names else "NULL", "bias": f"bias_{i}" if "bias" in names else "NULL",
         "scratch_at": layout.offsets.get(f"{i}.scratch", 0),
     }  # fmt: skip

@@ -15,7 +15,7 @@ import numpy as np
 from fxptrain.errors import RecipeError
 from fxptrain.fixed.convert import dequantize
 from fxptrain.importing.chain import Reals
-from fxptrain.importing.quantization import set_output, set_weights
+from fxptrain.importing.quantization import coarser_bias, set_output, set_weights
 from fxptrain.kernels.batchnorm import EPSILON_FRAC
 from fxptrain.nn import spec as s
 from fxptrain.nn.graph import in_running_order
@@ -68,6 +68,7 @@ def folded(model: Model) -> Model:
     if not is_normalized(model):
         raise RecipeError(f"Model {model.spec.name!r} has no batch normalization to fold. Take it as it is.")
     parts = _learning(_parts(model))
+    _spread(parts, model)
     spec = replace(model.spec, layers=tuple(part.layer for part in parts))
     made = Model.build(spec, model.formats, model.optimizer, seed=model.seed)
     made.input_form.format, made.table, made.step = model.input_form.format, model.table, model.step
@@ -82,6 +83,14 @@ def folded(model: Model) -> Model:
         if stage.rounds:
             set_output(stage, before[part.stage].y_form.format.frac_bits)
     return made
+
+
+def _spread(parts: list[_Part], model: Model) -> None:
+    """Let biases that are larger than the weights have a coarser grid, where grids are chosen."""
+    for part in parts:
+        if part.weights is not None and part.bias is not None and model.formats.mode == "auto":
+            shift = coarser_bias(part.weights, part.bias, model.formats.param_bits)
+            part.layer = replace(part.layer, bias_shift=shift)  # type: ignore[call-arg]
 
 
 def _learning(parts: list[_Part]) -> list[_Part]:
@@ -126,7 +135,7 @@ def _takes(part: _Part, before: dict[int, Stage], readers: int) -> bool:
 def _fold(part: _Part, number: int, layer: LayerSpec, stage: Stage, factor: Reals, added: Reals) -> None:
     """Let a layer's parameters do what the normalization behind it did."""
     if part.weights is None:
-        weights, *bias = (dequantize(p.values, p.form.format) for p in stage.parameters)
+        weights, *bias = (dequantize(p.values, p.format) for p in stage.parameters)
         part.weights, part.bias = weights, bias[0] if bias else np.zeros(len(factor))
     assert part.bias is not None, "it came with the weights"
     part.weights, part.bias, part.stage = part.weights * factor, part.bias * factor + added, number
@@ -137,7 +146,7 @@ def _fold(part: _Part, number: int, layer: LayerSpec, stage: Stage, factor: Real
 
 def _linear(stage: BatchNormStage) -> tuple[Reals, Reals]:
     """What a normalization multiplies its input by, and what it adds."""
-    weight, bias, mean, variance = (dequantize(p.values, p.form.format) for p in stage.parameters)
+    weight, bias, mean, variance = (dequantize(p.values, p.format) for p in stage.parameters)
     factor = weight / np.sqrt(variance + 2.0**-EPSILON_FRAC)
     return factor, bias - mean * factor
 

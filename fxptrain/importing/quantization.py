@@ -13,6 +13,7 @@ from fxptrain.fixed.convert import dequantize, quantize
 from fxptrain.fixed.format import FxP
 from fxptrain.importing.chain import Chain, FloatLayer, Reals
 from fxptrain.importing.observation import FRACS, Observed
+from fxptrain.nn.graph import MAX_COARSER_BIAS
 from fxptrain.nn.layers.contract import Stage
 from fxptrain.nn.model import Model
 
@@ -61,6 +62,12 @@ def set_output(stage: Stage, frac: int) -> None:
     form.format = form.format.with_frac(min(max(frac, form.min_frac), form.max_frac))
 
 
+def coarser_bias(weights: Reals, bias: Reals, bits: int) -> int:
+    """By how many bits the grid that a layer's bias fits on is coarser than that of its weights."""
+    grids = [_fitting(float(np.abs(values).max()), bits) for values in (weights, bias)]
+    return min(max(grids[0] - grids[1], 0), MAX_COARSER_BIAS)
+
+
 def set_weights(stage: Stage, weights: Reals, bias: Reals, inputs: Reals) -> None:
     """Weights and bias on the one grid that gives the outputs the least expected squared error, if theirs may move.
 
@@ -75,12 +82,15 @@ def set_weights(stage: Stage, weights: Reals, bias: Reals, inputs: Reals) -> Non
     """
     bits, form = stage.parameters[0].form.format.total_bits, stage.parameters[0].form.format
     if stage.parameters[0].form.adaptive:
-        first = _fitting(max(float(np.abs(weights).max()), float(np.abs(bias).max())), bits)
+        largest = max(float(np.abs(weights).max()), float(np.abs(bias).max()) * 2.0**-stage.coarser_bias)
+        first = _fitting(largest, bits)
         tried = [FxP(bits, frac) for frac in range(first, first + TRIED + 1) if frac in FRACS] or [FxP(bits, first)]
-        form = min(tried, key=lambda form: _expected_error(form, weights, bias, inputs))
+        scaled = bias * 2.0**-stage.coarser_bias
+        weigh = 4.0**stage.coarser_bias
+        form = min(tried, key=lambda form: _expected_error(form, weights, scaled, inputs, weigh))
         stage.parameters[0].form.format = form
     for parameter, values in zip(stage.parameters, (weights, bias), strict=False):
-        parameter.flat[:] = quantize(values, form)[0].reshape(-1)
+        parameter.flat[:] = quantize(values, parameter.format)[0].reshape(-1)
         if parameter.master is not None:
             parameter.master[:] = parameter.flat.astype(np.int32) << (32 - bits)
 
@@ -104,7 +114,10 @@ def _input_squares(layer: FloatLayer, squares: Reals) -> Reals:
     return np.repeat(apart, layer.weights.shape[-1] // layer.groups, axis=0).T
 
 
-def _expected_error(form: FxP, weights: Reals, bias: Reals, inputs: Reals) -> float:
-    """Expected squared error of the outputs by rounding and saturating parameters, inputs taken as uncorrelated."""
+def _expected_error(form: FxP, weights: Reals, bias: Reals, inputs: Reals, weigh: float) -> float:
+    """Expected squared error of the outputs by rounding and saturating parameters, inputs taken as uncorrelated.
+
+    A squared error of the bias counts `weigh` times.
+    """
     changed = [(dequantize(quantize(values, form)[0], form) - values) ** 2 for values in (weights, bias)]
-    return float((changed[0] * inputs).sum() + changed[1].sum())
+    return float((changed[0] * inputs).sum() + changed[1].sum() * weigh)

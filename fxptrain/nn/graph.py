@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
-from fxptrain.errors import RecipeError, suggestion
+from fxptrain.errors import RecipeError, ShapeError, suggestion
 from fxptrain.names import file_name, shown
 from fxptrain.nn.layers.contract import IDENTITY, INPUT, LayerSpec, Shape, Stage
 from fxptrain.nn.spec import ModelSpec
 from fxptrain.nn.state.channels import number_of, share_of
 
 MODEL_INPUT = "input"  # what layers call the model's input
+MAX_COARSER_BIAS = 8
 LEARNED = ("weights", "bias")  # parameters that training may change; it may measure others
 
 
@@ -223,6 +224,16 @@ def _some(layer: LayerSpec, stage: Stage) -> int | None:
     return None if found == channels else found
 
 
+def _coarser_bias(layer: LayerSpec, stage: Stage) -> int:
+    """By how many bits a stage's bias has a coarser grid; raises `ShapeError` where that cannot be."""
+    shift = layer.coarser_bias
+    if not 0 <= shift <= MAX_COARSER_BIAS or (shift and "bias" not in stage.parameter_shapes):
+        raise ShapeError(
+            f"Layer {stage.name!r}: `bias_shift` (={shift}) must be 0 to {MAX_COARSER_BIAS}, and 0 without a bias."
+        )
+    return shift
+
+
 def in_running_order(model: ModelSpec) -> list[tuple[int, tuple[int, ...]]]:
     """Numbers of the layers in the order in which they run, and of those that each reads, or `INPUT`."""
     sources = _sources(model)
@@ -269,6 +280,7 @@ class _Builder:
         stage = layer.stage(number, _title(number, layer), [reading.shape for reading in read])
         stage.inputs = tuple(reading.tensor for reading in read)
         stage.trains, stage.some = _trained(number, layer, stage), _some(layer, stage)
+        stage.coarser_bias = _coarser_bias(layer, stage)
         self.readings[number] = Reading(len(self.stages), stage.out_shape)
         self.tensor_uses[len(self.stages)] = number
         self.stages.append(stage)

@@ -274,6 +274,7 @@ class Model:
                     momentum,
                     self.rule,
                     trained=name in stage.trains,
+                    coarser=stage.coarser_bias if name == "bias" else 0,
                     channels=channels,
                 )
                 for name, shape in stage.parameter_shapes.items()

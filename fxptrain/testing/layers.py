@@ -81,6 +81,8 @@ def layer_specs(draw: st.DrawFn, shape: Shape, kinds: Sequence[type[LayerSpec]] 
     fit = [kind for kind in kinds or single_input_kinds() if all(map(len, kind.choices([(h, w, c)]).values()))]
     kind = draw(st.sampled_from(fit))
     options = {name: draw(st.sampled_from(list(values))) for name, values in kind.choices([(h, w, c)]).items()}
+    if not options.get("bias", True):
+        options["bias_shift"] = 0  # there is none to shift
     missing = [f.name for f in fields(kind) if f.default is MISSING and f.default_factory is MISSING]
     unsaid = [name for name in missing if name not in options]
     if unsaid:
@@ -104,12 +106,13 @@ def layer_cases(
     parameter_format = draw(chosen)
     weights = weight_shape(layer, shape)
     has_bias = weights is not None and getattr(layer, "bias", False)
+    bias_format = parameter_format.with_frac(parameter_format.frac_bits - layer.coarser_bias)
     batch = draw(st.integers(1, max_batch))
     return LayerCase(
         layer=layer,
         inputs=draw(fxp_arrays(chosen, (batch, *shape))),
         weights=None if weights is None else draw(fxp_arrays(parameter_format, weights)),
-        bias=draw(fxp_arrays(parameter_format, weights[-1:])) if has_bias and weights is not None else None,
+        bias=draw(fxp_arrays(bias_format, weights[-1:])) if has_bias and weights is not None else None,
         output_format=draw(chosen),
         output_shape=(batch, *output_shape(layer, shape)),
     )

@@ -107,7 +107,7 @@ class Weighted(Operation):
 
     def sums(self, g: Geometry, parameters: Sequence[Parameter], inputs: list[Input]) -> tuple[Ints, int]:
         """Products, then the bias on their grid."""
-        bias = parameters[1].raw if len(parameters) > 1 else None
+        bias = parameters[1].raw * 2 ** parameters[1].coarser if len(parameters) > 1 else None
         x = inputs[0]
         return add_bias(self.products(g, x.values, parameters[0].raw), bias, parameters[0].form.frac, x.frac)
 

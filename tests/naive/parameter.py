@@ -49,6 +49,7 @@ class Parameter:
     master: Ints | None = None
     trained: bool = True
     channels: set[int] | None = None  # that are trained, if not all
+    coarser: int = 0  # bits by which its grid is coarser than the form's
 
     def learns(self, index: int) -> bool:
         """Whether training changes the element with this flat index."""
@@ -72,7 +73,7 @@ class Parameter:
         """Momentum, then weights, each rounded once; what happened is noted in the forms."""
         target = self.raw if self.master is None else self.master
         extra, momentum_extra = self.extra(self.form), self.extra(self.momentum_form)
-        frac_w, frac_m = self.form.frac + extra, self.momentum_form.frac + momentum_extra
+        frac_w, frac_m = self.form.frac - self.coarser + extra, self.momentum_form.frac + momentum_extra
         bits, momentum_bits = self.form.bits + extra, self.momentum_form.bits + momentum_extra
         sums = self.momentum.copy()
         one = Multiplier.from_ratio(1, 1)

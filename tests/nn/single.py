@@ -97,7 +97,9 @@ class Single:
         for name, shape in shapes:
             own = self.stage.own_format(name)
             measured = form if own is None else TensorFormat(name, own, adaptive=False)
-            arrays.append(ParameterArray(name, shape, 0, measured, momentum, RULE, trained=own is None))
+            coarser = self.stage.coarser_bias if name == "bias" else 0
+            made = ParameterArray(name, shape, 0, measured, momentum, RULE, trained=own is None, coarser=coarser)
+            arrays.append(made)
             if own is None:
                 arrays[-1].values[...] = self.raw(shape, self.formats.w)
         self.stage.parameters = tuple(arrays)

@@ -52,6 +52,7 @@ def parameters_of(arrays: tuple[ParameterArray, ...]) -> list[naive.Parameter]:
             is_bias=array.is_bias,
             master=None if array.master is None else _of_all(array, array.master),
             trained=array.trained,
+            coarser=array.coarser,
         )
         for array in arrays
     ]

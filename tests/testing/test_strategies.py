@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from fxptrain.fixed import FxP
 from fxptrain.nn.graph import build_graph
-from fxptrain.nn.spec import Conv2d, DepthwiseConv2d, Linear
+from fxptrain.nn.layers.weighted import WeightedSpec
+from fxptrain.nn.spec import BatchNorm, Conv2d, DepthwiseConv2d, Linear
 from fxptrain.testing import (
     accumulators_and_shifts,
     draw_words,
@@ -23,6 +24,7 @@ from fxptrain.testing import (
 )
 from fxptrain.testing.layers import weight_shape
 from tests import naive
+from tests.naive.conv import ungrouped
 
 Q15 = FxP(16, 15)
 SEARCH = settings(max_examples=20_000, derandomize=True, database=None)
@@ -105,19 +107,23 @@ def test_layer_cases_fit_together(case):
     """Parameters have the shape the layer needs, and the output shape is what the oracle's loops produce."""
     n, h, w, c = case.inputs.shape
     layer = case.layer.on_images
-    assert (case.weights is not None) == isinstance(layer, Conv2d | DepthwiseConv2d | Linear)
+    assert (case.weights is not None) == isinstance(layer, WeightedSpec | BatchNorm)
     if case.weights is None:
         assert case.bias is None
         return
     assert case.weights.shape == weight_shape(case.layer, (h, w, c))
     if case.bias is not None:
-        assert case.bias.format == case.weights.format
+        form = case.weights.format
+        assert case.bias.format == form.with_frac(form.frac_bits - case.layer.coarser_bias)
         assert case.bias.shape == case.output_shape[-1:]
     if isinstance(layer, Linear):
         assert case.output_shape == (n, 1, 1, layer.features)
+    if not isinstance(layer, Conv2d | DepthwiseConv2d):
         return
-    forward = naive.conv2d_forward if isinstance(layer, Conv2d) else naive.depthwise_forward
-    out = forward(case.inputs.raw, case.weights.raw, None, layer.stride, layer.padding, layer.dilation)
+    forward, weights = naive.depthwise_forward, naive.exact(case.weights.raw)
+    if isinstance(layer, Conv2d):
+        forward, weights = naive.conv2d_forward, ungrouped(weights, layer.groups)
+    out = forward(case.inputs.raw, weights, None, layer.stride, layer.padding, layer.dilation)
     assert out.shape == case.output_shape
 
 

@@ -26,7 +26,8 @@ static fxp_update_site update_site(const fxp_step *step, int32_t i, int32_t is_b
     static const fxp_multiplier decay = {FXP_DECAY_MANTISSA, FXP_DECAY_SHIFT};
     const fxp_model *model = step->model;
     const fxp_stage *s = &fxp_stages[i];
-    const int32_t frac_w = model->forms[s->w_form].frac, frac_m = model->forms[s->w_form + 1].frac;
+    const int32_t frac_w = model->forms[s->w_form].frac - (is_bias ? s->coarser_bias : 0);
+    const int32_t frac_m = model->forms[s->w_form + 1].frac;
     const int32_t frac_g = step->error_frac[i] + (is_bias ? 0 : fxp_x_frac(model, s, 0));
     const int32_t bits = (is_bias ? 0 : (FXP_VALUE_BITS - 1)) + FXP_ERROR_BITS - 1 + bit_length(step->count * s->oh * s->ow);
     const fxp_multiplier mean = fxp_multiplier_ratio(1, (uint64_t)(uint32_t)step->count);

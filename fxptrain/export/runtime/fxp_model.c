@@ -206,7 +206,7 @@ void fxp_forward_stage(fxp_model *model, int32_t stage, int32_t sample, int32_t 
     pass.site = site;
     pass.first = (uint32_t)(sample * elements);
     pass.lift = (frac_x < 0) ? -frac_x : 0;
-    pass.bias_shift = (frac_x > 0) ? frac_x : 0;
+    pass.bias_shift = ((frac_x > 0) ? frac_x : 0) + s->coarser_bias;
 #if FXP_TRAINING
     if (keep && (s->winners_at != FXP_NOWHERE)) {
         uint8_t *winners = (uint8_t *)fxp_place(model, s->winners_at);

@@ -119,6 +119,7 @@ typedef struct {
     fxp_multiplier mean; /* what sums without weights are multiplied by: of an average pool, 1 / (kh * kw); of a curve, its
                             steepest slope, and a number in its own meaning */
     int32_t w_form;      /* row of the weights' format; the momentum's, if they are trained, is the next; -1: no weights */
+    int32_t coarser_bias; /* by how many bits the bias's grid is coarser */
     FXP_ROM fxp_stored_param *weights; /* as exported; training copies them into the arena */
     FXP_ROM fxp_param *bias;           /* NULL: none */
     uint32_t scratch_at;

@@ -161,6 +161,11 @@ class LayerSpec(ABC):
         return True
 
     @property
+    def coarser_bias(self) -> int:
+        """By how many bits its bias's grid is coarser than its weights'."""
+        return 0
+
+    @property
     def function(self) -> Function | None:
         """What it computes of each value by itself, if that is all and the function is monotone."""
         return None
@@ -411,6 +416,7 @@ class Stage(ABC):
         self.trains: tuple[str, ...] = ()  # names of the parameters that training changes, see `nn.graph`
         self.some: int | None = None  # how many of its output channels those are of, if not all
         self.parameters: tuple[ParameterArray, ...] = ()
+        self.coarser_bias = 0  # by how many bits its bias's grid is coarser than its weights', see `nn.graph`
 
     @property
     def gathering(self) -> Gathering | None:

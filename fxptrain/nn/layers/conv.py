@@ -94,7 +94,7 @@ class Linear(WeightedSpec):
     @classmethod
     def choices(cls, shapes: Sequence[Shape]) -> Mapping[str, Sequence[Any]]:
         """One to six features."""
-        return {"features": range(1, 7), "bias": (True, False)}
+        return {"features": range(1, 7), "bias": (True, False), "bias_shift": (0, 0, 0, 3)}
 
 
 def _splits(chain: Accumulation) -> bool:

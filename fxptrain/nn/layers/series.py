@@ -109,7 +109,7 @@ class _ConvSpec(SeriesSpec, WeightedSpec):
         """Windows of up to five, some of them larger than the input without its padding; none on images."""
         return {"kernel": ()} if shapes[0][0] != 1 else {
             "kernel": range(1, 6), "stride": (1, 2, 3), "padding": ("causal", "same", 0, 2, (0, 3), (2, 1)),
-            "dilation": (1, 2, 3), "bias": (True, False),
+            "dilation": (1, 2, 3), "bias": (True, False), "bias_shift": (0, 0, 0, 1),
         }  # fmt: skip
 
 

@@ -108,7 +108,7 @@ class Conv2dTranspose(WindowSpec):
         return {
             "channels": range(1, 5), "kernel": steps, "stride": steps, "dilation": [(1, 1), (1, 1), *steps],
             "padding": ["same", (0, 0), (0, 0), *product((0, 1), repeat=4)], "output_padding": [(0, 0), (0, 0), (1, 1)],
-            "bias": (True, False),
+            "bias": (True, False), "bias_shift": (0, 0, 0, 2),
         }  # fmt: skip
 
 

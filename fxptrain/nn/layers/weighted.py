@@ -50,10 +50,14 @@ class WeightedSpec(LayerSpec):
         Whether training changes its parameters (left out: it does), its biases alone, or the weights and biases of a
         share of its output channels: of those with the largest weights (`nn.state.channels.heaviest`) when training
         starts. What is not trained keeps no momentum, and errors go back no further than some layer needs them.
+    bias_shift : int
+        By how many bits, 0 to 8, the bias's grid is coarser than the weights', for biases that are that much larger:
+        those that a normalization has become (`fxptrain fold`).
     """
 
     init: Init | None = None
     trainable: Trainable | None = None
+    bias_shift: int = 0
 
     @property
     def starts(self) -> Init | None:
@@ -64,6 +68,11 @@ class WeightedSpec(LayerSpec):
     def trained(self) -> Trainable:
         """See `LayerSpec.trained`."""
         return True if self.trainable is None else self.trainable
+
+    @property
+    def coarser_bias(self) -> int:
+        """See `LayerSpec.coarser_bias`."""
+        return self.bias_shift
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +112,8 @@ class WindowSpec(WeightedSpec):
         steps = [(sh, sw) for sh in (1, 2, 3) for sw in (1, 2, 3)]
         paddings = ["same", *product(range(3), repeat=2), *product(range(3), repeat=4)]
         return {
-            "kernel": kernels, "stride": steps, "padding": paddings, "dilation": [(1, 1), *steps], "bias": (True, False)
+            "kernel": kernels, "stride": steps, "padding": paddings, "dilation": [(1, 1), *steps],
+            "bias": (True, False), "bias_shift": (0, 0, 0, 3),
         }  # fmt: skip
 
 
@@ -204,7 +214,7 @@ class WeightedStage(Stage):
     @property
     def bias_lift(self) -> int:
         """How far a bias is shifted to the left to meet the products."""
-        return max(self.x_form.format.frac_bits, 0)
+        return max(self.x_form.format.frac_bits, 0) + self.coarser_bias
 
     @property
     def product_lift(self) -> int:
@@ -280,10 +290,15 @@ class WeightedStage(Stage):
         """Whether int32 may hold a phase's sums, and it takes the weights' values to prove it."""
         return self._may_be_narrow(phase) and not self._fits(phase, None)
 
+    @property
+    def terms(self) -> int:
+        """Products in one sum of the output, and as many as a bias makes up for."""
+        return self.fan_in + (1 << self.coarser_bias)
+
     @cached_property
     def wide(self) -> bool:
         """Whether the output's sums are of two limbs (`kernels.limbs`), as the formats do not prove that int64 does."""
-        return sum_bits(sum(self.widths["forward"]) - 2, self.fan_in + 1) > INT64_BITS
+        return sum_bits(sum(self.widths["forward"]) - 2, self.terms) > INT64_BITS
 
     @property
     def limbs(self) -> int:
@@ -331,7 +346,7 @@ class WeightedStage(Stage):
             return fits_int32(largest << (bits[0] - 1), 30)
         terms, bias = self.fan_in, 1 << (bits[1] - 1) if self.has_bias else 0
         largest, bias = measured.results if measured else (terms << (bits[1] - 1), bias)
-        sums = (largest << (bits[0] - 1)) + (bias << self.x_form.format.frac_bits)
+        sums = (largest << (bits[0] - 1)) + (bias << self.bias_lift)
         return fits_int32(sums << self.function.added_frac, self.shift)
 
     def error_type(self, call: ErrorCall) -> type[np.signedinteger[Any]]:
@@ -345,7 +360,7 @@ class WeightedStage(Stage):
         """Bound of a sum for an input of so many fractional bits."""
         w = self.weight_format
         products = self.fan_in << (self.x_form.format.total_bits + w.total_bits - 2) << max(-x_frac, 0)
-        return products + (self.has_bias << (w.total_bits - 1) << max(x_frac, 0))
+        return products + (self.has_bias << (w.total_bits - 1) << max(x_frac, 0) << self.coarser_bias)
 
     @property
     def largest_sum(self) -> int:
@@ -366,19 +381,19 @@ class WeightedStage(Stage):
         """Raise `FormatError` where not even two limbs are proved to hold the output, or int64 another sum."""
         x, w, e = self.x_form.format.total_bits, self.weight_format.total_bits, self.error_scale.bits
         held = SUM_BITS if self.wide_gradient(batch) else INT64_BITS
-        require(self.name, "output", x + w - 2, self.fan_in + 1, FEWER_BITS, self.held_bits)
+        require(self.name, "output", x + w - 2, self.terms, FEWER_BITS, self.held_bits)
         require(self.name, "input error", e + w - 2, self.error_terms, FEWER_BITS)
         require(self.name, "weight gradient", x + e - 2, self.positions(batch), SMALLER_BATCH, held)
 
     def keep_inputs_in_range(self) -> None:
         """A coarse input lifts the products; up to 16 bits only the bits that a function adds make that a limit.
 
-        With those, a fine input may lift the bias too far.
+        With those, or where its grid is coarser, a fine input may lift the bias too far.
         """
         form, added = self.x_form, self.function.added_frac
         if form.adaptive:
             most = 1 << (self.held_bits - 1)
             held = [f for f in range(form.min_frac, form.max_frac + 1) if self._largest_sum(f) << added < most]
             form.min_frac = max(form.min_frac, min((frac for frac in held if frac <= 0), default=0))
-            if added:
+            if added or self.coarser_bias:
                 form.max_frac = max(held, default=form.max_frac)

@@ -51,6 +51,7 @@ class PackedParameter(ParameterArray):
 
     def __init__(self, source: ParameterArray) -> None:
         self.name, self.layer, self.is_bias, self.trained = source.name, source.layer, source.is_bias, source.trained
+        self.coarser = source.coarser
         self.form, self.momentum_form, self.rule = source.form, source.momentum_form, source.rule
         self.still, self.updates, self.master = source.still, source.updates, None
         self.shape, self.some = source.shape, None
@@ -104,7 +105,9 @@ class PackedParameter(ParameterArray):
     def load(self, arrays: dict[str, IntArray], prefix: str) -> None:
         """See `ParameterArray.load`."""
         forms = self.form, self.momentum_form
-        plain = ParameterArray(self.name, self.shape, self.layer, *forms, self.rule, trained=self.trained)
+        plain = ParameterArray(
+            self.name, self.shape, self.layer, *forms, self.rule, trained=self.trained, coarser=self.coarser
+        )
         plain.load(arrays, prefix)
         self.packed[:] = _packed(plain.flat, self.bits)
         self.packed_momentum[:] = _packed(plain.momentum, self.momentum_bits)

@@ -120,6 +120,8 @@ class ParameterArray:
         How gradients become updates.
     trained : bool
         Whether they do; else there are values and nothing more.
+    coarser : int
+        By how many bits the values' grid is coarser than the form's, which weights and bias of a layer share.
     channels : int32 array, optional
         The output channels that are trained, ascending; left out: all. What belongs to the trained ones alone has their
         columns only. Weights and bias of a layer share the array.
@@ -148,10 +150,11 @@ class ParameterArray:
         rule: UpdateRule,
         *,
         trained: bool = True,
+        coarser: int = 0,
         channels: Numbers | None = None,
     ) -> None:
         self.name, self.layer, self.form, self.momentum_form, self.rule = name, layer, form, momentum_form, rule
-        self.is_bias, self.trained = name == "bias", trained
+        self.is_bias, self.trained, self.coarser = name == "bias", trained, coarser
         self.shape, self.some = shape, None if channels is None else Some(channels, shape[-1])
         self.values: IntArray = np.zeros(shape, form.format.dtype)
         self.flat = self.values.reshape(-1)
@@ -200,8 +203,14 @@ class ParameterArray:
         return self.flat, None
 
     @property
-    def _value_format(self) -> FxP:
+    def format(self) -> FxP:
+        """Format of the values."""
         form = self.form.format
+        return form.with_frac(form.frac_bits - self.coarser)
+
+    @property
+    def _value_format(self) -> FxP:
+        form = self.format
         return FxP(MASTER_BITS, form.frac_bits + self._extra) if self.rule.master else form
 
     @property
@@ -228,7 +237,7 @@ class ParameterArray:
     def fill(self, value: float) -> None:
         """Let all values be one number, or what is nearest to it in their format."""
         real = np.array([value])
-        self.flat[:] = quantize(real, self.form.format)[0][0]
+        self.flat[:] = quantize(real, self.format)[0][0]
         if self.master is not None:
             self.master[:] = quantize(real, self._value_format)[0][0]
 
@@ -386,10 +395,8 @@ class ParameterArray:
         They move onto this one's grid, exactly or rounded half to even. A master copy is the other's, or its values
         where it has none. Which channels are trained is chosen behind that (`Model.choose_channels`).
         """
-        theirs = other.form.format
-        self.flat[:], saturated = requantize(
-            other.flat, theirs.frac_bits - self.form.format.frac_bits, self.form.format
-        )
+        theirs = other.format
+        self.flat[:], saturated = requantize(other.flat, theirs.frac_bits - self.format.frac_bits, self.format)
         if self.some is not None:
             self.begin()
         elif self.master is not None:
