@@ -5,6 +5,7 @@ import re
 import select
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import numba
@@ -74,27 +75,32 @@ with _jit._turns.of(sys.argv[1]), _jit._turns.of(sys.argv[1]):
 
 def test_only_what_is_the_same_waits(tmp_path: Path) -> None:
     """Who wants to do what another process does waits until that has ended, however it ends; others do not."""
+    with ExitStack() as stack:
 
-    def start(name: str) -> subprocess.Popen[str]:
-        process = subprocess.Popen(
-            [sys.executable, "-c", TURN, name], env=os.environ | {"XDG_CACHE_HOME": os.fspath(tmp_path)},
-            cwd=PACKAGE.parent, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1,
-        )  # fmt: skip
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        return process
+        def start(name: str) -> subprocess.Popen[bytes]:
+            process = stack.enter_context(
+                subprocess.Popen(
+                    [sys.executable, "-c", TURN, name], env=os.environ | {"XDG_CACHE_HOME": os.fspath(tmp_path)},
+                    cwd=PACKAGE.parent, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0,
+                )
+            )  # fmt: skip
+            stack.callback(process.kill)  # before it is waited for: where the test fails, they wait for each other
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"ready\n"  # unbuffered: what comes behind it stays to be seen
+            return process
 
-    def begins(process: subprocess.Popen[str], seconds: float) -> bool:
-        return bool(select.select([process.stdout], [], [], seconds)[0])
+        def begins(process: subprocess.Popen[bytes], seconds: float) -> bool:
+            return bool(select.select([process.stdout], [], [], seconds)[0])
 
-    with start("one") as first, start("another") as other, start("one") as same:
+        first = start("one")
         assert begins(first, 60)
+        other, same = start("another"), start("one")
         assert begins(other, 60)
         assert not begins(same, 0.2)
         first.kill()
         assert begins(same, 60)
         for process in (other, same):
-            assert process.communicate("\n", timeout=60)[0] == "begun\n"
+            assert process.communicate(b"\n", timeout=60)[0] == b"begun\n"
 
 
 def test_every_kernel_is_a_source_of_the_key() -> None:
