@@ -239,7 +239,7 @@ def test_a_ring_is_of_what_is_trained(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="`replay` is for C that trains"):
         network_of(one, Options(replay=True))
     model, other = built(*SETTINGS["last"]), built(*SETTINGS["last three"])
-    with pytest.raises(RecipeError, match="what is trained here reads those of"):
+    with pytest.raises(RecipeError, match="and what is trained here reads outputs of"):
         Network(other, training=True, ring=ring_of(model))
 
 
