@@ -80,15 +80,14 @@ def set_weights(stage: Stage, weights: Reals, bias: Reals, inputs: Reals) -> Non
     inputs : float array
         Mean squares of the inputs, of the shape of the weights or one that broadcasts to it.
     """
-    bits, form = stage.parameters[0].form.format.total_bits, stage.parameters[0].form.format
-    if stage.parameters[0].form.adaptive:
-        largest = max(float(np.abs(weights).max()), float(np.abs(bias).max()) * 2.0**-stage.coarser_bias)
-        first = _fitting(largest, bits)
+    shared = stage.parameters[0].form
+    bits = shared.format.total_bits
+    if shared.adaptive:
+        scaled = bias * 2.0**-stage.coarser_bias  # as if on the weights' grid
+        first = _fitting(max(float(np.abs(weights).max()), float(np.abs(scaled).max())), bits)
         tried = [FxP(bits, frac) for frac in range(first, first + TRIED + 1) if frac in FRACS] or [FxP(bits, first)]
-        scaled = bias * 2.0**-stage.coarser_bias
         weigh = 4.0**stage.coarser_bias
-        form = min(tried, key=lambda form: _expected_error(form, weights, scaled, inputs, weigh))
-        stage.parameters[0].form.format = form
+        shared.format = min(tried, key=lambda form: _expected_error(form, weights, scaled, inputs, weigh))
     for parameter, values in zip(stage.parameters, (weights, bias), strict=False):
         parameter.flat[:] = quantize(values, parameter.format)[0].reshape(-1)
         if parameter.master is not None:
