@@ -52,7 +52,7 @@ def _equalize_pair(between: list[FloatLayer], reader: FloatLayer) -> None:
     channels = writer.shape[2]
     written = np.abs(writer.weights).reshape(-1, channels).max(axis=0)
     if writer.bias is not None:
-        written = np.maximum(written, np.abs(writer.bias))  # weights and bias share a grid
+        written = np.maximum(written, np.abs(writer.bias))  # or one channel's bias coarsens the grid of all
     read = _by_input(reader, channels)
     ranges = np.abs(read).max(axis=(0, 3)).reshape(-1)
     both = (written > 0) & (ranges > 0)

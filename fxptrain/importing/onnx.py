@@ -20,7 +20,7 @@ from fxptrain.fixed.format import FxP
 from fxptrain.importing.chain import Chain
 from fxptrain.importing.equalization import equalize
 from fxptrain.importing.observation import FloatModel
-from fxptrain.importing.quantization import set_parameters
+from fxptrain.importing.quantization import set_parameters, spread
 from fxptrain.importing.reader import load, read
 from fxptrain.names import one_line
 from fxptrain.nn.engine import inference
@@ -84,7 +84,6 @@ def import_onnx(path: str | Path, data: Data, out: str | Path, request: Request 
     file = load(path)
     chain, task = _prepared(file, path, data, request.options)
     threads = request.threads or available_threads()
-    equalize(chain)
     floats = FloatModel(file, chain, threads)
     with RunDirectory(out) as directory:
         loop = Loop(task, directory, threads, None, Ranks(), False)
@@ -131,6 +130,7 @@ def _chain(file: Any, options: dict[str, Any], *, channels_last: bool = False) -
     chain = read(file, channels_last=channels_last)
     if options.get("model.target") == "labels":
         chain.end_before_sigmoid()
+    equalize(chain)
     return chain
 
 
@@ -142,7 +142,10 @@ def recipe_of(chain: Chain, path: Path, options: dict[str, Any]) -> Recipe:
         "data": {"name": name, "mean": 0.0, "std": 1.0},
         "model": asdict(chain.finished(name)),
     } | TRAINING
-    recipe = make_recipe(table).changed(_of_vectors(options, prod(chain.layers[chain.last].shape)) | options)
+    changes = _of_vectors(options, prod(chain.layers[chain.last].shape)) | options
+    recipe = make_recipe(table).changed(changes)
+    spread(chain, recipe.formats.param_bits)
+    recipe = make_recipe(table | {"model": asdict(chain.finished(name))}).changed(changes)
     if recipe.start is not None:
         raise RecipeError(
             "`start` is for training: an imported model starts from the weights in its file. Leave it out, or train a "

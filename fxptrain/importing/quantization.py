@@ -6,6 +6,8 @@ What does not belong here: running the float model (`observation`) and files.
 from __future__ import annotations
 
 from collections.abc import Container
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -60,6 +62,14 @@ def set_output(stage: Stage, frac: int) -> None:
         frac = min(frac, stage.x_form.format.frac_bits + stage.parameters[0].form.format.frac_bits)
     form = stage.y_form
     form.format = form.format.with_frac(min(max(frac, form.min_frac), form.max_frac))
+
+
+def spread(chain: Chain, bits: int) -> None:
+    """Let biases that are larger than the weights have a coarser grid."""
+    for layer in chain.layers:
+        if layer.weights is not None and layer.bias is not None and layer.bias.any():
+            options: dict[str, Any] = {"bias_shift": coarser_bias(layer.weights, layer.bias, bits)}
+            layer.spec = replace(layer.spec, **options)
 
 
 def coarser_bias(weights: Reals, bias: Reals, bits: int) -> int:

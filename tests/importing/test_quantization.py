@@ -7,7 +7,7 @@ from fxptrain.fixed.format import FxP
 from fxptrain.importing.chain import Chain, FloatLayer
 from fxptrain.importing.equalization import equalize
 from fxptrain.importing.observation import FRACS, Observed
-from fxptrain.importing.quantization import set_parameters
+from fxptrain.importing.quantization import set_parameters, spread
 from fxptrain.nn import spec as s
 from fxptrain.nn.model import Model
 
@@ -59,16 +59,20 @@ def test_outputs_get_the_grid_of_least_error(bits: int, tail: float) -> None:
         assert 1.25 * np.abs(values).max() < most * 2.0 ** -observed.grid()
 
 
-def fitted(weights: np.ndarray, bias: np.ndarray | None, squares: np.ndarray, bits: int = 8) -> Model:
-    """A linear layer of these floats as integers."""
+def fitted(
+    weights: np.ndarray, bias: np.ndarray | None, squares: np.ndarray, bits: int = 8, *, apart: bool = False
+) -> Model:
+    """A linear layer of these floats as integers, the bias on the weights' grid or `apart`."""
     spec = s.Linear(features=weights.shape[1], bias=bias is not None)
     shape = (1, 1, len(weights))
-    model = Model.build(
-        s.ModelSpec(name="one", input_shape=shape, layers=(spec,)),
-        s.FormatSpec(param_bits=bits, activation_bits=bits), s.OptimizerSpec(),
-    )  # fmt: skip
     chain = Chain(shape, input="x")
     chain.layers.append(FloatLayer(spec, "y", (1, 1, weights.shape[1]), ORDER, (-1,), weights, bias))
+    if apart:
+        spread(chain, bits)
+    model = Model.build(
+        s.ModelSpec(name="one", input_shape=shape, layers=(chain.layers[0].spec,)),
+        s.FormatSpec(param_bits=bits, activation_bits=bits), s.OptimizerSpec(),
+    )  # fmt: skip
     observed = [Observed.nothing(shape, bits), Observed.nothing((1, 1, weights.shape[1]), bits)]
     observed[0].squares, observed[0].samples = squares.reshape(shape), 1
     observed[1].add(np.full((4, 1, 1, weights.shape[1]), 3.0))
@@ -84,6 +88,16 @@ def test_a_bias_larger_than_the_weights_widens_their_grid() -> None:
         assert stage.parameters[0].form.format == FxP(8, frac)
         assert stage.parameters[1].flat.tolist() == [largest, 0]
         assert stage.parameters[0].flat.tolist() == [round(0.3 * 2**frac)] * 8
+
+
+def test_a_bias_with_a_grid_of_its_own_costs_the_weights_nothing() -> None:
+    """4.4 needs four bits more before the point than 0.3; a smaller bias than the weights shares their grid."""
+    weights = np.full((4, 2), 0.3)
+    stage = fitted(weights, np.array([4.4, 0.0]), np.full(4, 1.0), apart=True).stages[0]
+    assert [p.format for p in stage.parameters] == [FxP(8, 8), FxP(8, 4)]
+    assert [p.flat.tolist() for p in stage.parameters] == [[77] * 8, [70, 0]]
+    stage = fitted(weights, np.array([0.1, 0.0]), np.full(4, 1.0), apart=True).stages[0]
+    assert [p.format for p in stage.parameters] == [FxP(8, 8), FxP(8, 8)]
 
 
 def test_outputs_take_the_grid_of_what_was_seen() -> None:
