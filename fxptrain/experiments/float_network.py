@@ -185,6 +185,7 @@ def _normalization(nn: Any, layer: s.BatchNorm, x: Any) -> Any:
     made = Normalization(x.shape[1], eps=2.0**-EPSILON_FRAC, momentum=layer.momentum)
     if layer.init == "zero":
         nn.init.zeros_(made.weight)
+    nn.init.constant_(made.bias, layer.bias_start)
     return made
 
 

@@ -52,6 +52,9 @@ class BatchNorm(LayerSpec):
         How far a step moves the running values to the batch's, above 0 and at most 1.
     init : "zero", optional
         The weights start at 0 instead of 1 (or the largest number of their format), for the end of a residual branch.
+    bias_start : float
+        What the bias starts at, -1 to 1. With 1 most values pass a ReLU behind it, so that many layers one behind the
+        other neither blow up errors nor the noise of roundings.
     trainable : bool or "bias", optional
         Whether training changes weights and bias (left out: it does), or the bias alone. Where the weights stay, so do
         the running values, and training goes by them, too.
@@ -72,6 +75,7 @@ class BatchNorm(LayerSpec):
     type: Literal["batchnorm"] = "batchnorm"
     momentum: float = 0.1
     init: Literal["zero"] | None = None
+    bias_start: float = 0.0
     trainable: Trainable | None = None
 
     @property
@@ -85,21 +89,26 @@ class BatchNorm(LayerSpec):
             raise RecipeError(
                 f"Layer {name!r}: `momentum` (={self.momentum}) must be above 0 and at most 1. The usual value is 0.1."
             )
-        return BatchNormStage(layer, name, shapes[0], Multiplier.from_real(self.momentum), zero=self.init == "zero")
+        if not -1 <= self.bias_start <= 1:
+            raise RecipeError(
+                f"Layer {name!r}: `bias_start` (={self.bias_start}) must be -1 to 1. For many layers with ReLU take 1."
+            )
+        start = 0.0 if self.init == "zero" else 1.0, self.bias_start
+        return BatchNormStage(layer, name, shapes[0], Multiplier.from_real(self.momentum), start)
 
     @classmethod
     def choices(cls, shapes: Sequence[Shape]) -> Mapping[str, Sequence[Any]]:
         """How fast, and from where."""
-        return {"momentum": (0.1, 0.5, 1.0), "init": (None, "zero")}
+        return {"momentum": (0.1, 0.5, 1.0), "init": (None, "zero"), "bias_start": (0.0, 0.0, 1.0, -0.25)}
 
 
 class BatchNormStage(Stage, Gathering):
     """One linear function of every channel, by the sums of a batch or by running values."""
 
-    def __init__(self, layer: int, name: str, shape: Shape, momentum: Multiplier, *, zero: bool) -> None:
+    def __init__(self, layer: int, name: str, shape: Shape, momentum: Multiplier, start: tuple[float, float]) -> None:
         super().__init__(layer, name, (shape,), shape)
         self.momentum = momentum
-        self.constants = {"weights": 0.0 if zero else 1.0, "bias": 0.0, "running_mean": 0.0, "running_var": 1.0}
+        self.constants = {"weights": start[0], "bias": start[1], "running_mean": 0.0, "running_var": 1.0}
 
     @property
     def gathering(self) -> Gathering | None:
