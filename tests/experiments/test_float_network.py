@@ -88,13 +88,15 @@ def test_starts() -> None:
     """Weights start as the integers do: within Kaiming's bound, or all zero; others as PyTorch has them."""
     layers = (
         s.Conv2d(channels=8, kernel=(3, 3), padding=(1, 1)), s.Conv2d(channels=8, kernel=(3, 3), init="zero"),
-        s.Linear(features=3, init="uniform"),
+        s.BatchNorm(init="zero", bias_start=0.5), s.Linear(features=3, init="uniform"),
     )  # fmt: skip
     made = network(import_module("torch"), s.ModelSpec(name="m", input_shape=(4, 4, 2), layers=layers))
-    first, _, zeros, no_bias, last, _ = (values.detach().numpy() for values in made.parameters())
+    first, _, zeros, no_bias, scale, shift, last, _ = (values.detach().numpy() for values in made.parameters())
     assert 0.9 * (6 / 18) ** 0.5 < np.abs(first).max() <= (6 / 18) ** 0.5
     assert not zeros.any()
     assert not no_bias.any()
+    assert not scale.any()
+    assert set(shift.tolist()) == {0.5}
     assert 0.5 * 32**-0.5 < np.abs(last).max() <= 32**-0.5
 
 

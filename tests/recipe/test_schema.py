@@ -159,7 +159,7 @@ def test_no_toml() -> None:
     ("name", "message"),
     [
         ("gupta", "no recipe 'gupta'; did you mean 'gupta_cnn'?"),
-        ("xyzxyz", "there are autoencoder, ds_cnn"),
+        ("xyzxyz", "there are autoencoder, cifar_vgg"),
         ("none/such.toml", r"cannot be read \(No such file"),
     ],
 )

@@ -196,6 +196,17 @@ def test_a_residual_network(options: dict[str, object]) -> None:
     compare(built(normalized(momentum=0.25)), np.random.default_rng(1), [6, 5, 6, 2], **options)
 
 
+def test_where_the_bias_starts() -> None:
+    """On the grid of the weights, which start at 1; it learns from there as the oracle has it."""
+    model = built(normalized(bias_start=-0.75))
+    for stage in model.stages:
+        if stage.constants:
+            weights, bias = stage.parameters[:2]
+            assert set(bias.flat.tolist()) == {-48}
+            assert set(weights.flat.tolist()) == ({0} if "branch" in stage.name else {64})
+    compare(model, np.random.default_rng(3), [5, 4, 6])
+
+
 @given(format_specs(), optimizer_specs(), st.integers(0, 2**32 - 1))
 @settings(max_examples=6, suppress_health_check=list(HealthCheck))
 def test_formats_and_optimizers(formats: s.FormatSpec, optimizer: s.OptimizerSpec, seed: int) -> None:
@@ -292,6 +303,15 @@ def test_a_momentum_beyond_one() -> None:
     """The message names layer, value and range."""
     with pytest.raises(RecipeError, match=r"Layer '1.batchnorm': `momentum` \(=1.5\) must be above 0 and at most 1"):
         built(normalized(momentum=1.5))
+
+
+@pytest.mark.parametrize("start", [1.5, -2, float("nan")])
+def test_a_bias_that_starts_too_far_out(start: float) -> None:
+    """The message names layer, value, range and what is usual."""
+    with pytest.raises(
+        RecipeError, match=rf"Layer '1.batchnorm': `bias_start` \(={start}\) must be -1 to 1\. For many"
+    ):
+        built(normalized(bias_start=start))
 
 
 def test_inputs_that_are_too_wide() -> None:
