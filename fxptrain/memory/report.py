@@ -14,11 +14,13 @@ from fxptrain.memory.plan import METHODS, MemoryPlan, Setting, measure, paper_by
 from fxptrain.names import one_line
 from fxptrain.nn.describe import trained_parameters
 from fxptrain.nn.engine.curve import curve
+from fxptrain.nn.graph import build_graph
 from fxptrain.nn.spec import ModelSpec
 from fxptrain.nn.tuning import depth, in_part, learning
 from fxptrain.table import table
 
 FLOAT = "float32"
+NEEDS_ALL = "More cannot be trained in micro-batches: a normalization would learn, which needs the whole batch."
 
 
 def memory_facts(setting: Setting, *, measured: bool = True) -> dict[str, Any]:
@@ -70,7 +72,7 @@ def curve_facts(setting: Setting) -> list[dict[str, Any]]:
 
 
 def depth_facts(setting: Setting, models: Sequence[ModelSpec]) -> list[dict[str, Any]]:
-    """Planned bytes of training ever more layers, the last one alone first.
+    """Planned bytes of training ever more layers, the last one alone first; no depth that needs a batch that is cut.
 
     Parameters
     ----------
@@ -81,6 +83,8 @@ def depth_facts(setting: Setting, models: Sequence[ModelSpec]) -> list[dict[str,
     """
     found = []
     for spec in sorted(models, key=depth):
+        if setting.piece < setting.batch_size and build_graph(spec).gathers:
+            continue
         one = replace(setting, model=spec)
         model = one.build()
         first = next(stage for stage in model.stages if stage.trains)
@@ -109,6 +113,7 @@ def depths_text(setting: Setting, found: list[dict[str, Any]]) -> str:
             f"{_title(facts | widths)}: bytes of a training step, planned, by what is trained",
             "",
             table(["--train-last", "from", "parameters", "fast", "lean"], rows),
+            *([NEEDS_ALL] if setting.piece < setting.batch_size and build_graph(setting.model).gathers else []),
         ]
     )
 

@@ -121,6 +121,16 @@ def test_training_some_layers(capsys: pytest.CaptureFixture[str], recipe: str) -
         assert message in capsys.readouterr().err
 
 
+def test_depths_that_need_the_whole_batch(capsys: pytest.CaptureFixture[str]) -> None:
+    """In micro-batches no normalization learns: the last layer is left, and a line says why."""
+    pieces = ("--train-last", "auto", "--batch-size", "8", "--micro-batch", "4")
+    assert [row["train_last"] for row in run(capsys, "memory", "resnet8", *pieces)["depths"]] == [1]
+    assert main(["memory", "resnet8", *pieces]) == 0
+    assert "a normalization would learn, which needs the whole batch" in capsys.readouterr().out
+    assert main(["memory", "resnet8", *pieces[:4]]) == 0
+    assert "micro-batches" not in capsys.readouterr().out
+
+
 def test_plot_needs_its_extra(capsys: pytest.CaptureFixture[str], recipe: str, tmp_path: Path) -> None:
     """A figure file, or one line that names the extra."""
     code = main(["memory", recipe, "--batch-size", "2", "--plot", "figure.png"])
