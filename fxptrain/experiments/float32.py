@@ -73,7 +73,7 @@ class _Run:
 
     def __init__(self, torch: Any, task: Task, file: Path) -> None:
         self.torch, self.task, self.recipe, self.file = torch, task, task.recipe, file
-        self.model = network(torch, task.recipe.model)
+        self.model = network(torch, task.recipe.model).to(memory_format=torch.channels_last)  # faster than the other
         optimizer = task.recipe.optimizer
         self.optimizer = torch.optim.SGD(
             self.model.parameters(), lr=1.0, momentum=optimizer.momentum, weight_decay=optimizer.weight_decay
@@ -198,8 +198,9 @@ class _Run:
         return self._real(self.task.augmented(samples.numpy(), epoch))
 
     def _real(self, inputs: Inputs) -> Any:
-        values = real_inputs(self.recipe, inputs)
-        return self.torch.from_numpy(np.ascontiguousarray(values.transpose(0, 3, 1, 2), np.float32))
+        """(n, c, h, w), in memory as they were."""
+        values = np.ascontiguousarray(real_inputs(self.recipe, inputs), np.float32)
+        return self.torch.from_numpy(values).permute(0, 3, 1, 2)
 
     def _tensors(self, split: Split) -> tuple[Any, Any]:
         """Inputs, and class numbers or what the outputs are to be."""
