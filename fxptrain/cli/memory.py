@@ -101,7 +101,8 @@ def memory(
         return
     if models:
         rows = report.depth_facts(setting, models)
-        click.echo(json.dumps({"depths": rows}) if as_json else report.depths_text(setting, rows))
+        text = report.depths_text(setting, rows, all_of_them=len(rows) == len(models))
+        click.echo(json.dumps({"depths": rows}) if as_json else text)
         return
     found = report.memory_facts(setting)
     click.echo(json.dumps(found) if as_json else report.memory_text(found))

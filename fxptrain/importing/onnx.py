@@ -130,7 +130,6 @@ def _chain(file: Any, options: dict[str, Any], *, channels_last: bool = False) -
     chain = read(file, channels_last=channels_last)
     if options.get("model.target") == "labels":
         chain.end_before_sigmoid()
-    equalize(chain)
     return chain
 
 
@@ -144,6 +143,7 @@ def recipe_of(chain: Chain, path: Path, options: dict[str, Any]) -> Recipe:
     } | TRAINING
     changes = _of_vectors(options, prod(chain.layers[chain.last].shape)) | options
     recipe = make_recipe(table).changed(changes)
+    equalize(chain)  # of finite numbers, as `finished` has found
     spread(chain, recipe.formats.param_bits)
     recipe = make_recipe(table | {"model": asdict(chain.finished(name))}).changed(changes)
     if recipe.start is not None:

@@ -79,7 +79,9 @@ def coarser_bias(weights: Reals, bias: Reals, bits: int) -> int:
 
 
 def set_weights(stage: Stage, weights: Reals, bias: Reals, inputs: Reals) -> None:
-    """Weights and bias on the one grid that gives the outputs the least expected squared error, if theirs may move.
+    """Weights and bias on the grids of least expected squared error of the outputs, if theirs may move.
+
+    The bias's grid is that of the weights, or as much coarser as the layer's `bias_shift` says.
 
     Parameters
     ----------

@@ -123,7 +123,8 @@ def _batches(asked: Setting, limit: int, models: Sequence[ModelSpec]) -> Iterato
 
 def _pieces(asked: Setting) -> Iterator[Setting]:
     """In ever smaller pieces, if no layer needs the whole batch, each as fast as it goes and in least memory."""
-    piece, whole = asked.micro_batch, build_graph(asked.model).gathers
+    whole = build_graph(asked.model).gathers
+    piece = None if whole else asked.micro_batch
     while piece is None or piece >= 1:
         for lean in (False, True):
             if lean or not asked.lean:

@@ -100,8 +100,8 @@ def depth_facts(setting: Setting, models: Sequence[ModelSpec]) -> list[dict[str,
     return found
 
 
-def depths_text(setting: Setting, found: list[dict[str, Any]]) -> str:
-    """What ``fxptrain memory --train-last auto`` prints."""
+def depths_text(setting: Setting, found: list[dict[str, Any]], *, all_of_them: bool = True) -> str:
+    """What ``fxptrain memory --train-last auto`` prints; why depths are left out, where not all are found."""
     rows = [
         [str(row["train_last"]), row["from"], *(f"{row[key]:,}" for key in ("trained_parameters", "fast", "lean"))]
         for row in found
@@ -113,7 +113,7 @@ def depths_text(setting: Setting, found: list[dict[str, Any]]) -> str:
             f"{_title(facts | widths)}: bytes of a training step, planned, by what is trained",
             "",
             table(["--train-last", "from", "parameters", "fast", "lean"], rows),
-            *([NEEDS_ALL] if setting.piece < setting.batch_size and build_graph(setting.model).gathers else []),
+            *([] if all_of_them else [NEEDS_ALL]),
         ]
     )
 

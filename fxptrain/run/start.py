@@ -224,7 +224,7 @@ def _difference(mine: ModelSpec, theirs: ModelSpec, graph: Graph, head: int) -> 
 
 def _options(layer: LayerSpec) -> dict[str, Any]:
     """What decides a layer's integers, its first weights and whether they are trained aside."""
-    return {key: value for key, value in asdict(layer).items() if key not in ("init", "trainable")}
+    return {key: value for key, value in asdict(layer).items() if key not in ("init", "bias_start", "trainable")}
 
 
 def _trained_in(model: ModelSpec) -> set[tuple[str, str, bool]]:

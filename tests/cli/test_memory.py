@@ -131,6 +131,19 @@ def test_depths_that_need_the_whole_batch(capsys: pytest.CaptureFixture[str]) ->
     assert "micro-batches" not in capsys.readouterr().out
 
 
+def test_depths_of_a_frozen_normalization(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Depths that would train it are left out of micro-batches, too, with the same line."""
+    dense = {"type": "linear", "features": 3}
+    layers = [{"type": "flatten"}, dense, {"type": "batchnorm", "trainable": False}, dense]
+    recipe = small_recipe(model__layers=layers, training__micro_batch=4)
+    path = tmp_path / "frozen.toml"
+    path.write_text(recipe.to_toml(), encoding="utf-8")
+    assert main(["memory", str(path), "--train-last", "auto"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines if line.lstrip()[:1].isdecimal()] == ["1"]
+    assert "a normalization would learn, which needs the whole batch" in lines[-1]
+
+
 def test_plot_needs_its_extra(capsys: pytest.CaptureFixture[str], recipe: str, tmp_path: Path) -> None:
     """A figure file, or one line that names the extra."""
     code = main(["memory", recipe, "--batch-size", "2", "--plot", "figure.png"])

@@ -437,6 +437,16 @@ def test_a_start_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
+def test_infinity_is_refused_without_a_warning(tmp_path: Path) -> None:
+    """Before anything is computed with it, as with NaN."""
+    for value in (np.inf, np.nan):
+        file = image()
+        file.add("Conv", file.weights(3, 2, 3, 3), file.constant([0, value, 1])).add("Relu")
+        path = pointwise(file, 3).save(tmp_path / "some.onnx")
+        with pytest.raises(FxptrainError, match=r"Tensor 't0' of the model is computed with NaN or infinity"):
+            import_onnx(path, data_for((8, 9, 2)), tmp_path / "run")
+
+
 def test_formats_in_mode_fixed_are_refused(tmp_path: Path) -> None:
     """An imported model has a format for each tensor."""
     path = FILES["flatten"]().save(tmp_path / "some.onnx")

@@ -58,6 +58,8 @@ def test_a_batch_that_is_needed_whole() -> None:
     found = fit(normalized, plan(replace(normalized, lean=True)).total - 1)
     assert found.setting.micro_batch is None
     assert found.setting.batch_size < 64
+    cut = replace(normalized, micro_batch=16)
+    assert fit(cut, 2 * plan(normalized).total).setting == normalized
     training_step(found.setting.build(), found.setting.batch_size, schedule=found.setting.schedule)
 
 

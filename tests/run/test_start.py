@@ -329,6 +329,13 @@ def test_initialization_does_not_matter() -> None:
     assert begin(other, run).weights_sha256() == run.model.weights_sha256()
 
 
+def test_where_biases_started_does_not_matter() -> None:
+    """A normalization's bias is taken over, whatever it would have begun at."""
+    layers = [[LAYERS[0], {"type": "batchnorm", "bias_start": start}, *LAYERS[1:]] for start in (1.0, 0.0)]
+    run = trained(model__layers=layers[0])
+    assert begin(with_layers(layers[1]), run).weights_sha256() == run.model.weights_sha256()
+
+
 def test_the_last_layer_may_have_other_options(caplog: pytest.LogCaptureFixture) -> None:
     """Then it is a new one, which is told with the option."""
     begin(with_layers([*LAYERS[:-1], LAYERS[-1] | {"bias": False}]), trained())
