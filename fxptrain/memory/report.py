@@ -20,7 +20,7 @@ from fxptrain.nn.tuning import depth, in_part, learning
 from fxptrain.table import table
 
 FLOAT = "float32"
-NEEDS_ALL = "More cannot be trained in micro-batches: a normalization would learn, which needs the whole batch."
+NEEDS_ALL = "Other depths cannot be trained in micro-batches: a normalization would learn, which needs the whole batch."
 
 
 def memory_facts(setting: Setting, *, measured: bool = True) -> dict[str, Any]:
