@@ -15,7 +15,7 @@ import numpy as np
 from fxptrain.errors import RecipeError
 from fxptrain.fixed.convert import dequantize
 from fxptrain.importing.chain import Reals
-from fxptrain.importing.quantization import coarser_bias, set_output, set_weights
+from fxptrain.importing.quantization import set_output, set_weights, with_bias_grid
 from fxptrain.kernels.batchnorm import EPSILON_FRAC
 from fxptrain.nn import spec as s
 from fxptrain.nn.graph import in_running_order
@@ -89,8 +89,7 @@ def _spread(parts: list[_Part], model: Model) -> None:
     """Let biases that are larger than the weights have a coarser grid, where grids are chosen."""
     for part in parts:
         if part.weights is not None and part.bias is not None and model.formats.mode == "auto":
-            shift = coarser_bias(part.weights, part.bias, model.formats.param_bits)
-            part.layer = replace(part.layer, bias_shift=shift)  # type: ignore[call-arg]
+            part.layer = with_bias_grid(part.layer, part.weights, part.bias, model.formats.param_bits)
 
 
 def _learning(parts: list[_Part]) -> list[_Part]:

@@ -134,18 +134,25 @@ def _chain(file: Any, options: dict[str, Any], *, channels_last: bool = False) -
 
 
 def recipe_of(chain: Chain, path: Path, options: dict[str, Any]) -> Recipe:
-    """Recipe of the layers, with defaults for fine-tuning and the options set."""
+    """Recipe of the layers, with defaults for fine-tuning and the options set.
+
+    The layers' channels are equalized, and their biases get grids for the width that the recipe has.
+    """
     name = identifier(path.stem)
-    table = {
-        "description": one_line(f"Imported from {path.name}"),
-        "data": {"name": name, "mean": 0.0, "std": 1.0},
-        "model": asdict(chain.finished(name)),
-    } | TRAINING
     changes = _of_vectors(options, prod(chain.layers[chain.last].shape)) | options
-    recipe = make_recipe(table).changed(changes)
+
+    def made() -> Recipe:
+        table = {
+            "description": one_line(f"Imported from {path.name}"),
+            "data": {"name": name, "mean": 0.0, "std": 1.0},
+            "model": asdict(chain.finished(name)),
+        }
+        return make_recipe(table | TRAINING).changed(changes)
+
+    bits = made().formats.param_bits
     equalize(chain)  # of finite numbers, as `finished` has found
-    spread(chain, recipe.formats.param_bits)
-    recipe = make_recipe(table | {"model": asdict(chain.finished(name))}).changed(changes)
+    spread(chain, bits)
+    recipe = made()
     if recipe.start is not None:
         raise RecipeError(
             "`start` is for training: an imported model starts from the weights in its file. Leave it out, or train a "

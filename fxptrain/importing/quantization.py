@@ -16,7 +16,7 @@ from fxptrain.fixed.format import FxP
 from fxptrain.importing.chain import Chain, FloatLayer, Reals
 from fxptrain.importing.observation import FRACS, Observed
 from fxptrain.nn.graph import MAX_COARSER_BIAS
-from fxptrain.nn.layers.contract import Stage
+from fxptrain.nn.layers.contract import LayerSpec, Stage
 from fxptrain.nn.model import Model
 
 TRIED = 3  # grids of the parameters finer than the one on which all of them fit
@@ -68,8 +68,13 @@ def spread(chain: Chain, bits: int) -> None:
     """Let biases that are larger than the weights have a coarser grid."""
     for layer in chain.layers:
         if layer.weights is not None and layer.bias is not None and layer.bias.any():
-            options: dict[str, Any] = {"bias_shift": coarser_bias(layer.weights, layer.bias, bits)}
-            layer.spec = replace(layer.spec, **options)
+            layer.spec = with_bias_grid(layer.spec, layer.weights, layer.bias, bits)
+
+
+def with_bias_grid(layer: LayerSpec, weights: Reals, bias: Reals, bits: int) -> LayerSpec:
+    """A layer with weights, and the `bias_shift` that its bias asks for."""
+    options: dict[str, Any] = {"bias_shift": coarser_bias(weights, bias, bits)}
+    return replace(layer, **options)
 
 
 def coarser_bias(weights: Reals, bias: Reals, bits: int) -> int:
