@@ -100,7 +100,7 @@ def depth_facts(setting: Setting, models: Sequence[ModelSpec]) -> list[dict[str,
     return found
 
 
-def depths_text(setting: Setting, found: list[dict[str, Any]], *, all_of_them: bool = True) -> str:
+def depths_text(setting: Setting, found: list[dict[str, Any]], *, all_of_them: bool) -> str:
     """What ``fxptrain memory --train-last auto`` prints; why depths are left out, where not all are found."""
     rows = [
         [str(row["train_last"]), row["from"], *(f"{row[key]:,}" for key in ("trained_parameters", "fast", "lean"))]
