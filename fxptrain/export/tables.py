@@ -88,6 +88,7 @@ def _training_sizes(net: Network, layout: Offsets, rate: Multiplier) -> dict[str
         "FXP_FORWARD_STOCHASTIC": int(optimizer.forward_rounding == "stochastic"),
         "FXP_ERROR_STOCHASTIC": int(optimizer.error_rounding == "stochastic"),
         "FXP_UPDATE_STOCHASTIC": int(model.rule.stochastic),
+        "FXP_FEEDBACK": int(model.rule.feedback),
         "FXP_SATURATION_MASK": int(optimizer.saturation_mask),
         "FXP_ADAPT_EVERY": model.formats.adapt_every if model.formats.mode == "auto" else 0,
         "FXP_FIT_MOMENTUM": int(model.formats.momentum_frac is None),
@@ -101,7 +102,8 @@ def _training_sizes(net: Network, layout: Offsets, rate: Multiplier) -> dict[str
             "FXP_RING_BYTES": f"{ring_bytes(net.ring)}u",
             "FXP_RING_SAVED_BYTES": f"{saved_bytes(net.ring)}u",
         }
-    named = {"MOMENTUM": model.rule.momentum, "DECAY": model.rule.decay, "RATE": rate}
+    rule = model.rule
+    named = {"MOMENTUM": rule.momentum, "DECAY": rule.decay, "RATE": rate, "RETURNED": rule.returned}
     for name, multiplier in named.items():
         sizes |= {f"FXP_{name}_MANTISSA": multiplier.mantissa, f"FXP_{name}_SHIFT": f"({multiplier.shift})"}
     return sizes

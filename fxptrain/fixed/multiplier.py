@@ -124,6 +124,24 @@ class Multiplier:
             _out_of_range(self.exact * other.exact)
         return Multiplier(mantissa, shift) if shift <= MAX_SHIFT else Multiplier(0, 0)
 
+    def over(self, other: Multiplier) -> Multiplier:
+        """Quotient, rounded once half to even; the largest multiplier where it is too large or `other` is zero.
+
+        Below the smallest multiplier it is zero.
+
+        Examples
+        --------
+        >>> Multiplier.from_ratio(1, 9).over(Multiplier.from_ratio(1, 10)).real
+        1.111083984375
+        """
+        if not self.mantissa:
+            return self
+        mantissa, shift = _round_ratio(self.mantissa, other.mantissa) if other.mantissa else (0, 0)
+        shift += self.shift - other.shift
+        if not mantissa or shift < MIN_SHIFT:
+            return Multiplier((1 << MANTISSA_BITS) - 1, MIN_SHIFT)
+        return Multiplier(mantissa, shift) if shift <= MAX_SHIFT else Multiplier(0, 0)
+
     @property
     def exact(self) -> Fraction:
         """The exact value."""

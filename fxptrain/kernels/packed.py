@@ -38,9 +38,7 @@ def update_packed(site, weights, weight_bits, momentum, momentum_bits, runs, gra
             some_weights, some_momentum = lines[0, :here], lines[1, :here]
             _load(weights, base, here, weight_bits, some_weights)
             _load(momentum, base, here, momentum_bits, some_momentum)
-            found = update_block(
-                some_weights, some_momentum, exact[at : at + here], base, None, site, draws[0], draws[1]
-            )
+            found = update_block(some_weights, some_momentum, exact[at : at + here], base, None, site, draws)
             result = merged(result, found)
             _store(weights, base, here, weight_bits, some_weights)
             _store(momentum, base, here, momentum_bits, some_momentum)

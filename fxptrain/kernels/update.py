@@ -12,8 +12,16 @@ from fxptrain._jit import kernel, native, prefer_wide_vectors
 from fxptrain.fixed.draws import fill_draws, threefry2x32
 from fxptrain.fixed.rounding import shift_half_even, shift_stochastic
 from fxptrain.kernels.limbs import without
-from fxptrain.kernels.update_narrow import fits_narrow, narrow_momentum, narrow_weights, split_gradient
-from fxptrain.kernels.update_site import BLOCK, GUARD, element_of
+from fxptrain.kernels.update_narrow import (
+    fits_narrow,
+    narrow_feedback,
+    narrow_momentum,
+    narrow_sums,
+    narrow_weights,
+    rounded_momentum,
+    split_gradient,
+)
+from fxptrain.kernels.update_site import BLOCK, GUARD, KEPT, element_of
 
 LIMIT = 1 << 61
 
@@ -79,6 +87,45 @@ def update_weights(weights, momentum, site, draws):
 
 
 @native
+def update_with_feedback(weights, momentum, gradient, site, momentum_draws, draws):
+    """``s = mu m + G / B + lambda w``, ``w <- R(w - gamma s)``, ``m <- R(s + c e)`` for one block.
+
+    ``e`` is by how much the rounding left the weight above ``w - gamma s``, in 2**-16 of its step, rounded; of ``s`` as
+    much is multiplied. Saturated, ``s`` and ``w`` lose what is beyond their ranges. Returns what `update` does.
+    """
+    prefer_wide_vectors()
+    limit0, left0, right0 = _shifts(site.keep.left)
+    limit1, left1, right1 = _shifts(site.gradient.left)
+    limit2, left2, right2 = _shifts(site.decay.left)
+    limit3, left3, right3 = _shifts(site.rate.left - KEPT)
+    limit4, left4, right4 = _shifts(site.feedback.left)
+    low, high = np.int64(site.low), np.int64(site.high)
+    least, most = np.int64(site.momentum_low), np.int64(site.momentum_high)
+    guard, cut = np.int64(GUARD), np.int64(GUARD - KEPT)
+    still, over, momentum_over = np.int64(0), np.int64(0), np.int64(0)
+    largest, momentum_largest = np.int64(0), np.int64(0)
+    for i in range(weights.size):
+        weight = np.int64(weights[i])
+        total = _term(momentum[i], site.keep, limit0, left0, right0)
+        total += _term(gradient[i], site.gradient, limit1, left1, right1)
+        total += _term(abs(weight) if site.magnitude else weight, site.decay, limit2, left2, right2)
+        total = min(max(total, least << guard), most << guard)
+        target = (weight << guard) - _term(total >> cut, site.rate, limit3, left3, right3)
+        value = shift_stochastic(target, GUARD, draws[i]) if site.stochastic else shift_half_even(target, GUARD)
+        kept = min(max(value, low), high)
+        added = ((value << guard) - target + (np.int64(1) << (cut - 1))) >> cut
+        back = total + _term(added, site.feedback, limit4, left4, right4)
+        moved = shift_stochastic(back, GUARD, momentum_draws[i]) if site.stochastic else shift_half_even(back, GUARD)
+        new = min(max(moved, least), most)
+        over += np.int64(kept != value)
+        still += np.int64((kept == weight) & (total != 0))
+        momentum_over += np.int64(new != moved)
+        largest, momentum_largest = max(largest, abs(kept)), max(momentum_largest, abs(new))
+        weights[i], momentum[i] = kept, new
+    return still, over, momentum_over, largest, momentum_largest
+
+
+@native
 def _draw_block(seed, stream, step, start, some, count, out):
     """Draws of parameters from `start` on; with `some` (or None) that is a place among the trained ones."""
     if some is None:
@@ -90,22 +137,45 @@ def _draw_block(seed, stream, step, start, some, count, out):
 
 
 @native
-def update_block(weights, momentum, gradient, start, some, site, momentum_draws, draws):
+def update_block(weights, momentum, gradient, start, some, site, draws):
     """Update up to `BLOCK` parameters, the first at `start` (`_draw_block`); returns what `update` does."""
+    if site.feedback.mantissa != 0:
+        return _block_with_feedback(weights, momentum, gradient, start, some, site, draws)
     seed, step, count, narrow = np.uint32(site.seed), np.uint32(site.step), weights.size, fits_narrow(site)
     if site.stochastic:
-        _draw_block(seed, np.uint32(site.momentum_stream), step, start, some, count, momentum_draws)
+        _draw_block(seed, np.uint32(site.momentum_stream), step, start, some, count, draws[0])
     if narrow:
-        split_gradient(gradient, site, draws, momentum_draws)
-        momentum_over, momentum_largest = narrow_momentum(weights, momentum, draws, momentum_draws, site)
+        split_gradient(gradient, site, site.stochastic, draws[1], draws[0])
+        momentum_over, momentum_largest = narrow_momentum(weights, momentum, draws[1], draws[0], site)
     else:
-        momentum_over, momentum_largest = update_momentum(weights, momentum, gradient, site, momentum_draws)
+        momentum_over, momentum_largest = update_momentum(weights, momentum, gradient, site, draws[0])
     if site.stochastic:
-        _draw_block(seed, np.uint32(site.stream), step, start, some, count, draws)
+        _draw_block(seed, np.uint32(site.stream), step, start, some, count, draws[1])
     if narrow:
-        still, over, largest = narrow_weights(weights, momentum, site, draws)
+        still, over, largest = narrow_weights(weights, momentum, site, draws[1])
     else:
-        still, over, largest = update_weights(weights, momentum, site, draws)
+        still, over, largest = update_weights(weights, momentum, site, draws[1])
+    return still, over, momentum_over, largest, momentum_largest
+
+
+@native
+def _block_with_feedback(weights, momentum, gradient, start, some, site, draws):
+    """`update_block` where what rounding adds to the weights goes back into their momentum; a third row of `draws`."""
+    seed, step, count = np.uint32(site.seed), np.uint32(site.step), weights.size
+    streams = np.uint32(site.momentum_stream), np.uint32(site.stream)
+    if not fits_narrow(site):
+        if site.stochastic:
+            for i in range(2):
+                _draw_block(seed, streams[i], step, start, some, count, draws[i])
+        return update_with_feedback(weights, momentum, gradient, site, draws[0], draws[1])
+    split_gradient(gradient, site, False, draws[1], draws[0])
+    narrow_sums(weights, momentum, draws[1], draws[0], site)
+    if site.stochastic:
+        _draw_block(seed, streams[1], step, start, some, count, draws[2])
+    still, over, largest = narrow_feedback(weights, draws[1], draws[0], site, draws[2])
+    if site.stochastic:
+        _draw_block(seed, streams[0], step, start, some, count, draws[2])
+    momentum_over, momentum_largest = rounded_momentum(momentum, draws[1], draws[0], site, draws[2])
     return still, over, momentum_over, largest, momentum_largest
 
 
@@ -122,6 +192,8 @@ NOTHING = (np.int64(0),) * 5
 def update(site, weights, momentum, runs, gradient, draws):
     """Update some of the flat `weights` and `momentum` by a flat gradient; `draws` (2, `BLOCK`) is scratch.
 
+    With feedback it has three rows.
+
     `runs` say where the gradient belongs; one of two limbs (`limbs.Limbs`) is used up. Returns (weights with momentum
     that stayed as they were, saturated weights, saturated momenta, largest absolute weight, largest absolute momentum).
     """
@@ -130,10 +202,8 @@ def update(site, weights, momentum, runs, gradient, draws):
         start, source, count = runs.start + run * runs.skip, run * runs.length, runs.length
         for block in range(0, count, BLOCK):
             here, base, at = min(BLOCK, count - block), start + block, source + block
-            found = update_block(
-                weights[base : base + here], momentum[base : base + here], exact[at : at + here], base, None, site,
-                draws[0], draws[1],
-            )  # fmt: skip
+            values, pull = weights[base : base + here], momentum[base : base + here]
+            found = update_block(values, pull, exact[at : at + here], base, None, site, draws)
             result = merged(result, found)
     return result
 
@@ -151,11 +221,11 @@ def update_some(site, weights, momentum, some, runs, gradient, draws, line):
             here, base, at = min(BLOCK, count - block), start + block, source + block
             own, pull = momentum[base : base + here], exact[at : at + here]
             if line is None:
-                found = update_block(weights[base : base + here], own, pull, base, some, site, draws[0], draws[1])
+                found = update_block(weights[base : base + here], own, pull, base, some, site, draws)
             else:
                 for i in range(here):
                     line[i] = weights[element_of(base + i, some)]
-                found = update_block(line[:here], own, pull, base, some, site, draws[0], draws[1])
+                found = update_block(line[:here], own, pull, base, some, site, draws)
                 for i in range(here):
                     weights[element_of(base + i, some)] = line[i]
             result = merged(result, found)

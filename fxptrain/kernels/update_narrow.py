@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from fxptrain._jit import native, prefer_wide_vectors
-from fxptrain.kernels.update_site import GUARD
+from fxptrain.kernels.update_site import GUARD, KEPT
 from fxptrain.kernels.word import multiply, shift_left, shift_right, size_of
 
 REST = np.int32((1 << GUARD) - 1)
@@ -30,7 +30,8 @@ def fits_narrow(site):
     gradient = site.gradient
     arrays = site.high < 1 << 15 and site.momentum_high < 1 << 15
     mean = gradient.mantissa == UNIT_MANTISSA and gradient.drop == 0 and gradient.left + 14 <= GUARD
-    return arrays and mean and _fits_term(site.keep) and _fits_term(site.decay) and _fits_term(site.rate)
+    terms = _fits_term(site.keep) and _fits_term(site.decay) and _fits_term(site.rate)
+    return arrays and mean and terms and _fits_term(site.feedback)
 
 
 @native
@@ -72,8 +73,8 @@ def _drawn(draw):
 
 
 @native
-def split_gradient(gradient, site, units, rests):
-    """Units and rests (uint32) of the gradients' term; `rests` holds the draws before, which are added to them.
+def split_gradient(gradient, site, drawn, units, rests):
+    """Units and rests (uint32) of the gradients' term; where `drawn`, `rests` holds draws, which are added to them.
 
     A pass by itself: beside int64 gradients the other terms' loop would take vectors of half as many lanes.
     """
@@ -82,7 +83,18 @@ def split_gradient(gradient, site, units, rests):
     for i in range(gradient.size):
         pull = shift_right(gradient[i], mean[0])
         units[i] = np.uint32(min(max(_units(pull, mean), -far), far))
-        rests[i] = np.uint32(_rest(pull, mean) + (_drawn(rests[i]) if site.stochastic else np.int32(0)))
+        rests[i] = np.uint32(_rest(pull, mean) + (_drawn(rests[i]) if drawn else np.int32(0)))
+
+
+@native
+def _sum(weight, momentum, units, rest, site, keep, decay):
+    """Units and a rest, of up to three terms, of ``mu m + G / B + lambda w``."""
+    mu, lam = np.int32(np.int16(site.keep.mantissa)), np.int32(np.int16(site.decay.mantissa))
+    weight = np.int32(weight)
+    weight = max(weight, np.int32(-weight)) if site.magnitude else weight
+    kept, decayed = _scaled(momentum, mu, keep), _scaled(weight, lam, decay)
+    whole = np.int32(np.int32(np.int32(units) + _units(kept, keep)) + _units(decayed, decay))
+    return whole, np.int32(np.int32(np.int32(rest) + _rest(kept, keep)) + _rest(decayed, decay))
 
 
 @native
@@ -90,15 +102,10 @@ def narrow_momentum(weights, momentum, units, rests, site):
     """`update.update_momentum`, of what `split_gradient` has made of the gradient."""
     prefer_wide_vectors()
     keep, decay = _shifts(site.keep, 0, 32), _shifts(site.decay, 0, 32)
-    mu, lam = np.int32(np.int16(site.keep.mantissa)), np.int32(np.int16(site.decay.mantissa))
     low, high, stochastic = np.int32(site.momentum_low), np.int32(site.momentum_high), site.stochastic
     over, largest = np.int32(0), np.int32(0)
     for i in range(weights.size):
-        weight = np.int32(weights[i])
-        weight = max(weight, np.int32(-weight)) if site.magnitude else weight
-        kept, decayed = _scaled(momentum[i], mu, keep), _scaled(weight, lam, decay)
-        whole = np.int32(np.int32(np.int32(units[i]) + _units(kept, keep)) + _units(decayed, decay))
-        rest = np.int32(np.int32(np.int32(rests[i]) + _rest(kept, keep)) + _rest(decayed, decay))
+        whole, rest = _sum(weights[i], momentum[i], units[i], rests[i], site, keep, decay)
         value = _rounded(whole, rest, stochastic)
         new = min(max(value, low), high)
         over = np.int32(over + np.int32(new != value))
@@ -125,3 +132,69 @@ def narrow_weights(weights, momentum, site, draws):
         largest = max(largest, max(kept, np.int32(-kept)))
         weights[i] = kept
     return np.int64(still), np.int64(over), np.int64(largest)
+
+
+@native
+def narrow_sums(weights, momentum, units, rests, site):
+    """The saturated sums of `update.update_with_feedback`, in the place of the gradient's units and rests."""
+    prefer_wide_vectors()
+    keep, decay = _shifts(site.keep, 0, 32), _shifts(site.decay, 0, 32)
+    low, high = np.int32(site.momentum_low), np.int32(site.momentum_high)
+    for i in range(weights.size):
+        whole, rest = _sum(weights[i], momentum[i], units[i], rests[i], site, keep, decay)
+        whole = np.int32(whole + shift_right(rest, GUARD))
+        inside = (whole >= low) & (whole < high)
+        units[i] = np.uint32(min(max(whole, low), high))
+        rests[i] = np.uint32(np.int32(rest & REST) if inside else np.int32(0))
+
+
+@native
+def narrow_feedback(weights, units, rests, site, draws):
+    """Weights by the sums that `narrow_sums` has made; to these, in place, what goes back into the momentum is added.
+
+    A product of 31 bits is of a sum's units, and has the carry of the product of the `KEPT` bits below.
+    """
+    prefer_wide_vectors()
+    rate, gamma = _shifts(site.rate, 0, 32), np.int32(np.int16(site.rate.mantissa))
+    feedback, back = _shifts(site.feedback, 0, 32), np.int32(np.int16(site.feedback.mantissa))
+    left = site.rate.left if site.rate.mantissa != 0 else -GUARD
+    down, up = np.int32(min(max(KEPT - left, 0), 31)), np.int32(max(left - KEPT, 0))
+    cut, below = np.int32(GUARD - KEPT), np.int32((1 << KEPT) - 1)
+    half = np.int32(1 << (GUARD - KEPT - 1))
+    low, high, stochastic = np.int32(site.low), np.int32(site.high), site.stochastic
+    still, over, largest = np.int32(0), np.int32(0), np.int32(0)
+    for i in range(weights.size):
+        weight, whole, rest = np.int32(weights[i]), np.int32(units[i]), np.int32(rests[i])
+        finer = multiply(shift_right(rest, cut), gamma)
+        coarse = np.int32(multiply(whole, gamma) + shift_right(finer, np.int32(KEPT)))
+        fine = shift_left(shift_right(np.int32(finer & below), down), up)
+        pull = np.int32(-shift_right(coarse, rate[0]))
+        base, remains = np.int32(weight + _units(pull, rate)), np.int32(_rest(pull, rate) - fine)
+        value = _rounded(base, np.int32(remains + (_drawn(draws[i]) if stochastic else np.int32(0))), stochastic)
+        kept = min(max(value, low), high)
+        over = np.int32(over + np.int32(kept != value))
+        still = np.int32(still + np.int32((kept == weight) & ((whole | rest) != 0)))
+        largest = max(largest, max(kept, np.int32(-kept)))
+        weights[i] = kept
+        lifted = shift_left(np.int32(value - base), np.int32(GUARD))
+        added = shift_right(np.int32(np.int32(lifted - remains) + half), cut)
+        more = _scaled(added, back, feedback)
+        units[i] = np.uint32(np.int32(whole + _units(more, feedback)))
+        rests[i] = np.uint32(np.int32(rest + _rest(more, feedback)))
+    return np.int64(still), np.int64(over), np.int64(largest)
+
+
+@native
+def rounded_momentum(momentum, units, rests, site, draws):
+    """Momentum from its finished sums."""
+    prefer_wide_vectors()
+    low, high, stochastic = np.int32(site.momentum_low), np.int32(site.momentum_high), site.stochastic
+    over, largest = np.int32(0), np.int32(0)
+    for i in range(momentum.size):
+        rest = np.int32(np.int32(rests[i]) + (_drawn(draws[i]) if stochastic else np.int32(0)))
+        value = _rounded(np.int32(units[i]), rest, stochastic)
+        new = min(max(value, low), high)
+        over = np.int32(over + np.int32(new != value))
+        largest = max(largest, max(new, np.int32(-new)))
+        momentum[i] = new
+    return np.int64(over), np.int64(largest)

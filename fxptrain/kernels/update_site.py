@@ -12,6 +12,9 @@ import numpy as np
 from fxptrain._jit import native
 
 GUARD = 28  # bits below the target's last one in which terms are summed
+KEPT = (
+    16  # bits below a value's last one of what is multiplied again: a sum that was not rounded, what a rounding added
+)
 BLOCK = 1024  # parameters whose draws are made at a time
 
 
@@ -74,4 +77,5 @@ class UpdateSite(NamedTuple):
     stream: int
     step: int
     magnitude: bool = False  # decay by |weight|
+    feedback: Term = Term(0, 0)  # c * what a weight's rounding added; without it a mantissa of zero
     taken: int = 0  # of what the gradient's term drops: so many bits are dropped from gradients of two limbs before

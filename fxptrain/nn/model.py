@@ -99,7 +99,7 @@ class Model:
         self.rule = UpdateRule(
             optimizer.method, Multiplier.from_real(optimizer.momentum), Multiplier.from_real(optimizer.weight_decay),
             weight_units=optimizer.momentum_units == "weight", magnitude=optimizer.decay_of == "magnitude",
-            working_stochastic=optimizer.working_rounding == "stochastic",
+            working_stochastic=optimizer.working_rounding == "stochastic", feedback=optimizer.error_feedback,
         )  # fmt: skip
         self.loss: LossRule = loss_of(model)
         self.graph = build_graph(model)

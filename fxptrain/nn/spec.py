@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from fxptrain.errors import RecipeError
 from fxptrain.nn.layers import every
 from fxptrain.nn.layers.contract import LayerSpec, Shape
 from fxptrain.nn.layers.every import *  # noqa: F403  the one list of them
@@ -137,6 +138,11 @@ class OptimizerSpec:
         grid (`FormatSpec.momentum_frac`), which is the paper's count.
     weight_decay : float
         lambda; it becomes a `Multiplier`.
+    error_feedback : bool
+        Whether the momentum takes back what rounding adds to the weights: ``s = mu m + G/B + lambda w``,
+        ``w' <- R(w - gamma s)``, ``m <- R(s + c (w' - (w - gamma s)))`` with ``c = (1 - mu) / (mu gamma)``. What
+        rounding takes from a step is made up for in later ones, as a master copy would, without one (Nikdan et al.,
+        "ECO", arXiv 2601.22101).
     decay_of : {"weight", "magnitude"}
         ``magnitude`` has ``|w|`` in the place of ``w``, the paper's equation 7 read literally.
     working_rounding : {"stochastic", "half-even"}
@@ -155,8 +161,29 @@ class OptimizerSpec:
     momentum: float = 0.9
     momentum_units: Literal["gradient", "weight"] = "gradient"
     weight_decay: float = 0.0
+    error_feedback: bool = False
     decay_of: Literal["weight", "magnitude"] = "weight"
     saturation_mask: bool = True
     forward_rounding: RoundingName = "stochastic"
     error_rounding: RoundingName = "stochastic"
     working_rounding: RoundingName = "half-even"
+
+    def __post_init__(self) -> None:
+        """Check that there is a momentum to feed back into.
+
+        Raises
+        ------
+        RecipeError
+            If there is none, or it is no place for what a rounding adds.
+        """
+        wrong = {
+            "momentum": self.momentum == 0,
+            "momentum_units": self.momentum_units == "weight",
+            "method": self.method == "ste",
+        }
+        found = next((name for name, is_wrong in wrong.items() if is_wrong), None)
+        if self.error_feedback and found:
+            raise RecipeError(
+                "`error_feedback` needs a momentum above 0 in units of the gradient, and the method 'sqpu' or "
+                f"'hteqpu'; `{found}` is {getattr(self, found)!r}. Leave `error_feedback` out."
+            )

@@ -173,9 +173,9 @@ def format_specs(draw: st.DrawFn, *, min_bits: int = 4, max_bits: int = 16) -> F
 
 
 def optimizer_specs() -> st.SearchStrategy[OptimizerSpec]:
-    """All methods and roundings, with and without momentum, decay and mask."""
+    """All methods and roundings, with and without momentum, feedback, decay and mask."""
     roundings = st.sampled_from(["stochastic", "half-even"])
-    return st.builds(
+    specs = st.builds(
         OptimizerSpec,
         method=st.sampled_from(["sqpu", "hteqpu", "ste"]),
         momentum=st.sampled_from([0.0, 0.5, 0.9]),
@@ -184,3 +184,10 @@ def optimizer_specs() -> st.SearchStrategy[OptimizerSpec]:
         forward_rounding=roundings,
         error_rounding=roundings,
     )
+    return st.tuples(specs, st.booleans()).map(_perhaps_with_feedback)
+
+
+def _perhaps_with_feedback(drawn: tuple[OptimizerSpec, bool]) -> OptimizerSpec:
+    """A specification with feedback, if it is wanted and can be."""
+    spec, wanted = drawn
+    return replace(spec, error_feedback=wanted and spec.momentum > 0 and spec.method != "ste")

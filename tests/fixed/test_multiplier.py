@@ -5,7 +5,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from fxptrain.errors import FxptrainError
@@ -54,6 +54,21 @@ def test_normalization_is_exact(mantissa):
 def test_ratio(numerator, denominator):
     """The nearest multiplier of a ratio, by exact fractions."""
     assert same(Multiplier.from_ratio(numerator, denominator), naive.Multiplier.from_ratio(numerator, denominator))
+
+
+@given(MULTIPLIERS, MULTIPLIERS)
+def test_over(a, b):
+    """The nearest multiplier of the quotient."""
+    assume(b.mantissa)
+    expected = naive.Multiplier(a.mantissa, a.shift).over(naive.Multiplier(b.mantissa, b.shift))
+    assert same(a.over(b), expected)
+
+
+def test_over_at_the_ends():
+    """Too large a quotient is the largest multiplier, and so is one by zero; too small a one is zero."""
+    one, small, large = (Multiplier(1, shift) for shift in (0, MAX_SHIFT - 14, MIN_SHIFT + 14))
+    assert one.over(small) == one.over(Multiplier(0, 0)) == Multiplier(2**15 - 1, MIN_SHIFT)
+    assert small.over(large) == Multiplier(0, 0) == Multiplier(0, 0).over(one)
 
 
 @given(st.floats(1e-20, 1e12))

@@ -16,13 +16,15 @@ from fxptrain.kernels.update import (
     update_momentum,
     update_some,
     update_weights,
+    update_with_feedback,
 )
 from fxptrain.kernels.update_narrow import fits_narrow
-from fxptrain.kernels.update_site import BLOCK, GUARD, Runs, Some, Term, UpdateSite
+from fxptrain.kernels.update_site import BLOCK, GUARD, KEPT, Runs, Some, Term, UpdateSite
 from tests import naive
 
 align, update, fits_narrow, _shifts = map(from_python, (align, update, fits_narrow, _shifts))
 update_momentum, update_weights, update_some = map(from_python, (update_momentum, update_weights, update_some))
+update_with_feedback = from_python(update_with_feedback)
 
 CONSTANTS = st.one_of(st.just(0.0), st.floats(2.0**-30, 8.0)).map(naive.Multiplier.from_real)
 FRACS = st.integers(-8, 40)
@@ -120,8 +122,9 @@ def test_update(data, bits, fracs, constants, batch, stochastic, drop, magnitude
     st.integers(0, 12).map(lambda power: 1 << power),
     st.booleans(),
     st.booleans(),
+    st.one_of(st.none(), st.tuples(st.integers(1 << 14, (1 << 15) - 1), st.integers(-60, 26))),
 )
-def test_narrow_update(data, bits, fracs, constants, batch, stochastic, magnitude):
+def test_narrow_update(data, bits, fracs, constants, batch, stochastic, magnitude, feedback):
     """Int32 gives the integers of int64, wherever it says that it can, up to the ends of all ranges and gradients."""
     frac_m, frac_g, frac_w = fracs
     mu, decay, gamma = constants
@@ -134,6 +137,7 @@ def test_narrow_update(data, bits, fracs, constants, batch, stochastic, magnitud
         Term(gamma.mantissa, frac_w + GUARD - frac_m - gamma.shift),
         *(*ranges[0], *ranges[1], stochastic, 1, 2, 3, 4),
         magnitude=magnitude,
+        feedback=Term(*feedback) if feedback else Term(0, 0),
     )
     random = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
     momentum, weights = (random.integers(low, high, count, endpoint=True).astype(np.int16) for low, high in ranges)
@@ -144,12 +148,64 @@ def test_narrow_update(data, bits, fracs, constants, batch, stochastic, magnitud
     weights[:2] = ranges[1]
     assume(fits_narrow(site))
     narrow, wide = [(weights.copy(), momentum.copy()) for _ in range(2)]
-    found = update(site, *narrow, Runs(0, count), gradient, np.empty((2, BLOCK), np.uint32))
+    found = update(site, *narrow, Runs(0, count), gradient, np.empty((3, BLOCK), np.uint32))
     words = [words_of(site.seed, stream, site.step, count) for stream in (site.momentum_stream, site.stream)]
+    if feedback:
+        assert found == update_with_feedback(*wide, gradient, site, *words)
+        assert [array.tolist() for array in narrow] == [array.tolist() for array in wide]
+        return
     momentum_over, momentum_largest = update_momentum(*wide, gradient, site, words[0])
     still, over, largest = update_weights(*wide, site, words[1])
     assert found == (still, over, momentum_over, largest, momentum_largest)
     assert [array.tolist() for array in narrow] == [array.tolist() for array in wide]
+
+
+@given(
+    st.data(),
+    st.tuples(st.integers(2, 32), st.integers(2, 32)),
+    st.tuples(FRACS, FRACS, FRACS),
+    st.tuples(st.floats(0.01, 0.999), st.floats(0, 1), st.floats(2.0**-40, 8.0)),
+    st.integers(1, 300),
+    st.booleans(),
+)
+def test_feedback(data, bits, fracs, constants, batch, stochastic):
+    """Weights are rounded from the unrounded sum, and what that added goes back into the sum, as in the oracle."""
+    momentum_bits, weight_bits = bits
+    frac_m, frac_g, frac_w = fracs
+    mu, decay, gamma = map(naive.Multiplier.from_real, constants)
+    ranges = [naive.raw_range(width) for width in bits]
+    start = [data.draw(st.lists(st.integers(*ends), min_size=5, max_size=5)) for ends in ranges]
+    momentum, weights = (np.array(values, np.int64) for values in start)
+    gradient = np.array(data.draw(st.lists(st.integers(-(2**46), 2**46), min_size=5, max_size=5)), np.int64)
+    back, mean = naive.Multiplier.nearest((1 - mu.value) / mu.value).over(gamma), naive.Multiplier.from_ratio(1, batch)
+    site = UpdateSite(
+        Term(mu.mantissa, GUARD - mu.shift),
+        Term(mean.mantissa, frac_m + GUARD - frac_g - mean.shift),
+        Term(decay.mantissa, frac_m + GUARD - frac_w - decay.shift),
+        Term(gamma.mantissa, frac_w + GUARD - frac_m - gamma.shift),
+        *(*ranges[0], *ranges[1], stochastic, 1, 2, 3, 4),
+        feedback=Term(back.mantissa, frac_m + GUARD - frac_w - KEPT - back.shift),
+    )
+    expected = []
+    for i in range(5):
+        total = naive.momentum_sum(
+            start[0][i], int(gradient[i]), start[1][i], fracs=fracs, mu=mu, batch=batch, decay=decay
+        )
+        draws = [naive.draw(1, stream, 4, i) if stochastic else None for stream in (3, 2)]
+        value, total = naive.fed_back(
+            total,
+            start[1][i],
+            frac_w=frac_w,
+            frac_m=frac_m,
+            mu=mu,
+            gamma=gamma,
+            momentum_bits=momentum_bits,
+            draw=draws[0],
+        )
+        rounded = naive.requantize(total, GUARD, momentum_bits, draws[1])
+        expected.append((naive.requantize(value, 0, weight_bits, None), rounded))
+    update(site, weights, momentum, Runs(0, 5), gradient, np.empty((3, BLOCK), np.uint32))
+    assert list(zip(weights.tolist(), momentum.tolist(), strict=True)) == expected
 
 
 def test_usual_updates_are_narrow():

@@ -55,7 +55,7 @@ from .rounding import (
     saturate,
 )
 from .stage import add_bias, error_mask, fused_stage, gated
-from .update import align, initialize, momentum_update, weight_update
+from .update import align, fed_back, initialize, momentum_sum, momentum_update, weight_update
 
 __all__ = [
     "IDENTITY",
@@ -96,6 +96,7 @@ __all__ = [
     "exact_binary_cross_entropy",
     "exact_cross_entropy",
     "exact_softmax",
+    "fed_back",
     "fitting_frac",
     "fused_stage",
     "gated",
@@ -115,6 +116,7 @@ __all__ = [
     "maxpool2d_forward",
     "maxpool2d_input_error",
     "momentum_frac_that_fits",
+    "momentum_sum",
     "momentum_update",
     "raw_range",
     "regrid",

@@ -45,6 +45,10 @@ class Multiplier:
         """Half the number, exactly."""
         return self.nearest(self.value / 2)
 
+    def over(self, other: Multiplier) -> Multiplier:
+        """Multiplier nearest to the quotient."""
+        return self.nearest(self.value / other.value)
+
     def times(self, other: Multiplier) -> Multiplier:
         """Multiplier nearest to the product."""
         return self.nearest(self.value * other.value)

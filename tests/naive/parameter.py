@@ -14,7 +14,7 @@ from .adapt import Form, regrid
 from .containers import Ints, largest
 from .multiplier import Multiplier
 from .rounding import requantize_array
-from .update import GUARD, MASTER_BITS, momentum_sum, weight_sum
+from .update import GUARD, MASTER_BITS, fed_back, momentum_sum, weight_sum
 
 Words = Callable[[int], Ints | None]  # kind of rounding site -> draws of the tensor, None for half to even
 MOMENTUM, VALUE, VALUE_REGRID, MOMENTUM_REGRID = 2, 3, 8, 9  # kinds for weights; biases: the second row below
@@ -32,6 +32,7 @@ class Rule:
     magnitude: bool = False  # the decay is of |w|
     weight_units: bool = False  # the momentum is what is taken off the weights
     working_stochastic: bool = False  # STE's working weights are rounded so
+    feedback: bool = False  # the momentum takes back what rounding adds to the weights
 
 
 @dataclass
@@ -93,6 +94,9 @@ class Parameter:
             )
         frozen = [i for i in range(target.size) if not self.learns(i)]
         sums.reshape(-1)[frozen] = 0
+        if rule.feedback:
+            self._update_with_feedback(sums, frozen, rule, words)
+            return
         self.momentum, momentum_over = requantize_array(sums, GUARD, momentum_bits, words(self.kind(MOMENTUM)))
         self.momentum.reshape(-1)[frozen] = 0
         for i in range(target.size):
@@ -108,6 +112,32 @@ class Parameter:
         self.momentum_form.note(momentum_over, total, largest(self.momentum) // 2**momentum_extra)
         updated.reshape(-1)[frozen] = target.reshape(-1)[frozen]
         self._set(updated, words_of_value)
+
+    def _update_with_feedback(self, sums: Ints, frozen: list[int], rule: Rule, words: Words) -> None:
+        """Weights, then momentum, from ``mu m + G / B + lambda w``."""
+        draws, values = words(self.kind(VALUE)), self.raw.copy()
+        for i in range(values.size):
+            values.reshape(-1)[i], sums.reshape(-1)[i] = fed_back(
+                sums.reshape(-1)[i],
+                self.raw.reshape(-1)[i],
+                frac_w=self.form.frac - self.coarser,
+                frac_m=self.momentum_form.frac,
+                mu=rule.mu,
+                gamma=rule.gamma,
+                momentum_bits=self.momentum_form.bits,
+                draw=None if draws is None else draws.reshape(-1)[i],
+            )
+        sums.reshape(-1)[frozen] = values.reshape(-1)[frozen] = 0
+        self.momentum, momentum_over = requantize_array(
+            sums, GUARD, self.momentum_form.bits, words(self.kind(MOMENTUM))
+        )
+        self.momentum.reshape(-1)[frozen] = 0
+        updated, over = requantize_array(values, 0, self.form.bits, None)
+        total = values.size - len(frozen)
+        self.form.note(over, total, min(largest(updated), 2 ** (self.form.bits - 1) - 1))
+        self.momentum_form.note(momentum_over, total, largest(self.momentum))
+        updated.reshape(-1)[frozen] = self.raw.reshape(-1)[frozen]
+        self.raw = updated
 
     def _set(self, updated: Ints, words: Ints | None) -> None:
         """Take over new weights; with STE they are the master copy, from which the working weights follow."""

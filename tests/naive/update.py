@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+from math import floor
 from typing import Any
 
 from .containers import Ints, zeros
@@ -10,6 +12,7 @@ from .multiplier import Multiplier
 from .rounding import requantize
 
 GUARD = 28
+KEPT = 16  # bits below the last one of what is multiplied once more
 GRADIENT_BITS = 47  # of a gradient before its 15-bit mantissa
 LIMIT = 2**61
 MASTER_BITS = 32  # of the copies that STE updates, which have the range of their tensor
@@ -66,6 +69,35 @@ def momentum_update(momentum: int, gradient: int, weight: int, *, bits: int, dra
 def weight_update(weight: int, momentum: int, *, bits: int, draw: int | None, **terms: Any) -> int:
     """``saturate(R(w - gamma * m))``; `terms` are those of `weight_sum`."""
     return requantize(weight_sum(weight, momentum, **terms), GUARD, bits, draw)
+
+
+def fed_back(
+    total: int,
+    weight: int,
+    *,
+    frac_w: int,
+    frac_m: int,
+    mu: Multiplier,
+    gamma: Multiplier,
+    momentum_bits: int,
+    draw: int | None,
+) -> tuple[int, int]:
+    """A new weight before it saturates, and the sum that its momentum is rounded from.
+
+    The sum ``mu * m + G / B + lambda * w`` saturates as the momentum does. The weight is rounded from
+    ``w - gamma * sum``; by how much it lies above that, times ``(1 - mu) / (mu gamma)``, is added to the sum. Of both
+    the 16 bits below the last one are multiplied: of the sum the others are floored, of the difference rounded.
+    """
+    low, high = -(2 ** (momentum_bits - 1)), 2 ** (momentum_bits - 1) - 1
+    total = min(max(total, low * 2**GUARD), high * 2**GUARD)
+    if gamma.mantissa == 0:
+        return weight, total
+    pull = align(total // 2 ** (GUARD - KEPT) * gamma.mantissa, frac_m + KEPT + gamma.shift, frac_w + GUARD)
+    exact = weight * 2**GUARD - pull
+    value = requantize(exact, GUARD, 64, draw)
+    added = floor(Fraction(value * 2**GUARD - exact, 2 ** (GUARD - KEPT)) + Fraction(1, 2))
+    back = Multiplier.nearest((1 - mu.value) / mu.value).over(gamma)
+    return value, total + align(added * back.mantissa, frac_w + KEPT + back.shift, frac_m + GUARD)
 
 
 def initialize(count: int, bound: Multiplier, *, bits: int, seed: int, stream: int, stochastic: bool) -> Ints:

@@ -225,6 +225,7 @@ def rule_of(model: Model, rate: naive.Multiplier) -> naive.Rule:
         magnitude=model.optimizer.decay_of == "magnitude",
         weight_units=model.optimizer.momentum_units == "weight",
         working_stochastic=model.optimizer.working_rounding == "stochastic",
+        feedback=model.optimizer.error_feedback,
     )  # fmt: skip
 
 

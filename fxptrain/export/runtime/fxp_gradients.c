@@ -19,6 +19,17 @@ static int32_t bit_length(int32_t value)
     return bits;
 }
 
+#if FXP_FEEDBACK
+
+/* What a momentum takes of what rounding added to its weight; without a learning rate nothing is added. */
+static fxp_multiplier feedback_of(fxp_multiplier rate)
+{
+    static const fxp_multiplier returned = {FXP_RETURNED_MANTISSA, FXP_RETURNED_SHIFT};
+    return (rate.mantissa == 0) ? rate : fxp_multiplier_over(returned, rate);
+}
+
+#endif
+
 /* The update of a stage's weights, or of its bias. */
 static fxp_update_site update_site(const fxp_step *step, int32_t i, int32_t is_bias)
 {
@@ -35,7 +46,12 @@ static fxp_update_site update_site(const fxp_step *step, int32_t i, int32_t is_b
     site.keep = fxp_term_of(keep, frac_m, frac_m, FXP_MOMENTUM_BITS - 1);
     site.gradient = fxp_term_of(mean, frac_g, frac_m, bits);
     site.decay = fxp_term_of(decay, frac_w, frac_m, FXP_PARAM_BITS - 1);
+#if FXP_FEEDBACK
+    site.rate = fxp_term_of(step->rate, frac_m + FXP_KEPT, frac_w, FXP_MOMENTUM_BITS - 1 + FXP_KEPT);
+    site.feedback = fxp_term_of(feedback_of(step->rate), frac_w + FXP_KEPT, frac_m, FXP_KEPT + 1);
+#else
     site.rate = fxp_term_of(step->rate, frac_m, frac_w, FXP_MOMENTUM_BITS - 1);
+#endif
     fxp_update_begin(&site);
     site.momentum_site = fxp_site_at(28, FXP_UPDATE_STOCHASTIC, FXP_MOMENTUM_BITS,
                                      fxp_stream(s->layer, is_bias ? FXP_SITE_BIAS_MOMENTUM : FXP_SITE_WEIGHT_MOMENTUM),

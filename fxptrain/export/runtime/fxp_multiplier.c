@@ -1,5 +1,6 @@
 #include "fxp_multiplier.h"
 
+#define FXP_MIN_SHIFT (-48)
 #define FXP_MAX_SHIFT 128
 
 fxp_multiplier fxp_multiplier_ratio(uint64_t numerator, uint64_t denominator)
@@ -28,6 +29,22 @@ fxp_multiplier fxp_multiplier_ratio(uint64_t numerator, uint64_t denominator)
     }
     value.mantissa = (int32_t)whole;
     return value;
+}
+
+fxp_multiplier fxp_multiplier_over(fxp_multiplier value, fxp_multiplier divisor)
+{
+    fxp_multiplier found = fxp_multiplier_ratio((uint64_t)(uint32_t)value.mantissa, (uint64_t)(uint32_t)divisor.mantissa);
+    found.shift += value.shift - divisor.shift;
+    if (found.mantissa == 0) {
+        found.shift = 0;
+    } else if (found.shift < FXP_MIN_SHIFT) {
+        found.mantissa = 32767;
+        found.shift = FXP_MIN_SHIFT;
+    } else if (found.shift > FXP_MAX_SHIFT) {
+        found.mantissa = 0;
+        found.shift = 0;
+    }
+    return found;
 }
 
 fxp_multiplier fxp_multiplier_halved(fxp_multiplier value)

@@ -31,7 +31,7 @@ fxp_term fxp_term_of(fxp_multiplier multiplier, int32_t frac, int32_t target_fra
 
 void fxp_update_begin(fxp_update_site *site)
 {
-    site->narrow = (FXP_PARAM_BITS < 32) && (FXP_MOMENTUM_BITS < 32) && site->keep.narrow && site->gradient.narrow
+    site->narrow = (FXP_FEEDBACK == 0) && (FXP_PARAM_BITS < 32) && (FXP_MOMENTUM_BITS < 32) && site->keep.narrow && site->gradient.narrow
                    && site->decay.narrow && site->rate.narrow;
 }
 
@@ -51,27 +51,50 @@ static int64_t apply(const fxp_term *term, int64_t value)
     return fxp_shift_right(product, term->right);
 }
 
-/* Drop the guard bits: `fxp_requantize` with its shift known. */
-static int32_t settle(fxp_site *site, int64_t sum, uint32_t index)
+/* Drop the guard bits: `fxp_requantize` with its shift known, before it saturates. */
+static int64_t rounded(fxp_site *site, int64_t sum, uint32_t index)
 {
 #if FXP_UPDATE_STOCHASTIC
     const uint32_t draw = fxp_draw(&site->draws, index) >> (32 - FXP_GUARD);
-    return fxp_store(site, fxp_shift_right(sum + (int64_t)draw, FXP_GUARD));
+    return fxp_shift_right(sum + (int64_t)draw, FXP_GUARD);
 #else
+    (void)site;
     (void)index;
-    return fxp_store(site, fxp_round_half_even(sum, FXP_GUARD));
+    return fxp_round_half_even(sum, FXP_GUARD);
 #endif
 }
+
+#if FXP_FEEDBACK
+
+/* Round a weight by the sum of its momentum's terms, then that sum with what the rounding added. */
+static void feed_back(fxp_update_site *site, fxp_param *weight, fxp_momentum *momentum, int64_t sum, uint32_t index)
+{
+    const int64_t one = (int64_t)1 << FXP_GUARD;
+    const int64_t total = fxp_saturate(sum, FXP_MIN_RAW(FXP_MOMENTUM_BITS) * one, FXP_MAX_RAW(FXP_MOMENTUM_BITS) * one);
+    const int64_t pull = apply(&site->rate, fxp_shift_right(total, FXP_GUARD - FXP_KEPT));
+    const int64_t target = ((int64_t)*weight * one) - pull;
+    const int64_t value = rounded(&site->site, target, index);
+    const int64_t added = fxp_shift_right((value * one) - target + ((int64_t)1 << (FXP_GUARD - FXP_KEPT - 1)), FXP_GUARD - FXP_KEPT);
+    const int64_t moved = rounded(&site->momentum_site, total + apply(&site->feedback, added), index);
+    *weight = (fxp_param)fxp_store(&site->site, value);
+    *momentum = (fxp_momentum)fxp_store(&site->momentum_site, moved);
+}
+
+#endif
 
 void fxp_update(fxp_update_site *site, fxp_param *weight, fxp_momentum *momentum, int64_t gradient, uint32_t index)
 {
     int64_t sum = apply(&site->keep, *momentum);
     sum += apply(&site->gradient, gradient);
     sum += apply(&site->decay, *weight);
-    *momentum = (fxp_momentum)settle(&site->momentum_site, sum, index);
+#if FXP_FEEDBACK
+    feed_back(site, weight, momentum, sum, index);
+#else
+    *momentum = (fxp_momentum)fxp_store(&site->momentum_site, rounded(&site->momentum_site, sum, index));
     sum = (int64_t)*weight * ((int64_t)1 << FXP_GUARD);
     sum -= apply(&site->rate, *momentum);
-    *weight = (fxp_param)settle(&site->site, sum, index);
+    *weight = (fxp_param)fxp_store(&site->site, rounded(&site->site, sum, index));
+#endif
 }
 
 /* Drop the guard bits where what is left fits 32. */

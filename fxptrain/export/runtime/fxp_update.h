@@ -24,6 +24,9 @@ typedef struct {
     fxp_term gradient; /* gradient / batch */
     fxp_term decay;    /* lambda * weight */
     fxp_term rate;     /* gamma * new momentum */
+#if FXP_FEEDBACK
+    fxp_term feedback; /* of what rounding added to the weight, to the momentum */
+#endif
     int32_t narrow;    /* whether all of them are */
     fxp_site momentum_site;
     fxp_site site;
@@ -36,7 +39,11 @@ fxp_term fxp_term_of(fxp_multiplier multiplier, int32_t frac, int32_t target_fra
 /* An update of which the four terms are set. */
 void fxp_update_begin(fxp_update_site *site);
 
-/* m <- R(mu m + G / B + lambda w), w <- R(w - gamma m), for the parameter whose draws have number `index`. */
+/* Bits below the last one of what is multiplied once more, with feedback: the unrounded sum, what a rounding added. */
+#define FXP_KEPT 16
+
+/* m <- R(mu m + G / B + lambda w), w <- R(w - gamma m), for the parameter whose draws have number `index`. With feedback
+ * s = mu m + G / B + lambda w, w' <- R(w - gamma s), m <- R(s + c (w' - (w - gamma s))). */
 void fxp_update(fxp_update_site *site, fxp_param *weight, fxp_momentum *momentum, int64_t gradient, uint32_t index);
 
 /* The same for some neighbouring channels' weights (channels, taps) from their gradients; `index` is that of the first one's

@@ -267,7 +267,8 @@ class Layout:
         """Rows of draws that an update needs, and behind them of unpacked values."""
         formats = self.model.formats
         widest = max(formats.param_bits, formats.momentum_width)
-        return draw_rows(self.model) if not self.packs_parameters else 3 if widest <= 16 else 4
+        packed = self.model.rule.draw_rows + (1 if widest <= 16 else 2)
+        return packed if self.packs_parameters else draw_rows(self.model)
 
     def peak(self) -> int:
         """Most bytes alive at once: no arena can be smaller."""

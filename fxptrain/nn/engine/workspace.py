@@ -112,7 +112,7 @@ def thread_buffers(model: Model, batch: int, thread: int, *, training: bool) -> 
 
 def draw_rows(model: Model) -> int:
     """Rows of draws that an update needs, and behind them of values where not all channels are trained."""
-    return 2 + any(stage.some is not None for stage in model.stages)
+    return model.rule.draw_rows + any(stage.some is not None for stage in model.stages)
 
 
 def _join_buffers(model: Model, at: int, batch: int, thread: int) -> list[Buffer]:

@@ -82,11 +82,12 @@ class PackedParameter(ParameterArray):
         return _unpacked(self.packed_momentum, self.momentum_bits, count, self.momentum_form.format)
 
     def update(self, site: UpdateSite, runs: Runs, gradient: IntArray | Limbs, draws: npt.NDArray[np.uint32]) -> Call:
-        """See `ParameterArray.update`; `draws` (3 or 4, block): behind the draws, lines for unpacked values."""
-        kind = np.int16 if len(draws) == 3 else np.int32  # the plan knows whether all values fit 16 bits
+        """See `ParameterArray.update`; behind the draws a row or two more are lines for unpacked values."""
+        rows = self.rule.draw_rows
+        kind = np.int16 if len(draws) == rows + 1 else np.int32  # the plan knows whether all values fit 16 bits
         return Call(
             update_packed, site, self.packed, self.bits, self.packed_momentum, self.momentum_bits, runs, gradient,
-            draws[:2], draws[2:].view(kind).reshape(2, -1),
+            draws[:rows], draws[rows:].view(kind).reshape(2, -1),
         )  # fmt: skip
 
     def regrid(self, change: int, momentum_change: int, seed: int, step: int) -> None:

@@ -6,7 +6,7 @@ What does not belong here: gradients (the stages make them) and schedules. The u
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from math import prod
 from typing import Any, NamedTuple
 
@@ -22,7 +22,7 @@ from fxptrain.kernels.call import Call
 from fxptrain.kernels.copy import narrow, narrow_some
 from fxptrain.kernels.limbs import Limbs
 from fxptrain.kernels.update import initialize, regrid, update, update_some
-from fxptrain.kernels.update_site import BLOCK, GUARD, Runs, Some, Term, UpdateSite
+from fxptrain.kernels.update_site import BLOCK, GUARD, KEPT, Runs, Some, Term, UpdateSite
 from fxptrain.nn.state.channels import Numbers
 from fxptrain.nn.state.formats import TensorFormat
 from fxptrain.nn.state.streams import Site, stream
@@ -50,6 +50,8 @@ class UpdateRule:
         Whether the decay is of ``|w|``.
     working_stochastic : bool
         Whether STE's working weights are rounded stochastically.
+    feedback : bool
+        Whether the momentum takes back what rounding adds to the weights.
     """
 
     method: str
@@ -58,6 +60,7 @@ class UpdateRule:
     weight_units: bool = False
     magnitude: bool = False
     working_stochastic: bool = False
+    feedback: bool = False
 
     @property
     def stochastic(self) -> bool:
@@ -68,6 +71,22 @@ class UpdateRule:
     def master(self) -> bool:
         """Whether 32-bit master copies are kept (STE)."""
         return self.method == "ste"
+
+    @property
+    def draw_rows(self) -> int:
+        """Rows of `BLOCK` draws that an update needs as scratch."""
+        return 2 + self.feedback
+
+    @cached_property
+    def returned(self) -> Multiplier:
+        """``(1 - mu) / mu``: divided by the learning rate, what a momentum takes of a rounding's error.
+
+        A momentum m moves its weight by ``gamma mu m / (1 - mu)`` in all steps that follow.
+        """
+        if not self.feedback:
+            return Multiplier(0, 0)
+        mu = self.momentum.exact
+        return Multiplier.from_ratio(mu.denominator - mu.numerator, mu.numerator)
 
 
 class UpdateMoment(NamedTuple):
@@ -295,6 +314,7 @@ class ParameterArray:
         mean, decay, rate = _reciprocal(moment.batch), self.rule.decay, moment.rate
         if self.rule.weight_units:
             mean, decay, rate = mean.times(rate), decay.times(rate), ONE
+        returned = self.rule.returned.over(rate) if rate.mantissa else rate
         return UpdateSite(
             keep=_term(self.rule.momentum, momentum.frac_bits, momentum.frac_bits),
             gradient=_term(mean, moment.gradient_frac, momentum.frac_bits, moment.gradient_bits),
@@ -310,6 +330,7 @@ class ParameterArray:
             stream=self._stream(Site.WEIGHT),
             step=0,
             magnitude=self.rule.magnitude,
+            feedback=_term(returned, value.frac_bits + KEPT, momentum.frac_bits),
         )
 
     def update(self, site: UpdateSite, runs: Runs, gradient: IntArray | Limbs, draws: npt.NDArray[np.uint32]) -> Call:
@@ -323,8 +344,8 @@ class ParameterArray:
             Where the gradient belongs in the flat parameters.
         gradient : int array (runs.size,), at least, or Limbs of such
             Exact, flat; limbs are used up.
-        draws : uint32 array (2, BLOCK)
-            Scratch; of some channels (3, BLOCK).
+        draws : uint32 array (`UpdateRule.draw_rows`, BLOCK)
+            Scratch; of some channels one row more.
 
         Returns
         -------
@@ -334,8 +355,9 @@ class ParameterArray:
         target = self.flat if self.master is None else self.master
         if self.some is None:
             return Call(update, site, target, self.momentum, runs, gradient, draws)
-        line = draws[2].view(target.dtype)[:BLOCK] if self.master is None else None
-        return Call(update_some, site, target, self.momentum, self.some, runs, gradient, draws[:2], line)
+        rows = self.rule.draw_rows
+        line = draws[rows].view(target.dtype)[:BLOCK] if self.master is None else None
+        return Call(update_some, site, target, self.momentum, self.some, runs, gradient, draws[:rows], line)
 
     def note(self, reports: list[tuple[int, ...]], seed: int, step: int) -> None:
         """Count what the calls of a step returned, each with its number of parameters; refresh working weights."""

@@ -119,6 +119,18 @@ def test_the_papers_way_of_updating(mode: str, method: str) -> None:
     assert (sum(stage.parameters[0].form.changes for stage in model.stages) > 0) == (mode == "auto")
 
 
+@pytest.mark.parametrize(
+    ("bits", "method", "options"),
+    [(8, "sqpu", {}), (8, "hteqpu", {"threads": 2}), (4, "sqpu", {"lean": True}), (16, "sqpu", {"micro_batch": 2})],
+)
+def test_rounding_errors_go_back_into_the_momentum(bits: int, method: str, options: dict[str, Any]) -> None:
+    """As in the oracle, over many steps, with packed weights and in pieces; planned memory is what is taken."""
+    optimizer = s.OptimizerSpec(method=method, error_feedback=True, weight_decay=0.01)
+    spec = s.ModelSpec(name="odd", input_shape=(5, 5, 3), layers=CONV_THEN_LINEAR)
+    model = Model.build(spec, s.FormatSpec(param_bits=bits, error_bits=8, adapt_every=2), optimizer, seed=3)
+    compare(model, np.random.default_rng(0), [4] * 5, **options)
+
+
 CONV_THEN_LINEAR = (s.Conv2d(channels=5, kernel=(3, 3)), s.Linear(features=5), s.ReLU(), s.Linear(features=3))
 
 

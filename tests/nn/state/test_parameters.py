@@ -1,5 +1,6 @@
 """Parameter tensors: initialization, updates in pieces, STE masters and regrids as the oracle has them."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -55,6 +56,7 @@ def rule_of(array: ParameterArray, gamma: Multiplier) -> naive.Rule:
         stochastic=array.rule.stochastic,
         weight_units=array.rule.weight_units,
         magnitude=array.rule.magnitude,
+        feedback=array.rule.feedback,
     )
 
 
@@ -67,17 +69,16 @@ def rule_of(array: ParameterArray, gamma: Multiplier) -> naive.Rule:
     st.lists(st.lists(st.integers(-(2**20), 2**20), min_size=12, max_size=12), min_size=1, max_size=3),
     st.integers(1, 12),
     st.sampled_from([21, 47, 60]),
-    st.booleans(),
+    st.sampled_from(["plain", "weight units", "feedback"]),
     st.booleans(),
 )
-def test_steps(
-    method, name, param, momentum, gradient_frac, gradients, piece, gradient_bits, weight_units, magnitude
-) -> None:
+def test_steps(method, name, param, momentum, gradient_frac, gradients, piece, gradient_bits, way, magnitude) -> None:
     """Several steps, each applied in pieces, give the oracle's weights, momentum and masters."""
-    how = {"weight_units": weight_units, "magnitude": magnitude, "working_stochastic": method == "ste" and magnitude}
+    how = {"magnitude": magnitude, "working_stochastic": method == "ste" and magnitude}
+    how |= {"weight_units": way == "weight units", "feedback": way == "feedback" and method != "ste"}
     array = make(method, FxP(*param), FxP(*momentum), name, **how)
     twin, gamma = twin_of(array), Multiplier.from_real(0.05)
-    draws = np.empty((2, BLOCK), np.uint32)
+    draws = np.empty((array.rule.draw_rows, BLOCK), np.uint32)
     for step, values in enumerate(gradients):
         gradient = np.array(values, np.int64)
         site = array.site(UpdateMoment(SEED, gamma, 5, gradient_frac, gradient_bits))
@@ -99,6 +100,25 @@ def test_steps(
     for form, expected in ((array.form, twin.form), (array.momentum_form, twin.momentum_form)):
         seen = form.interval
         assert (seen.saturated, seen.total, seen.largest) == (expected.saturated, expected.total, expected.max_abs)
+
+
+@pytest.mark.parametrize("method", ["sqpu", "hteqpu"])
+def test_with_feedback_a_weight_moves_by_its_gradients_alone(method) -> None:
+    """``w - gamma mu m / (1 - mu)`` moves as it does without rounding; without feedback far from it."""
+    random, gamma, farthest = np.random.default_rng(5), Multiplier.from_ratio(1, 64), {}
+    gradients = random.integers(-(2**9), 2**9, (500, 12)) + 2**8  # of 4 samples, with 10 fractional bits
+    for feedback in (False, True):
+        array = make(method, FxP(16, 6), FxP(32, 20), feedback=feedback)
+        array.rule = replace(array.rule, momentum=Multiplier.from_ratio(3, 4), decay=Multiplier(0, 0))
+        start = array.flat * 2.0**-6
+        for step, gradient in enumerate(gradients):
+            site = array.site(UpdateMoment(SEED, gamma, 4, 10, 21))
+            draws = np.empty((array.rule.draw_rows, BLOCK), np.uint32)
+            array.update(site, Runs(0, 12), gradient, draws).run(step)
+        place = array.flat * 2.0**-6 - array.momentum * 2.0**-20 / 64 * 3
+        farthest[feedback] = np.abs(place - start + gradients.sum(0) * 2.0**-12 / 64 * 4).max() * 2**6
+    assert farthest[True] < 0.02
+    assert farthest[False] > 0.5
 
 
 @given(st.sampled_from(["sqpu", "hteqpu"]), st.lists(st.integers(-(2**20), 2**20), min_size=12, max_size=12))
