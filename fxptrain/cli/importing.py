@@ -88,8 +88,8 @@ def _text(made: dict[str, Any]) -> str:
             f"{made['same_class']:.2%} of {made['samples']:,} samples"
         )
     for row in made["layers"]:
-        weights = f"weights {_form(row['weights'])}, " if row["weights"] else ""
-        lines.append(f"{row['layer']}: {weights}output {_form(row['output'])}")
+        forms = [f"{of} {_form(row[of])}" for of in ("weights", "bias", "output") if row[of]]
+        lines.append(f"{row['layer']}: {', '.join(forms)}")
     lines.append(f"Train it further with: fxptrain train --resume --out {made['run']}")
     return "\n".join(lines)
 

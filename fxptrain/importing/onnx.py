@@ -138,6 +138,9 @@ def recipe_of(chain: Chain, path: Path, options: dict[str, Any]) -> Recipe:
 
     The layers' channels are equalized, and their biases get grids for the width that the recipe has.
     """
+    given = next((key for key in ("model.layers", "model.input_shape") if key in options), None)
+    if given:
+        raise RecipeError(f"`{given}` is what the file says of an imported model: leave it out.")
     name = identifier(path.stem)
     changes = _of_vectors(options, prod(chain.layers[chain.last].shape)) | options
 
@@ -196,8 +199,9 @@ def judged(run: Run, task: Task, floats: FloatModel, threads: int) -> dict[str, 
         }
     layers = []
     for stage in run.model.stages:
-        weights = stage.parameters[0].form.format if stage.parameters else None
-        layers.append({"layer": stage.name, "weights": _pair(weights), "output": _pair(stage.y_form.format)})
+        forms = {parameter.name: _pair(parameter.format) for parameter in stage.parameters}
+        forms = {"weights": forms.get("weights"), "bias": forms.get("bias")}
+        layers.append({"layer": stage.name} | forms | {"output": _pair(stage.y_form.format)})
     about = {"recipe": run.recipe.name, "run": str(run.directory), "inputs": _fed(run.recipe), "samples": len(test)}
     return about | judgement | {"layers": layers}
 

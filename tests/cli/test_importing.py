@@ -1,6 +1,7 @@
 """The command `fxptrain import`: a file becomes a run that the other commands take."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +49,7 @@ def test_what_it_says(tmp_path: Path) -> None:
     path, data = made(tmp_path)
     shown = invoke("import", path, "--data", data, "--out", str(tmp_path / "run"), "--bits", "12")
     assert "test accuracy" in shown
-    assert "0.conv2d: weights FxP(12, " in shown
+    assert re.search(r"0\.conv2d: weights FxP\(12, \d+\), bias FxP\(12, \d+\), output FxP\(", shown)
     assert f"fxptrain train --resume --out {tmp_path / 'run'}" in shown
 
 

@@ -437,6 +437,15 @@ def test_a_start_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("option", ["model.layers", "model.input_shape"])
+def test_layers_are_the_files(option: str, tmp_path: Path) -> None:
+    """Others would be judged and trained in their place."""
+    path, request = FILES["flatten"]().save(tmp_path / "some.onnx"), Request({option: []})
+    with pytest.raises(FxptrainError, match=rf"`{option}` is what the file says of an imported model: leave it out"):
+        import_onnx(path, data_for((8, 9, 2)), tmp_path / "run", request)
+    assert not (tmp_path / "run").exists()
+
+
 def test_infinity_is_refused_without_a_warning(tmp_path: Path) -> None:
     """Before anything is computed with it, as with NaN."""
     for value in (np.inf, np.nan):
