@@ -132,7 +132,7 @@ class Multiplier:
         Examples
         --------
         >>> Multiplier.from_ratio(1, 9).over(Multiplier.from_ratio(1, 10)).real
-        1.111083984375
+        1.11114501953125
         """
         if not self.mantissa:
             return self

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from typing import Any, Final
 
+from fxptrain.nn.spec import OptimizerSpec
 from fxptrain.run.metrics import share
 
 SATURATED: Final = 0.01  # of a tensor's values: a line from here on
@@ -20,7 +21,7 @@ START: Final = "try a smaller --lr, --set model.init=kaiming, or finer formats"
 
 
 def of_epoch(
-    record: dict[str, Any], classes: int, loss: str, method: str, *, last: bool, watch: str = "loss"
+    record: dict[str, Any], classes: int, loss: str, optimizer: OptimizerSpec, *, last: bool, watch: str = "loss"
 ) -> list[str]:
     """Lines on a finished epoch, as its record in the metrics has it.
 
@@ -30,8 +31,10 @@ def of_epoch(
         Of the epoch.
     classes : int
         How many there are.
-    loss, method : str
+    loss : str
         As in the recipe.
+    optimizer : OptimizerSpec
+        Likewise.
     last : bool
         Whether no epoch follows. Before, formats may still move, so what saturates is not told.
     watch : str
@@ -40,7 +43,7 @@ def of_epoch(
     Examples
     --------
     >>> record = {"epoch": 1, "loss": 2.3, "accuracy": 0.1, "lr": 0.5, "tensors": []}
-    >>> of_epoch(record, 10, "cross-entropy", "sqpu", last=False)
+    >>> of_epoch(record, 10, "cross-entropy", OptimizerSpec(), last=False)
     ['the loss (2.30) has not left that of guessing, ln(10) = 2.30, in one epoch: try another --lr than 0.5.']
     """
     lines = []
@@ -55,21 +58,22 @@ def of_epoch(
         lines.append(f"{still}: the learning rate is halved, to {record['lr'] / 2:.3g}.")
     if record.get("stopped"):
         lines.append(f"stopped early after epoch {record['epoch']}: {still}.")
-    return lines + (of_tensors(record["tensors"], method) if last else without_signal(record["tensors"]))
+    return lines + (of_tensors(record["tensors"], optimizer) if last else without_signal(record["tensors"]))
 
 
-def of_tensors(tensors: list[dict[str, Any]], method: str) -> list[str]:
+def of_tensors(tensors: list[dict[str, Any]], optimizer: OptimizerSpec) -> list[str]:
     """Lines on tensors that carry no signal, saturate, or whose weights do not move.
 
-    Stochastic rounding moves weights by updates that mostly round to nothing; half to even never does.
+    Stochastic rounding moves weights by updates that mostly round to nothing; half to even never does, unless what it
+    takes goes back into the momentum.
 
     Examples
     --------
     >>> row = {"total": 1000, "saturated": 43, "max_raw": 127}
-    >>> of_tensors([row | {"name": "3.conv2d.output", "total_bits": 8}], "sqpu")
+    >>> of_tensors([row | {"name": "3.conv2d.output", "total_bits": 8}], OptimizerSpec())
     ['4.3% of the outputs of 3.conv2d saturate: try --set formats.activation_bits=10.']
     """
-    lines = without_signal(tensors)
+    lines, loses = without_signal(tensors), optimizer.method == "hteqpu" and not optimizer.error_feedback
     for tensor in tensors:
         layer, _, kind = tensor["name"].rpartition(".")
         if kind == "momentum":  # loses nothing by a few saturated values
@@ -81,8 +85,11 @@ def of_tensors(tensors: list[dict[str, Any]], method: str) -> list[str]:
         wider = f"try --set formats.{of}_bits={tensor['total_bits'] + 2}"
         if saturated >= SATURATED:
             lines.append(f"{saturated:.1%} of the {what} of {layer} saturate: {wider}.")
-        if still >= DEAD and method == "hteqpu":
-            lines.append(f"{still:.1%} of the updates of {layer} round to nothing: {wider}, or --method sqpu.")
+        if still >= DEAD and loses:
+            lines.append(
+                f"{still:.1%} of the updates of {layer} round to nothing: {wider}, --method sqpu, or "
+                "--set optimizer.error_feedback=true."
+            )
     return lines
 
 

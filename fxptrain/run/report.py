@@ -88,7 +88,9 @@ def facts(run_or_recipe: str, changes: dict[str, Any]) -> dict[str, Any]:
         if directory.has_checkpoint:
             run = load_run(run_or_recipe)
             tensors = _last_tensors(directory)
-            about = {"progress": run.progress, "result": outcome(directory), "tensors": tensors}
+            result = outcome(directory)
+            about = {"progress": run.progress, "result": result, "tensors": tensors}
+            about["notes"] = of_tensors(tensors, run.recipe.optimizer) if result else []
             return describe(run) | model_facts(run.recipe, run.model) | about | {"data": run.signature.values()}
         return _of_recipe(directory.recipe())
     return _of_recipe(load_recipe(run_or_recipe).changed(changes))
@@ -202,7 +204,7 @@ def text(found: dict[str, Any]) -> str:
         words = {"loss": "training loss", "accuracy": "training accuracy"}
         named = [(words.get(name, name.replace("_", " ")), name, value) for name, value in found["result"].items()]
         parts += [f"{title} {_measured(name, value)}" for title, name, value in named]
-        parts += [f"note: {line}" for line in of_tensors(found["tensors"], found["method"])]
+        parts += [f"note: {line}" for line in found["notes"]]
     if found.get("tensors"):
         parts += ["", _tensors_text(found["tensors"])]
     return "\n".join(parts)

@@ -361,8 +361,8 @@ class Loop:
         last = position.stopped or position.epoch == recipe.training.epochs
         if formats.mode == "auto" and position.step < SETTLED * formats.adapt_every:
             last = False  # too short for formats to have found their place
-        classes, method = len(self.task.classes), recipe.optimizer.method
-        self._note(advice.of_epoch(record, classes, recipe.model.loss, method, last=last, watch=recipe.training.watch))
+        about = len(self.task.classes), recipe.model.loss, recipe.optimizer
+        self._note(advice.of_epoch(record, *about, last=last, watch=recipe.training.watch))
         ends = position.stopped or position.epoch == recipe.training.epochs
         if ends and self.recipe.data.normal is not None and not len(self.task.validation):
             self._set_threshold(self._residuals(self.task.train))
