@@ -171,7 +171,8 @@ def test_arms_vectors(
     """Forward and back, counted and not, by draws and half to even: the engine's integers, in fewer instructions."""
     run = run_of(small_recipe(model__layers=layers, model__input_shape=[13, 9, 2], formats__param_bits=bits,
                               formats__activation_bits=bits, formats__error_bits=errors, formats__adapt_every=2,
-                              optimizer__method=method, optimizer__forward_rounding=rounding))  # fmt: skip
+                              optimizer__method=method, optimizer__forward_rounding=rounding,
+                              optimizer__error_feedback=bits == 6))  # fmt: skip
     scramble(run.model, bits, spread=2)
     export_c(run, tmp_path / "export", Options(training=True, batch=3))
     found, plain = (

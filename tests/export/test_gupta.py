@@ -35,16 +35,18 @@ def test_frozen_layers_stay(freeze: int, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("compiler", COMPILERS)
-@pytest.mark.parametrize("training", [False, True])
-def test_every_compiler_takes_it_without_a_warning(compiler: str, training: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("training", "feedback"), [(False, False), (True, False), (True, True)])
+def test_every_compiler_takes_it_without_a_warning(
+    compiler: str, training: bool, feedback: bool, tmp_path: Path
+) -> None:
     """Optimized, by each compiler that is installed; clang has everything it can warn of switched on, but padding."""
-    model = run_of(gupta_like(6, "sqpu")).model
+    model = run_of(gupta_like(6, "sqpu", **{"optimizer.error_feedback": feedback})).model
     options = ("-O2", *STRICT.get(compiler, ()))
     found = judge(model, tmp_path, training=training, freeze=1, packed=True, compiler=compiler, options=options)
     assert found.differences == []
 
 
-@pytest.mark.parametrize(("method", "bits"), [("sqpu", 8), ("hteqpu", 5), ("sqpu", 16)])
+@pytest.mark.parametrize(("method", "bits"), [("sqpu", 8), ("hteqpu", 5), ("sqpu", 20)])
 def test_rounding_errors_go_back_into_the_momentum(method: str, bits: int, tmp_path: Path) -> None:
     """The update with feedback, over more steps than a momentum lasts and with rates that shrink to nothing."""
     for rate in (0.05, 2.0**-60):

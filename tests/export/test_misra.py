@@ -41,6 +41,14 @@ def test_no_other_rule_is_broken(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @CPPCHECK
+def test_no_other_rule_is_broken_by_feedback(tmp_path: Path) -> None:
+    """Of the update that gives a momentum back what rounding added to its weight."""
+    export_c(run_of(small_recipe(optimizer__error_feedback=True)), tmp_path / "out", Options(training=True))
+    assert broken_rules(tmp_path / "out", "fxp_update.c", "fxp_gradients.c", "fxp_multiplier.c") <= LISTED
+
+
+@pytest.mark.slow
+@CPPCHECK
 def test_no_other_rule_is_broken_where_it_adapts(tmp_path: Path) -> None:
     """Of an export with a ring: the files that know of it."""
     model = built(*SETTINGS["last"])

@@ -31,8 +31,13 @@ fxp_term fxp_term_of(fxp_multiplier multiplier, int32_t frac, int32_t target_fra
 
 void fxp_update_begin(fxp_update_site *site)
 {
-    site->narrow = (FXP_FEEDBACK == 0) && (FXP_PARAM_BITS < 32) && (FXP_MOMENTUM_BITS < 32) && site->keep.narrow && site->gradient.narrow
-                   && site->decay.narrow && site->rate.narrow;
+#if FXP_FEEDBACK /* of products of 47 bits and 8 more, those without guard bits fit 32 */
+    const int32_t narrow = (FXP_MOMENTUM_BITS <= 32 - FXP_KEPT) && (site->rate.left <= 8) && (site->feedback.left <= 8);
+#else
+    const int32_t narrow = site->rate.narrow;
+#endif
+    site->narrow = (FXP_PARAM_BITS < 32) && (FXP_MOMENTUM_BITS < 32) && site->keep.narrow && site->gradient.narrow
+                   && site->decay.narrow && narrow;
 }
 
 static int64_t apply(const fxp_term *term, int64_t value)
@@ -51,83 +56,10 @@ static int64_t apply(const fxp_term *term, int64_t value)
     return fxp_shift_right(product, term->right);
 }
 
-/* Drop the guard bits: `fxp_requantize` with its shift known, before it saturates. */
-static int64_t rounded(fxp_site *site, int64_t sum, uint32_t index)
-{
-#if FXP_UPDATE_STOCHASTIC
-    const uint32_t draw = fxp_draw(&site->draws, index) >> (32 - FXP_GUARD);
-    return fxp_shift_right(sum + (int64_t)draw, FXP_GUARD);
-#else
-    (void)site;
-    (void)index;
-    return fxp_round_half_even(sum, FXP_GUARD);
-#endif
-}
-
-#if FXP_FEEDBACK
-
-/* Round a weight by the sum of its momentum's terms, then that sum with what the rounding added. */
-static void feed_back(fxp_update_site *site, fxp_param *weight, fxp_momentum *momentum, int64_t sum, uint32_t index)
-{
-    const int64_t one = (int64_t)1 << FXP_GUARD;
-    const int64_t total = fxp_saturate(sum, FXP_MIN_RAW(FXP_MOMENTUM_BITS) * one, FXP_MAX_RAW(FXP_MOMENTUM_BITS) * one);
-    const int64_t pull = apply(&site->rate, fxp_shift_right(total, FXP_GUARD - FXP_KEPT));
-    const int64_t target = ((int64_t)*weight * one) - pull;
-    const int64_t value = rounded(&site->site, target, index);
-    const int64_t added = fxp_shift_right((value * one) - target + ((int64_t)1 << (FXP_GUARD - FXP_KEPT - 1)), FXP_GUARD - FXP_KEPT);
-    const int64_t moved = rounded(&site->momentum_site, total + apply(&site->feedback, added), index);
-    *weight = (fxp_param)fxp_store(&site->site, value);
-    *momentum = (fxp_momentum)fxp_store(&site->momentum_site, moved);
-}
-
-#endif
-
-void fxp_update(fxp_update_site *site, fxp_param *weight, fxp_momentum *momentum, int64_t gradient, uint32_t index)
-{
-    int64_t sum = apply(&site->keep, *momentum);
-    sum += apply(&site->gradient, gradient);
-    sum += apply(&site->decay, *weight);
-#if FXP_FEEDBACK
-    feed_back(site, weight, momentum, sum, index);
-#else
-    *momentum = (fxp_momentum)fxp_store(&site->momentum_site, rounded(&site->momentum_site, sum, index));
-    sum = (int64_t)*weight * ((int64_t)1 << FXP_GUARD);
-    sum -= apply(&site->rate, *momentum);
-    *weight = (fxp_param)fxp_store(&site->site, rounded(&site->site, sum, index));
-#endif
-}
-
-/* Drop the guard bits where what is left fits 32. */
-static inline int32_t settle_narrow(fxp_site *site, int64_t sum, uint32_t draw, int32_t bits)
-{
-#if FXP_UPDATE_STOCHASTIC
-    const int32_t value = (int32_t)fxp_shift_right(sum + (int64_t)(draw >> (32 - FXP_GUARD)), FXP_GUARD);
-#else
-    const int32_t value = (int32_t)fxp_round_half_even(sum, FXP_GUARD);
-    (void)draw;
-#endif
-    return fxp_store_32(site, value, FXP_MIN_RAW(bits), FXP_MAX_RAW(bits));
-}
-
 /* The draws of a parameter's momentum and of its value. */
 typedef struct {
     uint32_t momentum, value;
 } update_draws;
-
-static inline void update_narrow(fxp_update_site *site, fxp_param *weight, fxp_momentum *momentum, int32_t gradient,
-                                 update_draws draws)
-{
-    const int32_t value = *weight;
-    int64_t sum = (int64_t)*momentum * (int32_t)site->keep.factor;
-    int32_t moved;
-    sum += (int64_t)gradient * (int32_t)site->gradient.factor;
-    sum += (int64_t)value * (int32_t)site->decay.factor;
-    moved = settle_narrow(&site->momentum_site, sum, draws.momentum, FXP_MOMENTUM_BITS);
-    *momentum = (fxp_momentum)moved;
-    sum = (int64_t)value * ((int32_t)1 << FXP_GUARD);
-    sum += (int64_t)moved * -(int32_t)site->rate.factor;
-    *weight = (fxp_param)settle_narrow(&site->site, sum, draws.value, FXP_PARAM_BITS);
-}
 
 static inline update_draws draws_of(fxp_update_site *site, uint32_t index)
 {
@@ -140,6 +72,91 @@ static inline update_draws draws_of(fxp_update_site *site, uint32_t index)
     (void)index;
 #endif
     return draws;
+}
+
+/* Drop the guard bits: `fxp_requantize` with its shift known, before it saturates. */
+static inline int64_t rounded(int64_t sum, uint32_t draw)
+{
+#if FXP_UPDATE_STOCHASTIC
+    return fxp_shift_right(sum + (int64_t)(draw >> (32 - FXP_GUARD)), FXP_GUARD);
+#else
+    (void)draw;
+    return fxp_round_half_even(sum, FXP_GUARD);
+#endif
+}
+
+/* Saturate a rounded value that fits 32 bits. */
+static inline int32_t store_32(fxp_site *site, int64_t value, int32_t bits)
+{
+    return fxp_store_32(site, (int32_t)value, FXP_MIN_RAW(bits), FXP_MAX_RAW(bits));
+}
+
+#if FXP_FEEDBACK
+
+/* A term of 32 bits, which mostly goes to the right. */
+static inline int64_t apply_32(const fxp_term *term, int32_t value)
+{
+    return (term->left > 0) ? apply(term, value) : fxp_shift_right((int64_t)value * term->mantissa, term->right);
+}
+
+/* Round a weight by the sum of its momentum's terms, then that sum with what the rounding added. */
+static inline void feed_back(fxp_update_site *site, fxp_param *weight, fxp_momentum *momentum, int64_t sum, update_draws draws,
+                             int32_t narrow)
+{
+    const int64_t one = (int64_t)1 << FXP_GUARD, half = (int64_t)1 << (FXP_GUARD - FXP_KEPT - 1);
+    const int64_t total = fxp_saturate(sum, FXP_MIN_RAW(FXP_MOMENTUM_BITS) * one, FXP_MAX_RAW(FXP_MOMENTUM_BITS) * one);
+    const int64_t cut = fxp_shift_right(total, FXP_GUARD - FXP_KEPT);
+#if FXP_MOMENTUM_BITS <= 32 - FXP_KEPT
+    const int64_t target = ((int64_t)*weight * one) - apply_32(&site->rate, (int32_t)cut);
+#else
+    const int64_t target = ((int64_t)*weight * one) - apply(&site->rate, cut);
+#endif
+    const int64_t value = rounded(target, draws.value);
+    const int32_t added = (int32_t)fxp_shift_right((value * one) - target + half, FXP_GUARD - FXP_KEPT);
+    const int64_t moved = rounded(total + apply_32(&site->feedback, added), draws.momentum);
+    if (narrow != 0) {
+        *weight = (fxp_param)store_32(&site->site, value, FXP_PARAM_BITS);
+        *momentum = (fxp_momentum)store_32(&site->momentum_site, moved, FXP_MOMENTUM_BITS);
+    } else {
+        *weight = (fxp_param)fxp_store(&site->site, value);
+        *momentum = (fxp_momentum)fxp_store(&site->momentum_site, moved);
+    }
+}
+
+#endif
+
+void fxp_update(fxp_update_site *site, fxp_param *weight, fxp_momentum *momentum, int64_t gradient, uint32_t index)
+{
+    const update_draws draws = draws_of(site, index);
+    int64_t sum = apply(&site->keep, *momentum);
+    sum += apply(&site->gradient, gradient);
+    sum += apply(&site->decay, *weight);
+#if FXP_FEEDBACK
+    feed_back(site, weight, momentum, sum, draws, 0);
+#else
+    *momentum = (fxp_momentum)fxp_store(&site->momentum_site, rounded(sum, draws.momentum));
+    sum = (int64_t)*weight * ((int64_t)1 << FXP_GUARD);
+    sum -= apply(&site->rate, *momentum);
+    *weight = (fxp_param)fxp_store(&site->site, rounded(sum, draws.value));
+#endif
+}
+
+static inline void update_narrow(fxp_update_site *site, fxp_param *weight, fxp_momentum *momentum, int32_t gradient,
+                                 update_draws draws)
+{
+    const int32_t value = *weight;
+    int64_t sum = (int64_t)*momentum * (int32_t)site->keep.factor;
+    sum += (int64_t)gradient * (int32_t)site->gradient.factor;
+    sum += (int64_t)value * (int32_t)site->decay.factor;
+#if FXP_FEEDBACK
+    feed_back(site, weight, momentum, sum, draws, 1);
+#else
+    const int32_t moved = store_32(&site->momentum_site, rounded(sum, draws.momentum), FXP_MOMENTUM_BITS);
+    *momentum = (fxp_momentum)moved;
+    sum = (int64_t)value * ((int32_t)1 << FXP_GUARD);
+    sum += (int64_t)moved * -(int32_t)site->rate.factor;
+    *weight = (fxp_param)store_32(&site->site, rounded(sum, draws.value), FXP_PARAM_BITS);
+#endif
 }
 
 #if FXP_MVE && FXP_UPDATE_STOCHASTIC
