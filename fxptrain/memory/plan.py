@@ -128,8 +128,9 @@ class Setting:
         return self.pixels and not self.replay
 
     def with_method(self, method: str) -> Setting:
-        """The same with another optimizer method."""
-        return replace(self, optimizer=replace(self.optimizer, method=method))  # type: ignore[arg-type]
+        """The same with another optimizer method; master copies take no feedback."""
+        feedback = self.optimizer.error_feedback and method != "ste"
+        return replace(self, optimizer=replace(self.optimizer, method=method, error_feedback=feedback))  # type: ignore[arg-type]
 
     def with_bits(self, bits: int) -> Setting:
         """The same with parameters, momentum and activations of `bits` bits in mode ``auto``."""

@@ -38,6 +38,18 @@ def test_json(capsys: pytest.CaptureFixture[str], recipe: str) -> None:
         assert facts["planned"]["total"] == facts["measured"]["total"] < found["planned"]["total"]
 
 
+def test_feedback(capsys: pytest.CaptureFixture[str], recipe: str) -> None:
+    """A row of scratch more; master copies, which are told beside it, take none."""
+    plain, found = (run(capsys, "memory", recipe, "--set", f"optimizer.error_feedback={x}") for x in ("false", "true"))
+    totals = [
+        {name: row["planned"]["total"] for name, row in facts["methods"].items() if row["planned"]}
+        for facts in (plain, found)
+    ]
+    assert {name: totals[1][name] - totals[0][name] > 0 for name in totals[0]} == {
+        "sqpu": True, "hteqpu": True, "ste": False
+    }  # fmt: skip
+
+
 def test_text(capsys: pytest.CaptureFixture[str], recipe: str) -> None:
     """People see methods and layers."""
     assert main(["memory", recipe, "--micro-batch", "4"]) == 0

@@ -72,6 +72,16 @@ def test_planned_equals_allocated(method: str, bits: int, options: dict, lean: b
     assert found.transient < TRANSIENT
 
 
+@pytest.mark.parametrize("bits", [5, 8, 12, 20])
+@pytest.mark.parametrize("lean", [False, True])
+def test_planned_equals_allocated_with_feedback(bits: int, lean: bool) -> None:
+    """A row of draws more, and packed weights."""
+    here = setting(small_recipe(optimizer__error_feedback=True), batch_size=7, lean=lean).with_bits(bits)
+    found = measure(here)
+    assert found.total == plan(here).total
+    assert found.transient < TRANSIENT
+
+
 @pytest.mark.parametrize("options", [{"batch_size": 7, "threads": 2}, {"batch_size": 40, "micro_batch": 3}], ids=str)
 @pytest.mark.parametrize("lean", [False, True])
 def test_planned_equals_allocated_in_two_limbs(options: dict, lean: bool, monkeypatch: pytest.MonkeyPatch) -> None:
