@@ -7,7 +7,7 @@ training step is built. Layers are said in `nn.layers`, one file a family; they 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from fxptrain.errors import RecipeError
 from fxptrain.nn.layers import every
@@ -25,6 +25,7 @@ __all__ += every.__all__
 Loss = Literal["cross-entropy", "squared-error", "binary-cross-entropy"]
 Target = Literal["class", "labels", "values", "input"]
 RoundingName = Literal["stochastic", "half-even"]
+LEAST_FEEDBACK: Final = 2.0**-15  # of the momentum, and of what it lacks of 1: a multiplier of 15 bits holds it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,16 +175,17 @@ class OptimizerSpec:
         Raises
         ------
         RecipeError
-            If there is none, or it is no place for what a rounding adds.
+            If there is none that a multiplier holds, or it is no place for what a rounding adds.
         """
         wrong = {
-            "momentum": self.momentum == 0,
+            "momentum": not LEAST_FEEDBACK <= self.momentum <= 1 - LEAST_FEEDBACK,
             "momentum_units": self.momentum_units == "weight",
             "method": self.method == "ste",
         }
         found = next((name for name, is_wrong in wrong.items() if is_wrong), None)
         if self.error_feedback and found:
             raise RecipeError(
-                "`error_feedback` needs a momentum above 0 in units of the gradient, and the method 'sqpu' or "
-                f"'hteqpu'; `{found}` is {getattr(self, found)!r}. Leave `error_feedback` out."
+                "`optimizer.error_feedback` needs a momentum of 2**-15 to 1 - 2**-15 in units of the gradient, and the "
+                f"method 'sqpu' or 'hteqpu'; `optimizer.{found}` is {getattr(self, found)!r}. Change it, or leave "
+                "`error_feedback` out"
             )
