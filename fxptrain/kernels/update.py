@@ -91,7 +91,8 @@ def update_with_feedback(weights, momentum, gradient, site, momentum_draws, draw
     """``s = mu m + G / B + lambda w``, ``w <- R(w - gamma s)``, ``m <- R(s + c e)`` for one block.
 
     ``e`` is by how much the rounding left the weight above ``w - gamma s``, in 2**-16 of its step, rounded; of ``s`` as
-    much is multiplied. Saturated, ``s`` and ``w`` lose what is beyond their ranges. Returns what `update` does.
+    much is multiplied. Saturated, ``s`` and ``w`` lose what is beyond their ranges; a momentum of which ``s`` or ``m``
+    did counts once. Returns what `update` does.
     """
     prefer_wide_vectors()
     limit0, left0, right0 = _shifts(site.keep.left)
@@ -109,7 +110,8 @@ def update_with_feedback(weights, momentum, gradient, site, momentum_draws, draw
         total = _term(momentum[i], site.keep, limit0, left0, right0)
         total += _term(gradient[i], site.gradient, limit1, left1, right1)
         total += _term(abs(weight) if site.magnitude else weight, site.decay, limit2, left2, right2)
-        total = min(max(total, least << guard), most << guard)
+        whole = total
+        total = min(max(whole, least << guard), most << guard)
         target = (weight << guard) - _term(total >> cut, site.rate, limit3, left3, right3)
         value = shift_stochastic(target, GUARD, draws[i]) if site.stochastic else shift_half_even(target, GUARD)
         kept = min(max(value, low), high)
@@ -119,7 +121,7 @@ def update_with_feedback(weights, momentum, gradient, site, momentum_draws, draw
         new = min(max(moved, least), most)
         over += np.int64(kept != value)
         still += np.int64((kept == weight) & (total != 0))
-        momentum_over += np.int64(new != moved)
+        momentum_over += np.int64((new != moved) | (total != whole))
         largest, momentum_largest = max(largest, abs(kept)), max(momentum_largest, abs(new))
         weights[i], momentum[i] = kept, new
     return still, over, momentum_over, largest, momentum_largest

@@ -14,6 +14,7 @@ from fxptrain.kernels.word import multiply, shift_left, shift_right, size_of
 
 REST = np.int32((1 << GUARD) - 1)
 HALF = np.int32((1 << (GUARD - 1)) - 1)
+LOST = np.int32(1 << (GUARD + 2))  # beside the rest of a saturated sum: above two rests
 FAR = np.int32(1 << GUARD)  # a gradient of more units than this saturates whatever the other terms are
 MOST_LEFT = 26  # of a product of 16 by 15 bits, so that three of them add up in int32
 UNIT_MANTISSA = 1 << 14  # of a power of two, such as the reciprocal of most batch sizes
@@ -136,16 +137,21 @@ def narrow_weights(weights, momentum, site, draws):
 
 @native
 def narrow_sums(weights, momentum, units, rests, site):
-    """The saturated sums of `update.update_with_feedback`, in the place of the gradient's units and rests."""
+    """The saturated sums of `update.update_with_feedback`, in the place of the gradient's units and rests.
+
+    Rests of what has saturated are marked by `LOST`.
+    """
     prefer_wide_vectors()
     keep, decay = _shifts(site.keep, 0, 32), _shifts(site.decay, 0, 32)
     low, high = np.int32(site.momentum_low), np.int32(site.momentum_high)
     for i in range(weights.size):
         whole, rest = _sum(weights[i], momentum[i], units[i], rests[i], site, keep, decay)
         whole = np.int32(whole + shift_right(rest, GUARD))
+        rest = np.int32(rest & REST)
         inside = (whole >= low) & (whole < high)
+        lost = (whole < low) | (whole > high) | ((whole == high) & (rest != 0))
         units[i] = np.uint32(min(max(whole, low), high))
-        rests[i] = np.uint32(np.int32(rest & REST) if inside else np.int32(0))
+        rests[i] = np.uint32(np.int32((rest if inside else np.int32(0)) | (LOST if lost else np.int32(0))))
 
 
 @native
@@ -164,7 +170,8 @@ def narrow_feedback(weights, units, rests, site, draws):
     low, high, stochastic = np.int32(site.low), np.int32(site.high), site.stochastic
     still, over, largest = np.int32(0), np.int32(0), np.int32(0)
     for i in range(weights.size):
-        weight, whole, rest = np.int32(weights[i]), np.int32(units[i]), np.int32(rests[i])
+        weight, whole, marked = np.int32(weights[i]), np.int32(units[i]), np.int32(rests[i])
+        rest = np.int32(marked & REST)
         finer = multiply(shift_right(rest, cut), gamma)
         coarse = np.int32(multiply(whole, gamma) + shift_right(finer, np.int32(KEPT)))
         fine = shift_left(shift_right(np.int32(finer & below), down), up)
@@ -180,21 +187,22 @@ def narrow_feedback(weights, units, rests, site, draws):
         added = shift_right(np.int32(np.int32(lifted - remains) + half), cut)
         more = _scaled(added, back, feedback)
         units[i] = np.uint32(np.int32(whole + _units(more, feedback)))
-        rests[i] = np.uint32(np.int32(rest + _rest(more, feedback)))
+        rests[i] = np.uint32(np.int32(marked + _rest(more, feedback)))
     return np.int64(still), np.int64(over), np.int64(largest)
 
 
 @native
 def rounded_momentum(momentum, units, rests, site, draws):
-    """Momentum from its finished sums."""
+    """Momentum from its finished sums; those that `LOST` marks have saturated already."""
     prefer_wide_vectors()
     low, high, stochastic = np.int32(site.momentum_low), np.int32(site.momentum_high), site.stochastic
     over, largest = np.int32(0), np.int32(0)
     for i in range(momentum.size):
-        rest = np.int32(np.int32(rests[i]) + (_drawn(draws[i]) if stochastic else np.int32(0)))
+        marked = np.int32(rests[i])
+        rest = np.int32(np.int32(marked & (LOST - np.int32(1))) + (_drawn(draws[i]) if stochastic else np.int32(0)))
         value = _rounded(np.int32(units[i]), rest, stochastic)
         new = min(max(value, low), high)
-        over = np.int32(over + np.int32(new != value))
+        over = np.int32(over + np.int32((new != value) | (marked >= LOST)))
         largest = max(largest, max(new, np.int32(-new)))
         momentum[i] = new
     return np.int64(over), np.int64(largest)

@@ -13,7 +13,7 @@ from math import ceil
 from .adapt import Form, regrid
 from .containers import Ints, largest
 from .multiplier import Multiplier
-from .rounding import requantize_array
+from .rounding import raw_range, requantize_array
 from .update import GUARD, MASTER_BITS, fed_back, momentum_sum, weight_sum
 
 Words = Callable[[int], Ints | None]  # kind of rounding site -> draws of the tensor, None for half to even
@@ -116,6 +116,8 @@ class Parameter:
     def _update_with_feedback(self, sums: Ints, frozen: list[int], rule: Rule, words: Words) -> None:
         """Weights, then momentum, from ``mu m + G / B + lambda w``."""
         draws, values = words(self.kind(VALUE)), self.raw.copy()
+        low, high = raw_range(self.momentum_form.bits)
+        lost = [not low * 2**GUARD <= total <= high * 2**GUARD for total in sums.reshape(-1)]
         for i in range(values.size):
             values.reshape(-1)[i], sums.reshape(-1)[i] = fed_back(
                 sums.reshape(-1)[i],
@@ -128,10 +130,11 @@ class Parameter:
                 draw=None if draws is None else draws.reshape(-1)[i],
             )
         sums.reshape(-1)[frozen] = values.reshape(-1)[frozen] = 0
-        self.momentum, momentum_over = requantize_array(
-            sums, GUARD, self.momentum_form.bits, words(self.kind(MOMENTUM))
-        )
-        self.momentum.reshape(-1)[frozen] = 0
+        moved = requantize_array(sums, GUARD, 64, words(self.kind(MOMENTUM)))[0]
+        self.momentum = requantize_array(moved, 0, self.momentum_form.bits, None)[0]
+        self.momentum.reshape(-1)[frozen] = moved.reshape(-1)[frozen] = 0
+        lost = [was or a != b for was, a, b in zip(lost, moved.reshape(-1), self.momentum.reshape(-1), strict=True)]
+        momentum_over = sum(lost)
         updated, over = requantize_array(values, 0, self.form.bits, None)
         total = values.size - len(frozen)
         self.form.note(over, total, min(largest(updated), 2 ** (self.form.bits - 1) - 1))

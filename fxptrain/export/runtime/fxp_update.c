@@ -121,6 +121,7 @@ static inline void feed_back(fxp_update_site *site, fxp_param *weight, fxp_momen
         *weight = (fxp_param)fxp_store(&site->site, value);
         *momentum = (fxp_momentum)fxp_store(&site->momentum_site, moved);
     }
+    site->momentum_site.saturated += ((total != sum) && (*momentum == moved)) ? 1u : 0u; /* the others are counted */
 }
 
 #endif

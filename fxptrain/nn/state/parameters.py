@@ -314,7 +314,7 @@ class ParameterArray:
         mean, decay, rate = _reciprocal(moment.batch), self.rule.decay, moment.rate
         if self.rule.weight_units:
             mean, decay, rate = mean.times(rate), decay.times(rate), ONE
-        returned = self.rule.returned.over(rate) if rate.mantissa else rate
+        returned = self.rule.returned.over(rate)  # without a rate any: nothing is added that goes back
         return UpdateSite(
             keep=_term(self.rule.momentum, momentum.frac_bits, momentum.frac_bits),
             gradient=_term(mean, moment.gradient_frac, momentum.frac_bits, moment.gradient_bits),

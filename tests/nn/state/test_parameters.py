@@ -71,13 +71,14 @@ def rule_of(array: ParameterArray, gamma: Multiplier) -> naive.Rule:
     st.sampled_from([21, 47, 60]),
     st.sampled_from(["plain", "weight units", "feedback"]),
     st.booleans(),
+    st.sampled_from([0.05, 0.0]),
 )
-def test_steps(method, name, param, momentum, gradient_frac, gradients, piece, gradient_bits, way, magnitude) -> None:
-    """Several steps, each applied in pieces, give the oracle's weights, momentum and masters."""
+def test_steps(method, name, param, momentum, gradient_frac, gradients, piece, gradient_bits, way, magnitude, lr) -> None:
+    """Several steps, each applied in pieces, give the oracle's weights, momentum and masters, and what saturated."""
     how = {"magnitude": magnitude, "working_stochastic": method == "ste" and magnitude}
     how |= {"weight_units": way == "weight units", "feedback": way == "feedback" and method != "ste"}
     array = make(method, FxP(*param), FxP(*momentum), name, **how)
-    twin, gamma = twin_of(array), Multiplier.from_real(0.05)
+    twin, gamma = twin_of(array), Multiplier.from_real(lr)
     draws = np.empty((array.rule.draw_rows, BLOCK), np.uint32)
     for step, values in enumerate(gradients):
         gradient = np.array(values, np.int64)
@@ -100,6 +101,20 @@ def test_steps(method, name, param, momentum, gradient_frac, gradients, piece, g
     for form, expected in ((array.form, twin.form), (array.momentum_form, twin.momentum_form)):
         seen = form.interval
         assert (seen.saturated, seen.total, seen.largest) == (expected.saturated, expected.total, expected.max_abs)
+
+
+@pytest.mark.parametrize("bits", [8, 20])
+@pytest.mark.parametrize("method", ["sqpu", "hteqpu"])
+def test_with_feedback_a_sum_beyond_the_range_counts(method, bits) -> None:
+    """Where little goes back, too: momenta that are too narrow get range."""
+    array = make(method, FxP(bits, 6), FxP(bits, bits + 2), feedback=True)
+    array.rule = replace(array.rule, decay=Multiplier(0, 0))
+    gradient = np.array([*range(-6, 6)]) << 12  # of 4 samples, with 10 fractional bits: a momentum holds an eighth
+    site = array.site(UpdateMoment(SEED, Multiplier.from_real(0.5), 4, 10, 21))
+    draws = np.empty((array.rule.draw_rows, BLOCK), np.uint32)
+    array.momentum[:] = 0
+    array.note([(*array.update(site, Runs(0, 12), gradient, draws).run(0), 12)], SEED, 0)
+    assert array.momentum_form.interval.saturated == 11
 
 
 @pytest.mark.parametrize("method", ["sqpu", "hteqpu"])
