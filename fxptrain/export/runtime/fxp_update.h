@@ -36,7 +36,7 @@ typedef struct {
  * brought to 28 guard bits below the target's last bit. */
 fxp_term fxp_term_of(fxp_multiplier multiplier, int32_t frac, int32_t target_frac, int32_t bits);
 
-/* An update of which the four terms are set. */
+/* An update of which the terms are set. */
 void fxp_update_begin(fxp_update_site *site);
 
 /* Bits below the last one of what is multiplied once more, with feedback: the unrounded sum, what a rounding added. */

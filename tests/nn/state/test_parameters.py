@@ -73,7 +73,9 @@ def rule_of(array: ParameterArray, gamma: Multiplier) -> naive.Rule:
     st.booleans(),
     st.sampled_from([0.05, 0.0]),
 )
-def test_steps(method, name, param, momentum, gradient_frac, gradients, piece, gradient_bits, way, magnitude, lr) -> None:
+def test_steps(
+    method, name, param, momentum, gradient_frac, gradients, piece, gradient_bits, way, magnitude, lr
+) -> None:
     """Several steps, each applied in pieces, give the oracle's weights, momentum and masters, and what saturated."""
     how = {"magnitude": magnitude, "working_stochastic": method == "ste" and magnitude}
     how |= {"weight_units": way == "weight units", "feedback": way == "feedback" and method != "ste"}
