@@ -25,6 +25,7 @@ __all__ += every.__all__
 Loss = Literal["cross-entropy", "squared-error", "binary-cross-entropy"]
 Target = Literal["class", "labels", "values", "input"]
 RoundingName = Literal["stochastic", "half-even"]
+LEAST, LARGEST = 2.0**-100, 2.0**16  # of the optimizer's constants: multipliers hold them and their products
 LEAST_FEEDBACK: Final = 2.0**-15  # of the momentum, and of what it lacks of 1: a multiplier of 15 bits holds it
 
 
@@ -170,13 +171,17 @@ class OptimizerSpec:
     working_rounding: RoundingName = "half-even"
 
     def __post_init__(self) -> None:
-        """Check that there is a momentum to feed back into.
+        """Check that the constants are what they can be, and that there is a momentum to feed back into.
 
         Raises
         ------
         RecipeError
-            If there is none that a multiplier holds, or it is no place for what a rounding adds.
+            If one is negative, too small for a multiplier, or a momentum that never ends; with feedback, if there is no
+            momentum, or it is no place for what a rounding adds.
         """
+        for name, value, most in (("momentum", self.momentum, 1.0), ("weight_decay", self.weight_decay, LARGEST)):
+            if value != 0 and not LEAST <= value < most:
+                raise RecipeError(f"`optimizer.{name}` (={value!r}) must be 0, or 2**-100 to less than {most:g}")
         wrong = {
             "momentum": not LEAST_FEEDBACK <= self.momentum <= 1 - LEAST_FEEDBACK,
             "momentum_units": self.momentum_units == "weight",
