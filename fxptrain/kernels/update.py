@@ -46,20 +46,29 @@ def _term(value, term, limit, left, right):
 
 
 @native
+def _sum(weight, momentum, gradient, site, keep, mean, decay):
+    """``mu m + G / B + lambda w``, or ``|w|``, with guard bits; with the shifts of the three terms."""
+    weight = np.int64(weight)
+    total = _term(momentum, site.keep, *keep) + _term(gradient, site.gradient, *mean)
+    return total + _term(abs(weight) if site.magnitude else weight, site.decay, *decay)
+
+
+@native
+def _rounded(total, draw, stochastic):
+    """A sum without its guard bits."""
+    return shift_stochastic(total, GUARD, draw) if stochastic else shift_half_even(total, GUARD)
+
+
+@native
 def update_momentum(weights, momentum, gradient, site, draws):
     """``m <- R(mu m + G / B + lambda w)``, or ``|w|``, for one block; returns (saturated, largest)."""
     prefer_wide_vectors()
-    limit0, left0, right0 = _shifts(site.keep.left)
-    limit1, left1, right1 = _shifts(site.gradient.left)
-    limit2, left2, right2 = _shifts(site.decay.left)
+    keep, mean, decay = _shifts(site.keep.left), _shifts(site.gradient.left), _shifts(site.decay.left)
     low, high = np.int64(site.momentum_low), np.int64(site.momentum_high)
     over, largest = np.int64(0), np.int64(0)
     for i in range(weights.size):
-        total = _term(momentum[i], site.keep, limit0, left0, right0)
-        total += _term(gradient[i], site.gradient, limit1, left1, right1)
-        weight = np.int64(weights[i])
-        total += _term(abs(weight) if site.magnitude else weight, site.decay, limit2, left2, right2)
-        value = shift_stochastic(total, GUARD, draws[i]) if site.stochastic else shift_half_even(total, GUARD)
+        total = _sum(weights[i], momentum[i], gradient[i], site, keep, mean, decay)
+        value = _rounded(total, draws[i], site.stochastic)
         new = min(max(value, low), high)
         over += np.int64(new != value)
         largest = max(largest, abs(new))
@@ -71,13 +80,13 @@ def update_momentum(weights, momentum, gradient, site, draws):
 def update_weights(weights, momentum, site, draws):
     """``w <- R(w - gamma m)`` for one block; returns (unmoved weights with momentum, saturated, largest)."""
     prefer_wide_vectors()
-    limit, left, right = _shifts(site.rate.left)
+    rate = _shifts(site.rate.left)
     low, high = np.int64(site.low), np.int64(site.high)
     still, over, largest = np.int64(0), np.int64(0), np.int64(0)
     for i in range(weights.size):
         weight, pull = np.int64(weights[i]), np.int64(momentum[i])
-        total = (weight << np.int64(GUARD)) - _term(pull, site.rate, limit, left, right)
-        value = shift_stochastic(total, GUARD, draws[i]) if site.stochastic else shift_half_even(total, GUARD)
+        total = (weight << np.int64(GUARD)) - _term(pull, site.rate, *rate)
+        value = _rounded(total, draws[i], site.stochastic)
         kept = min(max(value, low), high)
         over += np.int64(kept != value)
         still += np.int64((kept == weight) & (pull != 0))
@@ -95,11 +104,8 @@ def update_with_feedback(weights, momentum, gradient, site, momentum_draws, draw
     did counts once. Returns what `update` does.
     """
     prefer_wide_vectors()
-    limit0, left0, right0 = _shifts(site.keep.left)
-    limit1, left1, right1 = _shifts(site.gradient.left)
-    limit2, left2, right2 = _shifts(site.decay.left)
-    limit3, left3, right3 = _shifts(site.rate.left - KEPT)
-    limit4, left4, right4 = _shifts(site.feedback.left)
+    keep, mean, decay = _shifts(site.keep.left), _shifts(site.gradient.left), _shifts(site.decay.left)
+    rate, feedback = _shifts(site.rate.left - KEPT), _shifts(site.feedback.left)
     low, high = np.int64(site.low), np.int64(site.high)
     least, most = np.int64(site.momentum_low), np.int64(site.momentum_high)
     guard, cut = np.int64(GUARD), np.int64(GUARD - KEPT)
@@ -107,17 +113,13 @@ def update_with_feedback(weights, momentum, gradient, site, momentum_draws, draw
     largest, momentum_largest = np.int64(0), np.int64(0)
     for i in range(weights.size):
         weight = np.int64(weights[i])
-        total = _term(momentum[i], site.keep, limit0, left0, right0)
-        total += _term(gradient[i], site.gradient, limit1, left1, right1)
-        total += _term(abs(weight) if site.magnitude else weight, site.decay, limit2, left2, right2)
-        whole = total
+        whole = _sum(weight, momentum[i], gradient[i], site, keep, mean, decay)
         total = min(max(whole, least << guard), most << guard)
-        target = (weight << guard) - _term(total >> cut, site.rate, limit3, left3, right3)
-        value = shift_stochastic(target, GUARD, draws[i]) if site.stochastic else shift_half_even(target, GUARD)
+        target = (weight << guard) - _term(total >> cut, site.rate, *rate)
+        value = _rounded(target, draws[i], site.stochastic)
         kept = min(max(value, low), high)
         added = ((value << guard) - target + (np.int64(1) << (cut - 1))) >> cut
-        back = total + _term(added, site.feedback, limit4, left4, right4)
-        moved = shift_stochastic(back, GUARD, momentum_draws[i]) if site.stochastic else shift_half_even(back, GUARD)
+        moved = _rounded(total + _term(added, site.feedback, *feedback), momentum_draws[i], site.stochastic)
         new = min(max(moved, least), most)
         over += np.int64(kept != value)
         still += np.int64((kept == weight) & (total != 0))
