@@ -200,8 +200,8 @@ def judged(run: Run, task: Task, floats: FloatModel, threads: int) -> dict[str, 
     layers = []
     for stage in run.model.stages:
         forms = {parameter.name: _pair(parameter.format) for parameter in stage.parameters}
-        forms = {"weights": forms.get("weights"), "bias": forms.get("bias")}
-        layers.append({"layer": stage.name} | forms | {"output": _pair(stage.y_form.format)})
+        forms["output"] = _pair(stage.y_form.format)
+        layers.append({"layer": stage.name} | {of: forms.get(of) for of in ("weights", "bias", "output")})
     about = {"recipe": run.recipe.name, "run": str(run.directory), "inputs": _fed(run.recipe), "samples": len(test)}
     return about | judgement | {"layers": layers}
 

@@ -299,7 +299,7 @@ class Recipe(BaseModel):
     @model_validator(mode="after")
     def _check_together(self) -> Self:
         """Reject settings that contradict each other."""
-        formats, optimizer, watched = self.formats, self.optimizer, self.data.validation
+        formats, watched = self.formats, self.data.validation
         batch, micro = self.training.batch_size, self.training.micro_batch
         wrong = {
             "`formats.mode` (='fixed') needs `formats.param_frac` and `formats.activation_frac`": (
@@ -331,7 +331,7 @@ class Recipe(BaseModel):
             ),
             "`optimizer.momentum_units` (='weight') needs `formats.momentum_frac`, as nothing measures those units "
             "before training; the paper's is 'param'": (
-                optimizer.momentum_units == "weight" and formats.momentum_frac is None
+                self.optimizer.momentum_units == "weight" and formats.momentum_frac is None
             ),
             f"`training.micro_batch` (={micro}) must not exceed `training.batch_size` (={batch})": (
                 micro is not None and micro > batch
