@@ -12,15 +12,17 @@ from fxptrain.kernels.requantize import finish_error
 def upsample_forward(x, down, across, y):
     """``y[n, i, j] = x[n, i // down, j // across]``, exact."""
     channels, width = x.shape[3], x.shape[2]
-    flat_x, flat_y, at = x.reshape(x.size), y.reshape(y.size), 0
-    for line in range(y.shape[0] * y.shape[1]):
-        n, i = line // y.shape[1], line % y.shape[1]
-        source = (n * x.shape[1] + i // down) * width
-        for j in range(y.shape[2]):
-            first = (source + j // across) * channels
-            for c in range(channels):
-                flat_y[at + c] = flat_x[first + c]
-            at += channels
+    flat_x, flat_y, row = x.reshape(x.size), y.reshape(y.size), y.shape[2] * x.shape[3]
+    for line in range(x.shape[0] * x.shape[1]):
+        at = start = line * down * row
+        for j in range(width):
+            first = (line * width + j) * channels
+            for _ in range(across):
+                for c in range(channels):
+                    flat_y[at + c] = flat_x[first + c]
+                at += channels
+        for i in range(1, down):
+            flat_y[start + i * row : start + (i + 1) * row] = flat_y[start : start + row]
 
 
 @native
