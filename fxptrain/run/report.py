@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from fxptrain.nn.describe import layer_table, trained_parameters
 from fxptrain.nn.layers.contract import LayerSpec
 from fxptrain.nn.layers.registry import layer_kinds
 from fxptrain.nn.model import Model
+from fxptrain.nn.spec import OptimizerSpec
 from fxptrain.recipe import Recipe, load_recipe, recipe_names
 from fxptrain.recipe.schema import toml_value
 from fxptrain.run.advice import of_tensors
@@ -111,6 +112,8 @@ def model_facts(recipe: Recipe, model: Model) -> dict[str, Any]:
         "trained_parameters": trained_parameters(model),
         "macs": sum(layer["macs"] for layer in layers),
         "state_bytes": sum(array.nbytes for array in model.state_arrays().values()),
+        "optimizer": asdict(recipe.optimizer),
+        "batch_size": recipe.training.batch_size,
     }
 
 
@@ -193,7 +196,7 @@ def text(found: dict[str, Any]) -> str:
     parameters, trained = found["parameters"], found["trained_parameters"]
     some = "" if trained == parameters else f" ({trained:,} of them trained)"
     total = f"{parameters:,} parameters{some}, {found['macs']:,} MACs, {found['state_bytes']:,} bytes of state"
-    parts = [head, "", table([name.replace("_", " ") for name in heads], rows), "", total]
+    parts = [head, "", table([name.replace("_", " ") for name in heads], rows), "", total, _update_text(found)]
     if "progress" in found:
         progress = found["progress"]
         parts.append(f"{progress['epoch']} epochs, {progress['step']} steps, weights {found['weights_sha256']}")
@@ -208,6 +211,20 @@ def text(found: dict[str, Any]) -> str:
     if found.get("tensors"):
         parts += ["", _tensors_text(found["tensors"])]
     return "\n".join(parts)
+
+
+def _update_text(found: dict[str, Any]) -> str:
+    """How gradients become updates; options are named where they are not the default."""
+    optimizer = found["optimizer"]
+    plain = asdict(OptimizerSpec())
+    told = ("method", "momentum", "weight_decay")
+    others = [
+        f"no {name}" if value is False else name if value is True else f"{name} {value}"
+        for name, value in optimizer.items()
+        if name not in told and value != plain[name]
+    ]
+    first = f"updates by {optimizer['method']}, batch {found['batch_size']}, momentum {optimizer['momentum']:g}"
+    return ", ".join([first, f"weight decay {optimizer['weight_decay']:g}", *others]).replace("_", " ")
 
 
 def _tensors_text(tensors: list[dict[str, Any]]) -> str:

@@ -7,6 +7,7 @@ import pytest
 
 from fxptrain.fixed.format import FxP
 from fxptrain.nn.layers.registry import layer_kinds
+from fxptrain.recipe import Recipe
 from fxptrain.run import report
 from fxptrain.run.evaluation import build_model
 from tests.small import small_recipe
@@ -58,6 +59,19 @@ def test_the_page_of_layers() -> None:
     page = (Path(__file__).parents[2] / "models" / "layers.md").read_text(encoding="utf-8")
     own = [item for item in listed if layer_kinds()[item["type"]].__module__.startswith("fxptrain.")]
     assert page == report.layers_text(own) + "\n"
+
+
+def test_how_updates_are_made_is_told() -> None:
+    """Method, batch, momentum and decay always, options where they are not the default."""
+    plain = small_recipe()
+    assert "updates by sqpu, batch 16, momentum 0.9, weight decay 0\n" in _told(plain)
+    changed = plain.changed({"optimizer.error_feedback": True, "optimizer.saturation_mask": False,
+                             "optimizer.error_rounding": "half-even"})  # fmt: skip
+    assert "weight decay 0, error feedback, no saturation mask, error rounding half-even\n" in _told(changed)
+
+
+def _told(recipe: Recipe) -> str:
+    return report.text(report.model_facts(recipe, build_model(recipe))) + "\n"
 
 
 def test_all_inputs_of_a_layer_are_shown() -> None:
