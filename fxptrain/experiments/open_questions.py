@@ -17,7 +17,8 @@ QUESTIONS = {
     "momentum-bits": ("How many bits does the momentum need, and must its binary point be chosen?", "16"),
     "formats": ("Does a format per tensor train better than one for all layers?", "auto"),
     "update-rule": (
-        "Does it matter where the momentum lives, how often an update is rounded, and which decay it has?",
+        "Does it matter where the momentum lives, how often an update is rounded, which decay it has, and whether the "
+        "momentum takes back what rounding adds to the weights?",
         "ours",
     ),
     "regularization": ("Do weight decay and the mask of saturated activations matter?", "both"),
