@@ -12,9 +12,7 @@ import numpy as np
 from fxptrain._jit import native
 
 GUARD = 28  # bits below the target's last one in which terms are summed
-KEPT = (
-    16  # bits below a value's last one of what is multiplied again: a sum that was not rounded, what a rounding added
-)
+KEPT = 16  # bits below a value's last one of what is multiplied again: an unrounded sum, what a rounding added
 BLOCK = 1024  # parameters whose draws are made at a time
 
 
