@@ -24,6 +24,7 @@ REST_FRAC = 8  # fractional bits of a mean beyond its whole part, in sums of pro
 UNIT_FRAC = 12  # of normalized values, in the gradient of the weights
 MEAN_FRAC = 20  # of the means of errors
 EPSILON_FRAC = 17  # 2**-17 is added to every variance
+LEAST_FRAC = 3  # which then counts as 2**-3 of the square of the input's step at least: what rounding that may add
 
 COUNT, FIRST, SECOND = 0, 1, 2  # rows of sums: of positions, of values and their squares, or of errors and products
 FLOOR, REST, MEAN, VARIANCE, MANTISSA, EXPONENT = 0, 1, 2, 3, 4, 5  # rows of statistics
@@ -154,17 +155,31 @@ def merge(parts, total):
             part[i] = 0
 
 
+def smallest_variance(bits: int, frac: int) -> float:
+    """What the variance of an input of a format counts as at least, as a real number.
+
+    Examples
+    --------
+    >>> smallest_variance(8, 4) * 16**2
+    0.125
+    """
+    fraction = 32 - 2 * bits
+    return 2.0 ** (max(fraction - LEAST_FRAC, 0) - fraction - 2 * frac)
+
+
 # What follows from them ----------------------------------------------------------------------------------------------
 
 
 @native
 def _inverse(variance, form, statistics, c):
-    """The inverse root of a variance and `EPSILON`: a mantissa of 31 bits, off by less than 2**-29 of it.
+    """The inverse root of a variance and what is added to it: a mantissa of 31 bits, off by less than 2**-29 of it.
 
-    A variance has ``32 - 2 * bits`` fractional bits and no more than 31 bits.
+    A variance has ``32 - 2 * bits`` fractional bits and no more than 31 bits. One that is next to nothing is of
+    roundings alone, or of a channel whose weights have all become zero; it would multiply errors by several hundred.
     """
     fraction = 32 - 2 * form.bits
     value = variance + (np.int64(1) << np.int64(min(max(fraction + 2 * form.frac - EPSILON_FRAC, 0), 30)))
+    value = max(value, np.int64(1) << np.int64(max(fraction - LEAST_FRAC, 0)))
     up, reached = np.int64(0), value
     while reached < np.int64(1) << np.int64(60):
         reached, up = reached << np.int64(2), up + 1

@@ -90,6 +90,17 @@ def test_a_normalized_input_and_a_pooled_convolution() -> None:
     assert apart(model) < 0.01
 
 
+def test_a_channel_without_variance() -> None:
+    """Its running variance counts as an eighth of a step's square there, too."""
+    layers = (s.Conv2d(channels=3, kernel=(3, 3), bias=False), s.BatchNorm(), s.ReLU(), s.Linear(features=3))
+    model = built(s.ModelSpec(name="still", input_shape=(5, 4, 2), layers=layers))
+    step = training_step(model, 16)
+    for number in range(12):
+        step.run(*batch(16, number), Multiplier.from_real(0.1))
+    model.stages[1].parameters[3].values[1] = 0
+    assert apart(model) < 0.5
+
+
 def test_nothing_to_fold() -> None:
     """A model without one is refused."""
     recipe = small_recipe()

@@ -43,8 +43,9 @@ SUM_BITS: Final = 62
 class BatchNorm(LayerSpec):
     """Batch normalization.
 
-    ``y = (x - mean) / sqrt(variance + 2**-17) * weight + bias``, channel by channel, rounded once. In training mean and
-    variance are those of the batch, of exact sums over all its samples and positions; elsewhere running values.
+    ``y = (x - mean) / sqrt(variance + 2**-17) * weight + bias``, channel by channel, rounded once; what is under the
+    root is an eighth of the square of the input's step at least. In training mean and variance are those of the batch,
+    of exact sums over all its samples and positions; elsewhere running values.
 
     Parameters
     ----------

@@ -119,7 +119,8 @@ def test_the_inverse_root(bits: int, frac: int, variance: int) -> None:
     found = np.zeros((6, 1), np.int64)
     from_python(kernels._inverse)(variance, form, found, 0)
     fraction = 32 - 2 * bits
-    value = Fraction(variance + 2 ** min(max(fraction + 2 * frac - 17, 0), 30), 2**fraction)
+    raw = max(variance + 2 ** min(max(fraction + 2 * frac - 17, 0), 30), 2 ** max(fraction - 3, 0))
+    value = Fraction(raw, 2**fraction)
     inverse = Fraction(int(found[kernels.MANTISSA, 0])) / Fraction(2) ** int(found[kernels.EXPONENT, 0])
     assert abs(inverse * inverse * value - 1) < Fraction(1, 2**28)
 
@@ -136,6 +137,21 @@ def test_by_hand() -> None:
     scale, offset = affine[:2, 0].tolist()
     assert affine[2, 0] == 1
     assert [round((scale * x + offset) / 2**14, 3) for x in (3, 5)] == [-1.5, 2.5]
+
+
+@pytest.mark.parametrize(("bits", "frac"), [(8, 1), (8, -6), (12, 5), (16, 8)])
+def test_a_channel_of_one_value(bits: int, frac: int) -> None:
+    """Without a variance a step of the input counts as three, not as hundreds; at 16 bits, without eighths, as one."""
+    form = kernels.Normalization(bits, frac, 6, 20 - frac, 8, 20)
+    statistics, affine = np.zeros((6, 1), np.int64), np.zeros((3, 1), np.int64)
+    sums = np.array([[10], [-30], [90]], np.int64)
+    one, zero = np.array([1 << 6], np.int8), np.zeros(1, np.int8)
+    from_python(kernels.settle_forward)(sums, one, zero, form, statistics, affine)
+    moved = affine[kernels.SCALE, 0] * 2.0 ** -(20 - frac)
+    assert moved == pytest.approx(1.0 if bits == 16 else 8**0.5, rel=1e-3)
+    least = kernels.smallest_variance(bits, frac)
+    assert moved == pytest.approx(2.0**-frac / least**0.5, rel=1e-3)
+    assert statistics[kernels.MEAN, 0] == -3 << (31 - bits)
 
 
 # Against real numbers ------------------------------------------------------------------------------------------------
