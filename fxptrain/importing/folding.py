@@ -16,7 +16,7 @@ from fxptrain.errors import RecipeError
 from fxptrain.fixed.convert import dequantize
 from fxptrain.importing.chain import Reals
 from fxptrain.importing.quantization import set_output, set_weights, with_bias_grid
-from fxptrain.kernels.batchnorm import EPSILON_FRAC, smallest_variance
+from fxptrain.kernels.batchnorm import EPSILON_FRAC, least_variance_frac
 from fxptrain.nn import spec as s
 from fxptrain.nn.graph import in_running_order
 from fxptrain.nn.layers.contract import IDENTITY, LayerSpec, Stage
@@ -147,7 +147,8 @@ def _linear(stage: BatchNormStage) -> tuple[Reals, Reals]:
     """What a normalization multiplies its input by, and what it adds."""
     weight, bias, mean, variance = (dequantize(p.values, p.format) for p in stage.parameters)
     x = stage.x_form.format
-    factor = weight / np.sqrt(np.maximum(variance + 2.0**-EPSILON_FRAC, smallest_variance(x.total_bits, x.frac_bits)))
+    least = 2.0 ** -least_variance_frac(x.total_bits, x.frac_bits)
+    factor = weight / np.sqrt(np.maximum(variance + 2.0**-EPSILON_FRAC, least))
     return factor, bias - mean * factor
 
 

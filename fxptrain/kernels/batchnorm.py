@@ -155,16 +155,16 @@ def merge(parts, total):
             part[i] = 0
 
 
-def smallest_variance(bits: int, frac: int) -> float:
-    """What the variance of an input of a format counts as at least, as a real number.
+def least_variance_frac(bits: int, frac: int) -> int:
+    """The n of ``2**-n``, which the variance of an input of a format counts as at least.
 
     Examples
     --------
-    >>> smallest_variance(8, 4) * 16**2
-    0.125
+    >>> least_variance_frac(8, 4)  # an eighth of 2**-4 squared
+    11
     """
     fraction = 32 - 2 * bits
-    return 2.0 ** (max(fraction - LEAST_FRAC, 0) - fraction - 2 * frac)
+    return 2 * frac + fraction - max(fraction - LEAST_FRAC, 0)
 
 
 # What follows from them ----------------------------------------------------------------------------------------------
