@@ -6,9 +6,10 @@ import json
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from fxptrain.nn import spec as s
-from tools.bench_suite import cases, contract, figures, machine, native, plot, results, table, worker
+from tools.bench_suite import __main__, cases, contract, figures, machine, native, plot, results, table, worker
 from tools.bench_suite.cases import OWN, PEERS, Case, Contender, Plan, turns
 from tools.bench_suite.figures import Times, growth, macs_per_image, rows, significant
 from tools.bench_suite.float_models import FloatTask, build_layers
@@ -117,6 +118,17 @@ def test_formats_by_name() -> None:
     assert Contender("fxptrain", "w8a16e12").bits == (8, 16, 12)
     with pytest.raises(ValueError, match=r"values to unpack|invalid literal"):
         _ = Contender("fxptrain", "8bit").bits
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [("autoencoder", "'autoencoder' learns 'input'; only recipes that learn classes"), ("ds_nn", "ds_nn")],
+)
+def test_recipes_that_peers_cannot_learn(name, says) -> None:
+    """They are refused before anything is measured."""
+    result = CliRunner().invoke(__main__.main, ["--model", name])
+    assert result.exit_code == 2
+    assert says in result.output
 
 
 def test_a_plan_is_all_combinations() -> None:

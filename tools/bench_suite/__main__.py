@@ -87,6 +87,22 @@ def _own(formats: Iterable[str]) -> tuple[cases.Contender, ...]:
     return own
 
 
+def _compared(models: tuple[str, ...]) -> tuple[str, ...]:
+    """Named recipes, of which all must be there and learn classes, as the peers here do."""
+    from fxptrain.errors import FxptrainError
+    from fxptrain.recipe import load_recipe
+
+    for name in models:
+        try:
+            target = load_recipe(name).model.target
+        except FxptrainError as error:
+            raise click.BadParameter(str(error), param_hint="--model") from None
+        if target != "class":
+            told = f"{name!r} learns {target!r}; only recipes that learn classes are compared."
+            raise click.BadParameter(told, param_hint="--model")
+    return models
+
+
 def _plan(
     quick: bool, cpu_time: bool, rounds: int | None, seconds: float | None, **chosen: tuple[Any, ...]
 ) -> cases.Plan:
@@ -96,7 +112,7 @@ def _plan(
         raise click.BadParameter("adds up the threads' time; use it with `--threads 1`.", param_hint="--cpu-time")
     peers = tuple(peer for peer in cases.PEERS if peer.name in (chosen["peers"] or PEER_NAMES))
     return cases.Plan(
-        models=chosen["models"] or cases.MODELS,
+        models=_compared(chosen["models"]) or cases.MODELS,
         modes=chosen["modes"] or cases.MODES,
         batches=chosen["batches"] or (cases.QUICK_BATCHES if quick else cases.BATCHES),
         threads=threads,
