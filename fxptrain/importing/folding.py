@@ -16,7 +16,7 @@ from fxptrain.errors import RecipeError
 from fxptrain.fixed.convert import dequantize
 from fxptrain.importing.chain import Reals
 from fxptrain.importing.quantization import set_output, set_weights, with_bias_grid
-from fxptrain.kernels.batchnorm import EPSILON_FRAC, least_variance_frac
+from fxptrain.kernels.batchnorm import EPSILON_FRAC, least_variance
 from fxptrain.nn import spec as s
 from fxptrain.nn.graph import in_running_order
 from fxptrain.nn.layers.contract import IDENTITY, LayerSpec, Stage
@@ -146,8 +146,9 @@ def _fold(part: _Part, number: int, layer: LayerSpec, stage: Stage, factor: Real
 def _linear(stage: BatchNormStage) -> tuple[Reals, Reals]:
     """What a normalization multiplies its input by, and what it adds."""
     weight, bias, mean, variance = (dequantize(p.values, p.format) for p in stage.parameters)
-    x = stage.x_form.format
-    least = 2.0 ** -least_variance_frac(x.total_bits, x.frac_bits)
+    grid = stage.own_format("running_var")
+    assert grid is not None, "a running value has a format of its own"
+    least = least_variance(stage.form.bits) * 2.0**-grid.frac_bits
     factor = weight / np.sqrt(np.maximum(variance + 2.0**-EPSILON_FRAC, least))
     return factor, bias - mean * factor
 

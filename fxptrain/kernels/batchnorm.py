@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fxptrain._jit import native, prefer_wide_vectors
+from fxptrain._jit import kernel, native, prefer_wide_vectors
 from fxptrain.kernels.requantize import activate_row, finish_error, finish_row
 from fxptrain.kernels.word import multiply
 
@@ -24,7 +24,7 @@ REST_FRAC = 8  # fractional bits of a mean beyond its whole part, in sums of pro
 UNIT_FRAC = 12  # of normalized values, in the gradient of the weights
 MEAN_FRAC = 20  # of the means of errors
 EPSILON_FRAC = 17  # 2**-17 is added to every variance
-LEAST_FRAC = 3  # which then counts as 2**-3 of the square of the input's step at least: what rounding that may add
+LEAST_FRAC = 3  # which then counts as 2**-3 of the square of the input's step at least: what rounding alone may add
 
 COUNT, FIRST, SECOND = 0, 1, 2  # rows of sums: of positions, of values and their squares, or of errors and products
 FLOOR, REST, MEAN, VARIANCE, MANTISSA, EXPONENT = 0, 1, 2, 3, 4, 5  # rows of statistics
@@ -155,19 +155,13 @@ def merge(parts, total):
             part[i] = 0
 
 
-def least_variance_frac(bits: int, frac: int) -> int:
-    """The n of ``2**-n``, which the variance of an input of a format counts as at least.
-
-    Examples
-    --------
-    >>> least_variance_frac(8, 4)  # an eighth of 2**-4 squared
-    11
-    """
-    fraction = 32 - 2 * bits
-    return 2 * frac + fraction - max(fraction - LEAST_FRAC, 0)
-
-
 # What follows from them ----------------------------------------------------------------------------------------------
+
+
+@kernel
+def least_variance(bits):
+    """What the variance of an input of so many bits counts as at least, in the last place that variances have."""
+    return np.int64(1) << np.int64(max(32 - 2 * bits - LEAST_FRAC, 0))
 
 
 @native
@@ -179,7 +173,7 @@ def _inverse(variance, form, statistics, c):
     """
     fraction = 32 - 2 * form.bits
     value = variance + (np.int64(1) << np.int64(min(max(fraction + 2 * form.frac - EPSILON_FRAC, 0), 30)))
-    value = max(value, np.int64(1) << np.int64(max(fraction - LEAST_FRAC, 0)))
+    value = max(value, least_variance(form.bits))
     up, reached = np.int64(0), value
     while reached < np.int64(1) << np.int64(60):
         reached, up = reached << np.int64(2), up + 1

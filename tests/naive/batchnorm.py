@@ -32,7 +32,7 @@ def limited(value: int, limit: int) -> int:
 def inverse_root(variance: int, bits: int, frac: int) -> Fraction:
     """1 / sqrt(variance + 2**-17) of a raw value, with 31 significant bits; the sum is an eighth of 1 at least."""
     fraction = 32 - 2 * bits
-    value = max(variance + 2 ** min(max(fraction + 2 * frac - 17, 0), 30), floor(Fraction(2**fraction, 8)), 1)
+    value = max(variance + 2 ** min(max(fraction + 2 * frac - 17, 0), 30), 2**fraction // 8)
     up = 0
     while value * 4**up < 2**60:
         up += 1

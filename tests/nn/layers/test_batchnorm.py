@@ -149,7 +149,7 @@ def test_a_channel_of_one_value(bits: int, frac: int) -> None:
     from_python(kernels.settle_forward)(sums, one, zero, form, statistics, affine)
     moved = affine[kernels.SCALE, 0] * 2.0 ** -(20 - frac)
     assert moved == pytest.approx(1.0 if bits == 16 else 8**0.5, rel=1e-3)
-    least = 2.0 ** -kernels.least_variance_frac(bits, frac)
+    least = kernels.least_variance(bits) * 2.0 ** -(32 - 2 * (bits - frac))
     assert moved == pytest.approx(2.0**-frac / least**0.5, rel=1e-3)
     assert statistics[kernels.MEAN, 0] == -3 << (31 - bits)
 
