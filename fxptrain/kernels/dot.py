@@ -7,8 +7,7 @@ The form is *broadcast*: one 32-bit load takes a group of neighbouring elements 
 against a vector of groups of the column operand, so no horizontal sums are needed and a convolution needs no im2col:
 the address of the group is the patch's. Rows are found through a table of offsets, the reduction runs over three nested
 strides. Where a row offers every column a choice, as the positions of a pooling window do, 16 bytes are loaded and each
-lane picks its group from them (`PICKS`). Where every column has a row operand of its own, as channels have that are
-convolved by themselves, a vector of groups is loaded instead (`OWN`).
+lane picks its group from them (`PICKS`).
 
 Where bytes are multiplied as unsigned by signed, it is the row operand that is stored flipped; who packs the operands
 takes ``128 * sum of the column operand`` off again.
@@ -32,7 +31,7 @@ from fxptrain.kernels.word import size_of
 
 ZERO, ONE = np.int64(0), np.int64(1)  # literals would each make another specialization of `product`
 ADD = np.bool_(True)
-NO_PICKS, OWN = (), None  # types of their own, so that tiles know what to do when they are compiled
+NO_PICKS = ()  # a type of its own, so that tiles know what to do when they are compiled
 UNBOUNDED = np.int64(1 << 62)  # groups of an int32 chain where int32 is proved to hold every sum
 COLUMN_MULTIPLE = 16  # column operands are padded to this many columns on every target, so layouts never differ
 
@@ -74,9 +73,6 @@ def _emit_tile(context: Any, builder: ir.IRBuilder, signature: Any, args: Any, r
     words = ir.VectorType(I32, HOST.lanes)
     zero = ir.Constant(words, [0] * HOST.lanes)
     bits, picked = signature.args[0].dtype.bitwidth, isinstance(signature.args[16], types.Array)
-    own = isinstance(signature.args[16], types.NoneType)
-    if own:
-        a_base = builder.add(a_base, builder.mul(start_base, I64(32 // bits)))
     a_pointers = row_pointers(data(0), a_base, 2)
     columns_of = [builder.gep(data(position), [b_base]) for position in (5, 16)[: 1 + picked]]
     sums = [[cgutils.alloca_once_value(builder, zero) for _ in range(vectors)] for _ in range(rows)]
@@ -99,9 +95,7 @@ def _emit_tile(context: Any, builder: ir.IRBuilder, signature: Any, args: Any, r
             columns, *picks = (load_vectors(builder, builder.gep(start, [b_at]), vectors) for start in columns_of)
             for r in range(rows):
                 here = builder.gep(a_pointers[r], [a_at])
-                if own:
-                    groups = load_vectors(builder, here, vectors)
-                elif picked:
+                if picked:
                     choices = broadcast(builder, here, CHOICES)
                     groups = [pick(builder, choices, chosen) for chosen in picks[0]]
                 else:
@@ -112,7 +106,7 @@ def _emit_tile(context: Any, builder: ir.IRBuilder, signature: Any, args: Any, r
     def add_blocks(a_here: ir.Value, b_here: ir.Value) -> None:
         blocks.add_blocks(builder, sums, a_pointers, a_here, builder.gep(columns_of[0], [b_here]), b_step, n_step)
 
-    if HOST.blocks is not None and bits == 8 and rows % 2 == 0 and not picked and not own:
+    if HOST.blocks is not None and bits == 8 and rows % 2 == 0 and not picked:
         with builder.if_else(blocks.are_possible(builder, a_step, n_step)) as (possible, impossible):
             with possible:
                 add_all(add_blocks)
@@ -210,8 +204,7 @@ def product(
     reach into the next one where its own columns are zero, and what they start from: it is written before.
 
     `picks` is `NO_PICKS`, or holds for every byte of `b` the position of the byte of `a` it is multiplied by, among the
-    `CHOICES` words that start where else the group does, or is `OWN`: the group of row `r` for column `c` then lies
-    ``group c`` further on.
+    `CHOICES` words that start where else the group does.
 
     Bound: no int32 chain is longer than `flush` groups, or the caller has proved that int32 holds every sum.
     """

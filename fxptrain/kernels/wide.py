@@ -12,10 +12,10 @@ import numpy as np
 from fxptrain._jit import native
 from fxptrain.fixed.draws import fill_draws
 from fxptrain.kernels.channels import image_of
-from fxptrain.kernels.conv import padded_size
-from fxptrain.kernels.dot import NO_PICKS, ONE, OWN, ZERO, group_of, product
-from fxptrain.kernels.limbs import LIMB, Limbs, bend_limbs, pool_limbs, round_limbs
-from fxptrain.kernels.pack import group_positions, pad_sample
+from fxptrain.kernels.depthwise import sort_rows
+from fxptrain.kernels.dot import NO_PICKS, ZERO, group_of, product
+from fxptrain.kernels.limbs import LIMB, MASK, Limbs, bend_limbs, pool_limbs, round_limbs
+from fxptrain.kernels.pack import pad_sample
 
 
 @native
@@ -26,12 +26,13 @@ def _place(chain, p, q, lift):
 
 
 @native
-def _finish(acc, positions, g, windows, activation, channels, begin, element, site, best, draws, y, winners):
+def _finish(acc, positions, g, windows, step, activation, channels, begin, element, site, best, draws, y, winners):
     """Pool, activate and round the sums of some pooled positions, the first of which has flat element `element`.
 
-    To channels ``begin .. begin + g.co`` of so many `channels`. Returns (values that saturated, largest absolute one).
+    Their windows are `step` sums apart. To channels ``begin .. begin + g.co`` of so many `channels`. Returns (values
+    that saturated, largest absolute one).
     """
-    pool_limbs(acc, ZERO, windows, g.columns, positions, g.co, best, channels, winners, element + begin)
+    pool_limbs(acc, ZERO, windows, step, positions, g.co, best, channels, winners, element + begin)
     if activation.slope_shift > 0:
         bend_limbs(best, positions * g.co, activation)
     saturated, largest = np.int64(0), np.int64(0)
@@ -88,8 +89,8 @@ def wide_forward(
                     )  # fmt: skip
             element = (n * pooled_rows + first) * pooled_width * channels
             over, peak = _finish(
-                acc, rows * pooled_width, g, tables.windows, activation, channels, begin, element, site, best, draws,
-                flat_y, flat_winners,
+                acc, rows * pooled_width, g, tables.windows, g.columns, activation, channels, begin, element, site,
+                best, draws, flat_y, flat_winners,
             )  # fmt: skip
             saturated += over
             largest = max(largest, peak)
@@ -97,38 +98,41 @@ def wide_forward(
 
 
 @native
-def wide_depthwise(
-    x, panels, bias, lift, activation, g, chain, tables, site, padded, grouped, acc, best, draws, y, winners
-):
-    """`depthwise.depthwise_forward` in two limbs, as `wide_forward`."""
-    image, group = g.image, group_of(padded)
-    stride, apart, steps = image.width * image.c, g.dw * image.c, (g.kw + group - 1) // group
-    line, size, plane = steps * g.columns * group, padded_size(image), padded.size // chain.row_digits.planes
-    strides, columns = (ZERO, group * g.dh * stride, group * group * apart), (ZERO, line, g.columns * group)
+def _add_tap(acc, first, count, padded, x_at, taps, w_at):
+    """Products of one tap, to `count` sums of a row."""
+    high, low = acc.high[first : first + count], acc.low[first : first + count]
+    values, weights = padded[x_at : x_at + count], taps[w_at : w_at + count]
+    for i in range(count):
+        product = np.int64(values[i]) * np.int64(weights[i])
+        high[i] += product >> LIMB
+        low[i] += product & MASK
+
+
+@native
+def wide_depthwise(x, taps, bias, lift, activation, g, reading, site, padded, acc, best, draws, y, winners):
+    """`depthwise.depthwise_forward` in two limbs, as `wide_forward`; `bias` (line) is repeated."""
     pooled_rows, pooled_width = g.oh_used // g.pool_h, g.ow_used // g.pool_w
+    row, line = g.ow_used * g.co, bias.high.size
     flat_y, flat_winners = y.reshape(y.size), winners.reshape(winners.size)
     saturated, largest = 0, 0
     padded[:] = 0
     for n in range(x.shape[0]):
-        pad_sample(x, n, ZERO, image, chain.row_digits, plane, padded)
-        for p in range(chain.row_digits.planes):
-            group_positions(padded[p * plane :], size, (apart, 2 * apart, 3 * apart), grouped, p * group * size)
-        for first in range(0, pooled_rows, g.block):
-            rows, begun = min(g.block, pooled_rows - first), False
-            for p in range(chain.row_digits.planes):
-                for q in range(chain.column_digits.planes):
-                    is_high, left = _place(chain, p, q, lift)
-                    start, sums, add = (bias.high, acc.high, begun) if is_high else (bias.low, acc.low, p + q > 0)
-                    begun = begun or is_high
-                    product(
-                        grouped, group * (p * size + first * g.pool_h * g.sh * stride), tables.forward_in,
-                        rows * g.pool_h * g.ow_used, strides, panels, q * g.kh * line, g.columns, columns,
-                        (ONE, g.kh, steps), chain.flush, start, sums, ZERO, tables.forward_out, left, add, OWN,
-                    )  # fmt: skip
-            element = (n * pooled_rows + first) * pooled_width * g.co
+        sort_rows(x, n, g, reading, padded)
+        for p in range(pooled_rows):
+            acc.high[:], acc.low[:] = 0, 0
+            for r in range(g.pool_h):
+                base = (p * g.pool_h + r) * g.sh * reading.length
+                for first in range(0, row, line):
+                    count, at = min(line, row - first), r * row + first
+                    for tap in range(reading.taps.size):
+                        _add_tap(acc, at, count, padded, base + reading.taps[tap] + first, taps, tap * line)
+                    for i in range(count):
+                        acc.high[at + i] = (acc.high[at + i] << lift) + bias.high[i]
+                        acc.low[at + i] = (acc.low[at + i] << lift) + bias.low[i]
+            element = (n * pooled_rows + p) * pooled_width * g.co
             over, peak = _finish(
-                acc, rows * pooled_width, g, tables.windows, activation, g.co, ZERO, element, site, best, draws, flat_y,
-                flat_winners,
+                acc, pooled_width, g, reading.windows, g.pool_w * g.co, activation, g.co, ZERO, element, site, best,
+                draws, flat_y, flat_winners,
             )  # fmt: skip
             saturated += over
             largest = max(largest, peak)

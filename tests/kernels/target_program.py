@@ -11,7 +11,7 @@ import numpy as np
 from fxptrain.fixed.draws import draws
 from fxptrain.fixed.multiplier import Multiplier
 from fxptrain.kernels.call import from_python
-from fxptrain.kernels.dot import COLUMN_MULTIPLE, NO_PICKS, OWN, product
+from fxptrain.kernels.dot import COLUMN_MULTIPLE, NO_PICKS, product
 from fxptrain.kernels.instructions import CHOICES, FLIP, HOST, PICKS, QUADS
 from fxptrain.kernels.sparse import list_groups, sparse_product
 from fxptrain.nn import spec as s
@@ -72,25 +72,6 @@ def check_picks(kind: type[np.signedinteger]) -> None:
     assert out.tolist() == exact.ravel().tolist(), f"{kind.__name__}: the product of what is picked is wrong"
 
 
-def check_own(kind: type[np.signedinteger]) -> None:
-    """Every column has a row operand of its own: the sums are NumPy's."""
-    random = np.random.default_rng(4)
-    group = 4 // np.dtype(kind).itemsize
-    rows, columns, length = 15, 3 * COLUMN_MULTIPLE, 5
-    a = random.integers(-128, 128, (rows, length, columns, group)).astype(kind)
-    b = random.integers(-128, 128, (length, columns, group)).astype(kind)
-    exact = np.einsum("rlcg,lcg->rc", a.astype(np.int64), b.astype(np.int64))
-    flip = FLIP if kind is np.int8 else kind(0)
-    start = (int(flip) * b.astype(np.int64).sum(axis=(0, 2))).astype(np.int32)
-    out, at, step = np.zeros(rows * columns, np.int32), np.arange(rows), columns * group
-    product(
-        *((a ^ flip).ravel(), 0, at * length * step, rows, (0, 0, step)),
-        *(b.ravel(), 0, columns, (0, 0, step), (1, 1, length)),
-        *(1 << 20, start, out, 0, at * columns, 0, False, OWN),
-    )
-    assert out.tolist() == exact.ravel().tolist(), f"{kind.__name__}: the product of own operands is wrong"
-
-
 def check_sparse(kind: type[np.signedinteger]) -> None:
     """Rows with zeros, against every width of tiles: the sums are NumPy's."""
     random = np.random.default_rng(3)
@@ -132,7 +113,6 @@ def main() -> None:
     sys.stderr.write(f"int16 by {HOST.pairs or 'plain vectors'}, int8 by {told}\n")
     for kind in (np.int16, np.int8) if QUADS else (np.int16,):
         check_product(kind)
-        check_own(kind)
         check_sparse(kind)
         if PICKS:
             check_picks(kind)

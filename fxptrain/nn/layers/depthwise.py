@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import gcd
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from fxptrain.fixed.format import FxP
 from fxptrain.kernels import conv, depthwise, limbs, panels, wide
 from fxptrain.kernels.call import Call
-from fxptrain.kernels.conv_gradient import bias_gradient, keep_columns
+from fxptrain.kernels.conv_gradient import keep_columns
 from fxptrain.kernels.update_site import Runs
+from fxptrain.nn.layers.accumulate import INT32_LIMIT
 from fxptrain.nn.layers.contract import (
     ErrorCall,
     ForwardCall,
@@ -23,21 +26,14 @@ from fxptrain.nn.layers.contract import (
     Shape,
     Views,
 )
-from fxptrain.nn.layers.images import (
-    FORWARD_POSITIONS,
-    PHASES,
-    Groups,
-    make_geometry,
-    make_tables,
-    padded_size,
-    round_up,
-)
+from fxptrain.nn.layers.images import FORWARD_POSITIONS, make_geometry
 from fxptrain.nn.layers.registry import register
 from fxptrain.nn.layers.weighted import WeightedStage, WindowSpec
 from fxptrain.nn.state.arena import Buffer
 from fxptrain.nn.state.parameters import IntArray
 
-NO_OFFSETS = np.zeros(1, np.int64)
+LINE = 1024  # values for which weights are repeated, about
+WORTHWHILE_ROWS = 64  # fewer that int32 holds cost more than int64
 
 
 @register
@@ -114,90 +110,96 @@ class DepthwiseStage(WeightedStage):
         return make_geometry(self.in_shape, self.windows, self.in_shape[2], self.pool, used, block)
 
     @cached_property
-    def tables(self) -> conv.Tables:
-        """Row offsets for the kernels: of groups in each phase, and of taps instead of weights in the gradient's."""
+    def reading(self) -> depthwise.Reading:
+        """Where rows hold what is read of them; made once."""
         g, channels = self.geometry, self.in_shape[2]
-        made = make_tables(g, PHASES[: 2 + self.trains_weights], Groups(gradient=self.groups["gradient"]))
-        across = np.arange(g.image.w, dtype=np.int64) * channels
-        forward, error = self.groups["forward"] * made.forward_in, self.groups["error"] * across
-        found = made._replace(forward_in=forward, error_in=error, error_out=across)
-        if not self.trains_weights:
-            return found
-        taps = made.gradient_in[::channels].copy(), made.gradient_out[: self.taps].copy()
-        return found._replace(gradient_in=taps[0], gradient_out=taps[1])
+        columns, period = -(-g.image.width // g.sw), g.sw // gcd(g.dw, g.sw)
+        length, back = g.sw * columns * channels, np.arange(g.kw) * g.dw // g.sw * channels
+
+        def place(column: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+            return (column % g.sw * columns + column // g.sw) * channels
+
+        rows, across = np.arange(g.kh) * g.dh, np.arange(g.kw) * g.dw
+        runs = [
+            (a * g.kw + b, len(range(b, g.kw, period)), rows[a], across[b] % g.sw * columns * channels, back[b])
+            for a in range(g.kh)
+            for b in range(min(period, g.kw))
+        ]
+        window = np.arange(g.pool_h)[:, None] * g.ow_used + np.arange(g.pool_w)
+        return depthwise.Reading(
+            columns, length, period * g.dw // g.sw * channels, period, (g.kw - 1) * g.dw // g.sw,
+            place(g.image.left + np.arange(g.image.w)), (rows[:, None] * length + place(across)).ravel(),
+            np.array(runs, np.int64), (window * channels).ravel(),
+        )  # fmt: skip
 
     @property
-    def spread_elements(self) -> int:
-        """Elements of all positions that a tap of the kernel reaches from inside the image."""
-        down, across = self.windows.extent
-        return (self.in_shape[0] + down - 1) * (self.in_shape[1] + across - 1) * self.in_shape[2]
+    def line(self) -> int:
+        """Values for which weights are repeated: of as many positions as make loops long, no more than a row has."""
+        channels = self.in_shape[2]
+        return channels * max(1, min(LINE // channels, self.reading.columns))
 
     # Memory ----------------------------------------------------------------------------------------------------------
 
     def shared(self, backward: bool) -> list[Buffer]:
-        """Packed weights for forward and, with `backward`, turned around for the input error; aligned biases."""
-        columns = self.geometry.columns
-        found = [
-            Buffer("sums", "scratch", (self.in_shape[2],), np.int64, last=-1),
-            Buffer("totals", "scratch", (columns,), np.int32, last=-1),
-            Buffer("ones", "scratch", (4,), np.int8, last=-1),
-            Buffer("panels", "panel", (self._panel("forward", self.forward_static),), self.elements["forward"]),
-            Buffer("bias", "panel", (self.limbs * columns,), np.int64),
-        ]
-        if not backward:
-            return found
+        """Weights and biases, aligned with the sums, for all positions of a line."""
         return [
-            *found, Buffer("turned", "scratch", (self.taps * self.in_shape[2],), self.weights.values.dtype, last=-1),
-            Buffer("transposed", "panel", (self._panel("error", self.error_static),), self.elements["error"]),
-            Buffer("start", "panel", (columns,), np.int64),
-        ]  # fmt: skip
-
-    def _panel(self, phase: str, chain: conv.Accumulation) -> int:
-        run = round_up(self.kernel[1], self.groups[phase])
-        return chain.column_digits.planes * self.kernel[0] * run * self.geometry.columns
+            Buffer("sums", "scratch", (self.in_shape[2],), np.int64, last=-1),
+            Buffer("taps", "panel", (self.taps * self.line,), self.weight_format.dtype),
+            Buffer("bias", "panel", (self.limbs * self.line,), np.int64),
+        ]
 
     def table_bytes(self, threads: int) -> int:
-        """Tables of the one geometry."""
-        return sum(table.nbytes for table in self.tables)
+        """Of the tables of the one geometry."""
+        return sum(table.nbytes for table in self.reading if isinstance(table, np.ndarray))
 
     def scratch(self, phase: str, batch: int) -> list[Buffer]:
         """Working memory of one thread."""
-        g, group, kind = self.geometry, self.groups[phase], self.elements[phase]
+        g, channels = self.geometry, self.in_shape[2]
         if phase == "gradient":
             return self._gradient_scratch(batch)
-        forward, number = phase == "forward", self.limbs if phase == "forward" else 1
-        planes = (self.forward_static if forward else self.error_static).row_digits.planes
-        size = padded_size(g) if forward else self.spread_elements
-        slack = (group - 1) * g.dw * g.image.c
-        row = (g.block * self.out_shape[1] if forward else g.image.w) * g.co
-        acc = g.block * g.pool_h * g.ow_used * g.columns if forward else row + 2 * g.columns
+        if phase == "forward":
+            number, row = self.limbs, g.block * self.out_shape[1] * channels
+            return [
+                self._padded(),
+                Buffer("acc", "scratch", (number * g.pool_h * g.ow_used * channels,), np.int64),
+                Buffer("best", "scratch", (number * row,), np.int64),
+                Buffer("draws", "scratch", (row,), np.uint32),
+            ]
+        reading, row = self.reading, g.image.w * channels
+        spread = g.oh_used * (reading.margin + reading.columns) * channels
         return [
-            Buffer("padded" if forward else "spread", "scratch", (planes * (size + slack),), kind),
-            Buffer("grouped", "scratch", (group * (planes * size + g.columns),), kind),
-            Buffer("acc", "scratch", (number * acc,), np.int64),
-            Buffer("best", "scratch", (number * row,), np.int64),
+            Buffer("spread", "scratch", (spread,), self._error_dtype),
+            Buffer("acc", "scratch", (reading.length + row,), np.int64),
+            Buffer("best", "scratch", (row,), np.int64),
             Buffer("draws", "scratch", (row,), np.uint32),
         ]
 
-    def _gradient_scratch(self, batch: int) -> list[Buffer]:
-        g, group, kind, total = (
-            self.geometry,
-            self.groups["gradient"],
-            self.elements["gradient"],
-            self.gradient_type(batch),
+    def _padded(self) -> Buffer:
+        return Buffer(
+            "padded", "scratch", (self.geometry.image.height * self.reading.length,), self.x_form.format.dtype
         )
+
+    @property
+    def _error_dtype(self) -> np.dtype[np.signedinteger[Any]]:
+        return FxP(self.error_scale.bits, 0).dtype
+
+    @property
+    def gradient_rows(self) -> int:
+        """Rows of errors whose products with inputs int32 holds; 0 where it is not worth while."""
+        rows = (INT32_LIMIT - 1) >> max(sum(self.widths["gradient"]) - 2, 0)
+        return rows if rows >= WORTHWHILE_ROWS and max(self.widths["gradient"]) <= 16 else 0
+
+    def _gradient_scratch(self, batch: int) -> list[Buffer]:
+        g, total = self.geometry, self.gradient_type(batch)
+        row = g.ow_used * g.co
         biases = Buffer("bias_gradient", "gradient", (g.columns,), total)
         if not self.trains_weights:
             return [biases]
-        planes, size = self.gradient_chain(batch)[0].row_digits.planes, padded_size(g)
-        slack = (group - 1) * g.sw * g.image.c
-        squares = g.co if planes > 1 and self.x_form.format.total_bits <= 16 else 0
         return [
-            Buffer("padded", "scratch", (planes * (size + slack),), kind),
-            Buffer("grouped", "scratch", (group * (size + g.columns),), kind),
-            Buffer("spread", "scratch", (g.oh_used * round_up(g.ow_used, group) * g.columns,), kind),
-            Buffer("squares", "scratch", (squares,), np.int64),
-            Buffer("gradient", "gradient", (self.taps * g.co + g.columns,), total),
+            self._padded(),
+            Buffer("spread", "scratch", (self.pools * g.oh_used * row,), self._error_dtype),
+            Buffer("lines", "scratch", (self.taps * row,), np.int32 if self.gradient_rows else np.int64),
+            Buffer("gradient", "gradient", (self.taps * g.co,), total),
             biases,
         ]
 
@@ -211,52 +213,25 @@ class DepthwiseStage(WeightedStage):
         return {phase: Call(panels.largest_output_sum, *arrays) for phase in phases}
 
     def prepare(self, views: Views, backward: bool) -> list[Call]:
-        """Pack the weights and align the bias."""
-        (flat, bits), (bias, bias_bits, biases) = self.weights.stored, self.biases
-        calls, sums = self._packed("forward", flat, bits, views["panels"], self.forward_chain, views)
-        calls.append(
-            Call(limbs.align_limbs, bias, bias_bits, 0, biases, self.bias_lift, limbs.limbs_of(views["bias"]))
-            if self.wide
-            else Call(
-                panels.align_bias, bias, bias_bits, 0, biases, self.bias_lift, sums, 7 + self.product_lift,
-                self._aligned(views),
-            )
-        )  # fmt: skip
-        if backward:
-            turned = views["turned"]
-            calls.append(Call(depthwise.turn_taps, flat, bits, self.taps, self.in_shape[2], turned))
-            packing, sums = self._packed("error", turned, None, views["transposed"], self.error_chain, views)
-            calls += [*packing, Call(panels.align_bias, bias, bias_bits, 0, 0, 0, sums, 7, self._start(views))]
-        return calls
-
-    def _packed(
-        self, phase: str, flat: IntArray, bits: int | None, out: IntArray, chain: conv.Accumulation, views: Views
-    ) -> tuple[list[Call], IntArray]:
-        """Calls that pack weights as a phase multiplies by them, and their sums where row operands are flipped."""
-        (kh, kw), channels, columns = self.kernel, self.in_shape[2], self.geometry.columns
-        calls = [
-            Call(panels.pack_forward, flat, bits, kh, kw, channels, 0, channels, columns, chain.column_digits, out)
-        ]
-        if not self.flipped[phase]:
-            return calls, views["totals"][:0]
-        groups = -(-kw // self.groups[phase])
-        calls.append(
-            Call(panels.panel_sums, out, kh, groups, columns, False, NO_OFFSETS, views["ones"], views["totals"])
-        )
-        return calls, views["totals"]
+        """Repeat the weights, and the bias aligned with the sums."""
+        (flat, bits), (bias, bias_bits, biases), channels = self.weights.stored, self.biases, self.in_shape[2]
+        calls = [Call(depthwise.repeat_taps, flat, bits, self.taps, channels, views["taps"])]
+        if self.wide:
+            aligned = limbs.limbs_of(views["bias"])
+            return [
+                *calls, Call(limbs.align_limbs, bias, bias_bits, 0, biases, self.bias_lift, aligned),
+                *(Call(depthwise.repeat, limb, channels) for limb in aligned),
+            ]  # fmt: skip
+        line = self._aligned(views)
+        sums = views["sums"][:0]
+        return [
+            *calls, Call(panels.align_bias, bias, bias_bits, 0, biases, self.bias_lift, sums, 0, line),
+            Call(depthwise.repeat, line, channels),
+        ]  # fmt: skip
 
     def _aligned(self, views: Views) -> IntArray:
         """Biases aligned with the sums, in their type."""
-        found: npt.NDArray[Any] = views["bias"].view(np.int32 if self.forward_narrow else np.int64)[
-            : self.geometry.columns
-        ]
-        return found
-
-    def _start(self, views: Views) -> IntArray:
-        """Where the sums of the input error begin; int32 holds it."""
-        found: npt.NDArray[Any] = views["start"].view(np.int32 if self.error_narrow else np.int64)[
-            : self.geometry.columns
-        ]
+        found: npt.NDArray[Any] = views["bias"].view(np.int32 if self.forward_narrow else np.int64)[: self.line]
         return found
 
     def forward(self, call: ForwardCall) -> Roundings:
@@ -264,17 +239,16 @@ class DepthwiseStage(WeightedStage):
         scratch, kind = call.scratch, np.int32 if self.forward_narrow else np.int64
         if self.wide:
             made = Call(
-                wide.wide_depthwise, call.x, call.shared["panels"], limbs.limbs_of(call.shared["bias"]),
-                self.product_lift, self.on_outputs, self.geometry, self.forward_chain, self.tables,
-                self.forward_site(call.moment), scratch["padded"], scratch["grouped"], limbs.limbs_of(scratch["acc"]),
-                limbs.limbs_of(scratch["best"]), scratch["draws"], call.y, call.winners,
+                wide.wide_depthwise, call.x, call.shared["taps"], limbs.limbs_of(call.shared["bias"]),
+                self.product_lift, self.on_outputs, self.geometry, self.reading, self.forward_site(call.moment),
+                scratch["padded"], limbs.limbs_of(scratch["acc"]), limbs.limbs_of(scratch["best"]), scratch["draws"],
+                call.y, call.winners,
             )  # fmt: skip
             return Roundings([made], call.y.size)
         made = Call(
-            depthwise.depthwise_forward, call.x, call.shared["panels"], self._aligned(call.shared), self.product_lift,
-            self.activation, self.geometry, self.forward_chain, self.tables, self.forward_site(call.moment),
-            scratch["padded"], scratch["grouped"], scratch["acc"].view(kind), scratch["best"].view(kind),
-            scratch["draws"], call.y, call.winners,
+            depthwise.depthwise_forward, call.x, call.shared["taps"], self._aligned(call.shared), self.product_lift,
+            self.activation, self.geometry, self.reading, self.forward_site(call.moment), scratch["padded"],
+            scratch["acc"].view(kind), scratch["best"].view(kind), scratch["draws"], call.y, call.winners,
         )  # fmt: skip
         return Roundings([made], call.y.size)
 
@@ -282,10 +256,9 @@ class DepthwiseStage(WeightedStage):
         """See `Stage.input_error`."""
         scratch, kind = call.scratch, self.error_type(call)
         made = Call(
-            depthwise.depthwise_input_error, call.error, call.winners, call.x, call.shared["transposed"],
-            self._start(call.shared), call.gate, self.geometry, self.error_chain, self.tables, self.error_site(call),
-            scratch["spread"], scratch["grouped"], scratch["acc"].view(kind), scratch["best"].view(kind),
-            scratch["draws"], call.out,
+            depthwise.depthwise_input_error, call.error, call.winners, call.x, call.shared["taps"], self.line,
+            call.gate, self.geometry, self.reading, self.error_site(call), scratch["spread"],
+            scratch["acc"].view(kind), scratch["best"].view(kind), scratch["draws"], call.out,
         )  # fmt: skip
         return Roundings([made], call.out.size)
 
@@ -301,17 +274,15 @@ class DepthwiseStage(WeightedStage):
         self, block: GradientBlock, x: IntArray, error: IntArray, winners: npt.NDArray[np.uint8], scratch: Views
     ) -> tuple[list[Call], IntArray]:
         """See `Stage.gradient`; of some channels it is made of all, which costs no more, and the others are dropped."""
-        start: IntArray = scratch["bias_gradient"]
         if block.parameter.is_bias:
-            return [self.error_sums(error, 1, start)], start
+            sums: IntArray = scratch["bias_gradient"]
+            return [self.error_sums(error, 1, sums)], sums
         total: IntArray = scratch["gradient"]
         made = Call(
-            depthwise.depthwise_weight_gradient, x, error, winners, self.geometry, self.gradient_chain(len(x))[0],
-            self.tables, scratch["padded"], scratch["grouped"], scratch["spread"],
-            scratch["squares"] if scratch["squares"].size else None, start, total,
+            depthwise.depthwise_weight_gradient, x, error, winners, self.geometry, self.reading, scratch["padded"],
+            scratch["spread"], scratch["lines"], self.gradient_rows or INT32_LIMIT, total,
         )  # fmt: skip
-        factor = -128 if self.flipped["gradient"] else 0
-        calls = [Call(bias_gradient, error, 0, self.in_shape[2], factor, start), made]
+        calls = [made]
         if self.picked is not None:
             calls.append(Call(keep_columns, total, self.taps, self.in_shape[2], self.picked))
         return calls, total
