@@ -72,6 +72,12 @@ def experiment() -> None:
     metavar="ADDRESS",
     help="Run on this scheduler's dask cluster; by tcp:// whoever reaches it can run code: use tls://.",
 )
+@click.option(
+    "--only",
+    multiple=True,
+    metavar="AXIS=VALUE",
+    help="Only the cells with this value; repeat for more values or axes.",
+)
 @click.option("--no-report", is_flag=True, help="Leave tables, figures and report to `experiment report DIR`.")
 @json_option
 def run(name: str, scale: str, out: Path | None, resume: bool, as_json: bool, **how: Any) -> None:
@@ -86,16 +92,17 @@ def run(name: str, scale: str, out: Path | None, resume: bool, as_json: bool, **
     if not resume and os.path.lexists(out / FILE):
         raise CheckpointError(f"{out} holds sweeps already; go on with --resume, or choose another --out.")
     with Store(out) as store:
-        sweep = store.begin(grid, scale, cells)
+        sweep = store.begin(grid, scale, cells).restricted(grid.chosen(how["only"], cells))
         if how["retry_failed"]:
             store.retry_failed(sweep)
         try:
             _run_cells(store, sweep, how)
         except (Stopped, KeyboardInterrupt) as error:
-            words = ["fxptrain", "experiment", name, "--scale", scale, "--resume", "--out", str(out)]
+            only = [word for choice in how["only"] for word in ("--only", choice)]
+            words = ["fxptrain", "experiment", name, "--scale", scale, *only, "--resume", "--out", str(out)]
             raise Stopped(getattr(error, "number", signal.SIGINT), shlex.join(words)) from None
         report = None if how["no_report"] else write_report(store)
-        _show([_status(store, sweep)], as_json, report)
+        _show([_status(store, sweep.restricted({}))], as_json, report)
 
 
 def _run_cells(store: Store, sweep: Sweep, how: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, product
 from pathlib import Path
@@ -255,6 +255,27 @@ class Grid(BaseModel):
                 yield Cell(coordinates, engine, base.changed(options))
             except RecipeError as error:
                 raise RecipeError(f"Grid {self.name!r}, {', '.join(place)}: {error}") from None
+
+    def chosen(self, choices: Iterable[str], cells: Sequence[Cell]) -> dict[str, frozenset[str]]:
+        """Labels by axis, of choices like ``batch=16``; several of an axis are alternatives.
+
+        Raises
+        ------
+        RecipeError
+            If no axis is named so, or none of `cells` has the label.
+        """
+        found: dict[str, set[str]] = {}
+        for choice in choices:
+            axis, _, label = choice.partition("=")
+            if axis not in (names := [axis.name for axis in self.axes]):
+                raise RecipeError(
+                    f"Grid {self.name!r} has no axis {axis!r}; write AXIS=VALUE with one of {', '.join(names)}."
+                )
+            labels = list(dict.fromkeys(cell.coordinates[axis] for cell in cells))
+            if label not in labels:
+                raise RecipeError(f"Axis {axis!r} has no value {label!r} at this scale, only {' | '.join(labels)}.")
+            found.setdefault(axis, set()).add(label)
+        return {axis: frozenset(labels) for axis, labels in found.items()}
 
     def reduction(self, scale: str) -> str:
         """What a scale leaves out, in a line; printed in every table and figure.

@@ -136,7 +136,7 @@ def _run_workers(store: Store, sweep: Sweep, count: int, pace: Pace) -> None:
     deaths, team = 0, []
 
     def start() -> BaseProcess:
-        process = context.Process(target=_worker, args=(store.directory, sweep.number, os.getpid()), daemon=True)
+        process = context.Process(target=_worker, args=(store.directory, sweep, os.getpid()), daemon=True)
         with children_deaf():
             process.start()
         return process
@@ -161,7 +161,7 @@ def _run_workers(store: Store, sweep: Sweep, count: int, pace: Pace) -> None:
             process.join()
 
 
-def _worker(directory: Path, number: int, parent: int) -> None:
+def _worker(directory: Path, sweep: Sweep, parent: int) -> None:
     """A worker process; ends when the one that started it has ended."""
 
     def watch(_: Progress) -> None:
@@ -170,7 +170,6 @@ def _worker(directory: Path, number: int, parent: int) -> None:
 
     try:
         with listening(), Store(directory, existing=True) as store:
-            sweep = next(sweep for sweep in store.sweeps() if sweep.number == number)
             work(store, sweep, watch=watch)
     except Stopped as stopped:
         sys.exit(stopped.exit_code)

@@ -11,9 +11,9 @@ import json
 import os
 import re
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -30,6 +30,7 @@ from fxptrain.recipe.errors import explain
 from fxptrain.sizes import regular_size
 
 Checked = TypeVar("Checked", bound=BaseModel)
+Only = Mapping[str, frozenset[str]]  # labels by axis
 
 FILE = "store.sqlite"
 FORMAT = 2
@@ -76,6 +77,10 @@ class _Result(BaseModel):
 
 class _StoredSweep(BaseModel):
     definition: Grid
+
+
+class _StoredPlace(BaseModel):
+    coordinates: dict[str, str]
 
 
 class _StoredConfig(BaseModel):
@@ -125,6 +130,15 @@ class Sweep:
     reduction: str
     created: str
     definition: dict[str, Any]
+    only: Only = field(default_factory=dict)
+
+    def has(self, coordinates: dict[str, str]) -> bool:
+        """Whether a cell is one of those that are counted and claimed."""
+        return all(coordinates[axis] in labels for axis, labels in self.only.items())
+
+    def restricted(self, only: Only) -> Sweep:
+        """The same sweep, of which only the cells with these labels on these axes are counted and claimed."""
+        return replace(self, only=only)
 
 
 @dataclass(frozen=True)
@@ -293,9 +307,16 @@ class Store:
 
     def counts(self, sweep: Sweep) -> dict[str, int]:
         """Number of cells in each state."""
-        query = """SELECT state, count(DISTINCT places.key) FROM places JOIN cells ON cells.key = places.key
-                   WHERE sweep = ? GROUP BY state"""
-        return dict.fromkeys(STATES, 0) | dict(self._select(query, sweep.number))
+        states = {key: state for key, state in self._places(sweep)}
+        return {state: list(states.values()).count(state) for state in STATES}
+
+    def _places(self, sweep: Sweep) -> Iterator[tuple[Any, str]]:
+        """Key and state of the cells that a sweep has, or is restricted to, in the order of its grid."""
+        query = """SELECT places.key, state, coordinates FROM places JOIN cells ON cells.key = places.key
+                   WHERE sweep = ? ORDER BY position"""
+        for key, state, coordinates in self._select(query, sweep.number):
+            if not sweep.only or sweep.has(self._checked(_StoredPlace, coordinates=coordinates).coordinates):
+                yield key, state
 
     def content_sha256(self) -> str:
         """Hash of all finished cells without their times: equal wherever the same sweeps have run."""
@@ -310,18 +331,16 @@ class Store:
         """Take the next waiting cell of a sweep for this process; None where none waits."""
         self.free_abandoned()
         with self._changing():
-            row = self._one(
-                """SELECT cells.key, config FROM places JOIN cells ON cells.key = places.key
-                   WHERE sweep = ? AND state = 'waiting' ORDER BY position LIMIT 1""", sweep.number,
-            )  # fmt: skip
-            if row is None:
+            key = next((key for key, state in self._places(sweep) if state == "waiting"), None)
+            if key is None:
                 return None
-            config = self._checked(_StoredConfig, config=row[1]).config
-            if not isinstance(row[0], str) or not re.fullmatch(KEY, row[0]):
-                raise CheckpointError(f"{self.path} holds a cell with the key {shown(row[0])}, which is none.")
+            if not isinstance(key, str) or not re.fullmatch(KEY, key):
+                raise CheckpointError(f"{self.path} holds a cell with the key {shown(key)}, which is none.")
+            text = self._one("SELECT config FROM cells WHERE key = ?", key)[0]
+            config = self._checked(_StoredConfig, config=text).config
             change = "UPDATE cells SET state = 'running', owner = ?, code = ?, attempts = attempts + 1 WHERE key = ?"
-            self._database.execute(change, (this_process(), code_version(config["engine"]), row[0]))
-        return Claim(row[0], config)
+            self._database.execute(change, (this_process(), code_version(config["engine"]), key))
+        return Claim(key, config)
 
     def finish(self, key: str, result: dict[str, Any], timing: dict[str, Any]) -> None:
         """Record what a claimed cell gave."""
@@ -385,6 +404,7 @@ class Store:
     def retry_failed(self, sweep: Sweep) -> int:
         """Let the failed cells of a sweep wait again; returns their number."""
         with self._changing():
-            query = """UPDATE cells SET state = 'waiting', error = NULL, attempts = 0 WHERE state = 'failed'
-                       AND key IN (SELECT key FROM places WHERE sweep = ?)"""
-            return self._database.execute(query, (sweep.number,)).rowcount
+            failed = {key for key, state in self._places(sweep) if state == "failed"}
+            query = "UPDATE cells SET state = 'waiting', error = NULL, attempts = 0 WHERE key = ?"
+            self._database.executemany(query, [(key,) for key in failed])
+        return len(failed)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from fxptrain.cli.main import main
+from fxptrain.experiments.store import Store
 from tests.experiments.grids import tiny_grid
 
 
@@ -22,6 +23,24 @@ def test_run_status_and_report(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "tiny, half: 4 done" in capsys.readouterr().out
     assert main(["experiment", "status", str(out)]) == 0
     assert "scale half: epochs 1 (full: 1), 1 of 2 values of seed. For a look." in capsys.readouterr().out
+
+
+def test_only_some_cells(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Values of one axis are alternatives, axes are all meant; the rest waits; workers are told, too."""
+    grid, out = tiny_grid(tmp_path, epochs=1), tmp_path / "sweep"
+    command = ["experiment", str(grid), "--scale", "full", "--out", str(out), "--no-report", "--resume"]
+    assert main([*command, "--only", "batch=4", "--only", "seed=1", "--only", "batch=16", "--only", "method=sqpu"]) == 0
+    assert "tiny, full: 6 waiting, 2 done" in capsys.readouterr().out
+    with Store(out, existing=True) as store:
+        (sweep,) = store.sweeps()
+        done = [tuple(row.coordinates.values()) for row in store.rows(sweep) if row.state == "done"]
+        assert done == [("4", "sqpu", "8", "1"), ("16", "sqpu", "8", "1")]
+    assert main([*command, "--only", "seed=0", "--only", "batch=16", "--workers", "2"]) == 0
+    assert "tiny, full: 4 waiting, 4 done" in capsys.readouterr().out
+    assert main([*command, "--only", "batch=5"]) == 2
+    assert "Axis 'batch' has no value '5' at this scale, only 4 | 16." in capsys.readouterr().err
+    assert main([*command, "--only", "bath=4"]) == 2
+    assert "no axis 'bath'; write AXIS=VALUE with one of batch, method, bits, seed." in capsys.readouterr().err
 
 
 def test_list(capsys: pytest.CaptureFixture[str]) -> None:
