@@ -9,11 +9,13 @@ import pytest
 from click.testing import CliRunner
 
 from fxptrain.nn import spec as s
+from tests.small import small_recipe
 from tools.bench_suite import __main__, cases, contract, figures, machine, native, plot, results, table, worker
 from tools.bench_suite.cases import OWN, PEERS, Case, Contender, Plan, turns
 from tools.bench_suite.figures import Times, growth, macs_per_image, rows, significant
-from tools.bench_suite.float_models import FloatTask, build_layers
-from tools.bench_suite.numpy_library import NumpyNetwork, col2im, cross_entropy, im2col
+from tools.bench_suite.float_models import FloatTask, build_layers, load_task
+from tools.bench_suite.fxptrain_library import check_against_oracle
+from tools.bench_suite.numpy_library import NumpyNetwork, col2im, cross_entropy, im2col, squared_error
 from tools.bench_suite.samples import make_samples
 from tools.bench_suite.scaling import growths
 
@@ -120,15 +122,18 @@ def test_formats_by_name() -> None:
         _ = Contender("fxptrain", "8bit").bits
 
 
-@pytest.mark.parametrize(
-    ("name", "says"),
-    [("autoencoder", "'autoencoder' learns 'input'; only recipes that learn classes"), ("ds_nn", "ds_nn")],
-)
-def test_recipes_that_peers_cannot_learn(name, says) -> None:
+def test_recipes_that_peers_cannot_learn(tmp_path) -> None:
     """They are refused before anything is measured."""
-    result = CliRunner().invoke(__main__.main, ["--model", name])
-    assert result.exit_code == 2
-    assert says in result.output
+    values = tmp_path / "values.toml"
+    values.write_text(small_recipe(model__target="values", model__loss="squared-error").to_toml(), encoding="utf-8")
+    for options, says in (
+        (["--model", str(values)], "learns 'values'; only recipes that learn classes or their inputs are compared"),
+        (["--training", "--model", "autoencoder"], "learns 'input'; only recipes that learn classes are compared"),
+        (["--model", "ds_nn"], "ds_nn"),
+    ):
+        result = CliRunner().invoke(__main__.main, options)
+        assert result.exit_code == 2
+        assert says in result.output
 
 
 def test_a_plan_is_all_combinations() -> None:
@@ -239,14 +244,17 @@ def test_im2col_and_back() -> None:
     assert (columns * y).sum() == (x * col2im(y, x.shape, 2, 3)).sum()
 
 
-def test_numpy_gradients_are_those_of_the_loss() -> None:
+@pytest.mark.parametrize("loss", [cross_entropy, squared_error])
+def test_numpy_gradients_are_those_of_the_loss(loss) -> None:
     """Central differences of the loss in double precision, for every parameter array."""
     rng = np.random.default_rng(0)
     network = NumpyNetwork(build_layers(SMALL))
     network.parameters = [[array.astype(np.float64) for array in arrays] for arrays in network.parameters]
     x, labels = rng.normal(size=(4, *SMALL.input_shape)), np.array([0, 1, 2, 1])
+    if loss is squared_error:
+        labels = rng.normal(size=(4, 3))
     logits, kept = network.forward(x)
-    gradients = network.backward(cross_entropy(logits, labels)[1], kept)
+    gradients = network.backward(loss(logits, labels)[1], kept)
     for arrays, found in zip(network.parameters, gradients, strict=True):
         assert len(arrays) == len(found)
         for array, gradient in zip(arrays, found, strict=True):
@@ -255,7 +263,7 @@ def test_numpy_gradients_are_those_of_the_loss() -> None:
                 kept_value, losses = array[at], []
                 for shift in (1e-5, -1e-5):
                     array[at] = kept_value + shift
-                    losses.append(cross_entropy(network.forward(x)[0], labels)[0])
+                    losses.append(loss(network.forward(x)[0], labels)[0])
                 array[at] = kept_value
                 assert gradient[at] == pytest.approx((losses[0] - losses[1]) / 2e-5, abs=1e-7)
 
@@ -267,6 +275,16 @@ def test_numpy_learns() -> None:
     network = NumpyNetwork(task.layers)
     losses = [network.train_step(task.inputs, task.labels, task) for _ in range(30)]
     assert losses[-1] < 0.7 * losses[0]
+
+
+def test_a_model_of_its_inputs() -> None:
+    """Peers get the inputs as targets, in one row, whatever shape they have; our integers are the oracle's."""
+    task = load_task("autoencoder")
+    assert np.array_equal(task.labels, task.inputs.reshape(len(task.inputs), -1))
+    network = NumpyNetwork(task.layers)
+    losses = [network.train_step(task.inputs[:64], task.labels[:64], task) for _ in range(8)]
+    assert losses[-1] < losses[0]
+    check_against_oracle("autoencoder", "w8a8e8", 1)
 
 
 def test_layers_that_peers_do_not_have() -> None:

@@ -21,6 +21,8 @@ QUICK_ROUNDS, ROUNDS = 3, 7
 QUICK_SECONDS, SECONDS = 0.08, 0.4
 OWN_NAMES = [contender.name for contender in cases.OWN]
 NAMES = ", ".join(OWN_NAMES)
+TARGETS = {"class": "classes", "input": "their inputs"}
+CLASSES = {"class": "classes"}
 PEER_NAMES = [contender.name for contender in cases.PEERS]
 
 
@@ -87,8 +89,8 @@ def _own(formats: Iterable[str]) -> tuple[cases.Contender, ...]:
     return own
 
 
-def _compared(models: tuple[str, ...]) -> tuple[str, ...]:
-    """Named recipes, of which all must be there and learn classes, as the peers here do."""
+def _compared(models: tuple[str, ...], targets: dict[str, str] = TARGETS) -> tuple[str, ...]:
+    """Named recipes, of which all must be there and learn what the peers do."""
     from fxptrain.errors import FxptrainError
     from fxptrain.recipe import load_recipe
 
@@ -97,8 +99,8 @@ def _compared(models: tuple[str, ...]) -> tuple[str, ...]:
             target = load_recipe(name).model.target
         except FxptrainError as error:
             raise click.BadParameter(str(error), param_hint="--model") from None
-        if target != "class":
-            told = f"{name!r} learns {target!r}; only recipes that learn classes are compared."
+        if target not in targets:
+            told = f"{name!r} learns {target!r}; only recipes that learn {' or '.join(targets.values())} are compared."
             raise click.BadParameter(told, param_hint="--model")
     return models
 
@@ -189,6 +191,7 @@ def _trainings(folder: Path, before: dict[str, Any], as_json: bool, **options: A
     chosen = {key: options[key] for key in ("models", "formats", "peers", "epochs", "limit") if options[key]}
     plan = whole.Plan(threads=options["threads"] or (machine.cores(),), **chosen)
     _own(plan.formats)
+    _compared(plan.models, CLASSES)
     outcome = session.Outcome()
     rows, outcome.versions, outcome.missing = whole.compare(plan, _say)
     name = f"{machine.slug(before)}-training{'-part' if plan.is_part() else ''}"

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fxptrain.nn import spec as s
-from tools.bench_suite.samples import training_samples
+from tools.bench_suite.samples import samples_of
 
 Float32 = npt.NDArray[np.float32]
 
@@ -28,7 +29,10 @@ class FloatLayer:
 
 @dataclass(frozen=True)
 class FloatTask:
-    """Layers, normalized images (n, h, w, c), labels (n,) and the constants of SGD.
+    """Layers, normalized images (n, h, w, c), targets and the constants of SGD.
+
+    Targets are labels (n,), of which the loss is the cross-entropy, or float32 values (n, outputs), of which it is half
+    the sum of the squared errors.
 
     `graph` is a model whose layers are more than a plain chain, which only PyTorch's own modules have: then there are
     no `layers`.
@@ -36,7 +40,7 @@ class FloatTask:
 
     layers: tuple[FloatLayer, ...]
     inputs: Float32
-    labels: npt.NDArray[np.int64]
+    labels: npt.NDArray[Any]
     rate: float
     momentum: float
     weight_decay: float
@@ -62,13 +66,12 @@ def load_task(name: str) -> FloatTask:
     recipe = load_recipe(name)
     plain = is_plain(recipe.model)
     layers = build_layers(recipe.model) if plain else ()
-    classes = build_graph(recipe.model).stages[-1].out_elements
-    pixels, labels = training_samples(recipe.model.input_shape, classes)
+    pixels, labels = samples_of(recipe, build_graph(recipe.model).stages[-1].out_elements)
     norm = norms(recipe)[0]
     mean, std = norm.mean, norm.std
     inputs = ((pixels / np.float32(255) - np.float32(mean)) / np.float32(std)).astype(np.float32)
     return FloatTask(
-        layers, inputs, labels.astype(np.int64),
+        layers, inputs, inputs.reshape(len(inputs), -1) if recipe.model.target == "input" else labels.astype(np.int64),
         recipe.schedule.lr, recipe.optimizer.momentum, recipe.optimizer.weight_decay,
         None if plain else recipe.model,
     )  # fmt: skip
@@ -81,6 +84,8 @@ def build_layers(model: s.ModelSpec) -> tuple[FloatLayer, ...]:
     layers = []
     for layer in model.layers:
         weights = bias = None
+        if isinstance(layer, s.Linear) and len(shape) > 1:
+            layers.append(FloatLayer(s.Flatten(), None, None))
         if isinstance(layer, s.Conv2d | s.Linear):
             sizes: tuple[int, ...]
             if isinstance(layer, s.Linear):

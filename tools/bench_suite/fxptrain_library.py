@@ -4,23 +4,27 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import cycle
+from math import prod
 from typing import Any
 
 import numba
 import numpy as np
 
 import fxptrain
+from fxptrain.data.dataset import Inputs
 from fxptrain.fixed.multiplier import Multiplier
 from fxptrain.kernels.instructions import HOST
 from fxptrain.nn import spec as s
 from fxptrain.nn.engine.inference import Inference, logits
 from fxptrain.nn.engine.step import TrainingStep
+from fxptrain.nn.losses import Targets
 from fxptrain.nn.model import Model
 from fxptrain.recipe import Recipe, load_recipe
 from fxptrain.run.evaluation import build_model
+from fxptrain.run.targets import TargetRule
 from tools.bench_suite.cases import Case, Contender
 from tools.bench_suite.contract import Run
-from tools.bench_suite.samples import starts, training_samples
+from tools.bench_suite.samples import samples_of, starts
 
 LOSS_ONE = 1 << 16
 ORACLE_SIDE, ORACLE_CHANNELS, ORACLE_BATCHES = 16, 5, (3, 2)
@@ -59,7 +63,7 @@ class FxptrainLibrary:
         """Training step or logits; batches are uint8 pixels."""
         recipe = recipe_of(case.model, contender)
         model = build_model(recipe)
-        inputs, labels = training_samples(recipe.model.input_shape, model.stages[-1].out_elements)
+        inputs, targets = _samples(recipe, model)
         parts = cycle([slice(start, start + case.batch) for start in starts(len(inputs), case.batch)])
         if case.mode == "inference":
             forward = Inference(model, case.batch, self.threads)
@@ -73,7 +77,7 @@ class FxptrainLibrary:
 
         def train() -> None:
             part = next(parts)
-            step.run(inputs[part], labels[part], rate)
+            step.run(inputs[part], targets[part], rate)
 
         return train
 
@@ -81,12 +85,18 @@ class FxptrainLibrary:
         """Mean loss of the first steps."""
         recipe = recipe_of(model, contender)
         built = build_model(recipe)
-        inputs, labels = training_samples(recipe.model.input_shape, built.stages[-1].out_elements)
+        inputs, targets = _samples(recipe, built)
         step = TrainingStep(built, 64, threads=self.threads)
         rate = Multiplier.from_real(recipe.schedule.lr)
         parts = cycle([slice(start, start + 64) for start in starts(len(inputs), 64)])
-        results = [step.run(inputs[part], labels[part], rate) for part, _ in zip(parts, range(steps), strict=False)]
+        results = [step.run(inputs[part], targets[part], rate) for part, _ in zip(parts, range(steps), strict=False)]
         return [result.loss_sum / LOSS_ONE / result.samples for result in results]
+
+
+def _samples(recipe: Recipe, model: Model) -> tuple[Inputs, Targets]:
+    """Pixels, and what the model's outputs are compared with."""
+    inputs, labels = samples_of(recipe, model.stages[-1].out_elements)
+    return inputs, TargetRule.of(recipe, model).raw(inputs, labels)
 
 
 def check_against_oracle(model: str, formats: str, threads: int) -> None:
@@ -106,10 +116,11 @@ def check_against_oracle(model: str, formats: str, threads: int) -> None:
         shape = (size, *built.spec.input_shape)
         inputs = rng.integers(form.min_raw, form.max_raw + 1, shape).astype(form.dtype)
         labels = rng.integers(0, built.stages[-1].out_elements, size).astype(np.int32)
-        result = step.run(inputs, labels, rate)
+        targets = TargetRule.of(recipe, built).raw(inputs, labels)
+        result = step.run(inputs, targets, rate)
         if number == 0:
-            twin.calibrate(inputs, labels.tolist(), fit_momentum=True)
-        assert (result.loss_sum, result.correct) == twin.train_step(inputs, labels.tolist(), rule), "loss"
+            twin.calibrate(inputs, targets.tolist(), fit_momentum=True)
+        assert (result.loss_sum, result.correct) == twin.train_step(inputs, targets.tolist(), rule), "loss"
         assert_same(built, twin)
     expected = twin.forward(inputs, stochastic=False)[0]
     assert logits(built, inputs, threads).tolist() == expected.tolist(), "logits"
@@ -125,4 +136,6 @@ def _narrow(model: s.ModelSpec) -> s.ModelSpec:
         for layer in model.layers
     )  # fmt: skip
     shape = (min(height, ORACLE_SIDE), min(width, ORACLE_SIDE), channels)
+    if model.target == "input":
+        layers = (*layers[:-1], s.Linear(features=prod(shape)))
     return replace(model, input_shape=shape, layers=layers)

@@ -96,10 +96,10 @@ class NumpyNetwork:
                     error = error.reshape(saved)
         return gradients
 
-    def train_step(self, x: Float32, labels: npt.NDArray[np.int64], task: FloatTask) -> float:
+    def train_step(self, x: Float32, labels: npt.NDArray[Any], task: FloatTask) -> float:
         """One step of SGD with momentum; returns the mean loss."""
         logits, kept = self.forward(x)
-        loss, error = cross_entropy(logits, labels)
+        loss, error = (cross_entropy if labels.ndim == 1 else squared_error)(logits, labels)
         for arrays, moments, gradients in zip(self.parameters, self.momentum, self.backward(error, kept), strict=True):
             for array, moment, gradient in zip(arrays, moments, gradients, strict=True):
                 moment *= np.float32(task.momentum)
@@ -116,6 +116,12 @@ def cross_entropy(logits: Float32, labels: npt.NDArray[np.int64]) -> tuple[float
     loss = -np.log(error[rows, labels] + 1e-30).mean()
     error[rows, labels] -= 1
     return float(loss), error / np.float32(len(labels))
+
+
+def squared_error(outputs: Float32, targets: Float32) -> tuple[float, Float32]:
+    """Mean over the samples of half the sum of squares, and its gradient by the outputs."""
+    error = outputs - targets
+    return float(0.5 * (error**2).sum() / len(error)), error / np.float32(len(error))
 
 
 class NumpyLibrary:

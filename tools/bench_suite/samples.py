@@ -1,4 +1,4 @@
-"""Images to train on, the same for every contender: Fashion-MNIST where it is at hand, else made up.
+"""Images to train on and their classes, the same for every contender: Fashion-MNIST where it is at hand, else made up.
 
 They must not be learned by heart while they are timed: errors that have vanished cost the engine less.
 """
@@ -8,12 +8,17 @@ from __future__ import annotations
 import os
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+if TYPE_CHECKING:
+    from fxptrain.recipe import Recipe
+
 COUNT = 8192  # more than the largest batch, so that a turn does not meet the same images each time
 BLOCK = 4
+CLASSES = 10  # of samples whose labels nobody learns
 MADE_UP, REAL = "made up", "fashion-mnist"
 Samples = tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]
 
@@ -23,6 +28,11 @@ def source(shape: tuple[int, int, int] = (28, 28, 1), classes: int = 10) -> str:
     root = os.environ.get("FXPTRAIN_DATA")
     here = root is not None and (Path(root) / REAL).is_dir()
     return REAL if here and shape == (28, 28, 1) and classes == 10 else MADE_UP
+
+
+def samples_of(recipe: Recipe, outputs: int) -> Samples:
+    """Pixels and labels for a recipe whose model has so many outputs; one that learns its inputs ignores the labels."""
+    return training_samples(recipe.model.input_shape, outputs if recipe.model.target == "class" else CLASSES)
 
 
 @cache

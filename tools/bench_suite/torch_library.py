@@ -58,7 +58,7 @@ class TorchLibrary:
 
 
 def _tensors(task: FloatTask) -> tuple[Tensor, Tensor]:
-    """Images as (n, c, h, w) over NHWC memory, and labels."""
+    """Images as (n, c, h, w) over NHWC memory, and targets."""
     return torch.from_numpy(task.inputs).permute(0, 3, 1, 2), torch.from_numpy(task.labels)
 
 
@@ -106,7 +106,7 @@ class TorchTraining:
             logits = logits.float()
         else:
             logits = self.network.forward(inputs, training=True)
-        loss = functional.cross_entropy(logits, labels)
+        loss = _loss(logits, labels)
         loss.backward()
         self.optimizer.step()
         if self.network.method == "sqpu":
@@ -117,6 +117,13 @@ class TorchTraining:
         """Class numbers of one batch."""
         with torch.inference_mode():
             return self.network.forward(inputs, training=False).argmax(1)
+
+
+def _loss(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Mean over the samples: the cross-entropy of labels, half the sum of squared errors of values."""
+    if targets.ndim == 1:
+        return functional.cross_entropy(outputs, targets)
+    return 0.5 * functional.mse_loss(outputs, targets, reduction="sum") / len(targets)
 
 
 def training_step(contender: str, task: FloatTask) -> Callable[[Tensor, Tensor], Tensor]:
