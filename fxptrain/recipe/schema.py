@@ -38,6 +38,7 @@ Count = Annotated[int, Field(ge=1, le=MAX_ELEMENTS)]
 Whole = Annotated[int, Field(ge=0, le=MAX_ELEMENTS)]
 Text = Annotated[str, Field(max_length=10_000)]
 Seed = Annotated[int, Field(ge=0, lt=1 << 32)]
+LEAST_RATE = 2.0**-40
 Positive = Annotated[float, Field(gt=0)]
 _FILE = "a recipe"
 WATCHED: dict[str, tuple[str, ...]] = {  # what there is to follow, by `model.target`
@@ -127,7 +128,7 @@ class ScheduleSpec:
     """
 
     type: ScheduleType = "constant"
-    lr: Annotated[float, Field(ge=2.0**-40, le=2.0**20)] = 0.01
+    lr: Annotated[float, Field(ge=LEAST_RATE, le=2.0**20)] = 0.01
     warmup_steps: Whole = 0
     patience: Count = 5
     scale_with_batch: bool = False

@@ -22,6 +22,7 @@ from fxptrain.nn.replay import Ring, chosen
 from fxptrain.nn.tail import latent_of
 from fxptrain.nn.tuning import train_last
 from fxptrain.recipe import Recipe
+from fxptrain.recipe.schema import LEAST_RATE
 from fxptrain.run.directory import RunDirectory
 from fxptrain.run.evaluation import Run, available_threads, describe, evaluate_split, write_run
 from fxptrain.run.start import Origin, Source, read_start
@@ -73,9 +74,10 @@ class Adapting:
             value = getattr(self, name)
             if not least <= value <= most:
                 raise RecipeError(f"`{name}` (={value}) must be {least} to {most}. Give another number.")
-        if self.lr is not None and not 0 < self.lr < MAX_RATE:
+        if self.lr is not None and not LEAST_RATE <= self.lr < MAX_RATE:
             raise RecipeError(
-                f"`lr` (={self.lr}) must be above 0 and below {MAX_RATE}. Leave it out for half the recipe's."
+                f"`lr` (={self.lr}) must be at least {LEAST_RATE:.1e} and below {MAX_RATE}. "
+                "Leave it out for half the recipe's."
             )
 
     @property

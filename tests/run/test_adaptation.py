@@ -132,8 +132,9 @@ def test_other_classes_are_refused(base: Path, tmp_path: Path) -> None:
         ({"mix": 65}, r"`mix` \(=65\) must be 0 to 64"),
         ({"epochs": 0}, r"`epochs` \(=0\) must be 1 to"),
         ({"train_last": 3}, r"`train-last` \(=3\) must be 1 to 2"),
-        ({"lr": -1.0}, r"`lr` \(=-1.0\) must be above 0"),
-        ({"lr": float("nan")}, r"`lr` \(=nan\) must be above 0"),
+        ({"lr": -1.0}, r"`lr` \(=-1.0\) must be at least 9.1e-13 and below 16"),
+        ({"lr": 1e-30}, r"`lr` \(=1e-30\) must be at least"),
+        ({"lr": float("nan")}, r"`lr` \(=nan\) must be at least"),
     ],
 )
 def test_numbers_that_cannot_be(base: Path, tmp_path: Path, options: dict[str, Any], told: str) -> None:
