@@ -10,6 +10,7 @@ import pytest
 
 from fxptrain.export.boards import COMPILER, EMULATOR
 from tests.export.compiled import COMPILERS
+from tests.export.onnx.graphs import ONNX
 
 ROOT = Path(__file__).parents[2]
 
@@ -32,6 +33,15 @@ def test_verify_export_judges_every_build() -> None:
     rows = table("verify_export", *options, "--builds", *COMPILERS)
     assert [row[:5] for row in rows] == [["6", "sqpu", name, "40", "2"] for name in COMPILERS]
     assert all(row[6] == "yes" for row in rows)
+
+
+@ONNX
+def test_compare_onnxruntime_times() -> None:
+    """Of an untrained recipe: rows by threads and batch, equal logits, times above zero."""
+    rows = table("compare_onnxruntime", "glyphs", "--batch", "1", "8", "--threads", "1", "--seconds", "0.01")
+    assert [row[:3] for row in rows] == [["glyphs", "1", "1"], ["glyphs", "1", "8"]]
+    assert all(float(cell) > 0 for row in rows for cell in row[3:6])
+    assert [row[6] for row in rows] == ["yes", "yes"]
 
 
 def test_compare_cmsis_nn_counts() -> None:
