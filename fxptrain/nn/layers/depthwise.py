@@ -114,7 +114,7 @@ class DepthwiseStage(WeightedStage):
         """Where rows hold what is read of them; made once."""
         g, channels = self.geometry, self.in_shape[2]
         columns, period = -(-g.image.width // g.sw), g.sw // gcd(g.dw, g.sw)
-        length, back = g.sw * columns * channels, np.arange(g.kw) * g.dw // g.sw * channels
+        length, back = min(g.sw, g.image.width) * columns * channels, np.arange(g.kw) * g.dw // g.sw * channels
 
         def place(column: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
             return (column % g.sw * columns + column // g.sw) * channels

@@ -70,6 +70,18 @@ def test_depthwise(case, forms, n, channels, call, seed) -> None:
     Single(layers, (*image, channels), forms, seed).check(n, **call)
 
 
+def test_a_stride_beyond_the_image_takes_no_memory() -> None:
+    """Rows sorted by the rest that a stride leaves have no room for rests that are not there."""
+    forms = Formats(x=FxP(8, 3), y=FxP(8, 3), w=FxP(8, 3), error=FxP(8, 3), input_error=FxP(8, 3))
+    bytes_of = []
+    for stride in ((1, 6), (1, 1 << 30)):
+        single = Single((s.DepthwiseConv2d(kernel=(2, 3), stride=stride, dilation=(1, 2)),), (3, 6, 2), forms, 1)
+        single.check(2, stochastic=True, mask=True, producer_relu=False, threads=1)
+        phases = "forward", "error", "gradient"
+        bytes_of.append([buffer.bytes for phase in phases for buffer in single.stage.scratch(phase, 2)])
+    assert bytes_of[0] == bytes_of[1]
+
+
 @given(
     st.tuples(SMALL, SMALL, st.sampled_from([1, 3, 8])),
     st.sampled_from([1, 2, 5, 16, 19]),
