@@ -35,8 +35,8 @@ class Augmentation:
     flip : bool
         Every second sample, by chance, is mirrored left to right.
     crop : int
-        A window of the old size at a random place of the sample with so many zeros around it; none above and below a
-        series (height 1).
+        A window of the old size at a random place of the sample with so many zeros around it; none along a side of
+        length 1, as a series has one.
     shift : int
         The sample is moved along its width, a series along its time, by at most so many positions to either side.
     scale : float
@@ -65,7 +65,8 @@ class Augmentation:
 
     def check(self, shape: tuple[int, int, int]) -> None:
         """Raise `DataError` where nothing could be left of a sample (h, w, c)."""
-        if self.crop + self.shift >= shape[1] or (shape[0] > 1 and self.crop >= shape[0]):
+        across = (self.crop if shape[1] > 1 else 0) + self.shift
+        if across >= shape[1] or (shape[0] > 1 and self.crop >= shape[0]):
             raise DataError(
                 f"`augmentation.crop` (={self.crop}) and `shift` (={self.shift}) can move all of a sample of "
                 f"{shape[0]} x {shape[1]} away; together they must be less than its height and width."

@@ -126,3 +126,4 @@ def test_nothing_left(asked: Augmentation, shape: tuple[int, int, int]) -> None:
     with pytest.raises(DataError, match=rf"`augmentation.crop` \(={asked.crop}\).* {shape[0]} x {shape[1]} away"):
         asked.check(shape)
     Augmentation(crop=4).check((1, 9, 1))
+    Augmentation(crop=4).check((9, 1, 1))
