@@ -26,7 +26,7 @@ best_option = click.option("--best", is_flag=True, help="Use the epoch with the 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object as the last line of stdout.")
 settings_option = click.option(
     "--set", "settings", multiple=True, metavar="KEY=VALUE",
-    help="Any key of the recipe, repeatable: --set optimizer.weight_decay=0 --set schedule.type=constant.",
+    help="Any key of the recipe, repeatable: --set optimizer.weight_decay=0 --set data.groups= (which leaves it out).",
 )  # fmt: skip
 
 
@@ -117,12 +117,20 @@ def tuned(recipe: Recipe, last: int | None, bias_only: bool, channels: str | Non
 
 
 def key_and_value(text: str) -> tuple[str, Any]:
-    """Key and value of ``KEY=VALUE``; the value as in TOML, else a string."""
+    """Key and value of ``KEY=VALUE``; the value as in TOML, else a string; an empty one is None and leaves KEY out.
+
+    Examples
+    --------
+    >>> key_and_value("training.epochs=3"), key_and_value("data.groups=")
+    (('training.epochs', 3), ('data.groups', None))
+    """
     import tomllib
 
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
         raise RecipeError(f"`--set` (={shown(text)}) must be KEY=VALUE, as in --set training.epochs=3.")
+    if not value.strip():
+        return key.strip(), None
     try:
         read = tomllib.loads(f"x = {value}")
     except RecursionError:

@@ -126,7 +126,8 @@ def _choose_named(path: Path, layout: Columns, reading: Reading, columns: Sequen
     if reading.groups is not None and labelled:
         if reading.groups not in names:
             raise DataError(
-                f"{path}: has no column {reading.groups!r} for the groups (`data.groups`), only {listed(names)}."
+                f"{path}: has no column {reading.groups!r} for the groups (`data.groups`), only {listed(names)}. Name "
+                "one of them, or leave `data.groups` out."
             )
         layout.group = names.index(reading.groups)
     if columns is None:

@@ -88,7 +88,8 @@ def group_arrays(names: Iterable[str], roles: Places, where: str, reading: Readi
             found["all" if ("all", "x") in roles else "train"] = name
     if not found.keys() & {"all", "train"}:
         raise DataError(
-            f"{where}: has no array {reading.groups!r} for the groups (`data.groups`), only {', '.join(names)}."
+            f"{where}: has no array {reading.groups!r} for the groups (`data.groups`), only {', '.join(names)}. Name "
+            "one of them, or leave `data.groups` out."
         )
     return found
 

@@ -310,9 +310,17 @@ def add(chain: Chain, node: Any, given: Attributes, constants: Constants) -> Non
     layer, value = chain.last_parametric(), next((c for c in constants if c is not None), None)
     channels = chain.shape[2]
     if layer is None or layer.weights is None or value is None:
-        chain.fail(node, "only a constant bias behind a convolution or linear layer can be added, or another tensor.")
+        chain.fail(
+            node,
+            "only a constant bias behind a convolution or linear layer can be added, or another tensor. Let the next "
+            "convolution or linear layer have it in its bias.",
+        )
     if not _by_channel(chain, value):
-        chain.fail(node, f"a bias has one number a channel; this constant has shape {value.shape}.")
+        chain.fail(
+            node,
+            f"a bias has one number a channel; this constant has shape {value.shape}. Add one number a channel, or "
+            "what a layer computes.",
+        )
     bias = np.zeros(channels) if layer.bias is None else layer.bias
     layer.bias = bias + value.astype(np.float64).reshape(-1)
     chain.passes(node)

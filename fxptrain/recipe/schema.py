@@ -374,8 +374,11 @@ class Recipe(BaseModel):
             place = table.setdefault(section, {}) if section else table
             if not isinstance(place, dict):
                 raise RecipeError(f"the options: `{shown(key)}` is no key: `{section}` is a value, not a section.")
-            place[name] = value
-        return make_recipe(_without_none(table), "the options")
+            if value is None and name in place:
+                del place[name]
+            else:  # None of a key that is not there tells whether there is such a key
+                place |= {name: None} if value is None else _without_none({name: value})
+        return make_recipe(table, "the options")
 
 
 def recipe_directory() -> Path:
