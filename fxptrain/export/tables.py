@@ -91,6 +91,7 @@ def _training_sizes(net: Network, layout: Offsets, rate: Multiplier) -> dict[str
         "FXP_FEEDBACK": int(model.rule.feedback),
         "FXP_SATURATION_MASK": int(optimizer.saturation_mask),
         "FXP_ADAPT_EVERY": model.formats.adapt_every if model.formats.mode == "auto" else 0,
+        "FXP_SATURATION": model.formats.saturation or 0,
         "FXP_FIT_MOMENTUM": int(model.formats.momentum_frac is None),
     }
     sizes["FXP_REPLAY"] = 0 if net.ring is None else net.ring.places

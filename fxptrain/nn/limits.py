@@ -20,6 +20,7 @@ from fxptrain.sizes import check_elements, machine_bytes
 
 MAX_LAYERS = 1000
 MIN_ERROR_BITS, MAX_ERROR_BITS = 2, 16  # kernels read errors as int16
+MAX_SATURATION = 30  # a step has fewer values of a tensor than 2**31
 
 
 def check_limits(model: s.ModelSpec, formats: s.FormatSpec) -> None:
@@ -39,6 +40,11 @@ def check_limits(model: s.ModelSpec, formats: s.FormatSpec) -> None:
     """
     if not MIN_ERROR_BITS <= formats.error_bits <= MAX_ERROR_BITS:
         raise FormatError(f"`error_bits` (={formats.error_bits}) must be {MIN_ERROR_BITS} to {MAX_ERROR_BITS}.")
+    if formats.saturation is not None and not 1 <= formats.saturation <= MAX_SATURATION:
+        raise FormatError(
+            f"`saturation` (={formats.saturation}) must be 1 to {MAX_SATURATION}: of 2**that values one may saturate. "
+            "Leave it out if none should."
+        )
     if formats.adapt_every < 1:
         raise FormatError(f"`adapt_every` (={formats.adapt_every}) must be 1 or more steps.")
     if len(model.layers) > MAX_LAYERS:

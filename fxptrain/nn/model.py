@@ -202,15 +202,17 @@ class Model:
 
     def _set_formats(self) -> None:
         """Every tensor's format is that of the stage which writes it; one that rounds nothing hands on its input's."""
-        auto = self.formats.mode == "auto"
+        auto, rare = self.formats.mode == "auto", self.formats.saturation
         for stage in self.stages:
             stage.x_forms = tuple(self.form_of(tensor) for tensor in stage.inputs)
             stage.y_form = stage.x_form
             if stage.rounds:
                 bits = self.formats.activation_bits
                 start = FxP(bits, bits - 4) if auto else self._fixed("activation")
-                stage.y_form = TensorFormat(f"{stage.name}.output", start, adaptive=auto)
-            stage.error_scale = ErrorScale(f"{stage.name}.error", self.formats.error_bits, MAX_ERROR_FRAC)
+                stage.y_form = TensorFormat(f"{stage.name}.output", start, adaptive=auto, saturation=rare)
+            stage.error_scale = ErrorScale(
+                f"{stage.name}.error", self.formats.error_bits, MAX_ERROR_FRAC, saturation=rare
+            )
 
     def _set_outputs(self, largest_target: float | None) -> None:
         """Have the outputs in a format that the loss takes: of vectors one that holds all targets, and stays."""
@@ -401,10 +403,16 @@ class Model:
             return stream(self.stages[readers[0].stage].layer, Site.INPUT_ERROR)
         return stream(self.stages[tensor].layer, Site.OUTPUT_ERROR)
 
-    def adapt(self) -> None:
-        """Adapt all adaptive formats to their counters and move the parameters to their new grids."""
+    def adapt(self, *, due: bool = True) -> None:
+        """Adapt all adaptive formats to their counters and move the parameters to their new grids.
+
+        Parameters
+        ----------
+        due : bool
+            Whether it is time for all; else only outputs adapt that overran their format.
+        """
         for stage in self.stages:
-            if stage.trains:
+            if due and stage.trains:
                 first = stage.parameters[0]
                 change, momentum_change = first.form.adapt(), first.momentum_form.adapt()
                 if self.formats.momentum_frac == "param":
@@ -413,7 +421,8 @@ class Model:
                     if parameter.trained:
                         parameter.regrid(change, momentum_change, self.seed, self.step)
             if stage.rounds:
-                stage.y_form.adapt()
+                if due or stage.y_form.overran:
+                    stage.y_form.adapt()
                 if stage.finest_output is not None and stage.y_form.adaptive:
                     stage.y_form.move(min(stage.finest_output - stage.y_form.format.frac_bits, 0))
         for stage in self.stages:

@@ -98,6 +98,11 @@ class FormatSpec:
         Bits of the momentum; left out: `param_bits`.
     error_bits : int
         Bits of the errors going back, 2 to 16; their scales move by a rule of their own (`ErrorScale`).
+    saturation : int, optional
+        k, 1 to 30: 2**-k of a layer's outputs (in mode ``auto``) and of the errors of a step may saturate, so that few
+        large ones do not coarsen the grid of all others; outputs of which 16 times as many saturate in a step get a
+        wider format at once. Left out: 2**-12 of outputs, looked at every `adapt_every` steps, and no errors. 10 is a
+        good choice.
     param_frac, activation_frac : int, optional
         frac_bits of all parameters, and of all activations; mode ``fixed`` needs them.
     momentum_frac : int or "param", optional
@@ -112,6 +117,7 @@ class FormatSpec:
     activation_bits: int = 8
     momentum_bits: int | None = None
     error_bits: int = 16
+    saturation: int | None = None
     param_frac: int | None = None
     activation_frac: int | None = None
     momentum_frac: int | Literal["param"] | None = None

@@ -22,6 +22,7 @@ EPOCHS: Final = range(10, 101)
 HIDDEN: Final = 64
 SMALLEST_IMAGE: Final = 8  # pixels of a side, from which rows of pixels are taken for square images
 VALIDATION: Final = 5000  # samples at most
+RARE: Final = 10  # one of 2**10 values may saturate, and outputs that overrun their format get a wider one at once
 FINE: Final = 8  # bits from which larger first weights do not cost accuracy
 
 Layers = list[dict[str, Any]]
@@ -76,7 +77,7 @@ def propose(data: Dataset, name: str, path: str, reading: Reading, bits: int = 8
         "description": f"{kind[0].upper()}{kind[1:]} from {Path(path).name}",
         "data": {"name": path, **said, **({"validation": validation} if validation else {})},
         "model": model,
-        "formats": {"param_bits": bits, "activation_bits": bits},
+        "formats": {"param_bits": bits, "activation_bits": bits, "saturation": RARE},
         "optimizer": {"weight_decay": 1e-4},
         "schedule": {"type": "cosine", "lr": 0.02},
         "training": {"epochs": epochs, "batch_size": batch},

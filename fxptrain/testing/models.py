@@ -160,6 +160,7 @@ def format_specs(draw: st.DrawFn, *, min_bits: int = 4, max_bits: int = 16) -> F
         activation_bits=activation_bits,
         momentum_bits=draw(st.one_of(st.none(), st.integers(8, 16))),
         error_bits=draw(st.sampled_from([8, 16])),
+        saturation=draw(st.one_of(st.none(), st.integers(1, 12))),
     )
     if draw(st.booleans()):
         return replace(widths, mode="auto", adapt_every=draw(st.integers(1, 5)))

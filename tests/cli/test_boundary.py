@@ -95,6 +95,10 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 2) 
 DEEP = "[" * 5000
 OPTIONS = [
     (["train", "glyphs", "--set", f"data.limit={DEEP}"], "`--set data.limit` is nested too deeply"),
+    (["train", "glyphs", "--set", "training.epoch="], "`training.epoch` is no key of .*did you mean 'epochs'"),
+    (["train", "glyphs", "--set", "model.layers="], "`model.layers` is missing"),
+    (["train", "glyphs", "--set", "formats.saturation=0"], r"`saturation` \(=0\) must be 1 to 30: .* Leave it out"),
+    (["train", "glyphs", "--set", "formats.saturation=31"], r"`saturation` \(=31\) must be 1 to 30"),
     (["train", "glyphs", "--set", "formats.adapt_every=0"], r"`adapt_every` \(=0\) must be 1 or more"),
     (["train", "glyphs", "--set", "formats.adapt_every=-1"], r"`adapt_every` \(=-1\) must be 1 or more"),
     (["train", "glyphs", "--set", 'model.name=""'], r"`model.name` \(=''\): .* at least 1 character"),

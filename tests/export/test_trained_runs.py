@@ -21,16 +21,19 @@ def invoke(*arguments: str) -> dict:
     return json.loads(done.output)
 
 
-@pytest.mark.parametrize("real", [False, True])
-def test_training_goes_on_where_python_stopped(real: bool, tmp_path: Path) -> None:
-    """Mid-interval counters, momentum, calm error scales and all: pixels, and real numbers as inputs."""
+@pytest.mark.parametrize(("real", "saturation", "steps"), [(False, None, 9), (True, None, 9), (False, 6, 100)])
+def test_training_goes_on_where_python_stopped(real: bool, saturation: int | None, steps: int, tmp_path: Path) -> None:
+    """Mid-interval counters, momentum, calm error scales and all: pixels, real numbers, errors that may saturate."""
     run, out = str(tmp_path / "run"), str(tmp_path / "export")
-    train(small_recipe(training__epochs=2), data=small_data(real=real), out=run)
+    options = {} if saturation is None else {"formats__saturation": saturation}
+    train(small_recipe(training__epochs=2, **options), data=small_data(real=real), out=run)
     made = invoke("export", run, "--to", "c", "--out", out, "--training", "--batch", "5")
     assert made["sizes"]["state_bytes"] > 0
-    found = invoke("verify", out, "--steps", "9", "--samples", "3", "--cflags", "-O1 -fsanitize=undefined,address")
+    found = invoke(
+        "verify", out, "--steps", str(steps), "--samples", "3", "--cflags", "-O1 -fsanitize=undefined,address"
+    )
     assert found["equal"], found["differences"]
-    assert found["steps"] == 9
+    assert found["steps"] == steps
 
 
 def test_the_best_epoch_is_exported_on_demand(tmp_path: Path) -> None:

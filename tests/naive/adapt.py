@@ -27,9 +27,17 @@ class DelayedScale:
 
     frac: int
     calm: int = 0
+    rare: int | None = None  # errors may saturate if they are no more than 2**-rare of all
 
-    def observe(self, magnitude: int, frac_acc: int, bits: int) -> None:
-        """Coarsen at once to fit the largest accumulator of the step; refine one bit after 64 calm steps."""
+    def observe(self, magnitude: int, frac_acc: int, bits: int, over: int = 0, total: int = 0) -> None:
+        """Coarsen at once to fit the largest accumulator of the step; refine one bit after 64 calm steps.
+
+        Where a share of the errors may saturate, coarsen one bit when more of the `total` were `over`; a step is calm,
+        too, when the share is one error or more, and an eighth of it at most was over.
+        """
+        if self.rare is not None:
+            self._observe_share(magnitude, frac_acc, bits, over, total)
+            return
         fit = fitting_frac(magnitude, frac_acc, bits)
         if fit < self.frac:
             self.frac, self.calm = fit, 0
@@ -40,15 +48,28 @@ class DelayedScale:
         else:
             self.calm = 0
 
+    def _observe_share(self, magnitude: int, frac_acc: int, bits: int, over: int, total: int) -> None:
+        assert self.rare is not None
+        may = Fraction(total, 2**self.rare)
+        if over > may:
+            self.frac, self.calm = max(min(self.frac, frac_acc) - 1, -FRAC_LIMIT), 0
+            return
+        few = may >= 1 and over <= may / 8
+        finer = fitting_frac(magnitude, frac_acc, bits) > self.frac or (few and self.frac < frac_acc)
+        self.calm = self.calm + 1 if finer else 0
+        if self.calm == HOLD:
+            self.frac, self.calm = min(self.frac + 1, FRAC_LIMIT), 0
 
-def adapt_frac(frac: int, bits: int, *, saturated: int, total: int, max_abs: int) -> int:
+
+def adapt_frac(frac: int, bits: int, *, saturated: int, total: int, max_abs: int, rare: int | None = None) -> int:
     """Next fraction bits of a tensor: one fewer above a saturated share of 2**-12, one more below a quarter range.
 
-    A tensor of zeros says nothing about its range and stays.
+    A tensor of zeros says nothing about its range and stays. With `rare` the share is 2**-rare, and the range a half.
     """
-    if total and Fraction(saturated, total) > Fraction(1, 2**12):
+    share, room = (12, 3) if rare is None else (rare, 2)
+    if total and Fraction(saturated, total) > Fraction(1, 2**share):
         return frac - 1
-    if 0 < max_abs < Fraction(2) ** (bits - 3):
+    if 0 < max_abs < Fraction(2) ** (bits - room):
         return frac + 1
     return frac
 
@@ -62,22 +83,30 @@ class Form:
     adaptive: bool = False
     finest: int = 30
     coarsest: int = -12
+    rare: int | None = None
     saturated: int = 0
     total: int = 0
     max_abs: int = 0
+    overran: bool = False  # in the last step, by 16 times the share that may saturate
 
     def note(self, saturated: int, total: int, max_abs: int) -> None:
-        """Count one rounding of the tensor."""
+        """Count the roundings of a step."""
+        self.overran = self.adaptive and self.rare is not None and saturated > Fraction(16 * total, 2**self.rare)
         self.saturated, self.total = self.saturated + saturated, self.total + total
         self.max_abs = max(self.max_abs, max_abs)
 
     def adapt(self) -> int:
         """Adapt within the limits and start counting anew; returns the change of the fraction bits."""
         before = self.frac
-        if self.adaptive and self.total:
-            wanted = adapt_frac(self.frac, self.bits, saturated=self.saturated, total=self.total, max_abs=self.max_abs)
+        if self.overran:
+            self.frac = max(self.frac - 1, self.coarsest)
+        elif self.adaptive and self.total:
+            wanted = adapt_frac(
+                self.frac, self.bits, saturated=self.saturated, total=self.total, max_abs=self.max_abs, rare=self.rare
+            )
             self.frac = min(max(wanted, self.coarsest), self.finest)
         self.saturated = self.total = self.max_abs = 0
+        self.overran = False
         return self.frac - before
 
 

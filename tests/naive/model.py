@@ -192,9 +192,9 @@ class NaiveModel:
             scale.frac = fitting_frac(largest(acc), frac_acc, self.error_bits)
         frac = min(scale.frac, frac_acc)
         words = draw_array(self.seed, stream, self.step, acc.shape) if self.error_stochastic else None
-        rounded, _ = requantize_array(acc, frac_acc - frac, self.error_bits, words)
+        rounded, over = requantize_array(acc, frac_acc - frac, self.error_bits, words)
         if not calibrate:
-            scale.observe(largest(acc), frac_acc, self.error_bits)
+            scale.observe(largest(acc), frac_acc, self.error_bits, over, acc.size)
         return rounded, frac
 
     def calibrate(self, x: Ints, labels: Sequence[Target], *, fit_momentum: bool) -> None:
@@ -228,15 +228,17 @@ class NaiveModel:
         pairs = zip(logits.tolist(), labels, strict=True)
         return sum(is_right(row, label, labels=self.of_labels) for row, label in pairs)
 
-    def adapt(self, rule: Rule) -> None:
+    def adapt(self, rule: Rule, *, due: bool = True) -> None:
         """Adapt every form in running order; an output of weights or of a joint is never finer than its sums.
+
+        Where it is not yet due, outputs adapt that overran their form.
 
         Weights that are not trained, all or some, stay on their grid, and so does their layer's bias.
         """
         before = [self._input_frac(number) for number in range(len(self.stages))]
         for number, stage in enumerate(self.stages):
             trained = [parameter for parameter in stage.parameters if parameter.trained]
-            if stage.weights is not None and trained:
+            if due and stage.weights is not None and trained:
                 stage.weights.form.adaptive &= stage.weights.trained and stage.weights.channels is None
                 change, momentum_change = stage.weights.form.adapt(), stage.weights.momentum_form.adapt()
                 if self.momentum_follows:
@@ -245,7 +247,8 @@ class NaiveModel:
                 for parameter in trained:
                     parameter.regrid(change, momentum_change, self._parameter_words(parameter, rule))
             if stage.rounds:
-                stage.form.adapt()
+                if due or stage.form.overran:
+                    stage.form.adapt()
                 finest = self._finest(number)
                 if finest is not None and stage.form.adaptive:
                     stage.form.frac = max(min(stage.form.frac, finest), stage.form.coarsest)

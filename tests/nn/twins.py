@@ -37,7 +37,8 @@ WITHOUT_ROOM = ("concat", "dropout", "sigmoid", "tanh", "hard-sigmoid", "hard-sw
 
 def form_of(form: TensorFormat) -> naive.Form:
     """Copy of a tensor's format, before anything was counted."""
-    return naive.Form(form.format.total_bits, form.format.frac_bits, form.adaptive, form.max_frac, form.min_frac)
+    limits = form.max_frac, form.min_frac
+    return naive.Form(form.format.total_bits, form.format.frac_bits, form.adaptive, *limits, rare=form.saturation)
 
 
 def parameters_of(arrays: tuple[ParameterArray, ...]) -> list[naive.Parameter]:
@@ -211,6 +212,7 @@ def twin_of(model: Model) -> naive.NaiveModel:
     for stage, part in zip(twin.stages, model.stages, strict=True):
         _train_channels(stage, model.spec.layers[stage.layer])
         stage.input_shapes = list(part.in_shapes)
+        stage.error_scale.rare = model.formats.saturation
         assert stage.inputs == part.inputs
     assert [stage.layer for stage in twin.stages] == [stage.layer for stage in model.stages]
     return twin

@@ -57,21 +57,28 @@ static void regrid(fxp_model *model, const fxp_stage *s, int32_t change, int32_t
     }
 }
 
-void fxp_adapt(fxp_model *model)
+void fxp_adapt(fxp_model *model, int32_t count, int32_t due)
 {
     int32_t i;
     for (i = fxp_first_run(model); i < FXP_STAGES; i++) {
         const fxp_stage *s = &fxp_stages[i];
         const int32_t row = fxp_tensors[i + 1].form;
-        if (fxp_trains_weights(s) || fxp_trains_bias(s)) {
-            const int32_t change = fxp_form_adapt(&model->forms[s->w_form], &fxp_form_starts[s->w_form]);
-            const int32_t momentum_change = fxp_form_adapt(&model->forms[s->w_form + 1], &fxp_form_starts[s->w_form + 1]);
+        if ((due != 0) && (fxp_trains_weights(s) || fxp_trains_bias(s))) {
+            const int32_t change = fxp_form_adapt(&model->forms[s->w_form], &fxp_form_starts[s->w_form], 0);
+            const int32_t momentum_change = fxp_form_adapt(&model->forms[s->w_form + 1], &fxp_form_starts[s->w_form + 1], 0);
             regrid(model, s, change, momentum_change);
         }
         if (s->rounds) {
             fxp_form *y = &model->forms[row];
             const int32_t finest = fxp_kind_fracs(model, s).finest; /* never finer than the sums */
-            (void)fxp_form_adapt(y, &fxp_form_starts[row]);
+            const uint32_t total = (uint32_t)(count * s->oh * s->ow * s->co);
+            if (fxp_form_overran(&fxp_form_starts[row], model->seen[i].saturated, total) != 0) {
+                (void)fxp_form_widen(y, &fxp_form_starts[row]);
+            } else if (due != 0) {
+                (void)fxp_form_adapt(y, &fxp_form_starts[row], FXP_SATURATION);
+            } else {
+                /* it waits */
+            }
             if ((finest != FXP_NO_FINEST) && fxp_form_starts[row].adaptive) {
                 (void)fxp_form_move(y, &fxp_form_starts[row], (y->frac > finest) ? (finest - y->frac) : 0);
             }

@@ -77,6 +77,7 @@ static void loss_error(fxp_step *step)
             error[at] = (fxp_error)fxp_requantize(&site, sums[c], (uint32_t)at);
         }
     }
+    step->saturated[last] = site.saturated;
 }
 
 /* What a reader hands back of sample `n`: exact sums. */
@@ -139,6 +140,7 @@ void fxp_step_error(fxp_step *step, int32_t i, int32_t look)
         }
         fxp_step_pass(step, i, n, sums, joined, &site, look ? NULL : (out + n * elements));
     }
+    step->saturated[i] = site.saturated;
 }
 
 #endif

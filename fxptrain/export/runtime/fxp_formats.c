@@ -4,6 +4,8 @@
 
 #define FXP_SATURATED_SHARE_BITS 12 /* widen when more than 2^-12 of the values saturated */
 #define FXP_HEADROOM_BITS 3
+#define FXP_FAR_BITS 4 /* 16 times as many as may saturate are far too many */
+#define FXP_RARER_BITS 3 /* a finer scale waits for an eighth of the errors that may saturate */
 
 void fxp_form_note(fxp_form *form, uint32_t saturated, uint32_t total, int32_t largest)
 {
@@ -21,20 +23,39 @@ int32_t fxp_form_move(fxp_form *form, const fxp_form_start *start, int32_t chang
     return form->frac - before;
 }
 
-int32_t fxp_form_adapt(fxp_form *form, const fxp_form_start *start)
+static void start_anew(fxp_form *form)
 {
-    const fxp_form seen = *form;
-    const int32_t quarter = (start->bits > 3) ? (start->bits - 3) : 0;
     form->saturated = 0;
     form->total = 0;
     form->largest = 0;
+}
+
+int32_t fxp_form_overran(const fxp_form_start *start, uint32_t saturated, uint32_t total)
+{
+    const int32_t far = (FXP_SATURATION > FXP_FAR_BITS) ? (FXP_SATURATION - FXP_FAR_BITS) : 0;
+    return ((start->adaptive != 0) && (FXP_SATURATION > 0) && (saturated > (total >> far))) ? 1 : 0;
+}
+
+int32_t fxp_form_widen(fxp_form *form, const fxp_form_start *start)
+{
+    start_anew(form);
+    return fxp_form_move(form, start, -1);
+}
+
+int32_t fxp_form_adapt(fxp_form *form, const fxp_form_start *start, int32_t saturation)
+{
+    const fxp_form seen = *form;
+    const int32_t rare = (saturation > 0) ? saturation : FXP_SATURATED_SHARE_BITS;
+    const int32_t room = (saturation > 0) ? 2 : 3;
+    const int32_t small = (start->bits > room) ? (start->bits - room) : 0;
+    start_anew(form);
     if ((start->adaptive == 0) || (seen.total == 0)) {
         return 0;
     }
-    if ((seen.saturated << FXP_SATURATED_SHARE_BITS) > seen.total) {
+    if (seen.saturated > (seen.total >> rare)) {
         return fxp_form_move(form, start, -1);
     }
-    if ((seen.largest > 0) && (seen.largest < ((int32_t)1 << quarter))) {
+    if ((seen.largest > 0) && (seen.largest < ((int32_t)1 << small))) {
         return fxp_form_move(form, start, 1);
     }
     return fxp_form_move(form, start, 0);
@@ -66,14 +87,28 @@ int32_t fxp_scale_fitting(uint64_t largest, int32_t sum_frac)
     return (frac < -FXP_MAX_ERROR_FRAC) ? -FXP_MAX_ERROR_FRAC : frac;
 }
 
-void fxp_scale_note(fxp_scale *scale, uint64_t largest, int32_t sum_frac)
+void fxp_scale_note(fxp_scale *scale, uint64_t largest, int32_t sum_frac, uint32_t saturated, uint32_t total)
 {
-    const int32_t fitting = fxp_scale_fitting(largest, sum_frac);
-    scale->calm = (fitting > scale->frac) ? (scale->calm + 1) : 0;
-    if (fitting < scale->frac) {
-        scale->frac = fitting;
-    } else if (scale->calm == FXP_CALM_STEPS) {
-        scale->frac++;
+    const int32_t before = scale->frac, fitting = fxp_scale_fitting(largest, sum_frac);
+    int32_t calm = (fitting > before) ? 1 : 0;
+#if FXP_SATURATION > 0
+    const uint32_t may = total >> FXP_SATURATION;
+    if ((may > 0u) && (saturated <= (may >> FXP_RARER_BITS)) && (before < sum_frac)) {
+        calm = 1;
+    }
+    if (saturated > may) {
+        calm = 0;
+        scale->frac = ((before < sum_frac) ? before : sum_frac) - 1;
+        scale->frac = (scale->frac < -FXP_MAX_ERROR_FRAC) ? -FXP_MAX_ERROR_FRAC : scale->frac;
+    }
+#else
+    (void)saturated;
+    (void)total;
+    scale->frac = (fitting < before) ? fitting : before;
+#endif
+    scale->calm = (calm != 0) ? (scale->calm + 1) : 0;
+    if (scale->calm == FXP_CALM_STEPS) {
+        scale->frac = (before < FXP_MAX_ERROR_FRAC) ? (before + 1) : FXP_MAX_ERROR_FRAC;
         scale->calm = 0;
     }
 }

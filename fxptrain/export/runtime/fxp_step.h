@@ -17,6 +17,7 @@ typedef struct {
     int32_t error_frac[FXP_STAGES]; /* of the error at each stage's output */
     int32_t sum_frac[FXP_STAGES];   /* of the sums it is rounded from */
     uint64_t largest[FXP_STAGES];   /* of those sums, absolute */
+    uint32_t saturated[FXP_STAGES]; /* errors of it that did */
     int64_t loss_sum;
     int32_t correct;
 } fxp_step;
@@ -71,8 +72,9 @@ static inline int32_t fxp_first_run(const fxp_model *model)
 #endif
 }
 
-/* Adapt the formats of all stages that ran and move the parameters to their new grids; `model->step` steps are finished. */
-void fxp_adapt(fxp_model *model);
+/* Adapt the formats of all stages that ran and move the parameters to their new grids; `model->step` steps are finished,
+ * the last one of `count` samples. Where it is not due, only outputs adapt that overran their format. */
+void fxp_adapt(fxp_model *model, int32_t count, int32_t due);
 
 #endif
 

@@ -88,7 +88,8 @@ static void backward(fxp_step *step)
     }
     for (i = FXP_FIRST_ERROR; i < FXP_STAGES; i++) {
         if (fxp_needs_error(i)) {
-            fxp_scale_note(&step->model->scales[i], step->largest[i], step->sum_frac[i]);
+            const uint32_t total = (uint32_t)(step->count * fxp_tensors[i + 1].elements);
+            fxp_scale_note(&step->model->scales[i], step->largest[i], step->sum_frac[i], step->saturated[i], total);
         }
     }
 }
@@ -173,6 +174,9 @@ fxp_result fxp_train_finish(fxp_model *model, fxp_multiplier rate)
 {
     fxp_result result = {0, 0, 0, 0, 0, FXP_OK};
     fxp_step step;
+#if FXP_ADAPT_EVERY > 0
+    int32_t due;
+#endif
     if (!fxp_ready(model)) {
         return refused(FXP_NOT_READY);
     }
@@ -194,8 +198,9 @@ fxp_result fxp_train_finish(fxp_model *model, fxp_multiplier rate)
     model->pending = 0;
     model->step++;
 #if FXP_ADAPT_EVERY > 0
-    if (model->step % FXP_ADAPT_EVERY == 0) {
-        fxp_adapt(model);
+    due = (model->step % FXP_ADAPT_EVERY == 0) ? 1 : 0;
+    if ((due != 0) || (FXP_SATURATION > 0)) {
+        fxp_adapt(model, step.count, due);
     }
 #endif
     result.loss_sum = step.loss_sum;

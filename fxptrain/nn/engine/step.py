@@ -6,7 +6,7 @@ back without waiting for the others; then gradient blocks are computed over the 
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import prod
@@ -162,8 +162,10 @@ class TrainingStep:
             if stage.gathering is not None:
                 stage.gathering.end_step(views)
         model.step += 1
-        if model.formats.mode == "auto" and model.step % model.formats.adapt_every == 0:
-            model.adapt()
+        if model.formats.mode == "auto":
+            due = model.step % model.formats.adapt_every == 0
+            if due or any(stage.rounds and stage.y_form.overran for stage in model.stages):
+                model.adapt(due=due)
         return StepResult(sum(p.loss_sum for p in outcomes), sum(p.correct for p in outcomes), len(inputs))
 
     def _check(self, inputs: Inputs, labels: Labels) -> None:
@@ -223,10 +225,9 @@ class TrainingStep:
     def _note(self, outcomes: list[Outcome], samples: int) -> None:
         """Hand the merged reports to the formats and the error scales."""
         for i, stage in enumerate(self.model.stages):
-            for one in outcomes:
-                report = one.outputs[i]
-                if report.total:
-                    stage.y_form.note(report.saturated, report.total, report.largest)
+            seen = _merged([one.outputs[i] for one in outcomes])
+            if seen.total:
+                stage.y_form.note(*seen)
             if self.model.graph.needs_error(i):
                 self._note_errors(i, [one.errors[i] for one in outcomes])
 
@@ -234,12 +235,9 @@ class TrainingStep:
         """Count a stage's errors and apply the rule of their scale to the largest sum."""
         scale = self.model.stages[i].error_scale
         form, sum_frac = self._formats[0][i], self._formats[1][i]
-        saturated, total, largest = reports[0]
-        for report in reports[1:]:
-            saturated, total = saturated + report.saturated, total + report.total
-            largest = max(largest, report.largest)
+        saturated, total, largest = _merged(reports)
         scale.epoch.add(saturated, total, min(largest >> (sum_frac - form.frac_bits), form.max_raw))
-        scale.note(largest, sum_frac)
+        scale.note(saturated, total, largest, sum_frac)
 
     # Calibration -------------------------------------------------------------------------------------------------
 
@@ -271,6 +269,15 @@ class TrainingStep:
         for part in self._pieces(len(inputs)):
             outcomes += self._piece(inputs, labels, part, sink)
         return together(self.ranks, outcomes, len(self.model.stages))
+
+
+def _merged(reports: Sequence[Observed]) -> Observed:
+    """What the parts of a batch report together."""
+    saturated, total, largest = reports[0]
+    for report in reports[1:]:
+        saturated, total = saturated + report.saturated, total + report.total
+        largest = max(largest, report.largest)
+    return Observed(saturated, total, largest)
 
 
 def training_step(

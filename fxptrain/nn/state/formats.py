@@ -13,9 +13,11 @@ from fxptrain.errors import CheckpointError
 from fxptrain.fixed.format import FxP
 
 MIN_ADAPTIVE_FRAC, MAX_ADAPTIVE_FRAC, MAX_MOMENTUM_FRAC = -12, 30, 60
-SATURATED_SHARE_BITS = 12  # widen when more than 2**-12 of the values saturated
+SATURATED_SHARE_BITS = 12  # widen when more than 2**-12 of the values saturated, where nothing else is said
 MAX_ERROR_FRAC = 60
 CALM_STEPS = 64
+FAR_BITS = 4  # 16 times as many as may saturate are far too many
+RARER_BITS = 3  # a finer scale waits for an eighth of the errors that may saturate
 
 
 @dataclass(slots=True)
@@ -47,7 +49,9 @@ class TensorFormat:
     """Format of one tensor, with counters for its adaptation and for telemetry.
 
     In mode ``auto``, `adapt` gives one bit of range when more than 2**-12 of the values saturated, and takes one when
-    the largest stayed under a quarter of the range.
+    the largest stayed under a quarter of the range. With `saturation` = k it gives one when more than 2**-k did, and
+    takes one when the largest stayed under half of the range. Where more than 2**(4-k) of a step's values did, it
+    should not wait (`overran`): values that saturate hide from the loss that they are too large already.
 
     Parameters
     ----------
@@ -67,6 +71,10 @@ class TensorFormat:
         Smallest and largest raw value that occurs, if that is known.
     held : bool
         Whether `adapt` leaves it where it is, because weights that are not trained lie on its grid.
+    saturation : int, optional
+        k, see above.
+    overran : bool
+        Whether far too many of the last step's values saturated.
     """
 
     name: str
@@ -79,6 +87,8 @@ class TensorFormat:
     changes: int = 0
     known: tuple[int, int] | None = None
     held: bool = False
+    saturation: int | None = None
+    overran: bool = False
 
     @property
     def extent(self) -> tuple[int, int]:
@@ -86,7 +96,7 @@ class TensorFormat:
         return self.known or (self.format.min_raw, self.format.max_raw)
 
     def note(self, saturated: int, total: int, largest: int) -> None:
-        """Count one call's report.
+        """Count a step's report.
 
         Parameters
         ----------
@@ -95,6 +105,8 @@ class TensorFormat:
         largest : int
             Largest absolute raw value.
         """
+        if self.saturation is not None and self.adaptive:
+            self.overran = saturated > total >> max(self.saturation - FAR_BITS, 0)
         for counts in (self.interval, self.epoch):  # as `Counts.add`; a step notes so often that calls count
             counts.saturated += saturated
             counts.total += total
@@ -102,16 +114,17 @@ class TensorFormat:
                 counts.largest = largest
 
     def adapt(self) -> int:
-        """Adapt to the interval's counters and start a new one; returns by how many bits frac_bits changed."""
+        """Adapt to the interval's counters, or to an overrun, and start a new one; returns by how many bits."""
         seen, self.interval = self.interval, Counts()
+        if self.overran:
+            self.overran = False
+            return self.move(-1)
         if not self.adaptive or self.held or not seen.total:
             return 0
-        change = 0
-        if seen.saturated << SATURATED_SHARE_BITS > seen.total:
-            change = -1
-        elif 0 < seen.largest < 1 << max(self.format.total_bits - 3, 0):
-            change = 1
-        return self.move(change)
+        rare, room = (SATURATED_SHARE_BITS, 3) if self.saturation is None else (self.saturation, 2)
+        if seen.saturated > seen.total >> rare:
+            return self.move(-1)
+        return self.move(int(0 < seen.largest < 1 << max(self.format.total_bits - room, 0)))
 
     def move(self, change: int) -> int:
         """Change frac_bits within the adaptive limits; returns by how many bits."""
@@ -167,7 +180,9 @@ class ErrorScale:
     """Delayed scaling of one error tensor: the frac_bits of a step are known before the step's data.
 
     When the largest sum of a step does not fit, the scale rises to fit it from the next step on; when `CALM_STEPS`
-    steps in a row would have fitted a scale finer by a bit, it falls by one bit.
+    steps in a row would have fitted a scale finer by a bit, it falls by one bit. With `saturation` = k, the scale rises
+    by one bit when more than 2**-k of a step's errors saturated; it falls, too, when no more than an eighth of that did
+    in `CALM_STEPS` steps in a row. One large sum among many does not coarsen the others then.
 
     Parameters
     ----------
@@ -183,15 +198,21 @@ class ErrorScale:
         Since the last reset of the telemetry.
     changes : int
         How often the scale moved, since that reset.
+    saturation : int, optional
+        k, see above.
 
     Examples
     --------
     >>> scale = ErrorScale("error", bits=8, frac=10)
     >>> scale.at(sum_frac=20)
     FxP(8, 10)
-    >>> scale.note(largest=127 << 12, sum_frac=20)  # needs two bits more range
+    >>> scale.note(saturated=1, total=5000, largest=127 << 12, sum_frac=20)  # needs two bits more range
     >>> scale.frac
     8
+    >>> scale = ErrorScale("error", bits=8, frac=10, saturation=10)
+    >>> scale.note(saturated=1, total=5000, largest=127 << 12, sum_frac=20)  # one of 5000 may saturate
+    >>> scale.frac
+    10
     """
 
     name: str
@@ -200,6 +221,7 @@ class ErrorScale:
     calm: int = 0
     epoch: Counts = field(default_factory=Counts)
     changes: int = 0
+    saturation: int | None = None
 
     @property
     def max_raw(self) -> int:
@@ -232,23 +254,29 @@ class ErrorScale:
             shift += 1
         return max(min(sum_frac - shift, MAX_ERROR_FRAC), -MAX_ERROR_FRAC)
 
-    def note(self, largest: int, sum_frac: int) -> None:
-        """Apply the rule to the largest absolute sum of a finished step.
+    def note(self, saturated: int, total: int, largest: int, sum_frac: int) -> None:
+        """Apply the rule to what a finished step reports.
 
         Parameters
         ----------
+        saturated, total : int
+            Errors that saturated, and all.
         largest : int
-            Its absolute raw value, before the rounding.
+            The largest absolute raw sum, before the rounding.
         sum_frac : int
             Its fractional bits.
         """
-        fitting = self.fitting(largest, sum_frac)
-        before = self.frac
-        self.calm = self.calm + 1 if fitting > self.frac else 0
-        if fitting < self.frac:
-            self.frac = fitting
-        elif self.calm == CALM_STEPS:
-            self.frac, self.calm = self.frac + 1, 0
+        before, fitting = self.frac, self.fitting(largest, sum_frac)
+        coarser, calm = min(fitting, before), fitting > before
+        if self.saturation is not None:
+            may = total >> self.saturation
+            coarser = max(min(before, sum_frac) - 1, -MAX_ERROR_FRAC) if saturated > may else before
+            few = may > 0 and saturated <= may >> RARER_BITS
+            calm = saturated <= may and (calm or (few and before < sum_frac))
+        self.calm = self.calm + 1 if calm else 0
+        self.frac = coarser
+        if self.calm == CALM_STEPS:
+            self.frac, self.calm = min(before + 1, MAX_ERROR_FRAC), 0
         self.changes += self.frac != before
 
     def state(self) -> list[int]:

@@ -69,8 +69,8 @@ def compare(
         if number == 0:
             twin.calibrate(inputs, labels.tolist(), fit_momentum=formats.momentum_frac is None)
         loss, correct = twin.train_step(inputs, labels.tolist(), rule)
-        if formats.mode == "auto" and twin.step % formats.adapt_every == 0:
-            twin.adapt(rule)
+        if formats.mode == "auto":
+            twin.adapt(rule, due=twin.step % formats.adapt_every == 0)
         assert (result.loss_sum, result.correct, result.samples) == (loss, correct, size)
         assert_same(model, twin)
     expected = twin.forward(inputs, stochastic=False)[0].tolist()
@@ -276,11 +276,11 @@ def test_blocks_of_a_linear_layer(options: dict[str, int]) -> None:
     compare(model, np.random.default_rng(1), [37, 16, 33], **options)
 
 
-@pytest.mark.parametrize("method", ["sqpu", "hteqpu", "ste"])
-def test_long_run(method: str) -> None:
+@pytest.mark.parametrize(("method", "saturation"), [("sqpu", None), ("hteqpu", None), ("ste", None), ("sqpu", 1)])
+def test_long_run(method: str, saturation: int | None) -> None:
     """Seventy steps: past the 64 calm ones after which an error scale becomes finer, with adaptation every ten."""
     spec = s.ModelSpec(name="tiny", input_shape=(2, 2, 1), layers=(conv(2, (2, 2)), RELU, linear(2)))
-    formats = s.FormatSpec(param_bits=6, activation_bits=6, error_bits=8, adapt_every=10)
+    formats = s.FormatSpec(param_bits=6, activation_bits=6, error_bits=8, adapt_every=10, saturation=saturation)
     model = Model.build(spec, formats, s.OptimizerSpec(method=method), seed=1)  # type: ignore[arg-type]
     compare(model, np.random.default_rng(2), [2] * 70)
     assert any(form.changes for form in model.tensor_formats())
