@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from typing import Any, Final
 
-from fxptrain.nn.spec import OptimizerSpec
+from fxptrain.nn.spec import FormatSpec, OptimizerSpec
 from fxptrain.run.metrics import share
 
 SATURATED: Final = 0.01  # of a tensor's values: a line from here on
@@ -17,12 +17,14 @@ STUCK: Final = 0.98  # of the loss of guessing
 CHANCE: Final = 1.2  # times the share of guessing
 COARSE: Final = 4  # bits from which values of one step are no sign
 NAMED: Final = 3  # layers in a line
+HURRY: Final = "try --set formats.saturation=10"
 START: Final = "try a smaller --lr, --set model.init=kaiming, or finer formats"
 
 
 def of_epoch(
-    record: dict[str, Any], classes: int, loss: str, optimizer: OptimizerSpec, *, last: bool, watch: str = "loss"
-) -> list[str]:
+    record: dict[str, Any], classes: int, loss: str, optimizer: OptimizerSpec, formats: FormatSpec, *, last: bool,
+    watch: str = "loss",
+) -> list[str]:  # fmt: skip
     """Lines on a finished epoch, as its record in the metrics has it.
 
     Parameters
@@ -34,6 +36,7 @@ def of_epoch(
     loss : str
         As in the recipe.
     optimizer : OptimizerSpec
+    formats : FormatSpec
         Likewise.
     last : bool
         Whether no epoch follows. Before, formats may still move, so what saturates is not told.
@@ -43,7 +46,7 @@ def of_epoch(
     Examples
     --------
     >>> record = {"epoch": 1, "loss": 2.3, "accuracy": 0.1, "lr": 0.5, "tensors": []}
-    >>> of_epoch(record, 10, "cross-entropy", OptimizerSpec(), last=False)
+    >>> of_epoch(record, 10, "cross-entropy", OptimizerSpec(), FormatSpec(), last=False)
     ['the loss (2.30) has not left that of guessing, ln(10) = 2.30, in one epoch: try another --lr than 0.5.']
     """
     lines = []
@@ -58,19 +61,22 @@ def of_epoch(
         lines.append(f"{still}: the learning rate is halved, to {record['lr'] / 2:.3g}.")
     if record.get("stopped"):
         lines.append(f"stopped early after epoch {record['epoch']}: {still}.")
-    return lines + (of_tensors(record["tensors"], optimizer) if last else without_signal(record["tensors"]))
+    tensors = record["tensors"]
+    return lines + (of_tensors(tensors, optimizer, formats) if last else without_signal(tensors))
 
 
-def of_tensors(tensors: list[dict[str, Any]], optimizer: OptimizerSpec) -> list[str]:
+def of_tensors(tensors: list[dict[str, Any]], optimizer: OptimizerSpec, formats: FormatSpec) -> list[str]:
     """Lines on tensors that carry no signal, saturate, or whose weights do not move.
 
     Stochastic rounding moves weights by updates that mostly round to nothing; half to even never does, unless what it
-    takes goes back into the momentum.
+    takes goes back into the momentum. Outputs that saturate get a wider format at once with `FormatSpec.saturation`.
 
     Examples
     --------
-    >>> row = {"total": 1000, "saturated": 43, "max_raw": 127}
-    >>> of_tensors([row | {"name": "3.conv2d.output", "total_bits": 8}], OptimizerSpec())
+    >>> row = {"total": 1000, "saturated": 43, "max_raw": 127, "name": "3.conv2d.output", "total_bits": 8}
+    >>> of_tensors([row], OptimizerSpec(), FormatSpec())
+    ['4.3% of the outputs of 3.conv2d saturate: try --set formats.saturation=10.']
+    >>> of_tensors([row], OptimizerSpec(), FormatSpec(saturation=10))
     ['4.3% of the outputs of 3.conv2d saturate: try --set formats.activation_bits=10.']
     """
     lines, loses = without_signal(tensors), optimizer.method == "hteqpu" and not optimizer.error_feedback
@@ -84,7 +90,8 @@ def of_tensors(tensors: list[dict[str, Any]], optimizer: OptimizerSpec) -> list[
         still = share(tensor.get("updates_to_zero", 0), tensor.get("updates", 0)) or 0.0
         wider = f"try --set formats.{of}_bits={tensor['total_bits'] + 2}"
         if saturated >= SATURATED:
-            lines.append(f"{saturated:.1%} of the {what} of {layer} saturate: {wider}.")
+            hurries = kind != "output" or formats.mode == "fixed" or formats.saturation is not None
+            lines.append(f"{saturated:.1%} of the {what} of {layer} saturate: {wider if hurries else HURRY}.")
         if still >= DEAD and loses:
             lines.append(
                 f"{still:.1%} of the updates of {layer} round to nothing: {wider}, --method sqpu, or "

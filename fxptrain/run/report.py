@@ -91,7 +91,7 @@ def facts(run_or_recipe: str, changes: dict[str, Any]) -> dict[str, Any]:
             tensors = _last_tensors(directory)
             result = outcome(directory)
             about = {"progress": run.progress, "result": result, "tensors": tensors}
-            about["notes"] = of_tensors(tensors, run.recipe.optimizer) if result else []
+            about["notes"] = of_tensors(tensors, run.recipe.optimizer, run.recipe.formats) if result else []
             return describe(run) | model_facts(run.recipe, run.model) | about | {"data": run.signature.values()}
         return _of_recipe(directory.recipe())
     return _of_recipe(load_recipe(run_or_recipe).changed(changes))

@@ -361,7 +361,7 @@ class Loop:
         last = position.stopped or position.epoch == recipe.training.epochs
         if formats.mode == "auto" and position.step < SETTLED * formats.adapt_every:
             last = False  # too short for formats to have found their place
-        about = len(self.task.classes), recipe.model.loss, recipe.optimizer
+        about = len(self.task.classes), recipe.model.loss, recipe.optimizer, formats
         self._note(advice.of_epoch(record, *about, last=last, watch=recipe.training.watch))
         ends = position.stopped or position.epoch == recipe.training.epochs
         if ends and self.recipe.data.normal is not None and not len(self.task.validation):

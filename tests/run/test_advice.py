@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from fxptrain.nn.spec import OptimizerSpec
+from fxptrain.nn.spec import FormatSpec, OptimizerSpec
 from fxptrain.run.advice import of_epoch, of_result, of_tensors
 
 SQPU = OptimizerSpec()
@@ -22,11 +22,11 @@ def record(**changes: Any) -> dict[str, Any]:
 
 def test_a_healthy_run_is_told_nothing() -> None:
     """No line without a reason."""
-    assert of_epoch(record(), 10, "cross-entropy", SQPU, last=True) == []
-    assert of_epoch(record(epoch=2, loss=2.31), 10, "cross-entropy", SQPU, last=True) == []
-    assert of_epoch(record(loss=2.31), 10, "squared-error", SQPU, last=True) == []
+    assert of_epoch(record(), 10, "cross-entropy", SQPU, FormatSpec(), last=True) == []
+    assert of_epoch(record(epoch=2, loss=2.31), 10, "cross-entropy", SQPU, FormatSpec(), last=True) == []
+    assert of_epoch(record(loss=2.31), 10, "squared-error", SQPU, FormatSpec(), last=True) == []
     learned = [tensor(f"{i}.linear.error", max_raw=0) for i in range(3)]
-    assert of_epoch(record(loss=0.0, tensors=learned), 10, "cross-entropy", SQPU, last=True) == []
+    assert of_epoch(record(loss=0.0, tensors=learned), 10, "cross-entropy", SQPU, FormatSpec(), last=True) == []
     assert of_result(0.9, [5, 5]) == of_result(1.0, [10, 0]) == []
 
 
@@ -48,14 +48,14 @@ def test_a_healthy_run_is_told_nothing() -> None:
 )  # fmt: skip
 def test_what_is_told(changes: dict[str, Any], line: str) -> None:
     """Each sign has its line, with a way out."""
-    (told,) = of_epoch(record(**changes), 10, "cross-entropy", SQPU, last=True)
+    (told,) = of_epoch(record(**changes), 10, "cross-entropy", SQPU, FormatSpec(), last=True)
     assert line in told
 
 
 def test_formats_in_motion() -> None:
     """What saturates before the end is not told, as formats may still move; what is dead is."""
     tensors = [tensor("0.conv2d.output", saturated=50), tensor("1.linear.output", max_raw=0)]
-    (told,) = of_epoch(record(tensors=tensors), 10, "cross-entropy", SQPU, last=False)
+    (told,) = of_epoch(record(tensors=tensors), 10, "cross-entropy", SQPU, FormatSpec(), last=False)
     assert told.startswith("all outputs of 1.linear are zero")
 
 
@@ -68,7 +68,7 @@ def test_chance() -> None:
 def test_updates_that_vanish() -> None:
     """Half to even loses small updates for good; stochastic rounding does not, and is not blamed."""
     row = tensor("1.linear.weights", updates=1000, updates_to_zero=999)
-    assert of_tensors([row], SQPU) == []
-    (told,) = of_tensors([row], OptimizerSpec(method="hteqpu"))
+    assert of_tensors([row], SQPU, FormatSpec()) == []
+    (told,) = of_tensors([row], OptimizerSpec(method="hteqpu"), FormatSpec())
     assert told.startswith("99.9% of the updates of 1.linear round to nothing")
-    assert of_tensors([row], OptimizerSpec(method="hteqpu", error_feedback=True)) == []
+    assert of_tensors([row], OptimizerSpec(method="hteqpu", error_feedback=True), FormatSpec()) == []

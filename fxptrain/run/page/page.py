@@ -77,7 +77,7 @@ def write_page(path: str | Path, memory: Mapping[str, int] | None = None, out: P
     directory = RunDirectory(path)
     run = load_run(path)
     records = epoch_records(directory)
-    notes = of_tensors(records[-1]["tensors"], run.recipe.optimizer) if records else []
+    notes = of_tensors(records[-1]["tensors"], run.recipe.optimizer, run.recipe.formats) if records else []
     sections = [_curves(records)]
     cards = {"epochs": str(run.progress["epoch"]), "steps": f"{run.progress['step']:,}"}
     try:
