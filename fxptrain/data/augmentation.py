@@ -65,8 +65,9 @@ class Augmentation:
 
     def check(self, shape: tuple[int, int, int]) -> None:
         """Raise `DataError` where nothing could be left of a sample (h, w, c)."""
-        across = (self.crop if shape[1] > 1 else 0) + self.shift
-        if across >= shape[1] or (shape[0] > 1 and self.crop >= shape[0]):
+        h, w = shape[:2]
+        across = (self.crop if w > 1 else 0) + self.shift
+        if across >= w or (self.crop >= h and (h > 1 or w == 1)):
             raise DataError(
                 f"`augmentation.crop` (={self.crop}) and `shift` (={self.shift}) can move all of a sample of "
                 f"{shape[0]} x {shape[1]} away; together they must be less than its height and width."

@@ -87,7 +87,7 @@ def _path(location: tuple[Any, ...], kinds: Mapping[str, type]) -> str:
 def _one(item: Any, root: type[BaseModel], kinds: Mapping[str, type], whole: str) -> str:
     path = _path(item["loc"], kinds)
     if item["type"] in _UNKNOWN:
-        names = _names(item["loc"], root, kinds)
+        names = names_of(item["loc"], root, kinds)
         parent = path.rpartition(".")[0]
         place = f"[{parent}]" if parent else whole
         return f"`{path}` is no key of {place}{suggestion(str(item['loc'][-1]), names)}"
@@ -110,7 +110,7 @@ def _key(name: str) -> str:
     return shortened(one_line(name), MAX_SHOWN)
 
 
-def _names(location: tuple[Any, ...], root: type[BaseModel], kinds: Mapping[str, type]) -> list[str]:
+def names_of(location: tuple[Any, ...], root: type[BaseModel], kinds: Mapping[str, type]) -> list[str]:
     """Valid names where an unknown one stands."""
     layer = next((kinds[part] for part in location if part in kinds), None)
     if layer is not None:

@@ -31,7 +31,7 @@ from fxptrain.nn.layers.series import SeriesPadding
 from fxptrain.nn.learning_rate import ScheduleType
 from fxptrain.nn.spec import FormatSpec, LayerSpec, ModelSpec, OptimizerSpec, Padding, Pair
 from fxptrain.recipe import files as recipe_files
-from fxptrain.recipe.errors import explain, reinterpreted
+from fxptrain.recipe.errors import explain, names_of, reinterpreted
 from fxptrain.sizes import MAX_ELEMENTS
 
 Count = Annotated[int, Field(ge=1, le=MAX_ELEMENTS)]
@@ -371,6 +371,9 @@ class Recipe(BaseModel):
         table = self.table()
         for key, value in options.items():
             section, _, name = key.rpartition(".")
+            is_key = section in Recipe.model_fields and name in names_of((section, name), Recipe, layer_kinds())
+            if value is None and section not in table and is_key:
+                continue
             place = table.setdefault(section, {}) if section else table
             if not isinstance(place, dict):
                 raise RecipeError(f"the options: `{shown(key)}` is no key: `{section}` is a value, not a section.")

@@ -75,7 +75,7 @@ def of_tensors(tensors: list[dict[str, Any]], optimizer: OptimizerSpec, formats:
     --------
     >>> row = {"total": 1000, "saturated": 43, "max_raw": 127, "name": "3.conv2d.output", "total_bits": 8}
     >>> of_tensors([row], OptimizerSpec(), FormatSpec())
-    ['4.3% of the outputs of 3.conv2d saturate: try --set formats.saturation=10.']
+    ['4.3% of the outputs of 3.conv2d saturate: try --set formats.saturation=10, or --set formats.activation_bits=10.']
     >>> of_tensors([row], OptimizerSpec(), FormatSpec(saturation=10))
     ['4.3% of the outputs of 3.conv2d saturate: try --set formats.activation_bits=10.']
     """
@@ -89,9 +89,11 @@ def of_tensors(tensors: list[dict[str, Any]], optimizer: OptimizerSpec, formats:
         saturated = share(tensor["saturated"], tensor["total"]) or 0.0
         still = share(tensor.get("updates_to_zero", 0), tensor.get("updates", 0)) or 0.0
         wider = f"try --set formats.{of}_bits={tensor['total_bits'] + 2}"
-        if saturated >= SATURATED:
-            hurries = kind != "output" or formats.mode == "fixed" or formats.saturation is not None
-            lines.append(f"{saturated:.1%} of the {what} of {layer} saturate: {wider if hurries else HURRY}.")
+        asked = 0.0 if formats.saturation is None else 2.0 ** (1 - formats.saturation)  # twice the share that may
+        if saturated >= max(SATURATED, asked):
+            waits = kind == "output" and formats.mode == "auto" and formats.saturation is None
+            way = f"{HURRY}, or{wider.removeprefix('try')}" if waits else wider
+            lines.append(f"{saturated:.1%} of the {what} of {layer} saturate: {way}.")
         if still >= DEAD and loses:
             lines.append(
                 f"{still:.1%} of the updates of {layer} round to nothing: {wider}, --method sqpu, or "

@@ -119,7 +119,8 @@ def test_cutout() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "shape"), [(Augmentation(crop=3, shift=2), (6, 5, 1)), (Augmentation(crop=4), (4, 9, 1))]
+    ("asked", "shape"),
+    [(Augmentation(crop=3, shift=2), (6, 5, 1)), (Augmentation(crop=4), (4, 9, 1)), (Augmentation(crop=4), (1, 1, 9))],
 )
 def test_nothing_left(asked: Augmentation, shape: tuple[int, int, int]) -> None:
     """A move as large as the sample is refused; one a series has no height for is not."""

@@ -98,9 +98,11 @@ def test_a_key_is_left_out() -> None:
     """None removes a key; one that is not there need not be, but must be a key."""
     recipe = make_recipe(SMALL).changed({"optimizer.momentum": 0.5, "data.groups": "who"})
     assert recipe.changed({"optimizer.momentum": None, "data.groups": None}) == make_recipe(SMALL)
-    assert recipe.changed({"data.label": None}) == recipe
+    assert recipe.changed({"data.label": None, "augmentation.crop": None, "start.run": None}) == recipe
     with pytest.raises(RecipeError, match=r"`data.group` is no key of \[data\]; did you mean 'groups'"):
         recipe.changed({"data.group": None})
+    with pytest.raises(RecipeError, match="`nosuch` is no key of a recipe"):
+        recipe.changed({"nosuch.data": None})
 
 
 @pytest.mark.parametrize(

@@ -57,9 +57,23 @@ static void regrid(fxp_model *model, const fxp_stage *s, int32_t change, int32_t
     }
 }
 
+/* Whether the output of stage `i` overran its format in the step of `count` samples. */
+static int32_t overran(const fxp_model *model, int32_t i, int32_t count)
+{
+    const fxp_stage *s = &fxp_stages[i];
+    const uint32_t total = (uint32_t)(count * s->oh * s->ow * s->co);
+    return s->rounds ? fxp_form_overran(&fxp_form_starts[fxp_tensors[i + 1].form], model->seen[i].saturated, total) : 0;
+}
+
 void fxp_adapt(fxp_model *model, int32_t count, int32_t due)
 {
-    int32_t i;
+    int32_t i, some = due;
+    for (i = fxp_first_run(model); i < FXP_STAGES; i++) {
+        some = (overran(model, i, count) != 0) ? 1 : some;
+    }
+    if (some == 0) {
+        return;
+    }
     for (i = fxp_first_run(model); i < FXP_STAGES; i++) {
         const fxp_stage *s = &fxp_stages[i];
         const int32_t row = fxp_tensors[i + 1].form;
@@ -71,8 +85,7 @@ void fxp_adapt(fxp_model *model, int32_t count, int32_t due)
         if (s->rounds) {
             fxp_form *y = &model->forms[row];
             const int32_t finest = fxp_kind_fracs(model, s).finest; /* never finer than the sums */
-            const uint32_t total = (uint32_t)(count * s->oh * s->ow * s->co);
-            if (fxp_form_overran(&fxp_form_starts[row], model->seen[i].saturated, total) != 0) {
+            if (overran(model, i, count) != 0) {
                 (void)fxp_form_widen(y, &fxp_form_starts[row]);
             } else if (due != 0) {
                 (void)fxp_form_adapt(y, &fxp_form_starts[row], FXP_SATURATION);

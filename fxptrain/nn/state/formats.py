@@ -105,7 +105,7 @@ class TensorFormat:
         largest : int
             Largest absolute raw value.
         """
-        if self.saturation is not None and self.adaptive:
+        if self.saturation is not None and self.adaptive and not self.held:
             self.overran = saturated > total >> max(self.saturation - FAR_BITS, 0)
         for counts in (self.interval, self.epoch):  # as `Counts.add`; a step notes so often that calls count
             counts.saturated += saturated

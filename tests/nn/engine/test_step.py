@@ -69,8 +69,9 @@ def compare(
         if number == 0:
             twin.calibrate(inputs, labels.tolist(), fit_momentum=formats.momentum_frac is None)
         loss, correct = twin.train_step(inputs, labels.tolist(), rule)
-        if formats.mode == "auto":
-            twin.adapt(rule, due=twin.step % formats.adapt_every == 0)
+        due = twin.step % formats.adapt_every == 0
+        if formats.mode == "auto" and (due or any(stage.form.overran for stage in twin.stages)):
+            twin.adapt(rule, due=due)
         assert (result.loss_sum, result.correct, result.samples) == (loss, correct, size)
         assert_same(model, twin)
     expected = twin.forward(inputs, stochastic=False)[0].tolist()
@@ -274,6 +275,16 @@ def test_blocks_of_a_linear_layer(options: dict[str, int]) -> None:
     spec = s.ModelSpec(name="mlp", input_shape=(1, 1, 140), layers=(linear(20), RELU, linear(18), RELU, linear(3)))
     model = Model.build(spec, s.FormatSpec(), s.OptimizerSpec(), seed=5)
     compare(model, np.random.default_rng(1), [37, 16, 33], **options)
+
+
+@pytest.mark.parametrize("saturation", [None, 4, 9])
+def test_an_output_that_begins_finer_than_its_sums(saturation: int | None) -> None:
+    """It becomes as coarse as they are when formats adapt, or when one of them overruns, and not before."""
+    layers = (s.Dropout(rate=0.25), linear(6), RELU, linear(3))
+    spec = s.ModelSpec(name="large", input_shape=(1, 1, 8), layers=layers)
+    formats = s.FormatSpec(saturation=saturation, adapt_every=5)
+    model = Model.build(spec, formats, s.OptimizerSpec(), seed=1, input_scale=InputScale(largest=12.5))
+    compare(model, np.random.default_rng(0), [4] * 12)
 
 
 @pytest.mark.parametrize(("method", "saturation"), [("sqpu", None), ("hteqpu", None), ("ste", None), ("sqpu", 1)])
