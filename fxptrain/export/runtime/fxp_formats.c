@@ -32,8 +32,14 @@ static void start_anew(fxp_form *form)
 
 int32_t fxp_form_overran(const fxp_form_start *start, uint32_t saturated, uint32_t total)
 {
-    const int32_t few = (FXP_SATURATION > FXP_FAR_BITS) ? (FXP_SATURATION - FXP_FAR_BITS) : 0;
-    return ((start->adaptive != 0) && (FXP_SATURATION > 0) && (saturated > (total >> few))) ? 1 : 0;
+#if FXP_SATURATION > FXP_FAR_BITS
+    return ((start->adaptive != 0) && (saturated > (total >> (FXP_SATURATION - FXP_FAR_BITS)))) ? 1 : 0;
+#else
+    (void)start; /* as all values of a step are no more than may saturate */
+    (void)saturated;
+    (void)total;
+    return 0;
+#endif
 }
 
 int32_t fxp_form_widen(fxp_form *form, const fxp_form_start *start)
