@@ -371,8 +371,8 @@ class Recipe(BaseModel):
         table = self.table()
         for key, value in options.items():
             section, _, name = key.rpartition(".")
-            is_key = section in Recipe.model_fields and name in names_of((section, name), Recipe, layer_kinds())
-            if value is None and section not in table and is_key:
+            absent = value is None and section in Recipe.model_fields and section not in table
+            if absent and name in names_of((section, name), Recipe, layer_kinds()):
                 continue
             place = table.setdefault(section, {}) if section else table
             if not isinstance(place, dict):

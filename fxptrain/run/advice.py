@@ -17,7 +17,7 @@ STUCK: Final = 0.98  # of the loss of guessing
 CHANCE: Final = 1.2  # times the share of guessing
 COARSE: Final = 4  # bits from which values of one step are no sign
 NAMED: Final = 3  # layers in a line
-HURRY: Final = "try --set formats.saturation=10"
+HURRY: Final = "--set formats.saturation=10"
 START: Final = "try a smaller --lr, --set model.init=kaiming, or finer formats"
 
 
@@ -88,15 +88,15 @@ def of_tensors(tensors: list[dict[str, Any]], optimizer: OptimizerSpec, formats:
         of = {"output": "activation", "error": "error"}.get(kind, "param")
         saturated = share(tensor["saturated"], tensor["total"]) or 0.0
         still = share(tensor.get("updates_to_zero", 0), tensor.get("updates", 0)) or 0.0
-        wider = f"try --set formats.{of}_bits={tensor['total_bits'] + 2}"
+        wider = f"--set formats.{of}_bits={tensor['total_bits'] + 2}"
         asked = 0.0 if formats.saturation is None else 2.0 ** (1 - formats.saturation)  # twice the share that may
         if saturated >= max(SATURATED, asked):
             waits = kind == "output" and formats.mode == "auto" and formats.saturation is None
-            way = f"{HURRY}, or{wider.removeprefix('try')}" if waits else wider
-            lines.append(f"{saturated:.1%} of the {what} of {layer} saturate: {way}.")
+            way = f"{HURRY}, or {wider}" if waits else wider
+            lines.append(f"{saturated:.1%} of the {what} of {layer} saturate: try {way}.")
         if still >= DEAD and loses:
             lines.append(
-                f"{still:.1%} of the updates of {layer} round to nothing: {wider}, --method sqpu, or "
+                f"{still:.1%} of the updates of {layer} round to nothing: try {wider}, --method sqpu, or "
                 "--set optimizer.error_feedback=true."
             )
     return lines

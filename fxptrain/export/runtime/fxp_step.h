@@ -17,7 +17,7 @@ typedef struct {
     int32_t error_frac[FXP_STAGES]; /* of the error at each stage's output */
     int32_t sum_frac[FXP_STAGES];   /* of the sums it is rounded from */
     uint64_t largest[FXP_STAGES];   /* of those sums, absolute */
-    uint32_t saturated[FXP_STAGES]; /* errors of it that did */
+    uint32_t saturated[FXP_STAGES]; /* errors that did not fit */
     int64_t loss_sum;
     int32_t correct;
 } fxp_step;

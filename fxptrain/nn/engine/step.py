@@ -6,7 +6,7 @@ back without waiting for the others; then gradient blocks are computed over the 
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from math import prod
@@ -29,6 +29,7 @@ from fxptrain.nn.engine.sinks import Accumulator, LargestSink, Sink, UpdateSink
 from fxptrain.nn.engine.threads import Team
 from fxptrain.nn.layers.contract import GradientBlock, Observed
 from fxptrain.nn.model import Model
+from fxptrain.nn.state.formats import Counts
 
 PACK_WORK, UPDATE_WORK = 256, 512  # MACs that take about as long as packing, and as updating, one parameter
 
@@ -225,9 +226,11 @@ class TrainingStep:
     def _note(self, outcomes: list[Outcome], samples: int) -> None:
         """Hand the merged reports to the formats and the error scales."""
         for i, stage in enumerate(self.model.stages):
-            seen = _merged([one.outputs[i] for one in outcomes])
+            seen = Counts()
+            for one in outcomes:
+                seen.add(*one.outputs[i])
             if seen.total:
-                stage.y_form.note(*seen)
+                stage.y_form.note(seen.saturated, seen.total, seen.largest)
             if self.model.graph.needs_error(i):
                 self._note_errors(i, [one.errors[i] for one in outcomes])
 
@@ -235,9 +238,11 @@ class TrainingStep:
         """Count a stage's errors and apply the rule of their scale to the largest sum."""
         scale = self.model.stages[i].error_scale
         form, sum_frac = self._formats[0][i], self._formats[1][i]
-        saturated, total, largest = _merged(reports)
-        scale.epoch.add(saturated, total, min(largest >> (sum_frac - form.frac_bits), form.max_raw))
-        scale.note(saturated, total, largest, sum_frac)
+        seen = Counts()
+        for report in reports:
+            seen.add(*report)
+        scale.epoch.add(seen.saturated, seen.total, min(seen.largest >> (sum_frac - form.frac_bits), form.max_raw))
+        scale.note(seen.saturated, seen.total, seen.largest, sum_frac)
 
     # Calibration -------------------------------------------------------------------------------------------------
 
@@ -269,15 +274,6 @@ class TrainingStep:
         for part in self._pieces(len(inputs)):
             outcomes += self._piece(inputs, labels, part, sink)
         return together(self.ranks, outcomes, len(self.model.stages))
-
-
-def _merged(reports: Sequence[Observed]) -> Observed:
-    """What the parts of a batch report together."""
-    saturated, total, largest = reports[0]
-    for report in reports[1:]:
-        saturated, total = saturated + report.saturated, total + report.total
-        largest = max(largest, report.largest)
-    return Observed(saturated, total, largest)
 
 
 def training_step(
