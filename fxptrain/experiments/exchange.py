@@ -21,7 +21,6 @@ from fxptrain.experiments.cell import recipe_of
 from fxptrain.experiments.code_version import code_version
 from fxptrain.experiments.golden import check_numerics
 from fxptrain.experiments.grid import Cell
-from fxptrain.experiments.numerics import numerics
 from fxptrain.experiments.store import Finished, Row, Store, Sweep
 from fxptrain.run.checkpoint import write_atomically
 from fxptrain.sizes import MAX_FILE_BYTES, read_limited
@@ -101,14 +100,13 @@ def take_cells(store: Store, paths: Iterable[Path]) -> Taken:
     refused: Counter[str] = Counter()
     fit: list[Finished] = []
     for cell in cells:
-        engine = cell.config["engine"]
-        if cell.numerics != numerics(engine):
-            refused[f"numerics {cell.numerics}, here {numerics(engine)}"] += 1
-            continue
         try:
-            here = Cell({}, engine, recipe_of(cell.config))
+            here = Cell({}, cell.config["engine"], recipe_of(cell.config))
         except RecipeError as error:
             refused[str(error)] += 1
+            continue
+        if cell.numerics != here.numerics:
+            refused[f"numerics {cell.numerics}, here {here.numerics}"] += 1
             continue
         fit.append(Finished(here.key, here.config, cell.numerics, cell.code, cell.result, cell.timing))
     if any(cell.code != code_version(cell.config["engine"]) for cell in fit):

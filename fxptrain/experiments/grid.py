@@ -140,9 +140,14 @@ class Cell:
         return {"engine": self.engine, "recipe": table}
 
     @property
+    def numerics(self) -> str:
+        """Name of the arithmetic that runs it."""
+        return numerics(self.engine, self.recipe.formats.mode)
+
+    @property
     def key(self) -> str:
         """Hash of the configuration and of the arithmetic that runs it."""
-        text = json.dumps([self.config, numerics(self.engine)], sort_keys=True)
+        text = json.dumps([self.config, self.numerics], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 

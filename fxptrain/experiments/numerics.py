@@ -13,17 +13,20 @@ from fxptrain.experiments.code_version import available
 
 VERSION = 1  # one more whenever an output bit of any cell may have changed; GOLDEN is new then, too
 GOLDEN = "0c46546dcfb5d74d1375a4eea29ed06b8abfd635c609590b864718fda2df5396"  # what the golden trainings give
+AUTO_VERSION = 2  # the same of cells whose formats adapt: what moves them has no part in the bits of all others
 FLOAT_VERSION = 1  # of `float32`, whose numbers are those of a version of PyTorch and a kind of processor
 
 
-def numerics(engine: str = "integer") -> str:
-    """Name of the arithmetic of an engine.
+def numerics(engine: str = "integer", mode: str = "fixed") -> str:
+    """Name of the arithmetic of an engine, with formats of a mode.
 
     Examples
     --------
     >>> numerics() == f"{VERSION}-{GOLDEN[:16]}"
     True
+    >>> numerics(mode="auto") == f"{numerics()}-auto-{AUTO_VERSION}"
+    True
     """
     if engine == "integer":
-        return f"{VERSION}-{GOLDEN[:16]}"
+        return f"{VERSION}-{GOLDEN[:16]}" + (f"-auto-{AUTO_VERSION}" if mode == "auto" else "")
     return f"{VERSION}-{FLOAT_VERSION}-torch-{metadata.version('torch') if available(engine) else 'none'}"

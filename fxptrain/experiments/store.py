@@ -271,7 +271,7 @@ class Store:
             query = "SELECT id FROM sweeps WHERE name = ? AND scale = ? AND numerics = ? AND definition = ?"
             number = self._one(query, *identity)[0]
             for position, cell in enumerate(cells):
-                row = (cell.key, _text(cell.config), numerics(cell.engine))
+                row = (cell.key, _text(cell.config), cell.numerics)
                 self._database.execute("INSERT OR IGNORE INTO cells (key, config, numerics) VALUES (?, ?, ?)", row)
                 place = (number, position, json.dumps(cell.coordinates), cell.key)
                 self._database.execute("INSERT OR IGNORE INTO places VALUES (?, ?, ?, ?)", place)

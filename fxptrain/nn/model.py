@@ -209,7 +209,8 @@ class Model:
             if stage.rounds:
                 bits = self.formats.activation_bits
                 start = FxP(bits, bits - 4) if auto else self._fixed("activation")
-                stage.y_form = TensorFormat(f"{stage.name}.output", start, adaptive=auto, saturation=rare)
+                name = f"{stage.name}.output"
+                stage.y_form = TensorFormat(name, start, adaptive=auto, saturation=rare, hurries=True)
             stage.error_scale = ErrorScale(
                 f"{stage.name}.error", self.formats.error_bits, MAX_ERROR_FRAC, saturation=rare
             )

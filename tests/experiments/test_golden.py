@@ -13,6 +13,7 @@ def test_the_code_has_the_declared_arithmetic() -> None:
     """Whoever changes a bit raises `VERSION`, and the finished cells of the old one are not mixed with the new ones."""
     golden.check_numerics()
     assert numerics.numerics() == f"{numerics.VERSION}-{numerics.GOLDEN[:16]}"
+    assert numerics.numerics(mode="auto") == f"{numerics.numerics()}-auto-{numerics.AUTO_VERSION}"
     assert numerics.numerics("float32").startswith(f"{numerics.VERSION}-{numerics.FLOAT_VERSION}-torch-")
 
 

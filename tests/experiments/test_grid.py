@@ -193,7 +193,7 @@ def test_the_key_is_the_configuration_and_the_arithmetic(tmp_path: Path, monkeyp
     other = type(cell)(cell.coordinates, cell.engine, cell.recipe.changed({"schedule.lr": 0.06}))
     key = cell.key
     assert same.key == key != other.key
-    monkeypatch.setattr("fxptrain.experiments.grid.numerics", lambda engine: "other")
+    monkeypatch.setattr("fxptrain.experiments.grid.numerics", lambda engine, mode: "other")
     assert cell.key != key
 
 

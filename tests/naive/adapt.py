@@ -84,14 +84,16 @@ class Form:
     finest: int = 30
     coarsest: int = -12
     rare: int | None = None
+    hurries: bool = False  # whether an eighth of a step's values, or 16 times the share that may saturate, do not wait
     saturated: int = 0
     total: int = 0
     max_abs: int = 0
-    overran: bool = False  # in the last step, by 16 times the share that may saturate
+    overran: bool = False  # in the last step
 
     def note(self, saturated: int, total: int, max_abs: int) -> None:
         """Count the roundings of a step."""
-        self.overran = self.adaptive and self.rare is not None and saturated > Fraction(16 * total, 2**self.rare)
+        far = Fraction(1, 8) if self.rare is None else Fraction(16, 2**self.rare)
+        self.overran = self.hurries and self.adaptive and saturated > total * far
         self.saturated, self.total = self.saturated + saturated, self.total + total
         self.max_abs = max(self.max_abs, max_abs)
 

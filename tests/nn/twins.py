@@ -38,7 +38,8 @@ WITHOUT_ROOM = ("concat", "dropout", "sigmoid", "tanh", "hard-sigmoid", "hard-sw
 def form_of(form: TensorFormat) -> naive.Form:
     """Copy of a tensor's format, before anything was counted."""
     limits = form.max_frac, form.min_frac
-    return naive.Form(form.format.total_bits, form.format.frac_bits, form.adaptive, *limits, rare=form.saturation)
+    bits, frac = form.format.total_bits, form.format.frac_bits
+    return naive.Form(bits, frac, form.adaptive, *limits, rare=form.saturation, hurries=form.hurries)
 
 
 def parameters_of(arrays: tuple[ParameterArray, ...]) -> list[naive.Parameter]:

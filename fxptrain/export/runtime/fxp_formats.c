@@ -4,8 +4,12 @@
 
 #define FXP_SATURATED_SHARE_BITS 12 /* widen when more than 2^-12 of the values saturated */
 #define FXP_HEADROOM_BITS 3
-#define FXP_FAR_BITS 4 /* 16 times as many as may saturate are far too many */
+#if FXP_SATURATION > 0
+#define FXP_FAR_SHARE_BITS (FXP_SATURATION - 4) /* 16 times as many as may saturate are far too many in a step, */
 #define FXP_RARER_BITS 3 /* a finer scale waits for an eighth of the errors that may saturate */
+#else
+#define FXP_FAR_SHARE_BITS 3 /* or, where nothing is said, an eighth of all */
+#endif
 
 void fxp_form_note(fxp_form *form, uint32_t saturated, uint32_t total, int32_t largest)
 {
@@ -32,8 +36,8 @@ static void start_anew(fxp_form *form)
 
 int32_t fxp_form_overran(const fxp_form_start *start, uint32_t saturated, uint32_t total)
 {
-#if FXP_SATURATION > FXP_FAR_BITS
-    return ((start->adaptive != 0) && (saturated > (total >> (FXP_SATURATION - FXP_FAR_BITS)))) ? 1 : 0;
+#if FXP_FAR_SHARE_BITS > 0
+    return ((start->adaptive != 0) && (saturated > (total >> FXP_FAR_SHARE_BITS))) ? 1 : 0;
 #else
     (void)start; /* as all values of a step are no more than may saturate */
     (void)saturated;

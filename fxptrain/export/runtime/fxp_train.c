@@ -174,9 +174,6 @@ fxp_result fxp_train_finish(fxp_model *model, fxp_multiplier rate)
 {
     fxp_result result = {0, 0, 0, 0, 0, FXP_OK};
     fxp_step step;
-#if FXP_ADAPT_EVERY > 0
-    int32_t due;
-#endif
     if (!fxp_ready(model)) {
         return refused(FXP_NOT_READY);
     }
@@ -198,10 +195,7 @@ fxp_result fxp_train_finish(fxp_model *model, fxp_multiplier rate)
     model->pending = 0;
     model->step++;
 #if FXP_ADAPT_EVERY > 0
-    due = (model->step % FXP_ADAPT_EVERY == 0) ? 1 : 0;
-    if ((due != 0) || (FXP_SATURATION > 0)) {
-        fxp_adapt(model, step.count, due);
-    }
+    fxp_adapt(model, step.count, (model->step % FXP_ADAPT_EVERY == 0) ? 1 : 0);
 #endif
     result.loss_sum = step.loss_sum;
     result.correct = step.correct;

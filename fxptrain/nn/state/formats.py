@@ -16,7 +16,8 @@ MIN_ADAPTIVE_FRAC, MAX_ADAPTIVE_FRAC, MAX_MOMENTUM_FRAC = -12, 30, 60
 SATURATED_SHARE_BITS = 12  # widen when more than 2**-12 of the values saturated, where nothing else is said
 MAX_ERROR_FRAC = 60
 CALM_STEPS = 64
-FAR_BITS = 4  # 16 times as many as may saturate are far too many
+FAR_BITS = 4  # 16 times as many as may saturate are far too many in a step,
+FAR_SHARE_BITS = 3  # or, where nothing is said, an eighth of all
 RARER_BITS = 3  # a finer scale waits for an eighth of the errors that may saturate
 
 
@@ -50,8 +51,8 @@ class TensorFormat:
 
     In mode ``auto``, `adapt` gives one bit of range when more than 2**-12 of the values saturated, and takes one when
     the largest stayed under a quarter of the range. With `saturation` = k it gives one when more than 2**-k did, and
-    takes one when the largest stayed under half of the range. Where more than 2**(4-k) of a step's values did, it
-    should not wait (`overran`): values that saturate hide from the loss that they are too large already.
+    takes one when the largest stayed under half of the range. An output of which more than an eighth, or with k
+    2**(4-k), saturated in one step should not wait (`overran`): it hides from the loss that it is too large already.
 
     Parameters
     ----------
@@ -73,6 +74,8 @@ class TensorFormat:
         Whether `adapt` leaves it where it is, because weights that are not trained lie on its grid.
     saturation : int, optional
         k, see above.
+    hurries : bool
+        Whether `overran` is asked, as of outputs.
     overran : bool
         Whether far too many of the last step's values saturated.
     """
@@ -88,6 +91,7 @@ class TensorFormat:
     known: tuple[int, int] | None = None
     held: bool = False
     saturation: int | None = None
+    hurries: bool = False
     overran: bool = False
 
     @property
@@ -105,8 +109,9 @@ class TensorFormat:
         largest : int
             Largest absolute raw value.
         """
-        if self.saturation is not None and self.adaptive and not self.held:
-            self.overran = saturated > total >> max(self.saturation - FAR_BITS, 0)
+        if self.hurries and self.adaptive and not self.held:
+            far = FAR_SHARE_BITS if self.saturation is None else max(self.saturation - FAR_BITS, 0)
+            self.overran = saturated > total >> far
         for counts in (self.interval, self.epoch):  # as `Counts.add`; a step notes so often that calls count
             counts.saturated += saturated
             counts.total += total

@@ -1,5 +1,6 @@
 """Delayed scaling and adaptation, step by step as the oracle has them."""
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -110,19 +111,21 @@ def test_adaptation(bits: int, frac: int, saturated: int, total: int, rare: int 
     assert copy == tensor
 
 
-def test_what_overruns_does_not_wait() -> None:
-    """More than 16 times the share in one step is a bit of range at once, and the interval starts anew."""
-    tensor = TensorFormat("x", FxP(8, 3), adaptive=True, saturation=10)
+@pytest.mark.parametrize(("saturation", "most"), [(10, 16), (5, 512), (None, 128)])
+def test_what_overruns_does_not_wait(saturation: int | None, most: int) -> None:
+    """More than 16 times the share, or an eighth, in a step is a bit of range at once; the interval starts anew."""
+    tensor = TensorFormat("x", FxP(8, 3), adaptive=True, saturation=saturation, hurries=True)
     tensor.note(0, 1 << 20, 127)
-    tensor.note(16, 1024, 127)
+    tensor.note(most, 1024, 127)
     assert not tensor.overran
-    tensor.note(17, 1024, 127)
+    tensor.note(most + 1, 1024, 127)
     assert tensor.overran
     assert tensor.adapt() == -1
     assert (tensor.format, tensor.interval.total, tensor.overran) == (FxP(8, 2), 0, False)
     for other in (
-        TensorFormat("x", FxP(8, 3), adaptive=True),
-        TensorFormat("x", FxP(8, 3), adaptive=False, saturation=9),
+        TensorFormat("x", FxP(8, 3), adaptive=True, saturation=9),
+        TensorFormat("x", FxP(8, 3), adaptive=False, saturation=9, hurries=True),
+        TensorFormat("x", FxP(8, 3), adaptive=True, held=True, hurries=True),
     ):
         other.note(1024, 1024, 127)
         assert not other.overran
