@@ -101,7 +101,7 @@ class FormatSpec:
     saturation : int, optional
         k, 1 to 30: 2**-k of a layer's outputs (in mode ``auto``) and of the errors of a step may saturate, so that few
         large ones do not coarsen the grid of all others; outputs of which 16 times as many saturate in a step get a
-        wider format at once. Left out: 2**-12 of outputs, looked at every `adapt_every` steps or where an eighth of
+        wider format at once. Left out: 2**-12 of outputs, looked at every `adapt_every` steps or where a quarter of
         them saturate in one, and no errors. 10 is a good choice.
     param_frac, activation_frac : int, optional
         frac_bits of all parameters, and of all activations; mode ``fixed`` needs them.

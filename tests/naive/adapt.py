@@ -84,7 +84,7 @@ class Form:
     finest: int = 30
     coarsest: int = -12
     rare: int | None = None
-    hurries: bool = False  # whether an eighth of a step's values, or 16 times the share that may saturate, do not wait
+    hurries: bool = False  # whether a quarter of a step's values, or 16 times the share that may saturate, do not wait
     saturated: int = 0
     total: int = 0
     max_abs: int = 0
@@ -92,7 +92,7 @@ class Form:
 
     def note(self, saturated: int, total: int, max_abs: int) -> None:
         """Count the roundings of a step."""
-        far = Fraction(1, 8) if self.rare is None else Fraction(16, 2**self.rare)
+        far = Fraction(1, 4) if self.rare is None else Fraction(16, 2**self.rare)
         self.overran = self.hurries and self.adaptive and saturated > total * far
         self.saturated, self.total = self.saturated + saturated, self.total + total
         self.max_abs = max(self.max_abs, max_abs)

@@ -8,7 +8,7 @@
 #define FXP_FAR_SHARE_BITS (FXP_SATURATION - 4) /* 16 times as many as may saturate are far too many in a step, */
 #define FXP_RARER_BITS 3 /* a finer scale waits for an eighth of the errors that may saturate */
 #else
-#define FXP_FAR_SHARE_BITS 3 /* or, where nothing is said, an eighth of all */
+#define FXP_FAR_SHARE_BITS 2 /* or, where nothing is said, a quarter of all */
 #endif
 
 void fxp_form_note(fxp_form *form, uint32_t saturated, uint32_t total, int32_t largest)

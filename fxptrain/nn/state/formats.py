@@ -17,7 +17,7 @@ SATURATED_SHARE_BITS = 12  # widen when more than 2**-12 of the values saturated
 MAX_ERROR_FRAC = 60
 CALM_STEPS = 64
 FAR_BITS = 4  # 16 times as many as may saturate are far too many in a step,
-FAR_SHARE_BITS = 3  # or, where nothing is said, an eighth of all
+FAR_SHARE_BITS = 2  # or, where nothing is said, a quarter of all
 RARER_BITS = 3  # a finer scale waits for an eighth of the errors that may saturate
 
 
@@ -51,7 +51,7 @@ class TensorFormat:
 
     In mode ``auto``, `adapt` gives one bit of range when more than 2**-12 of the values saturated, and takes one when
     the largest stayed under a quarter of the range. With `saturation` = k it gives one when more than 2**-k did, and
-    takes one when the largest stayed under half of the range. An output of which more than an eighth, or with k
+    takes one when the largest stayed under half of the range. An output of which more than a quarter, or with k
     2**(4-k), saturated in one step should not wait (`overran`): it hides from the loss that it is too large already.
 
     Parameters

@@ -111,9 +111,9 @@ def test_adaptation(bits: int, frac: int, saturated: int, total: int, rare: int 
     assert copy == tensor
 
 
-@pytest.mark.parametrize(("saturation", "most"), [(10, 16), (5, 512), (None, 128)])
+@pytest.mark.parametrize(("saturation", "most"), [(10, 16), (5, 512), (None, 256)])
 def test_what_overruns_does_not_wait(saturation: int | None, most: int) -> None:
-    """More than 16 times the share, or an eighth, in a step is a bit of range at once; the interval starts anew."""
+    """More than 16 times the share, or a quarter, in a step is a bit of range at once; the interval starts anew."""
     tensor = TensorFormat("x", FxP(8, 3), adaptive=True, saturation=saturation, hurries=True)
     tensor.note(0, 1 << 20, 127)
     tensor.note(most, 1024, 127)
