@@ -43,7 +43,7 @@ def check_limits(model: s.ModelSpec, formats: s.FormatSpec) -> None:
     if formats.saturation is not None and not 1 <= formats.saturation <= MAX_SATURATION:
         raise FormatError(
             f"`saturation` (={formats.saturation}) must be 1 to {MAX_SATURATION}: of 2**that values one may saturate. "
-            "Leave it out if none should."
+            "Leave it out if no error should."
         )
     if formats.adapt_every < 1:
         raise FormatError(f"`adapt_every` (={formats.adapt_every}) must be 1 or more steps.")
