@@ -126,5 +126,5 @@ def recipe_of(config: dict[str, Any]) -> Recipe:
     """
     try:
         return make_written(config["recipe"], "the cell")
-    except (KeyError, TypeError) as error:
+    except (AttributeError, KeyError, TypeError) as error:
         raise RecipeError(f"The stored cell has no recipe ({error}).") from None

@@ -274,7 +274,7 @@ class Store:
                 row = (cell.key, _text(cell.config), cell.numerics)
                 self._database.execute("INSERT OR IGNORE INTO cells (key, config, numerics) VALUES (?, ?, ?)", row)
                 place = (number, position, json.dumps(cell.coordinates), cell.key)
-                self._database.execute("INSERT OR IGNORE INTO places VALUES (?, ?, ?, ?)", place)
+                self._database.execute("INSERT OR REPLACE INTO places VALUES (?, ?, ?, ?)", place)
         return next(sweep for sweep in self.sweeps() if sweep.number == number)
 
     def sweeps(self) -> list[Sweep]:

@@ -109,7 +109,7 @@ class FormatSpec:
         frac_bits of the momentum. Left out: chosen from the first batch, and adapted in mode ``auto``. ``"param"``: the
         parameters' own, as in the paper, and moved with theirs.
     adapt_every : int
-        Steps between two adaptations in mode ``auto``.
+        Steps between two adaptations in mode ``auto``; outputs of which too many saturate do not wait (`saturation`).
     """
 
     mode: Literal["auto", "fixed"] = "auto"

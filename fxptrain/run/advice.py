@@ -69,7 +69,7 @@ def of_tensors(tensors: list[dict[str, Any]], optimizer: OptimizerSpec, formats:
     """Lines on tensors that carry no signal, saturate, or whose weights do not move.
 
     Stochastic rounding moves weights by updates that mostly round to nothing; half to even never does, unless what it
-    takes goes back into the momentum. Outputs that saturate get a wider format at once with `FormatSpec.saturation`.
+    takes goes back into the momentum. Outputs that saturate a little wait less for a wider format with `saturation`.
 
     Examples
     --------

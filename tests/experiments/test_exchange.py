@@ -116,7 +116,7 @@ def test_other_sources_must_have_the_same_arithmetic(
         assert take_cells(other, [changed]).new == 5
     assert asked == [True]
     monkeypatch.undo()
-    monkeypatch.setattr(golden, "golden", lambda: "f" * 64)
+    monkeypatch.setattr(golden, "golden", lambda recipes: "f" * 64)
     with Store(tmp_path / "third") as other, pytest.raises(FxptrainError, match="give ffffffffffffffff where numerics"):
         take_cells(other, [changed])
 

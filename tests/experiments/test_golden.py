@@ -6,6 +6,8 @@ from fxptrain.errors import FxptrainError
 from fxptrain.experiments import golden, numerics
 from fxptrain.fixed.multiplier import Multiplier
 from fxptrain.nn.learning_rate import LearningRate
+from fxptrain.nn.model import Model
+from fxptrain.recipe import Recipe
 
 
 @pytest.mark.slow
@@ -13,7 +15,7 @@ def test_the_code_has_the_declared_arithmetic() -> None:
     """Whoever changes a bit raises `VERSION`, and the finished cells of the old one are not mixed with the new ones."""
     golden.check_numerics()
     assert numerics.numerics() == f"{numerics.VERSION}-{numerics.GOLDEN[:16]}"
-    assert numerics.numerics(mode="auto") == f"{numerics.numerics()}-auto-{numerics.AUTO_VERSION}"
+    assert numerics.numerics(mode="auto") == f"{numerics.numerics()}-{numerics.AUTO_GOLDEN[:16]}"
     assert numerics.numerics("float32").startswith(f"{numerics.VERSION}-{numerics.FLOAT_VERSION}-torch-")
 
 
@@ -32,6 +34,28 @@ def test_they_are_different_in_all_that_decides() -> None:
     assert seen["mode"] == {"fixed", "auto"}
     assert seen["rounding"] == {"stochastic", "half-even"}
     assert {"constant", "plateau", "cosine"} <= seen["schedule"]
+
+
+def adapted_early(recipe: Recipe) -> int:
+    """How often outputs of a golden training moved before it was time for all."""
+    found: list[bool] = []
+    adapt = Model.adapt
+
+    def counted(self: Model, *, due: bool = True) -> None:
+        found.append(due)
+        adapt(self, due=due)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Model, "adapt", counted)
+        golden.golden.__wrapped__(lambda: [recipe])
+    return found.count(False)
+
+
+@pytest.mark.slow
+def test_formats_that_do_not_wait_are_seen() -> None:
+    """Each of the adapting trainings has outputs that overrun, with `saturation` and without."""
+    assert {recipe.formats.saturation for recipe in golden.adapting_recipes()} == {None, 6}
+    assert all(adapted_early(recipe) > 1 for recipe in golden.adapting_recipes())
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from fxptrain.errors import CheckpointError
+from fxptrain.experiments import numerics
 from fxptrain.experiments.grid import load_grid
 from fxptrain.experiments.owner import is_gone, this_process
 from fxptrain.experiments.store import FILE, Store
@@ -32,6 +33,22 @@ def test_a_sweep_is_begun_once(store: Store, tmp_path: Path) -> None:
     assert store.counts(sweep) == {"waiting": 8, "running": 0, "done": 0, "failed": 0}
     store.begin(grid, "half", grid.cells("half"))
     assert [s.scale for s in store.sweeps()] == ["full", "half"]
+
+
+def test_what_another_arithmetic_has_run_waits_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sweep that is gone on with where cells of adapting formats have new bits: its places are the new cells."""
+    grid = load_grid(tiny_grid(tmp_path))
+    with Store(tmp_path / "store") as store:
+        with monkeypatch.context() as before:
+            before.setattr(numerics, "AUTO_GOLDEN", "an earlier one")
+            sweep = store.begin(grid, "full", grid.cells())
+            claim = store.claim(sweep)
+            assert claim is not None
+            store.finish(claim.key, {"test_accuracy": 0.5}, {"seconds": 1.0})
+            assert store.counts(sweep)["done"] == 1
+        again = store.begin(grid, "full", grid.cells())
+        assert (again.number, store.counts(again)["done"]) == (sweep.number, 0)
+        assert [row.key for row in store.rows(again)] == [cell.key for cell in grid.cells()]
 
 
 def test_the_life_of_cells(store: Store) -> None:

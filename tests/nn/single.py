@@ -18,7 +18,7 @@ from fxptrain.nn.state.formats import ErrorScale, TensorFormat
 from fxptrain.nn.state.parameters import ParameterArray, UpdateRule
 from fxptrain.nn.state.streams import Site, stream
 from tests import naive
-from tests.nn.twins import form_of, parameters_of
+from tests.nn.twins import output_form_of, parameters_of
 
 GUARD = 64
 SEED, STEP, FIRST = 3, 4, 5
@@ -128,7 +128,7 @@ class Single:
         return naive.Stage(
             op,
             0,
-            form_of(self.stage.y_form),
+            output_form_of(self.stage.y_form),
             *parameters[:2],
             normalization=normalization,
             max_pool=pools[0] if pools else None,

@@ -1,7 +1,7 @@
 """The oracle's copy of a model, made from its specification and its initial integers; and their comparison."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from fractions import Fraction
 from functools import partial
 from typing import Any
@@ -39,7 +39,12 @@ def form_of(form: TensorFormat) -> naive.Form:
     """Copy of a tensor's format, before anything was counted."""
     limits = form.max_frac, form.min_frac
     bits, frac = form.format.total_bits, form.format.frac_bits
-    return naive.Form(bits, frac, form.adaptive, *limits, rare=form.saturation, hurries=form.hurries)
+    return naive.Form(bits, frac, form.adaptive, *limits, rare=form.saturation)
+
+
+def output_form_of(form: TensorFormat) -> naive.Form:
+    """The same of a layer's output: one of which far too many values saturate does not wait."""
+    return replace(form_of(form), hurries=True)
 
 
 def parameters_of(arrays: tuple[ParameterArray, ...]) -> list[naive.Parameter]:
@@ -166,7 +171,7 @@ class Structure:
 
     def _stage(self, number: int, layer: s.LayerSpec, owners: tuple[int, ...], activation, options) -> naive.Stage:
         if activation is not None and activation.added_frac:  # rounds: a sum of one tensor
-            form = form_of(self.parts[number].y_form)
+            form = output_form_of(self.parts[number].y_form)
             return naive.Stage("add", number, form, activation=activation, inputs=owners)
         if layer.type == "maxpool2d" or activation is not None:
             form = self._handed_on(owners[0])
@@ -185,10 +190,15 @@ class Structure:
             momentum, bits = naive.Multiplier.from_real(layer.momentum), part.error_scale.bits
             normalization = naive.BatchNorm(bits, momentum, parameters[2:], parameters[0].trained)
             return naive.Stage(
-                "identity", number, form_of(part.y_form), *parameters[:2], inputs=owners, normalization=normalization
+                "identity",
+                number,
+                output_form_of(part.y_form),
+                *parameters[:2],
+                inputs=owners,
+                normalization=normalization,
             )
         rounds = naive.OPERATIONS[layer.type].rounds
-        form = form_of(self.parts[number].y_form) if rounds else self._handed_on(owners[0])
+        form = output_form_of(self.parts[number].y_form) if rounds else self._handed_on(owners[0])
         return naive.Stage(layer.type, number, form, *parameters, inputs=owners, options=options, **geometry)
 
 

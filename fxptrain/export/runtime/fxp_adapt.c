@@ -1,4 +1,5 @@
-/* Formats follow the data: at fixed steps every tensor's format is adapted and its parameters move to the new grid. */
+/* Formats follow the data: at fixed steps every tensor's format is adapted and its parameters move to the new grid; outputs
+ * of which far too many values saturate in a step do not wait. */
 #include "fxp_formats.h"
 #include "fxp_kinds.h"
 #include "fxp_some.h"
