@@ -328,7 +328,9 @@ def _scaling_helps_small_formats(e: Evidence) -> Judged:
     if not all(gains.values()):
         return untold("Too few places have run in both.")
     few, many = (100 * sum(gains[k]) / len(gains[k]) for k in (True, False))
-    return Judged(f"Mean gain by scaling: {few:+.1f} points at 10 bits or fewer, {many:+.1f} above.", few > many)
+    return Judged(
+        f"Mean gain by scaling: {few:+.1f} points at 10 bits or fewer, {many:+.1f} above.", few > max(many, 0)
+    )
 
 
 def _schedule_helps(e: Evidence) -> Judged:

@@ -127,6 +127,20 @@ def test_seeds_and_baselines(tmp_path: Path) -> None:
     assert e.baseline("stability", "64") == 0.5
 
 
+@pytest.mark.parametrize(("few", "many", "holds"), [(0.02, 0.01, True), (0.01, 0.02, False), (-0.01, -0.02, False)])
+def test_what_does_not_help_helps_no_format_most(few: float, many: float, holds: bool, tmp_path: Path) -> None:
+    """A scaled rate boosts formats with fewer bits where it gains there, and more than with many."""
+
+    def scaled(coordinates: dict[str, str]) -> list[float]:
+        label = coordinates["format"]
+        return [0.5 if label == "-" else 0.5 + (few if int(label.split(",")[0]) <= 10 else many)]
+
+    plain = filled(tmp_path / "plain", lambda coordinates: [0.5], ("stability",))
+    found = statements(plain | filled(tmp_path / "scaled", scaled, ("lr-scaling",)))
+    judged = {s.text: s.judged for s in found}["It does so especially for formats with fewer bits."]
+    assert judged.holds is holds
+
+
 def test_memory() -> None:
     """The paper's two figures by its accounting."""
     assert round(memory_factor(16, 16), 4) == 0.5685
