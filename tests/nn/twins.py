@@ -247,6 +247,13 @@ def scales_of(twin: naive.NaiveModel) -> list[naive.DelayedScale]:
     return [stage.error_scale for stage in twin.stages]
 
 
+def adapt(twin: naive.NaiveModel, rule: naive.Rule, formats: s.FormatSpec) -> None:
+    """Adapt after a step: all where it is time, else outputs that do not wait."""
+    due = twin.step % formats.adapt_every == 0
+    if formats.mode == "auto" and (due or any(stage.form.overran for stage in twin.stages)):
+        twin.adapt(rule, due=due)
+
+
 def assert_same_form(form: TensorFormat, expected: naive.Form) -> None:
     """Format and counters since the last adaptation."""
     assert (form.format.total_bits, form.format.frac_bits) == (expected.bits, expected.frac), form.name

@@ -10,7 +10,7 @@ from fxptrain.nn.engine import workspace
 from fxptrain.nn.engine.inference import Inference
 from fxptrain.nn.engine.step import TrainingStep
 from fxptrain.nn.model import Model
-from tests.nn.twins import assert_same, rule_of, twin_of
+from tests.nn.twins import adapt, assert_same, rule_of, twin_of
 
 PIXELS = np.full((2, 7, 7, 1), 255, np.uint8)
 W = 4000  # 25 W times the table's 16384 is in int32, times 32767 it is not
@@ -57,4 +57,5 @@ def test_training_beyond_the_pixels() -> None:
         if number == 0:
             twin.calibrate(raw, labels.tolist(), fit_momentum=True)
         twin.train_step(raw, labels.tolist(), rule)
+        adapt(twin, rule, model.formats)
         assert_same(model, twin)

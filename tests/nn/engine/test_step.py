@@ -17,7 +17,7 @@ from fxptrain.nn.engine.step import TrainingStep, training_step
 from fxptrain.nn.model import InputScale, Model
 from fxptrain.testing import format_specs, model_specs, optimizer_specs
 from tests import naive
-from tests.nn.twins import assert_same, rule_of, twin_of
+from tests.nn.twins import adapt, assert_same, rule_of, twin_of
 
 STEPS = 3
 
@@ -69,9 +69,7 @@ def compare(
         if number == 0:
             twin.calibrate(inputs, labels.tolist(), fit_momentum=formats.momentum_frac is None)
         loss, correct = twin.train_step(inputs, labels.tolist(), rule)
-        due = twin.step % formats.adapt_every == 0
-        if formats.mode == "auto" and (due or any(stage.form.overran for stage in twin.stages)):
-            twin.adapt(rule, due=due)
+        adapt(twin, rule, formats)
         assert (result.loss_sum, result.correct, result.samples) == (loss, correct, size)
         assert_same(model, twin)
     expected = twin.forward(inputs, stochastic=False)[0].tolist()
