@@ -102,7 +102,7 @@ def _samples(recipe: Recipe, model: Model) -> tuple[Inputs, Targets]:
 def check_against_oracle(model: str, formats: str, threads: int) -> None:
     """Raise AssertionError unless steps and logits of a narrow copy of the model equal the oracle's."""
     from tests import naive
-    from tests.nn.twins import assert_same, rule_of, twin_of
+    from tests.nn.twins import adapt, assert_same, rule_of, twin_of
 
     recipe = recipe_of(model, formats)
     built = Model.build(_narrow(recipe.model), recipe.formats, recipe.optimizer)
@@ -121,6 +121,7 @@ def check_against_oracle(model: str, formats: str, threads: int) -> None:
         if number == 0:
             twin.calibrate(inputs, targets.tolist(), fit_momentum=True)
         assert (result.loss_sum, result.correct) == twin.train_step(inputs, targets.tolist(), rule), "loss"
+        adapt(twin, rule, recipe.formats)
         assert_same(built, twin)
     expected = twin.forward(inputs, stochastic=False)[0]
     assert logits(built, inputs, threads).tolist() == expected.tolist(), "logits"
