@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fxptrain._jit import native
+from fxptrain._jit import native, prefer_wide_vectors
 from fxptrain.kernels.channels import beside, image_of
 from fxptrain.kernels.conv import padded_size
 from fxptrain.kernels.dot import ADD, NO_PICKS, ONE, UNBOUNDED, ZERO, flip_of, group_of, product
@@ -18,6 +18,8 @@ from fxptrain.kernels.windows import (
     square_windows,
     unpool_error_windows,
 )
+
+AT_ONCE = 8  # positions whose errors are added up before their sum is added to a bias' gradient
 
 
 @native
@@ -169,8 +171,17 @@ def add_to_rows(row, rows, channels, gradient):
 @native
 def add_bias_gradient(error, first, count, gradient):
     """Sum of channels ``first .. first + count`` of error (n, oh, ow, co), added to ``gradient[:count]``."""
-    channels, flat = error.shape[3], error.reshape(error.size)
-    for i in range(error.size // channels):
+    prefer_wide_vectors()
+    channels, flat, kind = error.shape[3], error.reshape(error.size), gradient.dtype.type
+    positions, skip = error.size // channels, np.uint64(channels)
+    for i in range(0, positions - AT_ONCE + 1, AT_ONCE):
+        at = np.uint64(i * channels + first)
+        for c in range(np.uint64(count)):
+            total = kind(0)
+            for p in range(AT_ONCE):
+                total = kind(total + kind(flat[at + c + np.uint64(p) * skip]))
+            gradient[c] += total
+    for i in range(positions - positions % AT_ONCE, positions):
         at = np.uint64(i * channels + first)
         for c in range(np.uint64(count)):
             gradient[c] += flat[at + c]
