@@ -5,6 +5,7 @@ What does not belong here: what the buffers are for (each stage declares its own
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Iterable
 from dataclasses import dataclass
 from math import prod
@@ -91,17 +92,14 @@ def lay_out(buffers: Iterable[Buffer]) -> Plan:
     """
     ordered = sorted(buffers, key=lambda buffer: (-buffer.room, buffer.first, buffer.name))
     offsets: list[int] = []
-    for index, buffer in enumerate(ordered):
-        taken = sorted(
-            (offsets[i], offsets[i] + other.room)
-            for i, other in enumerate(ordered[:index])
-            if other.first <= buffer.last and buffer.first <= other.last
-        )
-        at = 0
-        for low, high in taken:
-            if at + buffer.room <= low:
-                break
-            at = max(at, high)
+    placed: list[tuple[int, int, int, int]] = []  # from the lowest offset up: first byte and the one behind, moments
+    for buffer in ordered:
+        at, room = 0, buffer.room
+        for low, high, first, last in placed:
+            if first <= buffer.last and buffer.first <= last:
+                if at + room <= low:
+                    break
+                at = max(at, high)
         offsets.append(at)
-    total = max((at + buffer.room for at, buffer in zip(offsets, ordered, strict=True)), default=0)
-    return Plan(tuple(ordered), tuple(offsets), total)
+        insort(placed, (at, at + room, buffer.first, buffer.last))
+    return Plan(tuple(ordered), tuple(offsets), max((high for _, high, *_ in placed), default=0))
