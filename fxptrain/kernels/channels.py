@@ -15,7 +15,7 @@ from numba import types
 from fxptrain._jit import by_type, native
 from fxptrain.fixed.draws import fill_draws
 from fxptrain.kernels.bits import pack_run, unpack
-from fxptrain.kernels.requantize import SUM_BYTES, add_sums, finish_row, mask_row, pool_windows, round_row
+from fxptrain.kernels.requantize import SUM_BYTES, add_sums, finish_error, finish_row, mask_row, pool_windows, round_row
 from fxptrain.kernels.word import size_of
 
 ZERO = np.int64(0)
@@ -231,12 +231,43 @@ def _put(values, positions, block, place, index, bits, out, base):
             pack_run(values, p * block, block, bits, out, base, index + p * channels + place.begin)
 
 
-@native
+class Passing(NamedTuple):
+    """Results are an error, which goes where the `gate` lets x (flat) pass; see `requantize.finish_error`."""
+
+    x: Any
+    gate: Any
+
+
 def finish_outputs(acc, n, first, rows, width, g, windows, activation, place, site, best, draws, y, winners):
     """The end of an output's sums: pooled rows from `first` on, `width` wide, of image `n`; y and winners are flat.
 
-    Returns (values that saturated, largest absolute one).
+    `place` is a `Destination`, or None where the output is plain and whole; with `Passing` it is an input error.
+    Returns (values that saturated, largest absolute one, or of an input error the largest absolute sum).
     """
+
+
+@by_type(finish_outputs)
+def _finish_outputs(acc, n, first, rows, width, g, windows, activation, place, site, best, draws, y, winners):
+    if _is(place, Destination):
+        return _finish_placed
+    return _finish_plain if isinstance(place, types.NoneType) else _finish_passing
+
+
+def _finish_plain(acc, n, first, rows, width, g, windows, activation, place, site, best, draws, y, winners):
+    element = (n * (g.oh_used // g.pool_h) + first) * width * g.co
+    pool_windows(acc, ZERO, windows, g.columns, rows * width, g.co, activation, best, winners, element)
+    return finish_row(best, rows * width * g.co, site, site.first + element, draws, y, element)
+
+
+def _finish_passing(acc, n, first, rows, width, g, windows, activation, place, site, best, draws, y, winners):
+    positions, element = rows * width, (n * g.oh_used + first) * width * g.co
+    for p in range(1, positions if g.columns > g.co else 1):  # bring them side by side
+        for c in range(g.co):
+            acc[p * g.co + c] = acc[p * g.columns + c]
+    return finish_error(acc, ZERO, element, positions * g.co, place.x, place.gate, site, best, draws, y)
+
+
+def _finish_placed(acc, n, first, rows, width, g, windows, activation, place, site, best, draws, y, winners):
     saturated, largest, whole = np.int64(0), np.int64(0), g.oh_used // g.pool_h * width * place.channels
     for row in range(rows):
         index = (first + row) * width * place.channels

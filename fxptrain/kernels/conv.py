@@ -23,7 +23,7 @@ from fxptrain.kernels.pack import (
     pad_sample,
     unpool_error,
 )
-from fxptrain.kernels.requantize import finish_error, finish_row, pool_windows
+from fxptrain.kernels.requantize import finish_error
 from fxptrain.kernels.sparse import list_groups, sparse_product
 
 
@@ -94,7 +94,8 @@ def conv2d_forward(
 
     `bias` (columns) is aligned with the sums and takes off again what flipped x add. A sample for which one of `chains`
     (or None) is proved to stay in int32 takes one plane of int16 instead of one for every digit.
-    `stored` says how x lies and `place` where y goes (see `channels`), if it is not plain or not whole: None.
+    `stored` says how x lies and `place` where y goes (see `channels`), if it is not plain or not whole: None. With
+    `Passing` there, x are errors and y is the input error of a convolution of stride 1, whose kernel is turned around.
     Bound: `chain` is built from the operand widths; `acc` is int32 only where every sum and bias is proved to fit.
     """
     image, group = g.image, group_of(padded)
@@ -131,17 +132,10 @@ def conv2d_forward(
                         counts, flush, bias, acc, ZERO, tables.forward_out,
                         lift + p * digits.bits + q * chain.column_digits.bits, p + q > 0, NO_PICKS,
                     )  # fmt: skip
-            if place is not None:
-                over, peak = finish_outputs(
-                    acc, n, first, rows, pooled_width, g, tables.windows, activation, place, site, best, draws, flat_y,
-                    flat_winners,
-                )  # fmt: skip
-            else:
-                windows, element = rows * pooled_width, (n * pooled_rows + first) * pooled_width * g.co
-                pool_windows(
-                    acc, ZERO, tables.windows, g.columns, windows, g.co, activation, best, flat_winners, element
-                )  # fmt: skip
-                over, peak = finish_row(best, windows * g.co, site, site.first + element, draws, flat_y, element)
+            over, peak = finish_outputs(
+                acc, n, first, rows, pooled_width, g, tables.windows, activation, place, site, best, draws, flat_y,
+                flat_winners,
+            )  # fmt: skip
             saturated += over
             largest = max(largest, peak)
     return saturated, largest

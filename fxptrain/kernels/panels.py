@@ -58,11 +58,14 @@ def pack_forward(w, bits, taps, run, channels, begin, columns_used, columns, dig
 
 
 @native
-def pack_transposed(w, bits, taps, across, inner, begin, count, channels, output, outputs, columns, digits, flip, out):
+def pack_transposed(
+    w, bits, taps, across, inner, begin, count, channels, output, outputs, columns, digits, flip, turned, out
+):  # fmt: skip
     """Rows ``begin .. begin + count`` of weights (taps, across, inner, co), columns along (across, count), xor `flip`.
 
-    Of the output channels ``output .. output + outputs``, to ``out[plane][tap][outputs / group][columns][group]``, for
-    the input error. Columns beyond the run are zero: their sums fall on the accumulators of the next position.
+    Of the output channels ``output .. output + outputs``, the last tap first where they are `turned`, to
+    ``out[plane][tap][outputs / group][columns][group]``, for the input error. Columns beyond the run are zero: their
+    sums fall on the accumulators of the next position, or on none.
     `flip` is a word (int32) of `instructions.FLIP` where int8 is to be stored so, else zero.
     """
     group = group_of(out)
@@ -71,9 +74,9 @@ def pack_transposed(w, bits, taps, across, inner, begin, count, channels, output
         if size_of(w) == size_of(out) and digits.planes == 1 and outputs == channels and channels % group == 0:
             source, target, words = w.view(np.int32), out.view(np.int32), channels // group
             for tap in range(taps):
-                base = tap * words * columns
+                base, read = tap * words * columns, taps - 1 - tap if turned else tap
                 for part in range(across):
-                    first = ((tap * across + part) * inner + begin) * words
+                    first = ((read * across + part) * inner + begin) * words
                     transpose(source, first, count, words, target, base + part * count, columns, np.int32(flip))
                 for k in range(words if run < columns else 0):
                     target[base + k * columns + run : base + (k + 1) * columns] = np.int32(flip)
@@ -81,6 +84,7 @@ def pack_transposed(w, bits, taps, across, inner, begin, count, channels, output
     groups = (outputs + group - 1) // group
     used, skip = np.uint64(count), np.uint64(channels)
     for tap in range(taps):
+        read = taps - 1 - tap if turned else tap
         for k in range(groups):
             at = (tap * groups + k) * columns
             left = outputs - group * k
@@ -90,7 +94,7 @@ def pack_transposed(w, bits, taps, across, inner, begin, count, channels, output
                 line = out[place : place + group * columns].view(np.int32)
                 line[run:] = np.int32(flip)
                 for part in range(across):
-                    s0 = np.uint64(((tap * across + part) * inner + begin) * channels + output + group * k)
+                    s0 = np.uint64(((read * across + part) * inner + begin) * channels + output + group * k)
                     s1, s2 = s0 + np.uint64(left > 1), s0 + np.uint64(2 * (left > 2))
                     s3 = s0 + np.uint64(3 * (left > 3))
                     words = line[part * count : (part + 1) * count]

@@ -52,14 +52,17 @@ def test_forward_panels(taps: int, run: int, channels: int, digits: Digits, kind
 
 
 @pytest.mark.parametrize(("digits", "kind"), LAYOUTS)
+@pytest.mark.parametrize("turned", [False, True])
 @pytest.mark.parametrize("flipped", [False, True])
 @pytest.mark.parametrize(
     ("taps", "run", "channels"), [(1, 1, 1), (2, 3, 5), (3, 16, 4), (1, 17, 6), (2, 4, 8), (2, 37, 68)]
 )
-def test_transposed_panels(taps: int, run: int, channels: int, digits: Digits, kind: type, flipped: bool) -> None:
+def test_transposed_panels(
+    taps: int, run: int, channels: int, digits: Digits, kind: type, flipped: bool, turned: bool
+) -> None:
     """``out[plane][tap][co / group][columns][group]``, columns along the run; zero beyond channels and run.
 
-    Int8 with their sign bit turned where that is asked for.
+    Int8 with their sign bit flipped, and the last tap first, where that is asked for.
     """
     w = random_weights(taps, run, channels, 14 if kind is np.int16 else 8).astype(kind)
     group = 4 // np.dtype(kind).itemsize
@@ -68,8 +71,9 @@ def test_transposed_panels(taps: int, run: int, channels: int, digits: Digits, k
     flip = np.int8(-128 if kind is np.int8 and flipped else 0)
     word = int(np.full(4, flip).view(np.int32)[0])
     pack_transposed(
-        w.reshape(-1), None, taps, 1, run, 0, run, channels, 0, channels, columns, digits, word, out.reshape(-1)
+        w.reshape(-1), None, taps, 1, run, 0, run, channels, 0, channels, columns, digits, word, turned, out.reshape(-1)
     )
+    w = w[::-1] if turned else w
     found = recombined(out ^ flip if flipped else out, digits).transpose(0, 2, 1, 3).reshape(taps, columns, -1)
     assert found[:, :run, :channels].tolist() == w.tolist()
     assert not found[:, run:].any()
@@ -89,7 +93,9 @@ def test_panel_sums(taps, run, channels) -> None:
     panel_sums(packed, taps, -(-run // 4), columns, False, zero, ones, sums)
     assert sums[:channels].tolist() == w.astype(np.int64).sum(axis=(0, 1)).tolist()
     packed = np.zeros(taps * -(-channels // 4) * run_columns * 4, np.int8)
-    pack_transposed(w.reshape(-1), None, taps, 1, run, 0, run, channels, 0, channels, run_columns, WHOLE, 0, packed)
+    pack_transposed(
+        w.reshape(-1), None, taps, 1, run, 0, run, channels, 0, channels, run_columns, WHOLE, 0, False, packed
+    )
     sums = np.full(taps * run_columns, 99, np.int32)
     panel_sums(packed, taps, -(-channels // 4), run_columns, True, zero, ones, sums)
     assert sums.reshape(taps, run_columns)[:, :run].tolist() == w.astype(np.int64).sum(axis=2).tolist()

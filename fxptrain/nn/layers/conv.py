@@ -44,6 +44,7 @@ from fxptrain.nn.layers.contract import (
 from fxptrain.nn.layers.images import PHASES, Geometries, Groups, Images, padded_size, round_up, taps_across
 from fxptrain.nn.layers.registry import register
 from fxptrain.nn.layers.storage import flat, target
+from fxptrain.nn.layers.turned import Turned, turned_windows
 from fxptrain.nn.layers.weighted import WeightedSpec, WeightedStage
 from fxptrain.nn.layers.windows import NONE, Windows
 from fxptrain.nn.state.arena import Buffer
@@ -183,7 +184,8 @@ class ProductStage(WeightedStage):
     def images(self) -> Geometries:
         """How samples become images."""
         groups = Groups(self.groups["error"], self.groups["gradient"] * (CHOICES if self.picks else 1))
-        out_shape, phases = (*self.out_shape[:2], self.outputs), PHASES[: 2 + (self.trains_weights and not self.some)]
+        made = {"error": self.turned is None, "gradient": self.trains_weights and not self.some}
+        out_shape, phases = (*self.out_shape[:2], self.outputs), [name for name in PHASES if made.get(name, True)]
         extents = self.in_shape, out_shape, self.windows, self.pool
         return Geometries(*extents, linear=self.linear, phases=phases, groups=groups)
 
@@ -191,6 +193,14 @@ class ProductStage(WeightedStage):
     def gradient_images(self) -> Geometries:
         """The same for the gradients, of the channels that are trained."""
         return self.images if self.some is None else self.images.of_outputs(self.some, PHASES[2:])
+
+    @cached_property
+    def turned(self) -> Turned | None:
+        """How its input error is a convolution of its errors, where it is: of all channels, in one plane, unpooled."""
+        chain, windows = self.error_static, turned_windows(self.windows, self.in_shape, self.out_shape)
+        planes = max(chain.row_digits.planes, chain.column_digits.planes)
+        whole = self.outputs == self.channels and self.outputs % self.groups["error"] == 0
+        return Turned(self, windows) if windows and whole and planes == 1 and not self.linear | self.pools else None
 
     @property
     def picks(self) -> bool:
@@ -210,7 +220,9 @@ class ProductStage(WeightedStage):
         found = [
             *self.proof_buffers(backward), Buffer("ones", "scratch", (4,), np.int8, last=-1), *self.forward_panels(g)
         ]  # fmt: skip
-        return found + (self.error_panels(g, self.sparse) if backward else [])
+        if not backward:
+            return found
+        return found + (self.error_panels(g, self.sparse) if self.turned is None else self.turned.panels())
 
     def proof_buffers(self, backward: bool) -> list[Buffer]:
         """Sums of the weights, and the room that they leave to a sample's squares."""
@@ -268,19 +280,22 @@ class ProductStage(WeightedStage):
 
     def table_bytes(self, threads: int) -> int:
         """Tables of the whole layer's geometry and of its gradient blocks'."""
+        turned = 0 if self.turned is None else self.turned.table_bytes()
         if not self.trains_weights:
-            return self.images.table_bytes([self.inner])
+            return self.images.table_bytes([self.inner]) + turned
         blocks = [block.channels for block in self.blocks(threads) if not block.parameter.is_bias]
         blocks.append(self._block_channels(1))
         if self.some is None:
-            return self.images.table_bytes([self.inner, *blocks])
-        return self.images.table_bytes([self.inner]) + self.gradient_images.table_bytes(blocks)
+            return self.images.table_bytes([self.inner, *blocks]) + turned
+        return self.images.table_bytes([self.inner]) + self.gradient_images.table_bytes(blocks) + turned
 
     def scratch(self, phase: str, batch: int) -> list[Buffer]:
         """Working memory of one thread."""
         g = self.images.extents(self.inner)
         if phase == "gradient":
             return self._gradient_scratch(batch)
+        if phase == "error" and self.turned is not None:
+            return self.turned.scratch()
         if phase == "forward":
             row, number = g.block * (g.ow_used // g.pool_w) * g.co, self.limbs
             found = self.forward_scratch(g)
@@ -430,7 +445,11 @@ class ProductStage(WeightedStage):
         """Pack the weights and align the bias."""
         g, tables = self.images.geometry(self.inner)
         calls = self.pack_forward(views, g, 0) + self.proofs(views, backward)
-        return calls + (self.pack_error(views, g, tables, 0, self.sparse) if backward else [])
+        if not backward:
+            return calls
+        if self.turned is None:
+            return calls + self.pack_error(views, g, tables, 0, self.sparse)
+        return calls + self.turned.prepare(views)
 
     def proofs(self, views: Views, backward: bool) -> list[Call]:
         """Room for the squares of inputs and of errors."""
@@ -458,7 +477,7 @@ class ProductStage(WeightedStage):
         sums = views["sums"].view(np.int32)[:0]
         if self.flipped["forward"]:
             sums = views["sums"].view(np.int32)[: g.columns]
-            calls.append(self._sums(views["panels"], -(-run // 4), g.columns, False, views))
+            calls.append(self.sums_of(views["panels"], -(-run // 4), g.columns, False, views))
         bias, bias_bits, biases = self.biases
         calls.append(
             Call(
@@ -468,7 +487,7 @@ class ProductStage(WeightedStage):
         )  # fmt: skip
         return calls
 
-    def _sums(self, packed: IntArray, groups: int, columns: int, apart: bool, views: Views) -> Call:
+    def sums_of(self, packed: IntArray, groups: int, columns: int, apart: bool, views: Views) -> Call:
         """Sums of the packed weights that a row operand of ones gives."""
         sums = views["sums"].view(np.int32)
         return Call(panels.panel_sums, packed, self.lines, groups, columns, apart, ZEROS, views["ones"], sums)
@@ -488,13 +507,13 @@ class ProductStage(WeightedStage):
             Call(
                 panels.pack_transposed, flat, bits, self.lines, *across, self.channels, output, self.outputs,
                 g.run_columns, digits,
-                FLIPPED_WORD if self.flipped["error"] and sparse else 0, views["transposed"],
+                FLIPPED_WORD if self.flipped["error"] and sparse else 0, False, views["transposed"],
             )
         ]  # fmt: skip
         if self.flipped["error"] and not sparse:
-            calls.append(self._sums(views["transposed"], -(-self.outputs // 4), g.run_columns, True, views))
+            calls.append(self.sums_of(views["transposed"], -(-self.outputs // 4), g.run_columns, True, views))
             sums = views["sums"].view(np.int32)
-            calls.append(Call(conv.error_start, sums, g, tables.error_out, self._start(views)))
+            calls.append(Call(conv.error_start, sums, g, tables.error_out, self.start_of(views)))
         return calls
 
     @property
@@ -529,7 +548,7 @@ class ProductStage(WeightedStage):
         bias: npt.NDArray[Any] = views["bias"].view(np.int32 if self.forward_narrow else np.int64)[: g.columns]
         return bias
 
-    def _start(self, views: Views) -> IntArray:
+    def start_of(self, views: Views) -> IntArray:
         """Where the sums of the input error begin, in their type."""
         start: IntArray = views["start"].view(np.int32 if self.error_narrow else np.int64)
         return start
@@ -577,6 +596,8 @@ class ProductStage(WeightedStage):
 
     def input_error(self, call: ErrorCall) -> Roundings:
         """See `Stage.input_error`."""
+        if self.turned is not None:
+            return Roundings([self.turned.call(call)], call.out.size)
         calls = [
             self.error_of(call, images, call.shared, images.of(call.x), images.of(call.out))
             for images in self.images.images(len(call.x), self.inner)
@@ -591,7 +612,7 @@ class ProductStage(WeightedStage):
         scratch, site, kind = call.scratch, self.error_site(call), self.error_type(call)
         return Call(
             conv.conv2d_input_error, images.of(call.error), call.winners, won, x, stored, views["transposed"],
-            self._start(views), self._room(call.shared), call.gate, images.geometry, self.error_chain, images.tables,
+            self.start_of(views), self._room(call.shared), call.gate, images.geometry, self.error_chain, images.tables,
             site._replace(first=site.first + images.part.start * self.in_elements), scratch["spread"],
             scratch["lists"], scratch["acc"].view(kind), scratch["best"].view(kind), scratch["draws"], place, out,
         )  # fmt: skip

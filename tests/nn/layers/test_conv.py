@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fxptrain.errors import FormatError
@@ -61,6 +61,50 @@ def test_convolution(case, forms, n, channels, call, seed) -> None:
     """Rectangular kernels, strides, padding of every side, taps apart, pools, with and without bias."""
     layers, image = case
     Single(layers, (*image, channels), forms, seed).check(n, **call)
+
+
+@st.composite
+def turned(draw: st.DrawFn) -> tuple[s.Conv2d, tuple[int, int, int]]:
+    """A convolution of stride 1 with at least as many outputs as inputs, of whole groups of channels, and its input."""
+    kernel, dilation = draw(PAIRS), draw(st.sampled_from([(1, 1), (1, 1), (2, 1), (1, 2)]))
+    reach = [(k - 1) * d for k, d in zip(kernel, dilation, strict=True)]
+    before = [draw(st.integers(0, most)) for most in reach]
+    behind = [draw(st.integers(most - first, most)) for most, first in zip(reach, before, strict=True)]
+    inputs = st.sampled_from([1, 3, 16, 17] if kernel[1] == 1 or dilation[1] > 1 else [16, 32])
+    image = draw(st.sampled_from([1, 2, 5, 9])), draw(st.sampled_from([1, 2, 7, 20])), draw(inputs)
+    options = {"padding": (*before, *behind), "dilation": dilation, "bias": draw(st.booleans())}
+    return s.Conv2d(channels=draw(st.sampled_from([4, 8, 20])), kernel=kernel, **options), image
+
+
+@settings(max_examples=50)
+@given(
+    turned(), st.sampled_from([(8, 8, 8), (8, 6, 8), (5, 8, 3), (8, 8, 16)]), SMALL, CALLS, st.integers(0, 2**32 - 1)
+)
+def test_errors_by_the_kernel_turned_around(case, bits, n, call, seed) -> None:
+    """The input error as a convolution of the errors has the oracle's sums and draws."""
+    (layer, shape), (x, w, error) = case, bits
+    forms = Formats(x=FxP(x, 4), y=FxP(x, 3), w=FxP(w, 5), error=FxP(error, 9), input_error=FxP(error, 7))
+    single = Single((layer,), shape, forms, seed)
+    assert single.stage.turned is not None
+    single.check(n, **call)
+
+
+@pytest.mark.parametrize(
+    ("options", "shape"),
+    [
+        ({"kernel": (3, 3)}, (5, 5, 16)),  # fewer outputs than inputs
+        ({"kernel": (3, 3), "padding": (1, 1)}, (5, 5, 3)),  # three vectors where a row of taps fills one
+        ({"kernel": (3, 3), "padding": (1, 1), "stride": (2, 2)}, (5, 5, 16)),
+        ({"kernel": (1, 1), "padding": (1, 1)}, (5, 5, 16)),  # outputs that no input reaches
+        ({"kernel": (3, 3), "padding": (1, 1), "groups": 2}, (5, 5, 32)),
+    ],
+)
+def test_errors_added_one_by_one(options, shape) -> None:
+    """Elsewhere every error's products are added where they belong."""
+    forms = Formats(x=FxP(8, 3), y=FxP(8, 3), w=FxP(8, 3), error=FxP(8, 3), input_error=FxP(8, 3))
+    single = Single((s.Conv2d(channels=8, **options),), shape, forms, 1)
+    assert single.stage.turned is None
+    single.check(2, stochastic=True, mask=True, producer_relu=False, threads=1)
 
 
 @given(convolutions(s.DepthwiseConv2d), formats(), SMALL, st.sampled_from([1, 2, 5]), CALLS, st.integers(0, 2**32 - 1))
