@@ -126,11 +126,12 @@ def test_one_of_several_processes(batch: int, lean: bool) -> None:
 
 RECIPES = sorted(path.stem for path in (Path(__file__).parents[2] / "models").glob("*.toml"))
 WAYS = [("sqpu", 8, 1), ("hteqpu", 8, 4), ("ste", 8, 3)]
+TWIN = "fashion_vgg"  # the layers of cifar_vgg once more
 
 
 @pytest.mark.parametrize(
     ("name", "method", "bits", "batch", "lean"),
-    [(name, *WAYS[i % len(WAYS)], i % 2 == 1) for i, name in enumerate(RECIPES)],
+    [(name, *WAYS[i % len(WAYS)], i % 2 == 1) for i, name in enumerate(RECIPES) if name != TWIN],
 )
 def test_planned_equals_allocated_for_recipes(name: str, method: str, bits: int, batch: int, lean: bool) -> None:
     """The shipped recipes too, each in one way, every other lean; one width, as most of the time is compiling."""
