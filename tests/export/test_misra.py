@@ -22,12 +22,23 @@ LISTED = {rule for row in TABLE.splitlines() if row.startswith("| ") for rule in
 CPPCHECK = pytest.mark.skipif(not shutil.which("cppcheck"), reason="no cppcheck")
 
 
+# What compilers define for a host and for a Cortex-M55. Left alone, cppcheck makes up a dozen combinations of switches
+# for a file, most of which no build has.
+BUILDS = [
+    ["-D__GNUC__=12"],
+    ["-D__GNUC__=12", *(f"-D__ARM_FEATURE_{name}=1" for name in ("DSP", "SIMD32", "SAT", "UNALIGNED", "MVE"))],
+]
+
+
 def broken_rules(export: Path, *files: str) -> set[str]:
-    """What the addon finds in some files of an export."""
+    """What the addon finds in some files of an export, of either build."""
     command = ["cppcheck", "--std=c99", "--addon=misra", "--quiet", "--suppress=missingIncludeSystem"]
-    done = subprocess.run([*command, *files], cwd=export, capture_output=True, text=True, check=True)
-    found = set(re.findall(r"misra-c2012-(\d+\.\d+)", done.stderr))
-    assert found, done.stderr[:2000]  # the addon ran: what is listed is found
+    found: set[str] = set()
+    for build in BUILDS:
+        done = subprocess.run([*command, *build, *files], cwd=export, capture_output=True, text=True, check=True)
+        rules = set(re.findall(r"misra-c2012-(\d+\.\d+)", done.stderr))
+        assert rules, done.stderr[:2000]  # the addon ran: what is listed is found
+        found |= rules
     return found
 
 

@@ -26,11 +26,11 @@ typedef struct {
     const void *a[4]; /* r1 to r4 */
     int32_t factor[4]; /* r5, r6, r8, r9 */
     int32_t count;   /* r10 */
-} four_job;
+} four_back_job;
 
 /* sums[i] += the sum of factor[k] * a[k][i]. */
 #define FXP_ADD_FOUR(name, load, step)                                         \
-    static inline void name(const four_job *job)                               \
+    static inline void name(const four_back_job *job)                          \
     {                                                                          \
         __asm__ volatile("ldm %[job], {r0, r1, r2, r3, r4, r5, r6, r8, r9, r10}\n\t" \
                          "wlstp.32 lr, r10, 1f\n"                              \
@@ -75,7 +75,7 @@ void fxp_add_weights(fxp_error_sum *sums, FXP_ROM fxp_param *w, fxp_error error,
 
 void fxp_add_channels(fxp_error_sum *sums, const fxp_channels *from, int32_t at, int32_t count)
 {
-    four_job job;
+    four_back_job job;
     int32_t i;
     if (from->count == 1) {
         add_param(sums, from->w[0] + at, from->of[0], count);
@@ -115,7 +115,7 @@ void fxp_add_inputs(fxp_gradient_sum *sums, const fxp_value *x, fxp_error error,
 
 void fxp_add_positions(fxp_gradient_sum *sums, const fxp_positions *from, int32_t at, int32_t count)
 {
-    four_job job;
+    four_back_job job;
     int32_t i;
     if (from->count == 1) {
         add_value(sums, from->x[0] + at, from->of[0], count);
