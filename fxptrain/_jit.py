@@ -18,9 +18,10 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import cache
+from functools import cache, partial
+from importlib import import_module
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import IO, Any, ClassVar, TypeVar
 
 import llvmlite
 import numba
@@ -185,6 +186,17 @@ def native(function: F) -> F:
     return made
 
 
+def apart(function: F) -> F:
+    """`native` for what is large and called seldom: kernels call it where it lies, and hold no copy of its code.
+
+    LLVM compiles a `native` function anew with every kernel that calls it. It must be an attribute of its module by its
+    own name, by which kernels on disk find it.
+    """
+    made = _compiled(function, no_cpython_wrapper=True)
+    made.__class__ = _Apart
+    return made
+
+
 def by_type(function: F) -> Callable[[F], F]:
     """Decorates what, asked with the types of a call's arguments, returns the code of a function for them."""
     options = {"nogil": True, "error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
@@ -192,7 +204,10 @@ def by_type(function: F) -> Callable[[F], F]:
 
 
 class _Cache(FunctionCache):  # type: ignore[misc]
-    """What is kept of a kernel on disk; a full disk loses it, and what is damaged or another's is compiled again."""
+    """What is kept of a kernel on disk; a full disk loses it, and what is damaged or another's is compiled again.
+
+    So is what calls a function that lies `apart` and was compiled anew: it would not find that.
+    """
 
     def load_overload(self, signature: object, context: object) -> Any:
         """The compiled code for a signature; None where there is none.
@@ -201,6 +216,8 @@ class _Cache(FunctionCache):  # type: ignore[misc]
         """
         try:
             found = super().load_overload(signature, context)
+        except _RenamedError:
+            return None
         except Exception:  # a damaged file can raise anything
             with suppress(OSError), _turns.of(self._cache_file._index_path):
                 self.flush()
@@ -208,8 +225,10 @@ class _Cache(FunctionCache):  # type: ignore[misc]
         known = found is not None and tuple(found.signature.args) == tuple(normalize_signature(signature)[0])
         return found if known else None
 
-    def save_overload(self, signature: object, data: object) -> None:
-        """Keep compiled code, if that can be."""
+    def save_overload(self, signature: object, data: Any) -> None:
+        """Keep compiled code, if that can be, and what has to be there before it is loaded."""
+        names = {function.name for function in data.library._final_module.functions if function.is_declaration}
+        data.reload_init.extend(partial(_find, *_Apart.made[name], name) for name in sorted(names & set(_Apart.made)))
         with suppress(OSError), _turns.of(self._cache_file._index_path):
             super().save_overload(signature, data)
 
@@ -231,6 +250,11 @@ class _Kernel(CPUDispatcher):  # type: ignore[misc]
             finally:
                 numba_config.OPT = before
 
+    def get_call_template(self, args: Any, kws: Any) -> Any:
+        """What a kernel that calls this one is told: numbers that it writes out make no code of their own."""
+        args = tuple(map(types.unliteral, args))
+        return super().get_call_template(args, {name: types.unliteral(kind) for name, kind in kws.items()})
+
 
 class _Native(_Kernel):
     """A compiled function that Python cannot call: there is nothing that would unpack its arguments."""
@@ -238,6 +262,36 @@ class _Native(_Kernel):
     def __call__(self, *args: object, **kwargs: object) -> None:
         """Refuse."""
         raise TypeError(f"`{self.py_func.__name__}` can only be called from kernels and as a `Call`.")
+
+
+class _RenamedError(Exception):
+    """What a kernel on disk calls by a name for LLVM has another one by now."""
+
+
+class _Apart(_Native):
+    """A compiled function that becomes no part of those that call it."""
+
+    made: ClassVar[dict[str, tuple[str, str, Any]]] = {}  # by its name for LLVM: module, function, types of arguments
+
+    def compile(self, signature: object) -> object:
+        """Compile for a signature."""
+        with global_compiler_lock:
+            entry = super().compile(signature)
+            arguments = tuple(normalize_signature(signature)[0])
+            described = self.overloads[arguments].fndesc
+            if described.mangled_name not in self.made:
+                self.made[described.mangled_name] = self.__module__, self.__name__, arguments
+                self.targetctx.remove_user_function(entry)
+                self.targetctx.insert_user_function(entry, described)  # without the library, which callers would copy
+            return entry
+
+
+def _find(module: str, function: str, arguments: Any, name: str) -> None:
+    """Have compiled what code calls that is about to be loaded, by this name for LLVM."""
+    found = getattr(import_module(module), function)
+    found.compile(arguments)
+    if found.overloads[arguments].fndesc.mangled_name != name:
+        raise _RenamedError(name)
 
 
 def _compiled(function: F, **options: bool) -> F:

@@ -15,8 +15,15 @@ from numba import types
 from fxptrain._jit import by_type, native
 from fxptrain.fixed.draws import fill_draws
 from fxptrain.kernels.bits import pack_run, unpack
-from fxptrain.kernels.requantize import SUM_BYTES, add_sums, finish_error, finish_row, mask_row, pool_windows, round_row
-from fxptrain.kernels.word import size_of
+from fxptrain.kernels.requantize import (
+    add_sums,
+    finish_error,
+    finish_row,
+    mask_row,
+    pool_windows,
+    round_row,
+    takes_sums,
+)
 
 ZERO = np.int64(0)
 SHORT = 32  # channels: for shorter blocks, draws are made for a whole row and picked out
@@ -283,19 +290,28 @@ def _finish_placed(acc, n, first, rows, width, g, windows, activation, place, si
     return saturated, largest
 
 
-@native
 def finish_errors(acc, base, element, positions, block, x, line, gate, place, site, best, draws, out):
     """`requantize.finish_error` for some channels of some positions: `element` is the first position's first of all.
 
     Line `line` of x (n, h, w, c), of all channels or of those wanted, lets them pass.
     """
+
+
+@by_type(finish_errors)
+def _finish_errors(acc, base, element, positions, block, x, line, gate, place, site, best, draws, out):
+    return _add_errors if takes_sums(out) else _round_errors
+
+
+def _add_errors(acc, base, element, positions, block, x, line, gate, place, site, best, draws, out):
+    for p in range(positions):
+        at, to = base + p * block, element + p * place.channels + place.begin
+        add_sums(acc[at : at + block], site.shift, out[to : to + block])
+    return np.int64(0), np.int64(0)
+
+
+def _round_errors(acc, base, element, positions, block, x, line, gate, place, site, best, draws, out):
     flat, channels = x.reshape(x.size), x.shape[3]
     x_element = line * positions * channels + (0 if channels == block else place.begin)
-    if size_of(out) >= SUM_BYTES:
-        for p in range(positions):
-            at, to = base + p * block, element + p * place.channels + place.begin
-            add_sums(acc[at : at + block], site.shift, out[to : to + block])
-        return np.int64(0), np.int64(0)
     runs, count = (1, positions * block) if channels == block else (positions, block)
     largest = np.int64(0)
     for p in range(runs):

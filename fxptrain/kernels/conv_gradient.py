@@ -8,7 +8,7 @@ from fxptrain._jit import native, prefer_wide_vectors
 from fxptrain.kernels.channels import beside, image_of
 from fxptrain.kernels.conv import padded_size
 from fxptrain.kernels.dot import ADD, NO_PICKS, ONE, UNBOUNDED, ZERO, flip_of, group_of, product
-from fxptrain.kernels.instructions import CHOICES, PICKS
+from fxptrain.kernels.instructions import CHOICES
 from fxptrain.kernels.norms import fits_beside, sample_squares
 from fxptrain.kernels.pack import WHOLE, group_positions, pad_sample, unpool_error_groups
 from fxptrain.kernels.windows import (
@@ -43,14 +43,14 @@ def conv2d_weight_gradient(
     To `gradient` (kh * kw * g.image.c, co), row-major in (kh, kw, ci), behind which there is room for the columns that
     complete the last row: added to what is there with `add`, else to `start` (columns), which takes off again what
     flipped x add. `batch` samples are brought into order at a time. The reduction runs over positions, in groups of
-    neighbours in a row, or of the four of a 2 x 2 pooling window; with scratch `picks` and `words` (else empty) over
+    neighbours in a row, or of the four of a 2 x 2 pooling window; with scratch `picks` and `words` (else None) over
     windows, see `windows`.
 
     Samples whose squares prove, with scratch `squares` (ci or co; or None), that int32 holds their gradients take
     one plane of int16: they lie at the front, the others at the back. `stored` (of the channels wanted only) and `won`
     say how x and winners lie, see `channels`, or are None.
     """
-    image, group, picked = g.image, group_of(spread), picks.size > 0
+    image, group, picked = g.image, group_of(spread), picks is not None
     stride, skip = image.width * image.c, g.sw * image.c
     single, down, rows = padded_size(image), g.sh * stride, g.kh * g.kw * image.c
     planes, windows = chain.row_digits.planes, square_windows(g)
@@ -84,11 +84,11 @@ def conv2d_weight_gradient(
             pad_sample(inputs, image_at, begin, image, digits, slack, padded)
             for p in range(digits.planes):
                 plane, target = padded[p * slack :], size * (p * batch + at) * single
-                if picked:
+                if picks is not None:  # not `picked`: what is asked of an argument is decided when this is compiled
                     group_choices(plane, single, offsets, choices, words, grouped, target)
                 else:
                     group_positions(plane, single, offsets, grouped, target)
-            if picked:
+            if picks is not None:
                 pick_winners(errors, places, error_at, g.columns, at * spread_size, spread, picks)
             elif windows:
                 unpool_error_windows(errors, places, error_at, g.columns, at * spread_size, spread)
@@ -103,7 +103,7 @@ def conv2d_weight_gradient(
             if samples == 0:
                 continue
             from_a, from_b, counts = size * (p * batch + at) * single, at * spread_size, (samples, lines, across)
-            if PICKS and picked:  # elsewhere, Numba leaves this out
+            if picks is not None:
                 product(
                     grouped, from_a, tables.gradient_in, rows, a_strides, spread, from_b, g.columns, b_strides, counts,
                     flush, start, gradient, ZERO, tables.gradient_out, p * chain.row_digits.bits, add, picks,

@@ -24,7 +24,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fxptrain._jit import native
+from fxptrain._jit import apart, native
 from fxptrain.kernels import blocks
 from fxptrain.kernels.instructions import CHOICES, FLIP, HOST, I32, I64, add_dot, broadcast, load_vectors, pick
 from fxptrain.kernels.word import size_of
@@ -189,7 +189,7 @@ def flip_of(operand):
     return operand.dtype.type(FLIP if size_of(operand) == 1 else 0)
 
 
-@native
+@apart
 def product(
     a, a_base, a_rows, rows, a_strides, b, b_base, columns, b_strides, counts, flush, start, out, out_base, out_rows,
     lift, add, picks,

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fxptrain._jit import native, prefer_wide_vectors
+from fxptrain._jit import by_type, native, prefer_wide_vectors
 from fxptrain.fixed.draws import fill_draws
 from fxptrain.kernels.word import shift_left, shift_right, size_of
 
@@ -271,7 +271,6 @@ def add_sums(sums, shift, out):
         out[i] = kind(out[i] + shift_right(shift_left(kind(sums[i]), left), right))
 
 
-@native
 def finish_error(acc, acc_base, element, count, x, gate, site, best, draws, out):
     """The end of sums of an input error: elements ``element .. element + count`` of `out`, flat like x.
 
@@ -279,8 +278,23 @@ def finish_error(acc, acc_base, element, count, x, gate, site, best, draws, out)
     them exact, see `add_sums`: another reader of x adds its own, and `kernels.add` rounds. Returns (values that
     saturated, largest absolute sum); of exact sums (0, 0).
     """
-    if size_of(out) >= SUM_BYTES:
-        add_sums(acc[acc_base : acc_base + count], site.shift, out[element : element + count])
-        return np.int64(0), np.int64(0)
+
+
+@by_type(finish_error)
+def _finish_error(acc, acc_base, element, count, x, gate, site, best, draws, out):
+    return _add_exact if takes_sums(out) else _mask_and_round
+
+
+def _add_exact(acc, acc_base, element, count, x, gate, site, best, draws, out):
+    add_sums(acc[acc_base : acc_base + count], site.shift, out[element : element + count])
+    return np.int64(0), np.int64(0)
+
+
+def _mask_and_round(acc, acc_base, element, count, x, gate, site, best, draws, out):
     largest = mask_row(acc, acc_base, x, element, count, gate, best)
     return finish_row(best, count, site, site.first + element, draws, out, element)[0], largest
+
+
+def takes_sums(out):
+    """Whether errors of this type of array are exact sums: a question for `by_type`."""
+    return out.dtype.bitwidth >= 8 * SUM_BYTES

@@ -7,13 +7,15 @@ shift), the terms are summed and the sum is rounded once. A floor at 28 guard bi
 from __future__ import annotations
 
 import numpy as np
+from numba import types
 
-from fxptrain._jit import kernel, native, prefer_wide_vectors
+from fxptrain._jit import by_type, kernel, native, prefer_wide_vectors
 from fxptrain.fixed.draws import fill_draws, threefry2x32
 from fxptrain.fixed.rounding import shift_half_even, shift_stochastic
 from fxptrain.kernels.limbs import without
 from fxptrain.kernels.update_narrow import (
     fits_narrow,
+    fits_term,
     narrow_feedback,
     narrow_momentum,
     narrow_sums,
@@ -140,11 +142,17 @@ def _draw_block(seed, stream, step, start, some, count, out):
             out[i] = threefry2x32(seed, stream, step, np.uint32(element >> 1))[element & 1]
 
 
-@native
 def update_block(weights, momentum, gradient, start, some, site, draws):
     """Update up to `BLOCK` parameters, the first at `start` (`_draw_block`); returns what `update` does."""
-    if site.feedback.mantissa != 0:
-        return _block_with_feedback(weights, momentum, gradient, start, some, site, draws)
+
+
+@by_type(update_block)
+def _update_block(weights, momentum, gradient, start, some, site, draws):
+    feedback = site.types[site.fields.index("feedback")]
+    return _block if isinstance(feedback, types.NoneType) else _block_with_feedback
+
+
+def _block(weights, momentum, gradient, start, some, site, draws):
     seed, step, count, narrow = np.uint32(site.seed), np.uint32(site.step), weights.size, fits_narrow(site)
     if site.stochastic:
         _draw_block(seed, np.uint32(site.momentum_stream), step, start, some, count, draws[0])
@@ -162,12 +170,11 @@ def update_block(weights, momentum, gradient, start, some, site, draws):
     return still, over, momentum_over, largest, momentum_largest
 
 
-@native
 def _block_with_feedback(weights, momentum, gradient, start, some, site, draws):
-    """`update_block` where what rounding adds to the weights goes back into their momentum; a third row of `draws`."""
+    """What rounding adds to the weights goes back into their momentum; a third row of `draws`."""
     seed, step, count = np.uint32(site.seed), np.uint32(site.step), weights.size
     streams = np.uint32(site.momentum_stream), np.uint32(site.stream)
-    if not fits_narrow(site):
+    if not (fits_narrow(site) and fits_term(site.feedback)):
         if site.stochastic:
             for i in range(2):
                 _draw_block(seed, streams[i], step, start, some, count, draws[i])

@@ -21,18 +21,18 @@ UNIT_MANTISSA = 1 << 14  # of a power of two, such as the reciprocal of most bat
 
 
 @native
-def _fits_term(term):
+def fits_term(term):
+    """Whether a `Term` of 16-bit values can be computed here."""
     return term.mantissa == 0 or term.left <= MOST_LEFT
 
 
 @native
 def fits_narrow(site):
-    """Whether an `UpdateSite` can be computed here."""
+    """Whether an `UpdateSite` can be computed here, but for its feedback."""
     gradient = site.gradient
     arrays = site.high < 1 << 15 and site.momentum_high < 1 << 15
     mean = gradient.mantissa == UNIT_MANTISSA and gradient.drop == 0 and gradient.left + 14 <= GUARD
-    terms = _fits_term(site.keep) and _fits_term(site.decay) and _fits_term(site.rate)
-    return arrays and mean and terms and _fits_term(site.feedback)
+    return arrays and mean and fits_term(site.keep) and fits_term(site.decay) and fits_term(site.rate)
 
 
 @native

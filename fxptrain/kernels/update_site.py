@@ -75,5 +75,5 @@ class UpdateSite(NamedTuple):
     stream: int
     step: int
     magnitude: bool = False  # decay by |weight|
-    feedback: Term = Term(0, 0)  # c * what a weight's rounding added; without it a mantissa of zero
+    feedback: Term | None = None  # c * what a weight's rounding added, if that goes back into the momentum
     taken: int = 0  # of what the gradient's term drops: so many bits are dropped from gradients of two limbs before

@@ -137,7 +137,7 @@ def test_narrow_update(data, bits, fracs, constants, batch, stochastic, magnitud
         Term(gamma.mantissa, frac_w + GUARD - frac_m - gamma.shift),
         *(*ranges[0], *ranges[1], stochastic, 1, 2, 3, 4),
         magnitude=magnitude,
-        feedback=Term(*feedback) if feedback else Term(0, 0),
+        feedback=Term(*feedback) if feedback else None,
     )
     random = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
     momentum, weights = (random.integers(low, high, count, endpoint=True).astype(np.int16) for low, high in ranges)

@@ -667,11 +667,13 @@ class ProductStage(WeightedStage):
 
         `samples` are brought into order at a time.
         """
+        words, picks, squares = (
+            scratch[name] if scratch[name].size else None for name in ("words", "picks", "squares")
+        )
         return Call(
             conv_gradient.conv2d_weight_gradient, x if stored is None else flat(x), stored, error, winners, won, first,
-            images.geometry, chain, images.tables, samples,
-            *(scratch[name] for name in ("padded", "words", "grouped", "spread", "picks")),
-            scratch["squares"] if scratch["squares"].size else None, start, add, to,
+            images.geometry, chain, images.tables, samples, scratch["padded"], words, scratch["grouped"],
+            scratch["spread"], picks, squares, start, add, to,
         )  # fmt: skip
 
     def in_blocks(self, batch: int, budgets: Budgets) -> Blocks | None:

@@ -314,7 +314,9 @@ class ParameterArray:
         mean, decay, rate = _reciprocal(moment.batch), self.rule.decay, moment.rate
         if self.rule.weight_units:
             mean, decay, rate = mean.times(rate), decay.times(rate), ONE
-        returned = self.rule.returned.over(rate)  # without a rate any: nothing is added that goes back
+        returned = None
+        if self.rule.feedback:  # without a rate any: nothing is added that goes back
+            returned = _term(self.rule.returned.over(rate), value.frac_bits + KEPT, momentum.frac_bits)
         return UpdateSite(
             keep=_term(self.rule.momentum, momentum.frac_bits, momentum.frac_bits),
             gradient=_term(mean, moment.gradient_frac, momentum.frac_bits, moment.gradient_bits),
@@ -330,7 +332,7 @@ class ParameterArray:
             stream=self._stream(Site.WEIGHT),
             step=0,
             magnitude=self.rule.magnitude,
-            feedback=_term(returned, value.frac_bits + KEPT, momentum.frac_bits),
+            feedback=returned,
         )
 
     def update(self, site: UpdateSite, runs: Runs, gradient: IntArray | Limbs, draws: npt.NDArray[np.uint32]) -> Call:
