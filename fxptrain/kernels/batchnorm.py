@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fxptrain._jit import kernel, native, prefer_wide_vectors
+from fxptrain._jit import apart, kernel, native, prefer_wide_vectors
 from fxptrain.kernels.requantize import activate_row, finish_error, finish_row
 from fxptrain.kernels.word import multiply
 
@@ -286,7 +286,7 @@ def _spread(table, row, channels, line):
             line[start + c] = kind(table[row, c])
 
 
-@native
+@apart
 def _forward(x, affine, activation, site, lines, draws, y):
     """See `batchnorm_forward`; `lines` (3, row) are scratch of int32 or int64, which holds the sums."""
     prefer_wide_vectors()
@@ -319,7 +319,7 @@ def batchnorm_forward(x, affine, activation, site, narrow, wide, draws, y):
     return _forward(x, affine, activation, site, wide, draws, y)
 
 
-@native
+@apart
 def _input_error(error, x, back, gate, site, lines, draws, out):
     """See `batchnorm_input_error`."""
     prefer_wide_vectors()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fxptrain._jit import kernel, native
+from fxptrain._jit import apart, kernel, native
 
 PADDING = 8
 
@@ -88,7 +88,7 @@ def _unpack_quarters(source, count, out):
         out[4 * i + 3] = byte >> 6
 
 
-@native
+@apart
 def unpack_run(packed, base, index, count, bits, signed, out, at):
     """Values ``index .. index + count`` of those that start at byte `base`, to ``out[at:]``."""
     done, start = np.int64(0), base + index * bits // 8
@@ -112,7 +112,7 @@ def unpack_run(packed, base, index, count, bits, signed, out, at):
         out[at + i] = peek(packed, base, index + i, bits, signed)
 
 
-@native
+@apart
 def pack_run(values, at, count, bits, packed, base, index):
     """Overwrite values ``index .. index + count`` of those that start at byte `base` by ``values[at:]``."""
     if index * bits % 8 != 0 or count * bits % 8 != 0:

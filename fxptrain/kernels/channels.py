@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import types
 
-from fxptrain._jit import by_type, native
+from fxptrain._jit import apart, by_type, native
 from fxptrain.fixed.draws import fill_draws
 from fxptrain.kernels.bits import pack_run, unpack
 from fxptrain.kernels.requantize import (
@@ -50,7 +50,7 @@ class Stored(NamedTuple):
     line: Any
 
 
-@native
+@apart
 def load_image(array, n, stored):
     """Image `n` of those that the call reads, to ``stored.line``."""
     flat, line = array.reshape(array.size), stored.line.reshape(stored.line.size)

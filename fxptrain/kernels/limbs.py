@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import types
 
-from fxptrain._jit import by_type, native, prefer_wide_vectors
+from fxptrain._jit import apart, by_type, native, prefer_wide_vectors
 from fxptrain.kernels.bits import value_of
 from fxptrain.kernels.copy import add_runs
 
@@ -90,7 +90,7 @@ def bend_limbs(sums, count, activation):
         sums.low[i] = rest & MASK
 
 
-@native
+@apart
 def round_limbs(sums, count, site, activation, draws, out, base):
     """`requantize.round_row` of carried sums; `activation` bounds what they are rounded to (see `on_outputs`)."""
     prefer_wide_vectors()

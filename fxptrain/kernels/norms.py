@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fxptrain._jit import native, prefer_wide_vectors
+from fxptrain._jit import apart, native, prefer_wide_vectors
 from fxptrain.kernels.bits import value_of
 from fxptrain.kernels.dot import ONE
 
@@ -17,7 +17,7 @@ LIMIT = (1 << 31) - 1
 ROOM = LIMIT**2  # a sum of products is in int32 where the product of the sums of squares is no more
 
 
-@native
+@apart
 def largest_square(values, first, rows, length):
     """Largest sum of squares of one of `rows` neighbouring rows of flat values, from `first` on."""
     prefer_wide_vectors()
@@ -154,7 +154,7 @@ def largest_run_square(x, n, unit, length, sums):
     return largest
 
 
-@native
+@apart
 def longest_chain(x, n, chains, sums):
     """The longest span whose sums int32 holds in sample `n`, or 0; `sums` as in `largest_run_square`."""
     measured, square = np.int64(0), np.int64(0)
@@ -174,7 +174,7 @@ def fits_beside(one, other):
     return other == 0 or one <= ROOM // other
 
 
-@native
+@apart
 def sample_squares(x, n, first, channels, error, error_n, squares):
     """The largest sum of squares of a channel: ``first .. first + channels`` of sample `n` of x; of `error_n` of error.
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fxptrain._jit import kernel, native, prefer_wide_vectors
+from fxptrain._jit import apart, kernel, native, prefer_wide_vectors
 from fxptrain.kernels.dot import flip_of, group_of
 from fxptrain.kernels.word import size_of
 
@@ -68,7 +68,7 @@ def digit(value, rule):
     return np.int16(((((np.int64(value) + carry) >> shift) + half) & mask) - half)
 
 
-@native
+@apart
 def pad_sample(x, n, first, image, digits, plane_size, out):
     """Channels ``first .. first + image.c`` of sample `n` of x (n, h, w, c) into the inside of a padded sample.
 
@@ -101,7 +101,7 @@ def word(v0, v1, v2, v3):
     return np.int32(low | (high << 16))
 
 
-@native
+@apart
 def group_positions(a, count, offsets, out, base):
     """``out[base + group * i + j] = a[i + offsets[j - 1]]`` (j = 0: ``a[i]``): positions of a group side by side."""
     prefer_wide_vectors()
@@ -118,7 +118,7 @@ def group_positions(a, count, offsets, out, base):
             words[i] = word(a0[i], a1[i], a2[i], a3[i])
 
 
-@native
+@apart
 def unpool_error(error, winners, n, g, digits, stride, flip, out):
     """Errors of sample `n` at their windows' winners, zero elsewhere: ``out[plane][oh][ow][stride]``, channels inside.
 
@@ -156,7 +156,7 @@ def _pooled(position, line, top, g):
     return source, top + inside % g.pool_w if inside == position else np.int64(-1)
 
 
-@native
+@apart
 def unpool_error_groups(error, winners, n, g, columns, base, out):
     """The same as a column operand, neighbouring positions grouped: ``out[base:][oh][ow / group][columns][group]``."""
     group, plain = group_of(out), g.pool_h * g.pool_w == 1

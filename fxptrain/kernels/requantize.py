@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fxptrain._jit import by_type, native, prefer_wide_vectors
+from fxptrain._jit import apart, by_type, native, prefer_wide_vectors
 from fxptrain.fixed.draws import fill_draws
 from fxptrain.kernels.word import shift_left, shift_right, size_of
 
@@ -123,7 +123,7 @@ def round_row(acc, count, site, draws, out, base):
     return saturated, max(np.int64(min(most, high)), -np.int64(max(least, low)))
 
 
-@native
+@apart
 def finish_row(acc, count, site, first, draws, out, base):
     """`round_row` with its own draws: element `i` of the row is element ``first + i`` of the piece."""
     if site.stochastic and site.shift > 0:

@@ -17,12 +17,12 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fxptrain._jit import native
+from fxptrain._jit import apart, native
 from fxptrain.kernels.dot import ZERO, finish_tile, group_of
 from fxptrain.kernels.instructions import FLIPPED_WORD, HOST, I32, I64, add_dot, broadcast, load_vectors
 
 
-@native
+@apart
 def list_groups(rows, count, length, values, places, ends):
     """Words that are not zero of `count` flat rows of `length` words, and their places in the row.
 
@@ -109,7 +109,7 @@ def _row(values, places, first, last, b, b_at, columns, b_step, out, out_at, lif
         column += LANES
 
 
-@native
+@apart
 def sparse_product(values, places, ends, rows, b, b_base, columns, b_step, flush, out, out_base, out_rows, lift):
     """``out[row, column] += sum over the listed groups of a[row] . b[column] << lift``, exact.
 

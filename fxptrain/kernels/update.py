@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numba import types
 
-from fxptrain._jit import by_type, kernel, native, prefer_wide_vectors
+from fxptrain._jit import apart, by_type, kernel, native, prefer_wide_vectors
 from fxptrain.fixed.draws import fill_draws, threefry2x32
 from fxptrain.fixed.rounding import shift_half_even, shift_stochastic
 from fxptrain.kernels.limbs import without
@@ -61,7 +61,7 @@ def _rounded(total, draw, stochastic):
     return shift_stochastic(total, GUARD, draw) if stochastic else shift_half_even(total, GUARD)
 
 
-@native
+@apart
 def update_momentum(weights, momentum, gradient, site, draws):
     """``m <- R(mu m + G / B + lambda w)``, or ``|w|``, for one block; returns (saturated, largest)."""
     prefer_wide_vectors()
@@ -78,7 +78,7 @@ def update_momentum(weights, momentum, gradient, site, draws):
     return over, largest
 
 
-@native
+@apart
 def update_weights(weights, momentum, site, draws):
     """``w <- R(w - gamma m)`` for one block; returns (unmoved weights with momentum, saturated, largest)."""
     prefer_wide_vectors()
@@ -97,7 +97,7 @@ def update_weights(weights, momentum, site, draws):
     return still, over, largest
 
 
-@native
+@apart
 def update_with_feedback(weights, momentum, gradient, site, momentum_draws, draws):
     """``s = mu m + G / B + lambda w``, ``w <- R(w - gamma s)``, ``m <- R(s + c e)`` for one block.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fxptrain._jit import native, prefer_wide_vectors
+from fxptrain._jit import apart, native, prefer_wide_vectors
 from fxptrain.kernels.update_site import GUARD, KEPT
 from fxptrain.kernels.word import multiply, shift_left, shift_right, size_of
 
@@ -73,7 +73,7 @@ def _drawn(draw):
     return np.int32(draw >> np.uint32(32 - GUARD))
 
 
-@native
+@apart
 def split_gradient(gradient, site, drawn, units, rests):
     """Units and rests (uint32) of the gradients' term; where `drawn`, `rests` holds draws, which are added to them.
 
@@ -98,7 +98,7 @@ def _sum(weight, momentum, units, rest, site, keep, decay):
     return whole, np.int32(np.int32(np.int32(rest) + _rest(kept, keep)) + _rest(decayed, decay))
 
 
-@native
+@apart
 def narrow_momentum(weights, momentum, units, rests, site):
     """`update.update_momentum`, of what `split_gradient` has made of the gradient."""
     prefer_wide_vectors()
@@ -115,7 +115,7 @@ def narrow_momentum(weights, momentum, units, rests, site):
     return np.int64(over), np.int64(largest)
 
 
-@native
+@apart
 def narrow_weights(weights, momentum, site, draws):
     """`update.update_weights`."""
     prefer_wide_vectors()
@@ -135,7 +135,7 @@ def narrow_weights(weights, momentum, site, draws):
     return np.int64(still), np.int64(over), np.int64(largest)
 
 
-@native
+@apart
 def narrow_sums(weights, momentum, units, rests, site):
     """The saturated sums of `update.update_with_feedback`, in the place of the gradient's units and rests.
 
@@ -154,7 +154,7 @@ def narrow_sums(weights, momentum, units, rests, site):
         rests[i] = np.uint32(np.int32((rest if inside else np.int32(0)) | (LOST if lost else np.int32(0))))
 
 
-@native
+@apart
 def narrow_feedback(weights, units, rests, site, draws):
     """Weights by the sums that `narrow_sums` has made; to these, in place, what goes back into the momentum is added.
 
@@ -191,7 +191,7 @@ def narrow_feedback(weights, units, rests, site, draws):
     return np.int64(still), np.int64(over), np.int64(largest)
 
 
-@native
+@apart
 def rounded_momentum(momentum, units, rests, site, draws):
     """Momentum from its finished sums; those that `LOST` marks have saturated already."""
     prefer_wide_vectors()

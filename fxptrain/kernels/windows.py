@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fxptrain._jit import native, prefer_wide_vectors
+from fxptrain._jit import apart, native, prefer_wide_vectors
 from fxptrain.kernels.dot import ZERO, group_of
 from fxptrain.kernels.pack import HALF, group_positions, word
 from fxptrain.kernels.word import size_of
@@ -26,7 +26,7 @@ def square_windows(g):
     return g.pool_h == 2 and g.pool_w == 2
 
 
-@native
+@apart
 def unpool_error_windows(error, winners, n, columns, base, out):
     """`pack.unpool_error_groups` for windows of 2 x 2, in long loops without a branch.
 
@@ -58,7 +58,7 @@ def choice_offsets(skip, down, group):
     return (2 * skip, 4 * skip, 6 * skip) if group == 4 else (down, 2 * skip, 2 * skip + down)
 
 
-@native
+@apart
 def group_choices(a, count, offsets, choices, words, out, base):
     """What the windows of a group may pick, for every position: ``out[base + 4 * group * i + 4 * window + t]``.
 
@@ -78,7 +78,7 @@ def group_choices(a, count, offsets, choices, words, out, base):
         to[4 * i + 3] = w3[i]
 
 
-@native
+@apart
 def pick_winners(error, winners, n, columns, base, out, picks):
     """Errors of sample `n`, neighbouring windows grouped, and which bytes of `group_choices` they are multiplied by.
 
