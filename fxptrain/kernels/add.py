@@ -10,7 +10,7 @@ import numpy as np
 
 from fxptrain._jit import native, prefer_wide_vectors
 from fxptrain.kernels.requantize import activate_row, add_sums, finish_error, finish_row
-from fxptrain.kernels.word import shift_left, shift_right, size_of
+from fxptrain.kernels.word import ravel, shift_left, shift_right, size_of
 
 
 @native
@@ -27,12 +27,12 @@ def _align(line, lift, acc):
 def add_forward(xs, lifts, activation, site, acc, draws, y):
     """``requantize(activation(sum of xs[k] * 2**lifts[k]))``; returns (values that saturated, largest absolute one)."""
     row = y.shape[2] * y.shape[3]
-    flat_y = y.reshape(y.size)
+    flat_y = ravel(y)
     saturated, largest = np.int64(0), np.int64(0)
     for element in range(0, y.size, row):
-        _align(xs[0].reshape(xs[0].size)[element : element + row], lifts[0], acc)
+        _align(ravel(xs[0])[element : element + row], lifts[0], acc)
         for k in range(1, len(xs)):
-            add_sums(xs[k].reshape(xs[k].size)[element : element + row], -lifts[k], acc)
+            add_sums(ravel(xs[k])[element : element + row], -lifts[k], acc)
         activate_row(acc, row, activation)
         over, peak = finish_row(acc, row, site, site.first + element, draws, flat_y, element)
         saturated += over
@@ -44,11 +44,11 @@ def add_forward(xs, lifts, activation, site, acc, draws, y):
 def concat_forward(xs, lifts, activation, site, acc, draws, y):
     """The channels of all `xs` side by side, on one grid: ``requantize(activation(xs[k] * 2**lifts[k]))``."""
     positions, channels = y.shape[0] * y.shape[1] * y.shape[2], y.shape[3]
-    flat_y = y.reshape(y.size)
+    flat_y = ravel(y)
     saturated, largest, first = np.int64(0), np.int64(0), np.int64(0)
     for k in range(len(xs)):
         count = xs[k].shape[3]
-        flat_x = xs[k].reshape(xs[k].size)
+        flat_x = ravel(xs[k])
         for p in range(positions):
             _align(flat_x[p * count : (p + 1) * count], lifts[k], acc)
             activate_row(acc, count, activation)
@@ -68,7 +68,7 @@ def slice_input_error(error, first, x, gate, site, acc, best, draws, out):
     """
     count, channels, across = x.shape[3], error.shape[3], x.shape[2]
     row = across * count
-    flat_x, flat_out, flat_error = x.reshape(x.size), out.reshape(out.size), error.reshape(error.size)
+    flat_x, flat_out, flat_error = ravel(x), ravel(out), ravel(error)
     saturated, largest = np.int64(0), np.int64(0)
     for line in range(x.shape[0] * x.shape[1]):
         start = line * row
@@ -89,7 +89,7 @@ def slice_input_error(error, first, x, gate, site, acc, best, draws, out):
 def round_error(sums, x, gate, site, best, draws, out):
     """Errors from the exact sums of all readers of x, masked by x; returns (saturated values, largest absolute sum)."""
     row = x.shape[2] * x.shape[3]
-    flat_sums, flat_x, flat_out = sums.reshape(sums.size), x.reshape(x.size), out.reshape(out.size)
+    flat_sums, flat_x, flat_out = ravel(sums), ravel(x), ravel(out)
     saturated, largest = np.int64(0), np.int64(0)
     for element in range(0, x.size, row):
         over, peak = finish_error(flat_sums, element, element, row, flat_x, gate, site, best, draws, flat_out)
@@ -101,6 +101,6 @@ def round_error(sums, x, gate, site, best, draws, out):
 @native
 def clear(out):
     """Zeros."""
-    flat = out.reshape(out.size)
+    flat = ravel(out)
     for i in range(flat.size):
         flat[i] = 0

@@ -13,7 +13,7 @@ import numpy as np
 
 from fxptrain._jit import apart, kernel, native, prefer_wide_vectors
 from fxptrain.kernels.requantize import activate_row, finish_error, finish_row
-from fxptrain.kernels.word import multiply
+from fxptrain.kernels.word import multiply, ravel
 
 LIMIT = (1 << 31) - 1  # of what values are multiplied by
 HIGHEST = 1 << 47  # of what is added
@@ -122,7 +122,7 @@ def gather(a, b, partial, rows, sums):
     """
     prefer_wide_vectors()
     channels, length = a.shape[3], a.shape[2] * a.shape[3]
-    flat_a, flat_b, values, products = a.reshape(a.size), b.reshape(b.size), partial[0], partial[1]
+    flat_a, flat_b, values, products = ravel(a), ravel(b), partial[0], partial[1]
     partial[:] = 0
     kind = partial.dtype.type
     left = rows
@@ -146,10 +146,10 @@ def gather(a, b, partial, rows, sums):
 @native
 def merge(parts, total):
     """To `total` the sum of all `parts`, which are cleared."""
-    flat = total.reshape(total.size)
+    flat = ravel(total)
     flat[:] = 0
     for k in range(len(parts)):
-        part = parts[k].reshape(total.size)
+        part = ravel(parts[k])
         for i in range(total.size):
             flat[i] += part[i]
             part[i] = 0
@@ -295,7 +295,7 @@ def _forward(x, affine, activation, site, lines, draws, y):
     kind = lines.dtype.type
     _spread(affine, SCALE, channels, scale)
     _spread(affine, OFFSET, channels, offset)
-    flat_x, flat_y = x.reshape(x.size), y.reshape(y.size)
+    flat_x, flat_y = ravel(x), ravel(y)
     saturated, largest = np.int64(0), np.int64(0)
     for start in range(0, x.size, length):
         line = flat_x[start : start + length]
@@ -329,7 +329,7 @@ def _input_error(error, x, back, gate, site, lines, draws, out):
     _spread(back, BY_ERROR, channels, by_error)
     _spread(back, BY_VALUE, channels, by_value)
     _spread(back, CONSTANT, channels, constant)
-    flat_x, flat_error, flat_out = x.reshape(x.size), error.reshape(error.size), out.reshape(out.size)
+    flat_x, flat_error, flat_out = ravel(x), ravel(error), ravel(out)
     saturated, largest = np.int64(0), np.int64(0)
     for start in range(0, x.size, length):
         line, other = flat_x[start : start + length], flat_error[start : start + length]

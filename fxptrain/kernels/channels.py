@@ -24,6 +24,7 @@ from fxptrain.kernels.requantize import (
     round_row,
     takes_sums,
 )
+from fxptrain.kernels.word import ravel
 
 ZERO = np.int64(0)
 SHORT = 32  # channels: for shorter blocks, draws are made for a whole row and picked out
@@ -53,7 +54,7 @@ class Stored(NamedTuple):
 @apart
 def load_image(array, n, stored):
     """Image `n` of those that the call reads, to ``stored.line``."""
-    flat, line = array.reshape(array.size), stored.line.reshape(stored.line.size)
+    flat, line = ravel(array), ravel(stored.line)
     first, count = stored.first + n * stored.samples, stored.line.shape[3]
     if stored.bits > 0:
         unpack(
@@ -84,7 +85,7 @@ class Half(NamedTuple):
 @native
 def load_half(array, n, half):
     """Image `n`, to ``half.line``."""
-    flat, line = array.reshape(array.size), half.line.reshape(half.line.size)
+    flat, line = ravel(array), ravel(half.line)
     mask = np.int64(0xFFFF) if half.shift == 0 else np.int64(-1)
     for i in range(line.size):
         line[i] = np.int64(flat[n * line.size + i]) >> half.shift & mask
@@ -100,7 +101,7 @@ class Picked(NamedTuple):
 @native
 def load_picked(array, n, picked):
     """Image `n`, to ``picked.line``."""
-    flat, line, count = array.reshape(array.size), picked.line.reshape(picked.line.size), picked.channels.size
+    flat, line, count = ravel(array), ravel(picked.line), picked.channels.size
     positions, width = picked.line.shape[1] * picked.line.shape[2], array.shape[3]
     for p in range(positions):
         source, at = np.uint64((n * positions + p) * width), np.uint64(p * count)
@@ -310,7 +311,7 @@ def _add_errors(acc, base, element, positions, block, x, line, gate, place, site
 
 
 def _round_errors(acc, base, element, positions, block, x, line, gate, place, site, best, draws, out):
-    flat, channels = x.reshape(x.size), x.shape[3]
+    flat, channels = ravel(x), x.shape[3]
     x_element = line * positions * channels + (0 if channels == block else place.begin)
     runs, count = (1, positions * block) if channels == block else (positions, block)
     largest = np.int64(0)

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from fxptrain._jit import native, prefer_wide_vectors
 from fxptrain.kernels.channels import beside, finish_errors, finish_outputs, image_of
 from fxptrain.kernels.dot import ADD, NO_PICKS, ONE, UNBOUNDED, ZERO, flip_of, group_of, product
@@ -25,6 +23,7 @@ from fxptrain.kernels.pack import (
 )
 from fxptrain.kernels.requantize import finish_error
 from fxptrain.kernels.sparse import list_groups, sparse_product
+from fxptrain.kernels.word import int32_view, ravel
 
 
 class Geometry(NamedTuple):
@@ -108,7 +107,7 @@ def conv2d_forward(
         strides, columns = (g.dh * stride, apart, group), (runs * one, one, g.columns * group)
         counts = (g.kh, runs, groups)
     pooled_rows, pooled_width = g.oh_used // g.pool_h, g.ow_used // g.pool_w
-    flat_y, flat_winners = y.reshape(y.size), winners.reshape(winners.size)
+    flat_y, flat_winners = ravel(y), ravel(winners)
     saturated, largest = 0, 0
     padded[:] = flip_of(padded)
     images = x.shape[0]
@@ -170,7 +169,7 @@ def conv2d_input_error(
     positions, length = g.oh_used * g.ow_used, even // group
     plane, panel = positions * even, g.kh * runs * even * g.run_columns
     size = padded_size(image) + g.run_columns
-    flat_x, flat_out = x.reshape(x.size), out.reshape(out.size)
+    flat_x, flat_out = ravel(x), ravel(out)
     words = positions * length
     values, places, ends = lists[:words], lists[words : 2 * words], lists[2 * words :]
     flip = flip_of(spread) if lists.size == 0 else spread.dtype.type(0)
@@ -182,7 +181,7 @@ def conv2d_input_error(
         (won_at, at), errors = image_of(winners, n, won), beside(error, n, won)
         if room is not None:  # noqa: SIM102 - a question of its own, or what depends on it is compiled for None, too
             if room.size > 0:
-                square = largest_square(errors.reshape(errors.size), at * pooled * g.co, pooled, g.co)
+                square = largest_square(ravel(errors), at * pooled * g.co, pooled, g.co)
                 if square <= room[0]:
                     digits, flush = WHOLE, UNBOUNDED
         unpool_error(errors, won_at, at, g, digits, even, flip, spread)
@@ -191,7 +190,7 @@ def conv2d_input_error(
             acc[i] = start[i]
         for p in range(digits.planes):
             if lists.size > 0:
-                list_groups(spread.view(np.int32)[p * words :], positions, length, values, places, ends)
+                list_groups(int32_view(spread)[p * words :], positions, length, values, places, ends)
             for q in range(chain.column_digits.planes):
                 lift = p * digits.bits + q * chain.column_digits.bits
                 for r in range(g.kh * runs):

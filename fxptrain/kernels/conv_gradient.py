@@ -18,6 +18,7 @@ from fxptrain.kernels.windows import (
     square_windows,
     unpool_error_windows,
 )
+from fxptrain.kernels.word import ravel
 
 AT_ONCE = 8  # positions whose errors are added up before their sum is added to a bias' gradient
 
@@ -144,7 +145,7 @@ def some_bias_gradient(error, channels, factor, gradient):
 @native
 def add_some_bias_gradient(error, channels, gradient):
     """Sum of some channels of error (n, oh, ow, co), added to ``gradient[:channels]``."""
-    flat, width = error.reshape(error.size), error.shape[3]
+    flat, width = ravel(error), error.shape[3]
     for i in range(error.size // width):
         at = np.uint64(i * width)
         for c in range(np.uint64(channels.size)):
@@ -172,7 +173,7 @@ def add_to_rows(row, rows, channels, gradient):
 def add_bias_gradient(error, first, count, gradient):
     """Sum of channels ``first .. first + count`` of error (n, oh, ow, co), added to ``gradient[:count]``."""
     prefer_wide_vectors()
-    channels, flat, kind = error.shape[3], error.reshape(error.size), gradient.dtype.type
+    channels, flat, kind = error.shape[3], ravel(error), gradient.dtype.type
     positions, skip = error.size // channels, np.uint64(channels)
     for i in range(0, positions - AT_ONCE + 1, AT_ONCE):
         at = np.uint64(i * channels + first)

@@ -8,12 +8,13 @@ from fxptrain._jit import kernel, native
 from fxptrain.fixed.draws import threefry2x32
 from fxptrain.fixed.rounding import shift_half_even, shift_stochastic
 from fxptrain.kernels.update_site import element_of
+from fxptrain.kernels.word import ravel
 
 
 @kernel
 def look_up(pixels, table, out):
     """``out[i] = table[pixels[i]]`` over all elements of uint8 `pixels`."""
-    source, target = pixels.reshape(pixels.size), out.reshape(out.size)
+    source, target = ravel(pixels), ravel(out)
     for i in range(source.size):
         target[i] = table[source[i]]
 
@@ -21,7 +22,7 @@ def look_up(pixels, table, out):
 @native
 def copy(values, out):
     """All elements of an array to one of the same size."""
-    source, target = values.reshape(values.size), out.reshape(out.size)
+    source, target = ravel(values), ravel(out)
     for i in range(source.size):
         target[i] = source[i]
 

@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from fxptrain._jit import native
 from fxptrain.kernels.requantize import activate_row, finish_error, finish_row
+from fxptrain.kernels.word import ravel
 
 SIGMOID, TANH, HARD_SIGMOID, HARD_SWISH = range(4)
 GRID, SUM, SLOPE = 28, 30, 16
@@ -126,7 +127,7 @@ def slope_at(x, curve):
 def curve_forward(x, curve, activation, site, acc, draws, y):
     """``requantize(activation(curve(x)))``; returns (values that saturated, largest absolute one)."""
     row = y.shape[2] * y.shape[3]
-    flat_x, flat_y = x.reshape(x.size), y.reshape(y.size)
+    flat_x, flat_y = ravel(x), ravel(y)
     saturated, largest = np.int64(0), np.int64(0)
     for element in range(0, y.size, row):
         for i in range(row):
@@ -142,7 +143,7 @@ def curve_forward(x, curve, activation, site, acc, draws, y):
 def curve_input_error(error, x, curve, gate, site, acc, best, draws, out):
     """Every error times the curve's slope at its input; see `finish_error`."""
     row = x.shape[2] * x.shape[3]
-    flat_error, flat_x, flat_out = error.reshape(error.size), x.reshape(x.size), out.reshape(out.size)
+    flat_error, flat_x, flat_out = ravel(error), ravel(x), ravel(out)
     saturated, largest = np.int64(0), np.int64(0)
     for element in range(0, x.size, row):
         for i in range(row):

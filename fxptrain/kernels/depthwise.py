@@ -17,7 +17,7 @@ from fxptrain._jit import native, prefer_wide_vectors
 from fxptrain.kernels.bits import value_of
 from fxptrain.kernels.dot import ZERO
 from fxptrain.kernels.requantize import finish_error, finish_row, pool_windows
-from fxptrain.kernels.word import multiply, shift_left, size_of
+from fxptrain.kernels.word import multiply, ravel, shift_left, size_of
 
 # Weights ------------------------------------------------------------------------------------------------------------
 
@@ -86,7 +86,7 @@ FIRST, TERMS, DOWN, REST, BACK = 0, 1, 2, 3, 4  # columns of `Reading.runs`
 def sort_rows(x, n, g, reading, out):
     """Sample `n` of x (n, h, w, c) into the inside of a padded one."""
     image = g.image
-    flat = x.reshape(x.size)
+    flat = ravel(x)
     spans, span = (1, image.w * image.c) if g.sw == 1 else (image.w, image.c)
     for h in range(image.h):
         for w in range(spans):
@@ -113,7 +113,7 @@ def spread_rows(error, winners, n, g, margin, length, out):
 
     Rows are `length` apart; what lies before and behind them stays.
     """
-    flat, won = error.reshape(error.size), winners.reshape(winners.size)
+    flat, won = ravel(error), ravel(winners)
     rows, columns, channels = g.oh_used // g.pool_h, g.ow_used // g.pool_w, g.co
     for r in range(g.oh_used):
         line, at = (n * rows + r // g.pool_h) * columns * channels, r * length + margin * channels
@@ -219,7 +219,7 @@ def depthwise_forward(x, taps, bias, lift, activation, g, reading, site, padded,
     """
     pooled_rows, pooled_width = g.oh_used // g.pool_h, g.ow_used // g.pool_w
     row, width = g.ow_used * g.co, pooled_width * g.co
-    flat_y, flat_winners = y.reshape(y.size), winners.reshape(winners.size)
+    flat_y, flat_winners = ravel(y), ravel(winners)
     saturated, largest = 0, 0
     padded[:] = 0
     for n in range(x.shape[0]):
@@ -268,7 +268,7 @@ def depthwise_input_error(error, winners, x, taps, line, gate, g, reading, site,
     """
     image = g.image
     apart, row = (reading.margin + reading.columns) * image.c, image.w * image.c
-    flat_x, flat_out = x.reshape(x.size), out.reshape(out.size)
+    flat_x, flat_out = ravel(x), ravel(out)
     saturated, largest = 0, 0
     spread[:] = 0
     for n in range(error.shape[0]):
@@ -308,7 +308,7 @@ def depthwise_weight_gradient(x, error, winners, g, reading, padded, spread, lin
     gradient[:] = 0
     lines[:] = 0
     left = rows
-    errors = error.reshape(error.size) if plain else spread
+    errors = ravel(error) if plain else spread
     for n in range(error.shape[0]):
         sort_rows(x, n, g, reading, padded)
         if not plain:

@@ -10,6 +10,7 @@ import numpy as np
 from fxptrain._jit import native
 from fxptrain.fixed.draws import fill_draws
 from fxptrain.kernels.requantize import activate_row, finish_error, finish_row
+from fxptrain.kernels.word import ravel
 
 DRAW_BITS = 8  # the first ones of a draw
 
@@ -28,7 +29,7 @@ def keep_row(values, element, count, dropped, factor, chance, draws, acc):
 def dropout_forward(x, dropped, factor, activation, chance, site, acc, draws, y):
     """``requantize(activation(kept x * factor))``; returns (values that saturated, largest absolute one)."""
     row = y.shape[2] * y.shape[3]
-    flat_x, flat_y = x.reshape(x.size), y.reshape(y.size)
+    flat_x, flat_y = ravel(x), ravel(y)
     saturated, largest = np.int64(0), np.int64(0)
     for element in range(0, y.size, row):
         keep_row(flat_x, element, row, dropped, factor, chance, draws, acc)
@@ -43,7 +44,7 @@ def dropout_forward(x, dropped, factor, activation, chance, site, acc, draws, y)
 def dropout_input_error(error, x, dropped, factor, chance, gate, site, acc, best, draws, out):
     """The errors of what was kept, multiplied as that was; see `finish_error`."""
     row = x.shape[2] * x.shape[3]
-    flat_error, flat_x, flat_out = error.reshape(error.size), x.reshape(x.size), out.reshape(out.size)
+    flat_error, flat_x, flat_out = ravel(error), ravel(x), ravel(out)
     saturated, largest = np.int64(0), np.int64(0)
     for element in range(0, x.size, row):
         keep_row(flat_error, element, row, dropped, factor, chance, draws, acc)

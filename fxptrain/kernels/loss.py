@@ -31,6 +31,7 @@ import numpy.typing as npt
 from fxptrain._jit import kernel, native
 from fxptrain.kernels.curves import FARTHEST, GRID, SIGMOID, Curve, on_grid, sigmoid
 from fxptrain.kernels.requantize import finish_row
+from fxptrain.kernels.word import ravel
 
 LOG2_E = 774541002  # round(log2(e) * 2**29)
 LN_2 = 45426  # round(ln(2) * 2**16)
@@ -125,7 +126,7 @@ def cross_entropy(logits, frac, labels, site, smoothing, weights, acc, draws, er
     Without weights (classes,) the largest error has 30 fractional bits.
     """
     classes = logits.shape[1]
-    flat = error.reshape(error.size)
+    flat = ravel(error)
     other = (np.int64(smoothing) << (PROBABILITY - SMOOTHING)) // classes
     own = (np.int64(1) << PROBABILITY) - (classes - 1) * other
     loss, correct, largest, saturated = np.int64(0), 0, np.int64(0), 0
@@ -154,7 +155,7 @@ def cross_entropy(logits, frac, labels, site, smoothing, weights, acc, draws, er
 def binary_cross_entropy(logits, frac, labels, site, smoothing, weights, acc, draws, error):
     """The same for labels (n, outputs), each 1 or 0; a sample of which all are right is correct."""
     count = logits.shape[1]
-    flat = error.reshape(error.size)
+    flat = ravel(error)
     one, absent = np.int64(1) << PROBABILITY, np.int64(smoothing) << (PROBABILITY - SMOOTHING - 1)
     curve = Curve(SIGMOID, 0, np.int64(1) << max(frac + FARTHEST, 0), GRID - frac, 0)
     loss, correct, largest, saturated = np.int64(0), 0, np.int64(0), 0
@@ -192,7 +193,7 @@ def _half_squares(acc, frac):
 def squared_error(logits, frac, labels, site, weights, acc, draws, error):
     """The same for ``sum((z - onehot)**2) / 2``; without weights the largest error has `frac` fractional bits."""
     classes = logits.shape[1]
-    flat = error.reshape(error.size)
+    flat = ravel(error)
     loss, correct, largest, saturated = np.int64(0), 0, np.int64(0), 0
     for n in range(logits.shape[0]):
         correct += _first_largest(logits, n) == labels[n]
@@ -212,7 +213,7 @@ def squared_error(logits, frac, labels, site, weights, acc, draws, error):
 def squared_distance(outputs, frac, targets, site, acc, draws, error):
     """The same for ``sum((z - t)**2) / 2``, targets (n, outputs) on the outputs' grid; none is correct."""
     count = outputs.shape[1]
-    flat = error.reshape(error.size)
+    flat = ravel(error)
     loss, largest, saturated = np.int64(0), np.int64(0), 0
     for n in range(outputs.shape[0]):
         for c in range(count):

@@ -12,6 +12,7 @@ import numpy as np
 from fxptrain._jit import apart, native, prefer_wide_vectors
 from fxptrain.kernels.bits import value_of
 from fxptrain.kernels.dot import ONE
+from fxptrain.kernels.word import ravel
 
 LIMIT = (1 << 31) - 1
 ROOM = LIMIT**2  # a sum of products is in int32 where the product of the sums of squares is no more
@@ -141,7 +142,7 @@ def largest_run_square(x, n, unit, length, sums):
     `sums` is scratch of as many entries as a row has units.
     """
     h, units = x.shape[1], x.shape[2] * x.shape[3] // unit
-    flat = x.reshape(x.size)
+    flat = ravel(x)
     largest = np.int64(0)
     for row in range(h):
         total = np.int64(0)
@@ -180,7 +181,7 @@ def sample_squares(x, n, first, channels, error, error_n, squares):
 
     Their roots' product bounds every weight gradient; sums of them over samples bound the samples' gradients.
     """
-    flat, flat_error = x.reshape(x.size), error.reshape(error.size)
+    flat, flat_error = ravel(x), ravel(error)
     inputs, outputs = x.shape[1] * x.shape[2], error.shape[1] * error.shape[2]
     width, columns = x.shape[3], error.shape[3]
     of_x = largest_column_square(flat, n * inputs * width + first, inputs, width, channels, squares)

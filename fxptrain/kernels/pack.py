@@ -13,7 +13,7 @@ import numpy as np
 
 from fxptrain._jit import apart, kernel, native, prefer_wide_vectors
 from fxptrain.kernels.dot import flip_of, group_of
-from fxptrain.kernels.word import size_of
+from fxptrain.kernels.word import int32_view, ravel, size_of
 
 BYTE, HALF = np.int64(0xFF), np.int64(0xFFFF)
 
@@ -75,7 +75,7 @@ def pad_sample(x, n, first, image, digits, plane_size, out):
     ``out[plane][image.height][image.width][image.c]``; the border stays, and what lies between.
     """
     prefer_wide_vectors()
-    flat, channels, flip = x.reshape(x.size), x.shape[3], flip_of(out)
+    flat, channels, flip = ravel(x), x.shape[3], flip_of(out)
     whole = channels == image.c and image.apart_w == 1
     spans, span = (1, image.w * image.c) if whole else (image.w, image.c)
     stride = image.width * image.c
@@ -113,7 +113,7 @@ def group_positions(a, count, offsets, out, base):
             to[2 * i + 1] = second[i]
     else:
         a0, a1, a2, a3 = a[:count], a[o1 : o1 + count], a[o2 : o2 + count], a[o3 : o3 + count]
-        words = out[base : base + 4 * count].view(np.int32)
+        words = int32_view(out[base : base + 4 * count])
         for i in range(count):
             words[i] = word(a0[i], a1[i], a2[i], a3[i])
 
@@ -127,7 +127,7 @@ def unpool_error(error, winners, n, g, digits, stride, flip, out):
     prefer_wide_vectors()
     window, width = g.pool_h * g.pool_w, g.ow_used
     rows, columns = g.oh_used // g.pool_h, width // g.pool_w
-    flat, won = error.reshape(error.size), winners.reshape(winners.size)
+    flat, won = ravel(error), ravel(winners)
     channels = np.uint64(g.co)
     for plane in range(digits.planes):
         rule = digit_rule(plane, digits)
@@ -161,7 +161,7 @@ def unpool_error_groups(error, winners, n, g, columns, base, out):
     """The same as a column operand, neighbouring positions grouped: ``out[base:][oh][ow / group][columns][group]``."""
     group, plain = group_of(out), g.pool_h * g.pool_w == 1
     across, groups = (g.ow_used + group - 1) // group, g.ow_used // g.pool_w
-    flat, won, words = error.reshape(error.size), winners.reshape(winners.size), out.view(np.int32)
+    flat, won, words = ravel(error), ravel(winners), int32_view(out)
     channels = np.uint64(g.co)
     for oh in range(g.oh_used):
         line = (n * (g.oh_used // g.pool_h) + oh // g.pool_h) * groups

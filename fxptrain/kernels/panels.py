@@ -13,7 +13,7 @@ from fxptrain.kernels.bits import value_of
 from fxptrain.kernels.dot import ADD, NO_PICKS, ONE, UNBOUNDED, ZERO, group_of, product
 from fxptrain.kernels.pack import HALF, digit, digit_rule, word
 from fxptrain.kernels.transpose import transpose
-from fxptrain.kernels.word import size_of
+from fxptrain.kernels.word import int32_view, size_of
 
 
 @native
@@ -35,7 +35,7 @@ def pack_forward(w, bits, taps, run, channels, begin, columns_used, columns, dig
             left = run - group * k  # rows that remain; those beyond are zero
             k1, k2, k3 = np.int64(left > 1), np.int64(left > 2), np.int64(left > 3)
             if group == 4:
-                words = out[group * at : group * (at + columns)].view(np.int32)
+                words = int32_view(out[group * at : group * (at + columns)])
                 words[used:] = 0
                 for c in range(used):
                     v0, v1 = value_of(w, s0 + c, bits), value_of(w, s1 + c, bits) * k1
@@ -43,7 +43,7 @@ def pack_forward(w, bits, taps, run, channels, begin, columns_used, columns, dig
                 continue
             for plane in range(digits.planes):
                 place = 2 * (plane * taps * groups * columns + at)
-                words = out[place : place + 2 * columns].view(np.int32)
+                words = int32_view(out[place : place + 2 * columns])
                 words[used:] = 0
                 if digits.planes == 1:
                     for c in range(used):
@@ -72,7 +72,7 @@ def pack_transposed(
     run = across * count
     if bits is None:  # noqa: SIM102 - a question of its own, or the rest is compiled for packed weights, too
         if size_of(w) == size_of(out) and digits.planes == 1 and outputs == channels and channels % group == 0:
-            source, target, words = w.view(np.int32), out.view(np.int32), channels // group
+            source, target, words = int32_view(w), int32_view(out), channels // group
             for tap in range(taps):
                 base, read = tap * words * columns, taps - 1 - tap if turned else tap
                 for part in range(across):
@@ -91,7 +91,7 @@ def pack_transposed(
             k1, k2, k3 = np.int64(left > 1), np.int64(left > 2), np.int64(left > 3)
             for plane in range(digits.planes):
                 rule, place = digit_rule(plane, digits), group * (plane * taps * groups * columns + at)
-                line = out[place : place + group * columns].view(np.int32)
+                line = int32_view(out[place : place + group * columns])
                 line[run:] = np.int32(flip)
                 for part in range(across):
                     s0 = np.uint64(((read * across + part) * inner + begin) * channels + output + group * k)

@@ -13,6 +13,7 @@ import numpy as np
 
 from fxptrain._jit import native, prefer_wide_vectors
 from fxptrain.kernels.requantize import activate_row, finish_error, finish_row
+from fxptrain.kernels.word import ravel
 
 # What an entry of a window takes beside its channels, and an error that is added by itself, in the time of one of those
 # channels; measured on a Zen 4.
@@ -58,7 +59,7 @@ def maxpool_forward(x, window, y, winners):
 
     Entry by entry of the windows, all channels at once: each takes the place of what it exceeds.
     """
-    flat_x, flat_y, flat_winners = x.reshape(x.size), y.reshape(y.size), winners.reshape(y.size)
+    flat_x, flat_y, flat_winners = ravel(x), ravel(y), ravel(winners)
     channels, lowest = np.uint64(x.shape[3]), x.dtype.type(np.iinfo(x.dtype).min)
     for n in range(y.shape[0]):
         for oh in range(y.shape[1]):
@@ -83,7 +84,7 @@ def averagepool_forward(x, window, mean, activation, site, acc, draws, y):
     """Window sum times the multiplier (int64 `acc`, one output row), activated, requantized; (saturated, largest)."""
     channels = y.shape[3]
     row = y.shape[2] * channels
-    flat_y = y.reshape(y.size)
+    flat_y = ravel(y)
     saturated, largest = 0, 0
     for n in range(y.shape[0]):
         for oh in range(y.shape[1]):
@@ -112,7 +113,7 @@ def _finish_sample(acc, x, n, gate, site, best, draws, out):
     """`finish_error` of the input error of one sample; returns (saturated, largest absolute sum)."""
     size = x.shape[1] * x.shape[2] * x.shape[3]
     row = x.shape[2] * x.shape[3]
-    flat_x, flat_out = x.reshape(x.size), out.reshape(out.size)
+    flat_x, flat_out = ravel(x), ravel(out)
     saturated, largest = 0, 0
     for start in range(0, size, row):
         element = n * size + start
@@ -139,7 +140,7 @@ def _add_by_entry(error, winners, n, x, window, acc):
     """The same entry by entry of the windows, all channels at once: an entry that has not won adds zero."""
     prefer_wide_vectors()
     kind, channels = acc.dtype.type, np.uint64(x.shape[3])
-    flat_error, flat_winners = error.reshape(error.size), winners.reshape(error.size)
+    flat_error, flat_winners = ravel(error), ravel(winners)
     for oh in range(error.shape[1]):
         i0, i1, h = inside(oh, window.sh, window.top, window.h, x.shape[1])
         for ow in range(error.shape[2]):
@@ -179,7 +180,7 @@ def averagepool_input_error(error, x, window, mean, gate, site, acc, best, draws
     Bound: as `maxpool_input_error`.
     """
     prefer_wide_vectors()
-    kind, channels, flat = acc.dtype.type, error.shape[3], error.reshape(error.size)
+    kind, channels, flat = acc.dtype.type, error.shape[3], ravel(error)
     saturated, largest = 0, 0
     for n in range(error.shape[0]):
         acc[: x.shape[1] * x.shape[2] * x.shape[3]] = 0

@@ -6,13 +6,14 @@ import numpy as np
 
 from fxptrain._jit import native
 from fxptrain.kernels.requantize import finish_error
+from fxptrain.kernels.word import ravel
 
 
 @native
 def upsample_forward(x, down, across, y):
     """``y[n, i, j] = x[n, i // down, j // across]``, exact."""
     channels, width = x.shape[3], x.shape[2]
-    flat_x, flat_y, row = x.reshape(x.size), y.reshape(y.size), y.shape[2] * x.shape[3]
+    flat_x, flat_y, row = ravel(x), ravel(y), y.shape[2] * x.shape[3]
     for line in range(x.shape[0] * x.shape[1]):
         at = start = line * down * row
         for j in range(width):
@@ -31,7 +32,7 @@ def upsample_input_error(error, x, down, across, gate, site, acc, best, draws, o
     kind = acc.dtype.type
     channels, width = x.shape[3], x.shape[2]
     row, beyond = width * channels, error.shape[2] * channels
-    flat_error, flat_x, flat_out = error.reshape(error.size), x.reshape(x.size), out.reshape(out.size)
+    flat_error, flat_x, flat_out = ravel(error), ravel(x), ravel(out)
     saturated, largest = np.int64(0), np.int64(0)
     for line in range(x.shape[0] * x.shape[1]):
         acc[:row] = kind(0)

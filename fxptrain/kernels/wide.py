@@ -16,6 +16,7 @@ from fxptrain.kernels.depthwise import sort_rows
 from fxptrain.kernels.dot import NO_PICKS, ZERO, group_of, product
 from fxptrain.kernels.limbs import LIMB, MASK, Limbs, bend_limbs, pool_limbs, round_limbs
 from fxptrain.kernels.pack import pad_sample
+from fxptrain.kernels.word import ravel
 
 
 @native
@@ -66,7 +67,7 @@ def wide_forward(
     plane, panel = padded.size // chain.row_digits.planes, g.kh * runs * one
     strides, columns = (g.dh * stride, apart, group), (runs * one, one, g.columns * group)
     pooled_rows, pooled_width = g.oh_used // g.pool_h, g.ow_used // g.pool_w
-    flat_y, flat_winners = y.reshape(y.size), winners.reshape(winners.size)
+    flat_y, flat_winners = ravel(y), ravel(winners)
     saturated, largest = 0, 0
     padded[:] = 0
     images = x.shape[0]
@@ -113,7 +114,7 @@ def wide_depthwise(x, taps, bias, lift, activation, g, reading, site, padded, ac
     """`depthwise.depthwise_forward` in two limbs, as `wide_forward`; `bias` (line) is repeated."""
     pooled_rows, pooled_width = g.oh_used // g.pool_h, g.ow_used // g.pool_w
     row, line = g.ow_used * g.co, bias.high.size
-    flat_y, flat_winners = y.reshape(y.size), winners.reshape(winners.size)
+    flat_y, flat_winners = ravel(y), ravel(winners)
     saturated, largest = 0, 0
     padded[:] = 0
     for n in range(x.shape[0]):

@@ -13,7 +13,7 @@ import numpy as np
 from fxptrain._jit import apart, native, prefer_wide_vectors
 from fxptrain.kernels.dot import ZERO, group_of
 from fxptrain.kernels.pack import HALF, group_positions, word
-from fxptrain.kernels.word import size_of
+from fxptrain.kernels.word import int32_view, ravel, size_of
 
 FIRST_OF_FOUR = np.int64(0x0C080400)  # bytes where four windows of four int8 begin, among the choices
 FIRST_OF_TWO = np.int64(0x09080100)  # and two windows of four int16, both bytes of each
@@ -34,7 +34,7 @@ def unpool_error_windows(error, winners, n, columns, base, out):
     """
     prefer_wide_vectors()
     _, rows, across, channels = error.shape
-    flat, won, words = error.reshape(error.size), winners.reshape(winners.size), out.view(np.int32)
+    flat, won, words = ravel(error), ravel(winners), int32_view(out)
     group, parts = group_of(out), size_of(out)  # an int16 window is an upper and a lower group
     bits = np.uint32(8 * parts)
     mask = np.uint32((1 << bits) - 1)
@@ -69,7 +69,7 @@ def group_choices(a, count, offsets, choices, words, out, base):
     c1, c2, c3 = choices
     size = 4 // size_of(out) * (count + c3)
     group_positions(a, count + c3, offsets, words, ZERO)
-    source, to = words[:size].view(np.int32), out[base : base + 16 // size_of(out) * count].view(np.int32)
+    source, to = int32_view(words[:size]), int32_view(out[base : base + 16 // size_of(out) * count])
     w0, w1, w2, w3 = source[:count], source[c1 : c1 + count], source[c2 : c2 + count], source[c3 : c3 + count]
     for i in range(count):
         to[4 * i] = w0[i]
@@ -88,8 +88,8 @@ def pick_winners(error, winners, n, columns, base, out, picks):
     _, rows, width, channels = error.shape
     group = group_of(out)
     across = (width + group - 1) // group
-    flat, won = error.reshape(error.size), winners.reshape(winners.size)
-    words, bytes_of = out.view(np.int32), picks.view(np.int32)
+    flat, won = ravel(error), ravel(winners)
+    words, bytes_of = int32_view(out), int32_view(picks)
     for r in range(rows):
         for q in range(across):
             start = base // group + (r * across + q) * columns

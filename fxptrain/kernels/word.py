@@ -1,6 +1,7 @@
 """Products and shifts in the width of their first operand, so that loops of int32 fill a vector with twice as many.
 
-And the bytes of an element as a constant, so that what is for other widths is left out when a kernel is compiled.
+And the bytes of an element as a constant, so that what is for other widths is left out by LLVM, and other views of an
+array's memory, for which NumPy's own methods take Numba long to compile.
 Numba computes ``int32 * int32`` and ``int32 >> int32`` in int64; LLVM seldom proves that it may go back.
 """
 
@@ -12,6 +13,7 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
+from numba.np import arrayobj
 
 
 def _binary(operation: str) -> Callable[..., Any]:
@@ -40,3 +42,31 @@ def size_of(typing, array):
         return ir.Constant(ir.IntType(64), array.dtype.bitwidth // 8)
 
     return types.int64(array), generate
+
+
+def _view(element: types.Type | None) -> Callable[..., Any]:
+    """Intrinsic of a C-contiguous array as one of one dimension, of its own or other elements; it keeps none alive."""
+
+    @intrinsic
+    def emit(typing, array):
+        if array.layout != "C":
+            return None  # Numba then says that it has no such function
+        kind = array.copy(dtype=element or array.dtype, ndim=1)
+
+        def generate(context, builder, signature, args):
+            source, made = (
+                context.make_array(of)(context, builder, *value) for of, value in ((array, args), (kind, ()))
+            )
+            size = ir.Constant(ir.IntType(64), kind.dtype.bitwidth // 8)
+            count = builder.sdiv(builder.mul(source.nitems, source.itemsize), size)
+            data = builder.bitcast(source.data, context.get_data_type(kind.dtype).as_pointer())
+            arrayobj.populate_array(made, data=data, shape=[count], strides=[size], itemsize=size, meminfo=None)
+            return made._getvalue()
+
+        return kind(array), generate
+
+    return emit  # type: ignore[no-any-return]
+
+
+ravel = _view(None)
+int32_view = _view(types.int32)
