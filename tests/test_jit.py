@@ -198,6 +198,36 @@ def test_spoilt_files(ending: str, how: str, tmp_path: Path) -> None:
     assert hits() == "2"
 
 
+APART = """
+import sys
+import numpy as np
+from fxptrain.kernels import bits, copy
+from fxptrain.kernels.call import from_python
+if sys.argv[1:]:  # what is compiled first numbers what is compiled after it
+    from_python(bits.pack_run)(np.zeros(4, np.int16), 0, 4, 8, np.zeros(4, np.uint8), 0, 0)
+values, packed = np.arange(-8, 8, dtype=np.int8), np.zeros(16, np.uint8)
+bits.pack(values, 2, 8, 5, packed, 0, 5)
+assert bin(int.from_bytes(packed[:5].tobytes(), "little") & 31) == "0b11000"
+print(sum(bits.pack.stats.cache_hits.values()), sum(bits.pack_run.stats.cache_hits.values()))
+"""
+
+
+def test_what_lies_apart_is_there_before_its_callers(tmp_path: Path) -> None:
+    """A kernel of the cache finds what it calls; where that has been lost and is made anew, the kernel is, too."""
+
+    def hits(*others: str) -> str:
+        environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path)}
+        command = [sys.executable, "-c", APART, *others]
+        done = subprocess.run(command, env=environment, cwd=PACKAGE.parent, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    assert (hits(), hits()) == ("0 0", "1 1")
+    for file in tmp_path.rglob("*pack_run*"):
+        file.unlink()
+    assert (hits("others first"), hits()) == ("0 0", "1 1")
+
+
 def test_a_full_disk_for_kernels(tmp_path: Path) -> None:
     """What cannot be kept is compiled all the same."""
     limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (100, resource.RLIM_INFINITY))"
