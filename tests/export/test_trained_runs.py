@@ -21,11 +21,18 @@ def invoke(*arguments: str) -> dict:
     return json.loads(done.output)
 
 
-@pytest.mark.parametrize(("real", "saturation", "steps"), [(False, None, 9), (True, None, 9), (False, 6, 100)])
-def test_training_goes_on_where_python_stopped(real: bool, saturation: int | None, steps: int, tmp_path: Path) -> None:
-    """Mid-interval counters, momentum, calm error scales and all: pixels, real numbers, errors that may saturate."""
+@pytest.mark.parametrize(
+    ("real", "options", "steps"),
+    [
+        (False, {}, 9),
+        (True, {}, 9),
+        (False, {"formats__saturation": 6}, 100),
+        (False, {"optimizer__momentum": 0.0}, 9),
+    ],
+)
+def test_training_goes_on_where_python_stopped(real: bool, options: dict, steps: int, tmp_path: Path) -> None:
+    """Mid-interval counters, momentum or none, calm error scales and all: pixels, real numbers, saturating errors."""
     run, out = str(tmp_path / "run"), str(tmp_path / "export")
-    options = {} if saturation is None else {"formats__saturation": saturation}
     train(small_recipe(training__epochs=2, **options), data=small_data(real=real), out=run)
     made = invoke("export", run, "--to", "c", "--out", out, "--training", "--batch", "5")
     assert made["sizes"]["state_bytes"] > 0
