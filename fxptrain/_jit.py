@@ -192,7 +192,7 @@ def apart(function: F) -> F:
     LLVM compiles a `native` function anew with every kernel that calls it. It must be an attribute of its module by its
     own name, by which kernels on disk find it.
     """
-    made = _compiled(function, no_cpython_wrapper=True)
+    made = native(function)
     made.__class__ = _Apart
     return made
 

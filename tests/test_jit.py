@@ -201,7 +201,7 @@ def test_spoilt_files(ending: str, how: str, tmp_path: Path) -> None:
 APART = """
 import sys
 import numpy as np
-from fxptrain.kernels import bits, copy
+from fxptrain.kernels import bits
 from fxptrain.kernels.call import from_python
 if sys.argv[1:]:  # what is compiled first numbers what is compiled after it
     from_python(bits.pack_run)(np.zeros(4, np.int16), 0, 4, 8, np.zeros(4, np.uint8), 0, 0)

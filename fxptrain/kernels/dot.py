@@ -29,7 +29,7 @@ from fxptrain.kernels import blocks
 from fxptrain.kernels.instructions import CHOICES, FLIP, HOST, I32, I64, add_dot, broadcast, load_vectors, pick
 from fxptrain.kernels.word import size_of
 
-ZERO, ONE = np.int64(0), np.int64(1)  # literals would each make another specialization of `product`
+ZERO, ONE = np.int64(0), np.int64(1)
 ADD = np.bool_(True)
 NO_PICKS = ()  # a type of its own, so that tiles know what to do when they are compiled
 UNBOUNDED = np.int64(1 << 62)  # groups of an int32 chain where int32 is proved to hold every sum
