@@ -82,11 +82,18 @@ def _half_even(value, left, right, half, odd):
 @native
 def _count_saturated(acc, count, draws, stochastic, ways, even, low, high):
     """How many rounded values do not fit."""
-    saturated = np.int64(0)
-    for i in range(count):
-        value = _stochastic(acc[i], draws[i], *ways) if stochastic else _half_even(acc[i], *even)
-        saturated += np.int64((value < low) | (value > high))
-    return saturated
+    prefer_wide_vectors()
+    kind = acc.dtype.type
+    saturated, sums = kind(0), acc[:count]  # in the type of the sums, which vectors hold as many of
+    if stochastic:
+        for i in range(count):
+            value = _stochastic(sums[i], draws[i], *ways)
+            saturated += kind((value < low) | (value > high))
+    else:
+        for i in range(count):
+            value = _half_even(sums[i], *even)
+            saturated += kind((value < low) | (value > high))
+    return np.int64(saturated)
 
 
 @native
