@@ -3,7 +3,8 @@
 Neighbouring values of a row belong to neighbouring channels, so a tap of all channels is one product of vectors: of the
 row from some position on, and of the tap's weights, which are repeated for as many positions as make a line
 (`repeat_taps`). Where a stride leaves positions out, a padded row lies sorted by the rest that a position leaves, so
-that what one tap reads is contiguous. Weights are (kh, kw, c). Letters as in `conv`.
+that what one tap reads is contiguous. Sums that int32 holds are made of groups of taps where the processor multiplies
+groups: the weights are then `taps.Taps`. Weights are (kh, kw, c). Letters as in `conv`.
 What does not belong here: sums that int64 does not hold (`wide`), what is the same for all convolutions (`conv`).
 """
 
@@ -12,11 +13,13 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
+from numba import types
 
-from fxptrain._jit import native, prefer_wide_vectors
+from fxptrain._jit import by_type, native, prefer_wide_vectors
 from fxptrain.kernels.bits import value_of
-from fxptrain.kernels.dot import ZERO
+from fxptrain.kernels.dot import ZERO, flip_of
 from fxptrain.kernels.requantize import finish_error, finish_row, pool_windows
+from fxptrain.kernels.taps import add_taps
 from fxptrain.kernels.word import multiply, ravel, shift_left, size_of
 
 # Weights ------------------------------------------------------------------------------------------------------------
@@ -57,6 +60,8 @@ class Reading(NamedTuple):
         See above.
     margin : int
         Positions in front of a row of errors that the last tap reaches.
+    above, rows : int
+        Rows of zeros in front of the errors, and rows in all, that the taps reach.
     places : int64 (w,)
         Where the positions of the image lie in a padded row.
     taps : int64 (kh kw,)
@@ -73,6 +78,8 @@ class Reading(NamedTuple):
     skip: int
     period: int
     margin: int
+    above: int
+    rows: int
     places: Any
     taps: Any
     runs: Any
@@ -83,8 +90,9 @@ FIRST, TERMS, DOWN, REST, BACK = 0, 1, 2, 3, 4  # columns of `Reading.runs`
 
 
 @native
-def sort_rows(x, n, g, reading, out):
-    """Sample `n` of x (n, h, w, c) into the inside of a padded one."""
+def sort_rows(x, n, g, reading, flip, out):
+    """Sample `n` of x (n, h, w, c), xor `flip`, into the inside of a padded one."""
+    prefer_wide_vectors()
     image = g.image
     flat = ravel(x)
     spans, span = (1, image.w * image.c) if g.sw == 1 else (image.w, image.c)
@@ -94,7 +102,7 @@ def sort_rows(x, n, g, reading, out):
             source = ((n * image.h + h) * image.w + w) * image.c
             to, values = out[at : at + span], flat[source : source + span]
             for i in range(span):
-                to[i] = values[i]
+                to[i] = values[i] ^ flip
 
 
 @native
@@ -108,26 +116,27 @@ def _unsort_row(sums, g, reading, at):
 
 
 @native
-def spread_rows(error, winners, n, g, margin, length, out):
-    """Errors of sample `n` where the winner of their window lies, else zero: ``out[oh][margin + ow_used][c]``.
+def spread_rows(error, winners, n, g, above, margin, length, flip, out):
+    """Errors of sample `n` where the winner of their window lies, else zero: ``out[above + oh][margin + ow_used][c]``.
 
-    Rows are `length` apart; what lies before and behind them stays.
+    All xor `flip`. Rows are `length` apart; what lies around them stays.
     """
+    prefer_wide_vectors()
     flat, won = ravel(error), ravel(winners)
     rows, columns, channels = g.oh_used // g.pool_h, g.ow_used // g.pool_w, g.co
     for r in range(g.oh_used):
-        line, at = (n * rows + r // g.pool_h) * columns * channels, r * length + margin * channels
+        line, at = (n * rows + r // g.pool_h) * columns * channels, (above + r) * length + margin * channels
         if won.size == 0:
             row, here = flat[line : line + columns * channels], out[at : at + columns * channels]
             for i in range(row.size):
-                here[i] = row[i]
+                here[i] = row[i] ^ flip
             continue
         for q in range(g.ow_used):
             t, source = (r % g.pool_h) * g.pool_w + q % g.pool_w, line + q // g.pool_w * channels
             to, values = out[at + q * channels : at + (q + 1) * channels], flat[source : source + channels]
             entries = won[source : source + channels]
             for c in range(channels):
-                to[c] = values[c] if entries[c] == t else 0
+                to[c] = (values[c] if entries[c] == t else 0) ^ flip
 
 
 # Sums ---------------------------------------------------------------------------------------------------------------
@@ -196,9 +205,42 @@ def _lift(sums, at, count, bias, lift):
 # Passes -------------------------------------------------------------------------------------------------------------
 
 
-@native
-def _output_row(padded, base, reading, taps, line, lift, bias, acc, begin, count):
+def _flip(taps, operand):
+    """What a row operand is stored xor with."""
+
+
+@by_type(_flip)
+def _flip_by_type(taps, operand):
+    def flipped(taps, operand):
+        return flip_of(operand)
+
+    def plain(taps, operand):
+        return operand.dtype.type(0)
+
+    return flipped if _grouped(taps) else plain
+
+
+def _grouped(taps):
+    """Whether weights are `taps.Taps`: a question for `by_type`."""
+    return isinstance(taps, types.NamedTuple)
+
+
+def _output_row(padded, base, reading, taps, lift, bias, acc, begin, count):
     """Sums of one row of outputs, line by line; its first tap reads from `base` on."""
+
+
+@by_type(_output_row)
+def _output_row_by_type(padded, base, reading, taps, lift, bias, acc, begin, count):
+    return _grouped_output_row if _grouped(taps) else _plain_output_row
+
+
+def _grouped_output_row(padded, base, reading, taps, lift, bias, acc, begin, count):
+    for first in range(0, count, taps.line):
+        add_taps(padded, base + first, min(taps.line, count - first), taps, ZERO, acc, begin + first)
+
+
+def _plain_output_row(padded, base, reading, taps, lift, bias, acc, begin, count):
+    line = bias.size
     for first in range(0, count, line):
         here, part = begin + first, min(line, count - first)
         _begin(acc, here, part, bias, lift)
@@ -214,23 +256,24 @@ def _output_row(padded, base, reading, taps, line, lift, bias, acc, begin, count
 def depthwise_forward(x, taps, bias, lift, activation, g, reading, site, padded, acc, best, draws, y, winners):
     """Depthwise convolution, pooling, bias, activation, requantization: x (n, h, w, c) to y (n, oh, ow, c) pooled.
 
-    `taps` (kh kw * line) and `bias` (line) are repeated; the bias is aligned with the sums. Bound: the type of `acc`
-    holds the sums.
+    `taps` (kh kw * line) and `bias` (line) are repeated; the bias is aligned with the sums. Of `Taps`, which are not
+    lifted, the bias is what sums start from. Bound: the type of `acc` holds the sums.
     """
     pooled_rows, pooled_width = g.oh_used // g.pool_h, g.ow_used // g.pool_w
     row, width = g.ow_used * g.co, pooled_width * g.co
     flat_y, flat_winners = ravel(y), ravel(winners)
     saturated, largest = 0, 0
-    padded[:] = 0
+    flip = _flip(taps, padded)
+    padded[:] = flip
     for n in range(x.shape[0]):
-        sort_rows(x, n, g, reading, padded)
+        sort_rows(x, n, g, reading, flip, padded)
         for first in range(0, pooled_rows, g.block):
             rows = min(g.block, pooled_rows - first)
             element = (n * pooled_rows + first) * width
             for p in range(rows):
                 for r in range(g.pool_h):
                     base = ((first + p) * g.pool_h + r) * g.sh * reading.length
-                    _output_row(padded, base, reading, taps, bias.size, lift, bias, acc, r * row, row)
+                    _output_row(padded, base, reading, taps, lift, bias, acc, r * row, row)
                 pool_windows(
                     acc, ZERO, reading.windows, g.pool_w * g.co, pooled_width, g.co, activation, best[p * width :],
                     flat_winners, element + p * width,
@@ -241,9 +284,26 @@ def depthwise_forward(x, taps, bias, lift, activation, g, reading, site, padded,
     return saturated, largest
 
 
-@native
 def _error_row(spread, h, g, reading, apart, taps, line, acc):
     """Sums of padded row `h` of input errors; rows of errors are `apart`."""
+
+
+@by_type(_error_row)
+def _error_row_by_type(spread, h, g, reading, apart, taps, line, acc):
+    return _grouped_error_row if _grouped(taps) else _plain_error_row
+
+
+def _grouped_error_row(spread, h, g, reading, apart, taps, line, acc):
+    base, size = (h // g.sh + reading.above) * apart, reading.columns * g.image.c
+    rests = reading.length // size
+    for rest in range(rests):  # what is written behind one is written over by the next
+        part = h % g.sh * rests + rest
+        for first in range(0, size, taps.line):
+            count, at = min(taps.line, size - first), rest * size + first
+            add_taps(spread, base + first, count, taps, part, acc, at)
+
+
+def _plain_error_row(spread, h, g, reading, apart, taps, line, acc):
     acc[: reading.length] = 0
     size = reading.columns * g.image.c
     for k in range(reading.runs.shape[0]):
@@ -251,7 +311,7 @@ def _error_row(spread, h, g, reading, apart, taps, line, acc):
         if down < 0 or down % g.sh or down // g.sh >= g.oh_used:
             continue
         tap, terms, rest = reading.runs[k, FIRST], reading.runs[k, TERMS], reading.runs[k, REST]
-        at = down // g.sh * apart + reading.margin * g.image.c - reading.runs[k, BACK]
+        at = (reading.above + down // g.sh) * apart + reading.margin * g.image.c - reading.runs[k, BACK]
         for first in range(0, size, line):
             part = min(line, size - first)
             add_products(
@@ -264,15 +324,18 @@ def _error_row(spread, h, g, reading, apart, taps, line, acc):
 def depthwise_input_error(error, winners, x, taps, line, gate, g, reading, site, spread, acc, best, draws, out):
     """Input error (n, h, w, c) of a pooled error (n, oh, ow, c): every tap sends the errors back to where it read.
 
-    `taps` (kh kw * line) as in `depthwise_forward`. Returns (values that saturated, largest absolute sum).
+    `taps` (kh kw * line) as in `depthwise_forward`; of `Taps`, part ``rest * rests + r`` is of input rows that leave
+    the rest `rest` of the stride, and of columns that leave the rest `r`. Returns (values that saturated, largest
+    absolute sum).
     """
     image = g.image
     apart, row = (reading.margin + reading.columns) * image.c, image.w * image.c
     flat_x, flat_out = ravel(x), ravel(out)
     saturated, largest = 0, 0
-    spread[:] = 0
+    flip = _flip(taps, spread)
+    spread[:] = flip
     for n in range(error.shape[0]):
-        spread_rows(error, winners, n, g, reading.margin, apart, spread)
+        spread_rows(error, winners, n, g, reading.above, reading.margin, apart, flip, spread)
         for h in range(image.h):
             _error_row(spread, image.top + h, g, reading, apart, taps, line, acc)
             at = reading.places[0]
@@ -310,9 +373,9 @@ def depthwise_weight_gradient(x, error, winners, g, reading, padded, spread, lin
     left = rows
     errors = ravel(error) if plain else spread
     for n in range(error.shape[0]):
-        sort_rows(x, n, g, reading, padded)
+        sort_rows(x, n, g, reading, ZERO, padded)
         if not plain:
-            spread_rows(error, winners, n, g, ZERO, row, spread)
+            spread_rows(error, winners, n, g, ZERO, ZERO, row, ZERO, spread)
         start = n * g.oh_used * row if plain else 0
         for first in range(0, g.oh_used, rows):
             count = min(rows, g.oh_used - first)

@@ -118,7 +118,7 @@ def wide_depthwise(x, taps, bias, lift, activation, g, reading, site, padded, ac
     saturated, largest = 0, 0
     padded[:] = 0
     for n in range(x.shape[0]):
-        sort_rows(x, n, g, reading, padded)
+        sort_rows(x, n, g, reading, ZERO, padded)
         for p in range(pooled_rows):
             acc.high[:], acc.low[:] = 0, 0
             for r in range(g.pool_h):

@@ -15,6 +15,8 @@ from fxptrain.fixed.format import FxP
 from fxptrain.kernels import conv, depthwise, limbs, panels, wide
 from fxptrain.kernels.call import Call
 from fxptrain.kernels.conv_gradient import keep_columns
+from fxptrain.kernels.instructions import FLIP
+from fxptrain.kernels.taps import Grouping, Taps, block, group_taps, pack_taps, pays
 from fxptrain.kernels.update_site import Runs
 from fxptrain.nn.layers.accumulate import INT32_LIMIT
 from fxptrain.nn.layers.contract import (
@@ -33,6 +35,7 @@ from fxptrain.nn.state.arena import Buffer
 from fxptrain.nn.state.parameters import IntArray
 
 LINE = 1024  # values for which weights are repeated, about
+GROUPED_LINE = 256  # the same of groups of taps, whose weights take four times the space
 WORTHWHILE_ROWS = 64  # fewer that int32 holds cost more than int64
 
 
@@ -119,6 +122,8 @@ class DepthwiseStage(WeightedStage):
         def place(column: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
             return (column % g.sw * columns + column // g.sw) * channels
 
+        above = max(-((g.image.top - (g.kh - 1) * g.dh) // g.sh), 0)
+        below = max((g.image.top + g.image.h - 1) // g.sh + 1, g.oh_used)
         rows, across = np.arange(g.kh) * g.dh, np.arange(g.kw) * g.dw
         runs = [
             (a * g.kw + b, len(range(b, g.kw, period)), rows[a], across[b] % g.sw * columns * channels, back[b])
@@ -127,7 +132,7 @@ class DepthwiseStage(WeightedStage):
         ]
         window = np.arange(g.pool_h)[:, None] * g.ow_used + np.arange(g.pool_w)
         return depthwise.Reading(
-            columns, length, period * g.dw // g.sw * channels, period, (g.kw - 1) * g.dw // g.sw,
+            columns, length, period * g.dw // g.sw * channels, period, (g.kw - 1) * g.dw // g.sw, above, above + below,
             place(g.image.left + np.arange(g.image.w)), (rows[:, None] * length + place(across)).ravel(),
             np.array(runs, np.int64), (window * channels).ravel(),
         )  # fmt: skip
@@ -138,19 +143,75 @@ class DepthwiseStage(WeightedStage):
         channels = self.in_shape[2]
         return channels * max(1, min(LINE // channels, self.reading.columns))
 
+    # Groups of taps --------------------------------------------------------------------------------------------------
+
+    def grouped(self, phase: str) -> bool:
+        """Whether sums of a phase that int32 holds are made of groups of taps."""
+        return pays(self.elements[phase]) and max(self.widths[phase]) <= 16
+
+    @cached_property
+    def grouping(self) -> dict[str, Grouping]:
+        """Of the phases that have groups of taps, which tap reads where; made once."""
+        g, channels, reading = self.geometry, self.in_shape[2], self.reading
+        rows, columns = np.divmod(np.arange(self.taps), g.kw)
+        found = {}
+        if self.grouped("forward"):
+            found["forward"] = group_taps([reading.taps], [np.arange(self.taps)], self.groups["forward"])
+        if self.grouped("error"):
+            down, across = rows * g.dh, columns * g.dw
+            apart = (reading.margin + reading.columns) * channels
+            read = [np.flatnonzero(((rest - down) % g.sh == 0) & ((r - across) % g.sw == 0))
+                    for rest in range(g.sh) for r in range(reading.length // (reading.columns * channels))]  # fmt: skip
+            rests = np.repeat(np.arange(g.sh), len(read) // g.sh)
+            places = [(rest - down[of]) // g.sh * apart + (reading.margin - across[of] // g.sw) * channels
+                      for rest, of in zip(rests, read, strict=True)]  # fmt: skip
+            found["error"] = group_taps(places, read, self.groups["error"])
+        return found
+
+    def _block(self, phase: str) -> int:
+        """Values that are read and written beyond a line."""
+        return block(self.groups[phase]) if self.grouped(phase) else 0
+
+    @property
+    def _grouped_line(self) -> int:
+        channels = self.in_shape[2]
+        return channels * max(1, min(GROUPED_LINE // channels, self.reading.columns))
+
+    def _length(self, phase: str) -> int:
+        """Of a line of groups, whole blocks."""
+        whole = block(self.groups[phase])
+        return -(-self._grouped_line // whole) * whole
+
+    def _grouped_taps(self, phase: str, views: Views) -> Taps:
+        """Weights of a phase in groups of taps, where they are packed."""
+        grouping = self.grouping[phase]
+        return Taps(
+            self._grouped_line, self._length(phase), views[f"{phase}_words"], views[f"{phase}_starts"],
+            grouping.places, grouping.parts,
+        )  # fmt: skip
+
     # Memory ----------------------------------------------------------------------------------------------------------
 
     def shared(self, backward: bool) -> list[Buffer]:
         """Weights and biases, aligned with the sums, for all positions of a line."""
-        return [
+        found = [
             Buffer("sums", "scratch", (self.in_shape[2],), np.int64, last=-1),
             Buffer("taps", "panel", (self.taps * self.line,), self.weight_format.dtype),
             Buffer("bias", "panel", (self.limbs * self.line,), np.int64),
         ]
+        for phase in ("forward", "error")[: 1 + backward]:
+            if phase in self.grouping:
+                grouping, length = self.grouping[phase], self._length(phase)
+                found += [
+                    Buffer(f"{phase}_words", "panel", (grouping.places.size * length,), self.elements[phase]),
+                    Buffer(f"{phase}_starts", "panel", (len(grouping.parts) * length,), np.int32),
+                ]
+        return found
 
     def table_bytes(self, threads: int) -> int:
         """Of the tables of the one geometry."""
-        return sum(table.nbytes for table in self.reading if isinstance(table, np.ndarray))
+        tables = [*self.reading, *(table for grouping in self.grouping.values() for table in grouping)]
+        return sum(table.nbytes for table in tables if isinstance(table, np.ndarray))
 
     def scratch(self, phase: str, batch: int) -> list[Buffer]:
         """Working memory of one thread."""
@@ -160,24 +221,24 @@ class DepthwiseStage(WeightedStage):
         if phase == "forward":
             number, row = self.limbs, g.block * self.out_shape[1] * channels
             return [
-                self._padded(),
-                Buffer("acc", "scratch", (number * g.pool_h * g.ow_used * channels,), np.int64),
+                self._padded("forward"),
+                Buffer("acc", "scratch", (number * g.pool_h * g.ow_used * channels + self._block(phase),), np.int64),
                 Buffer("best", "scratch", (number * row,), np.int64),
                 Buffer("draws", "scratch", (row,), np.uint32),
             ]
         reading, row = self.reading, g.image.w * channels
-        spread = g.oh_used * (reading.margin + reading.columns) * channels
+        spread = reading.rows * (reading.margin + reading.columns) * channels + self._block(phase)
         return [
-            Buffer("spread", "scratch", (spread,), self._error_dtype),
-            Buffer("acc", "scratch", (reading.length + row,), np.int64),
+            Buffer("spread", "scratch", (spread,), self.elements[phase] if self.grouped(phase) else self._error_dtype),
+            Buffer("acc", "scratch", (reading.length + row + self._block(phase),), np.int64),
             Buffer("best", "scratch", (row,), np.int64),
             Buffer("draws", "scratch", (row,), np.uint32),
         ]
 
-    def _padded(self) -> Buffer:
-        return Buffer(
-            "padded", "scratch", (self.geometry.image.height * self.reading.length,), self.x_form.format.dtype
-        )
+    def _padded(self, phase: str) -> Buffer:
+        grouped = phase in self.grouping
+        size = self.geometry.image.height * self.reading.length + self._block(phase) * grouped
+        return Buffer("padded", "scratch", (size,), self.elements[phase] if grouped else self.x_form.format.dtype)
 
     @property
     def _error_dtype(self) -> np.dtype[np.signedinteger[Any]]:
@@ -196,7 +257,7 @@ class DepthwiseStage(WeightedStage):
         if not self.trains_weights:
             return [biases]
         return [
-            self._padded(),
+            self._padded("gradient"),
             Buffer("spread", "scratch", (self.pools * g.oh_used * row,), self._error_dtype),
             Buffer("lines", "scratch", (self.taps * row,), np.int32 if self.gradient_rows else np.int64),
             Buffer("gradient", "gradient", (self.taps * g.co,), total),
@@ -216,6 +277,7 @@ class DepthwiseStage(WeightedStage):
         """Repeat the weights, and the bias aligned with the sums."""
         (flat, bits), (bias, bias_bits, biases), channels = self.weights.stored, self.biases, self.in_shape[2]
         calls = [Call(depthwise.repeat_taps, flat, bits, self.taps, channels, views["taps"])]
+        calls += self._group_taps(views, backward)
         if self.wide:
             aligned = limbs.limbs_of(views["bias"])
             return [
@@ -228,6 +290,24 @@ class DepthwiseStage(WeightedStage):
             *calls, Call(panels.align_bias, bias, bias_bits, 0, biases, self.bias_lift, sums, 0, line),
             Call(depthwise.repeat, line, channels),
         ]  # fmt: skip
+
+    def _group_taps(self, views: Views, backward: bool) -> list[Call]:
+        """Pack the groups of taps, of the phases whose sums int32 holds."""
+        (flat, bits), (bias, bias_bits, biases), channels = self.weights.stored, self.biases, self.in_shape[2]
+        narrow, sums, calls = {"forward": self.forward_narrow, "error": self.error_narrow}, views["sums"][:0], []
+        for phase in ("forward", "error")[: 1 + backward]:
+            if phase not in self.grouping or not narrow[phase]:
+                continue
+            found, biases = self._grouped_taps(phase, views), biases if phase == "forward" else 0
+            calls += [
+                Call(panels.align_bias, bias, bias_bits, 0, biases, self.bias_lift, sums, 0, found.starts),
+                Call(depthwise.repeat, found.starts, channels),
+                Call(
+                    pack_taps, flat, bits, channels, self.grouping[phase].numbers, found,
+                    int(FLIP) if self.flipped[phase] else 0,
+                ),
+            ]  # fmt: skip
+        return calls
 
     def _aligned(self, views: Views) -> IntArray:
         """Biases aligned with the sums, in their type."""
@@ -245,8 +325,10 @@ class DepthwiseStage(WeightedStage):
                 call.y, call.winners,
             )  # fmt: skip
             return Roundings([made], call.y.size)
+        grouped = self.forward_narrow and "forward" in self.grouping
+        weights = self._grouped_taps("forward", call.shared) if grouped else call.shared["taps"]
         made = Call(
-            depthwise.depthwise_forward, call.x, call.shared["taps"], self._aligned(call.shared), self.product_lift,
+            depthwise.depthwise_forward, call.x, weights, self._aligned(call.shared), self.product_lift,
             self.activation, self.geometry, self.reading, self.forward_site(call.moment), scratch["padded"],
             scratch["acc"].view(kind), scratch["best"].view(kind), scratch["draws"], call.y, call.winners,
         )  # fmt: skip
@@ -255,8 +337,10 @@ class DepthwiseStage(WeightedStage):
     def input_error(self, call: ErrorCall) -> Roundings:
         """See `Stage.input_error`."""
         scratch, kind = call.scratch, self.error_type(call)
+        grouped = kind is np.int32 and "error" in self.grouping
+        weights = self._grouped_taps("error", call.shared) if grouped else call.shared["taps"]
         made = Call(
-            depthwise.depthwise_input_error, call.error, call.winners, call.x, call.shared["taps"], self.line,
+            depthwise.depthwise_input_error, call.error, call.winners, call.x, weights, self.line,
             call.gate, self.geometry, self.reading, self.error_site(call), scratch["spread"],
             scratch["acc"].view(kind), scratch["best"].view(kind), scratch["draws"], call.out,
         )  # fmt: skip
